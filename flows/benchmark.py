@@ -1,0 +1,144 @@
+"""The whole benchmark as a Prefect flow: python -m flows.benchmark [--jobs N] [--gpus 0,1] [--runs NAME …]
+
+Runs without any server; with one (PREFECT_API_URL) it shows up there, and `prefect.yaml` makes a deployment of it.
+The steps are DVC's targets: what DVC finds up to date is not done again, and a result is the same as from `dvc repro`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import queue
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.targets import TargetFailed, reproduce, stop_all
+from itrcore import layout
+from itrcore.config import Params, load
+from itrcore.errors import ConfigError, ITRError, nearest
+from itrcore.files import read_json
+
+Future = PrefectFuture[Any]
+Slots = queue.Queue[str | None]
+
+PREPARE = ("raw", "splits", "vocab", "shards")
+_RETRIES = 1
+_RETRY_SECONDS = 5
+
+
+@task(task_run_name="{target}", retries=_RETRIES, retry_delay_seconds=_RETRY_SECONDS, cache_policy=NO_CACHE)
+def dvc_target(target: str, slots: Slots | None = None) -> None:
+    """One DVC target.
+
+    slots: where a slot is taken from and put back to, for targets whose number at once is limited; a slot that is not
+    None names the only GPU that the target sees
+    """
+    log = get_run_logger().info
+    if slots is None:
+        reproduce(target, log)
+        return
+    gpu = slots.get()
+    try:
+        reproduce(target, log, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+    finally:
+        slots.put(gpu)
+
+
+# Tasks that wait for others hold a thread; each was submitted after those it waits for, so no number deadlocks.
+_RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
+
+
+@flow(name="benchmark", task_runner=_RUNNER)
+def benchmark(jobs: int = 1, gpus: list[str] | None = None, runs: list[str] | None = None) -> None:
+    """Prepare the data, train and evaluate every run, average ensembles, write the report and a leaderboard artifact.
+
+    jobs: how many runs are trained at once
+    gpus: GPUs to spread them over, as CUDA_VISIBLE_DEVICES names them; each training sees one
+    runs: names out of params.yaml's `runs`; with some of them only, ensembles and report are left as they are
+    """
+    try:
+        _benchmark(load(), jobs, gpus or [], runs)
+    except BaseException:
+        stop_all()  # a cancelled flow leaves no training behind
+        raise
+
+
+def _benchmark(params: Params, jobs: int, gpus: Sequence[str], wanted: Sequence[str] | None) -> None:
+    names = list(params.runs) if wanted is None else list(wanted)
+    for name in names:
+        if name not in params.runs:
+            raise ConfigError(f"no run {name!r} in params.yaml{nearest(name, list(params.runs))}")
+    if jobs < 1:
+        raise ConfigError(f"jobs must be at least 1, not {jobs}")
+    slots: Slots = queue.Queue()
+    for number in range(jobs):
+        slots.put(gpus[number % len(gpus)] if gpus else None)
+
+    nltk = _submit("nltk")
+    ready: dict[str, Future] = {}
+    for data in dict.fromkeys(params.runs[name].data for name in names):
+        before = nltk
+        for stage in PREPARE:
+            before = _submit(f"{stage}@{data}", before)
+        ready[data] = before
+    evaluated = []
+    for name in names:
+        trained = _submit(f"train@{name}", ready[params.runs[name].data], slots)
+        evaluated.append(_submit(f"evaluate@{name}", trained))
+    _all_done(evaluated)
+    if wanted is None:
+        _all_done([_submit(f"ensemble@{name}") for name in params.ensembles])
+        _all_done([_submit("report")])
+        create_table_artifact(leaderboard_table(), key="leaderboard", description=params.report.title)
+
+
+def _submit(target: str, after: Future | None = None, slots: Slots | None = None) -> Future:
+    waits: Any = {"wait_for": [after]} if after else {}
+    future: Future = dvc_target.submit(target, slots, **waits)
+    return future
+
+
+def _all_done(futures: Sequence[Future]) -> None:
+    """Wait for every one, then fail if any failed: the others' work is done and kept."""
+    for future in futures:
+        future.wait()
+    for future in futures:
+        future.result()
+
+
+def leaderboard_table() -> list[dict[str, object]]:
+    """The rows of leaderboard.json, one per method or ensemble and data set."""
+    board = read_json(layout.LEADERBOARD)
+    return [{"data": data, "row": row, **values} for data, entries in board.items() for row, values in entries.items()]
+
+
+def main() -> None:
+    """Command line of the flow."""
+    parser = argparse.ArgumentParser(
+        description=benchmark.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="how many runs are trained at once")
+    parser.add_argument("--gpus", type=lambda text: text.split(","), help="GPUs to spread them over, such as 0,1")
+    parser.add_argument("--runs", nargs="+", metavar="NAME", help="train and evaluate these runs only")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        benchmark(arguments.jobs, arguments.gpus, arguments.runs)
+    except (ITRError, TargetFailed) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""Batches: what a method is given, and how training pairs and evaluation blocks are put into them.
+
+Training order is a seeded permutation of all (image, caption) pairs of the split, another one each epoch; everything
+random about a batch follows from (seed, epoch, step), so a run can be continued at any step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from itrcore.data.captions import Image
+from itrcore.data.shards import FeatureStore
+from itrcore.data.vocabulary import PAD, Vocabulary
+from itrcore.errors import DataError
+from itrcore.models.settings import TokenViewSettings
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """regions: (n, k, width) float32, zero-padded; lengths: (n,) int64, regions of each image, on the CPU."""
+
+    regions: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device) -> ImageBatch:
+        """The same on a device; lengths stay on the CPU, where the encoders want them."""
+        return ImageBatch(self.regions.to(device, non_blocking=True), self.lengths)
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """ids: (m, l) int64, padded with 0; lengths: (m,) int64, tokens of each caption, on the CPU."""
+
+    ids: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device) -> TextBatch:
+        """The same on a device; lengths stay on the CPU."""
+        return TextBatch(self.ids.to(device, non_blocking=True), self.lengths)
+
+    @classmethod
+    def pad(cls, captions: Sequence[np.ndarray]) -> TextBatch:
+        """From arrays of ids."""
+        lengths = torch.tensor([len(caption) for caption in captions])
+        ids = torch.full((len(captions), int(lengths.max())), PAD)
+        for row, caption in enumerate(captions):
+            ids[row, : len(caption)] = torch.from_numpy(caption)
+        return cls(ids, lengths)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """n pairs: images (n), texts (n · views, the views of a pair adjacent); which pairs they are, for messages."""
+
+    images: ImageBatch
+    texts: TextBatch
+    image_ids: list[int]
+    caption_ids: list[int]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(self.images.to(device), self.texts.to(device), self.image_ids, self.caption_ids)
+
+
+class Split:
+    """One split ready for a method: features on disk, captions as ids in memory.
+
+    image_of: (n_captions,) the image (row of the split) each caption belongs to
+    """
+
+    def __init__(
+        self, store: FeatureStore, caption_ids: Sequence[int], ids: Sequence[Sequence[int]], image_of: np.ndarray
+    ) -> None:
+        if len(ids) != len(image_of) or (len(image_of) and int(image_of.max()) >= len(store)):
+            raise DataError(f"{store.folder}: captions of {image_of.max() + 1} images for {len(store)} feature rows")
+        self.store, self.n_images = store, len(store)
+        self.caption_ids, self.image_of = list(caption_ids), image_of
+        self.ids = [np.asarray(caption, np.int64) for caption in ids]
+
+    @classmethod
+    def open(cls, shards: FeatureStore, images: Sequence[Image], vocabulary: Vocabulary) -> Split:
+        """From the shards and the caption table (`captions.read`) of the same split."""
+        if [image.image_id for image in images] != shards.image_ids:
+            raise DataError.at(
+                shards.folder, "other images than the caption table's", "the same, in order", do="Run: dvc repro"
+            )
+        counts = [len(image.captions) for image in images]
+        return cls(
+            shards,
+            [caption_id for image in images for caption_id in image.caption_ids],
+            [vocabulary.encode(caption) for image in images for caption in image.captions],
+            np.repeat(np.arange(len(images)), counts),
+        )
+
+    def images(self, rows: Sequence[int] | np.ndarray) -> ImageBatch:
+        """The given images."""
+        regions, lengths = self.store.gather(rows)
+        return ImageBatch(torch.from_numpy(regions), torch.from_numpy(lengths.astype(np.int64)))
+
+    def texts(self, rows: Sequence[int] | np.ndarray) -> TextBatch:
+        """The given captions."""
+        return TextBatch.pad([self.ids[row] for row in rows])
+
+    def first(self, captions: int) -> Split:
+        """The first images whose captions number at most `captions` in all (at least one image)."""
+        n_captions = min(captions, len(self.ids))
+        n_images = max(1, int(np.searchsorted(np.bincount(self.image_of).cumsum(), n_captions, side="right")))
+        n_captions = int((self.image_of < n_images).sum())
+        part = copy(self)
+        part.n_images, part.ids = n_images, self.ids[:n_captions]
+        part.caption_ids, part.image_of = self.caption_ids[:n_captions], self.image_of[:n_captions]
+        return part
+
+
+@dataclass(frozen=True)
+class Views:
+    """How a method wants its training pairs changed; a method without views leaves both at nothing.
+
+    captions: token sequences made of each caption; tokens: how each is touched; mask_id: the mask token's id
+    region_drop: the probability that a region is taken out of its image before encoding
+    """
+
+    captions: int = 1
+    tokens: TokenViewSettings | None = None
+    mask_id: int = -1
+    region_drop: float = 0.0
+
+
+class TrainingBatches:
+    """The shuffled training pairs of a split, epoch by epoch."""
+
+    def __init__(self, split: Split, batch_size: int, seed: int, views: Views) -> None:
+        if batch_size > len(split.ids):
+            raise DataError(
+                f"{split.store.folder}: a batch of {batch_size} pairs needs as many captions, the training split has "
+                f"{len(split.ids)}; lower recipe.batch_size"
+            )
+        self.split, self.batch_size, self.seed, self.views = split, batch_size, seed, views
+
+    def __len__(self) -> int:
+        """Steps per epoch. The rest that does not fill a batch sits out; another one each epoch."""
+        return len(self.split.ids) // self.batch_size
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of one epoch from step `start` on; the next one is made in a thread while one is used."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split.ids))
+
+        def make(step: int) -> Batch:
+            rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+            return self._batch(rows, np.random.default_rng([self.seed, epoch, step]))
+
+        return _ahead(make, range(start, len(self)))
+
+    def _batch(self, captions: np.ndarray, rng: np.random.Generator) -> Batch:
+        images = self.split.image_of[captions]
+        batch = self.split.images(images)
+        if self.views.region_drop:
+            batch = drop_regions(batch, self.views.region_drop, rng)
+        ids: Sequence[np.ndarray] = [self.split.ids[row] for row in captions for _ in range(self.views.captions)]
+        if self.views.tokens:
+            ids = touch_tokens(ids, self.views.tokens, self.views.mask_id, rng)
+        return Batch(
+            batch,
+            TextBatch.pad(ids),
+            [self.split.store.image_ids[row] for row in images],
+            [self.split.caption_ids[row] for row in captions],
+        )
+
+
+def drop_regions(batch: ImageBatch, share: float, rng: np.random.Generator) -> ImageBatch:
+    """Take each region out with probability `share`; an image keeps at least one. Source: VSE∞'s size augmentation."""
+    n, k, width = batch.regions.shape
+    keep = (rng.random((n, k)) >= share) & (np.arange(k) < batch.lengths.numpy()[:, None])
+    for row in np.flatnonzero(~keep.any(axis=1)):
+        keep[row, rng.integers(int(batch.lengths[row]))] = True
+    lengths = keep.sum(axis=1)
+    regions = torch.zeros(n, int(lengths.max()), width)
+    mask = torch.from_numpy(np.arange(regions.shape[1]) < lengths[:, None])
+    regions[mask] = batch.regions[torch.from_numpy(keep)]
+    return ImageBatch(regions, torch.from_numpy(lengths))
+
+
+def touch_tokens(
+    captions: Sequence[np.ndarray], settings: TokenViewSettings, mask_id: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Mask, replace or remove words at random; `<start>` and `<end>` stay. `mask_id` is one past the last word's id."""
+    lengths = np.array([len(caption) for caption in captions])
+    tokens = np.concatenate(captions)
+    ends = lengths.cumsum()
+    inner = np.ones(len(tokens), bool)
+    inner[ends - 1] = inner[ends - lengths] = False
+    touched = inner & (rng.random(len(tokens)) < settings.touch)
+    kind = rng.random(len(tokens))
+    masked = touched & (kind < settings.mask)
+    replaced = touched & ~masked & (kind < settings.mask + settings.random)
+    removed = touched & ~masked & ~replaced
+    tokens[masked] = mask_id
+    tokens[replaced] = rng.integers(4, mask_id, int(replaced.sum()))  # any word, none of the four special tokens
+    owner = np.repeat(np.arange(len(captions)), lengths)
+    kept = np.bincount(owner[~removed], minlength=len(captions))
+    return np.split(tokens[~removed], kept.cumsum()[:-1])
+
+
+def _ahead(make: Callable[[int], Batch], steps: Sequence[int]) -> Iterator[Batch]:
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        waiting = [pool.submit(make, step) for step in steps[:2]]
+        for step in steps[2:]:
+            yield waiting.pop(0).result()
+            waiting.append(pool.submit(make, step))
+        for future in waiting:
+            yield future.result()

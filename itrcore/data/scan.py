@@ -1,0 +1,269 @@
+"""SCAN's data layout: `{split}_ims.npy`, `{split}_caps.txt`, `{split}_ids.txt`, read memory-mapped and checked, and written.
+
+Two conventions are in use and both are read: one feature row per image, or the row repeated for each of its captions;
+likewise one id per image or per caption. `id_mapping.json` (id → file name) and `{split}_boxes.npy` may lie beside.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from itrcore.errors import DataError
+from itrcore.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class ScanSplit:
+    """One split of a SCAN folder, one entry per image.
+
+    image_ids: (n_images,) SCAN's integer ids
+    captions: n_images lists of captions, in the file's order
+    rows: (n_images,) first row of each image in `features`
+    repeats: (n_images,) how many rows of `features` each image has
+    features: (n_rows, n_regions, width) floating point, memory-mapped
+    boxes: (n_rows, n_regions, 4) pixels xyxy, memory-mapped, where the folder has them
+    path: the features' file, for messages
+    """
+
+    image_ids: list[int]
+    captions: list[list[str]]
+    rows: np.ndarray
+    repeats: np.ndarray
+    features: np.ndarray
+    boxes: np.ndarray | None
+    path: Path
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def image(self, index: int) -> np.ndarray:
+        """Features of one image, (n_regions, width), read from disk now and checked.
+
+        `DataError` where a value is not finite, or the repeated rows of one image differ.
+        """
+        first = int(self.rows[index])
+        features = np.array(self.features[first])
+        if not np.isfinite(features).all():
+            found = features[~np.isfinite(features)][0]
+            raise DataError.at(self.path, f"found {found}", "finite numbers", first, "Extract or download it again.")
+        for row in range(first + 1, first + int(self.repeats[index])):
+            if not np.array_equal(self.features[row], features):
+                raise DataError.at(
+                    self.path,
+                    f"found other features than in row {first}, though both are of image {self.image_ids[index]}",
+                    "the same features for every caption of an image",
+                    row,
+                    "Check that the ids file belongs to these features.",
+                )
+        return features
+
+
+def read_captions(folder: Path, split: str) -> tuple[list[int], list[list[str]]]:
+    """Image ids and the captions of each image of one split, in the files' order.
+
+    Reads `{split}_caps.txt` (or `.txt.gz`) and `{split}_ids.txt`. `DataError` names file and row for text that is not
+    UTF-8, an empty caption, an id that is not a number or comes twice, and counts that do not fit.
+    """
+    captions_path, captions = _read_lines(folder, f"{split}_caps.txt")
+    ids_path, id_lines = _read_lines(folder, f"{split}_ids.txt")
+    for row, caption in enumerate(captions):
+        if not caption:
+            raise DataError.at(captions_path, "found an empty line", "one caption on each line", row)
+    ids = [_parse_id(ids_path, row, line) for row, line in enumerate(id_lines)]
+
+    if len(ids) == len(captions):  # one id per caption: captions of an image follow each other
+        starts = [row for row, value in enumerate(ids) if row == 0 or value != ids[row - 1]]
+        groups = [captions[a:b] for a, b in zip(starts, [*starts[1:], len(captions)], strict=True)]
+    else:
+        if len(captions) % len(ids):
+            raise DataError.at(
+                captions_path,
+                f"found {len(captions)} captions for {len(ids)} images in {ids_path.name}",
+                "a multiple of the images, or one id per caption",
+                do="One of the two files is cut short or belongs to other data.",
+            )
+        per_image = len(captions) // len(ids)
+        starts = list(range(len(ids)))
+        groups = [captions[i * per_image : (i + 1) * per_image] for i in starts]
+    seen: dict[int, int] = {}
+    for row in starts:
+        if ids[row] in seen:
+            found = f"found id {ids[row]} again (first in row {seen[ids[row]]})"
+            raise DataError.at(ids_path, found, "each image once per split, its captions together", row)
+        seen[ids[row]] = row
+    return [ids[row] for row in starts], groups
+
+
+def open_split(folder: Path, split: str) -> ScanSplit:
+    """Open one split; features stay on disk. Counts and shapes are checked now, values when an image is read."""
+    image_ids, captions = read_captions(folder, split)
+    path = folder / f"{split}_ims.npy"
+    features = open_array(path)
+    if features.ndim != 3 or not np.issubdtype(features.dtype, np.floating):
+        raise DataError.at(path, f"found {features.dtype} of shape {features.shape}", "floats (rows, regions, width)")
+    counts = np.array([len(group) for group in captions])
+    n_captions = int(counts.sum())
+    if len(features) == len(captions):
+        rows, repeats = np.arange(len(captions)), np.ones(len(captions), int)
+    elif len(features) == n_captions:
+        rows, repeats = np.cumsum(counts) - counts, counts
+    else:
+        raise DataError.at(
+            path,
+            f"found {len(features)} rows for {len(captions)} images and {n_captions} captions",
+            f"{len(captions)} rows (one per image) or {n_captions} (one per caption)",
+            do="Features, captions and ids must come from the same download.",
+        )
+    boxes = None
+    boxes_path = folder / f"{split}_boxes.npy"
+    if boxes_path.exists():
+        boxes = open_array(boxes_path)
+        if boxes.shape != (*features.shape[:2], 4):
+            raise DataError.at(boxes_path, f"found shape {boxes.shape}", f"{(*features.shape[:2], 4)}, as {path.name}")
+    return ScanSplit(image_ids, captions, rows, repeats, features, boxes, path)
+
+
+def check_splits(splits: Mapping[str, ScanSplit]) -> None:
+    """`DataError` where an image is in two splits, or splits differ in region count or feature width."""
+    owner: dict[int, str] = {}
+    first = next(iter(splits.values()))
+    for name, split in splits.items():
+        for row, image_id in enumerate(split.image_ids):
+            other = owner.setdefault(image_id, name)
+            if other != name:
+                raise DataError.at(
+                    split.path.with_name(split.path.name.replace("_ims.npy", "_ids.txt")),
+                    f"image id {image_id} (image {row}) is in split {other} as well",
+                    "every image in one split",
+                    do="A test image among the training images would make every result worthless.",
+                )
+        if split.features.shape[2] != first.features.shape[2]:
+            raise DataError.at(
+                split.path,
+                f"found feature width {split.features.shape[2]}",
+                f"{first.features.shape[2]}, as in {first.path.name}",
+            )
+
+
+def open_array(path: Path) -> np.ndarray:
+    """Memory-map a `.npy`. `DataError` for a missing, truncated, over-long or pickled one."""
+    try:
+        with open(path, "rb") as handle:
+            version = np.lib.format.read_magic(handle)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(handle)
+            header = handle.tell()
+    except FileNotFoundError:
+        raise DataError.at(path, "no such file", "SCAN's features") from None
+    except (ValueError, OSError) as error:
+        raise DataError.at(path, f"not a readable .npy ({error})", "an array saved by numpy") from error
+    if dtype.hasobject:
+        raise DataError.at(
+            path, "holds pickled Python objects", "plain numbers", do="It is not opened: that could run code."
+        )
+    expected = header + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = path.stat().st_size
+    if size != expected:
+        row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+        row = max(0, size - header) // row_bytes if row_bytes and size < expected else None
+        raise DataError.at(
+            path,
+            f"the file has {size:,} bytes" + (f" and ends inside row {row}" if row is not None else ""),
+            f"{expected:,} bytes for shape {shape} of {dtype}",
+            do="It was cut short or changed on the way: extract or download it again.",
+        )
+    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def read_id_mapping(folder: Path) -> dict[int, str] | None:
+    """`id_mapping.json` as image id → file name, or None where the folder has none."""
+    path = folder / "id_mapping.json"
+    if not path.exists():
+        return None
+    try:
+        return {int(key): str(name) for key, name in read_json(path).items()}
+    except (ValueError, AttributeError) as error:
+        raise DataError.at(path, f"cannot be read ({error})", 'JSON like {"0": "1000092795.jpg"}') from error
+
+
+def write_id_mapping(folder: Path, names: Mapping[int, str]) -> None:
+    """Write `id_mapping.json`."""
+    write_json(folder / "id_mapping.json", {str(key): name for key, name in names.items()})
+
+
+def write_split(
+    folder: Path,
+    split: str,
+    shape: tuple[int, int, int],
+    rows: Iterable[np.ndarray],
+    image_ids: Sequence[int],
+    captions: Sequence[Sequence[str]],
+    ids_per: Literal["image", "caption"],
+    boxes: np.ndarray | None = None,
+) -> None:
+    """Write one split in SCAN's layout, one feature row per image.
+
+    shape: (n_images, n_regions, width); rows: that many arrays (n_regions, width), written as float32 one by one
+    ids_per: SCAN's Flickr30K has one id per image for train and one per caption for dev and test
+    """
+    with open(folder / f"{split}_ims.npy", "wb") as handle:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(handle, header)
+        count = 0
+        for row in rows:
+            if row.shape != shape[1:]:
+                raise ValueError(f"row {count} of {split} has shape {row.shape}, not {shape[1:]}")
+            handle.write(np.ascontiguousarray(row, "<f4").data)
+            count += 1
+    if not count == shape[0] == len(image_ids) == len(captions):
+        raise ValueError(
+            f"{split}: {count} rows, {len(image_ids)} ids and {len(captions)} caption lists for {shape[0]} images"
+        )
+    if boxes is not None:
+        np.save(folder / f"{split}_boxes.npy", np.ascontiguousarray(boxes, "<f4"), allow_pickle=False)
+    lines = [caption for group in captions for caption in group]
+    ids = [
+        i
+        for i, group in zip(image_ids, captions, strict=True)
+        for _ in range(len(group) if ids_per == "caption" else 1)
+    ]
+    (folder / f"{split}_caps.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8", newline="\n")
+    (folder / f"{split}_ids.txt").write_text("".join(f"{i}\n" for i in ids), "utf-8", newline="\n")
+
+
+def _read_lines(folder: Path, name: str) -> tuple[Path, list[str]]:
+    """Lines of a text file or of its `.gz`. Split at \\n alone: captions may hold other Unicode line ends."""
+    path = folder / name
+    if not path.exists() and path.with_name(f"{name}.gz").exists():
+        path = path.with_name(f"{name}.gz")
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+    except FileNotFoundError:
+        raise DataError.at(path, "no such file", "SCAN's layout", do=f"Does {folder} hold the data set?") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError.at(path, f"damaged ({error})", "a whole gzip file", do="Download it again.") from error
+    lines = []
+    for row, line in enumerate(data.removesuffix(b"\n").split(b"\n")):
+        try:
+            lines.append(line.decode("utf-8").strip())
+        except UnicodeDecodeError as error:
+            raise DataError.at(path, f"bytes that are not UTF-8 ({error.reason})", "UTF-8 text", row) from error
+    if lines == [""]:
+        raise DataError.at(path, "the file is empty", "at least one line")
+    return path, lines
+
+
+def _parse_id(path: Path, row: int, line: str) -> int:
+    if not (line.isascii() and line.isdigit()):
+        raise DataError.at(path, f"found {line!r}", "an image id: digits", row)
+    return int(line)

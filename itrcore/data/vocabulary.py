@@ -1,0 +1,151 @@
+"""SCAN's vocabulary: lower-cased nltk word tokens, at least so many occurrences, in order of first appearance.
+
+Stored as the JSON that SCAN's readers take (`word2idx`, `idx2word`, `idx`) with one more key, `tokenizer`, that says how
+captions were split into words; captions are always split the way their vocabulary was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from itrcore.data import punkt
+from itrcore.errors import DataError
+from itrcore.files import read_json, write_json
+
+SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
+PAD, START, END, UNKNOWN = range(4)
+
+
+class Tokenizer:
+    """Lower-cased words by nltk: with sentence splitting as `nltk.word_tokenize` does, or without it.
+
+    Without it a full stop inside a caption stays on its word ("rides." in "A man rides. A dog runs."), which is the only
+    difference. The sentence data is identified by its digest.
+    """
+
+    def __init__(self, sentence_data: str | None, nltk_folder: Path | None = None) -> None:
+        """`sentence_data`: digest of the data to split sentences with, found in `nltk_folder`; None: no splitting."""
+        from nltk.tokenize.destructive import NLTKWordTokenizer
+
+        self.sentence_data = sentence_data
+        self._split_words = NLTKWordTokenizer().tokenize
+        self._split_sentences = _load_punkt(nltk_folder, sentence_data) if sentence_data else None
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What is stored with a vocabulary."""
+        name = "nltk.word_tokenize" if self.sentence_data else "nltk.NLTKWordTokenizer"
+        return {
+            "name": name,
+            "lower": True,
+            "sentence_split": bool(self.sentence_data),
+            "sentence_data": self.sentence_data,
+        }
+
+    def __call__(self, caption: str) -> list[str]:
+        """The caption's words, lower-cased."""
+        text = caption.lower()
+        # Without a full stop, question or exclamation mark followed by more text there is one sentence: skip the search.
+        if self._split_sentences is None or not any(mark in text[:-1] for mark in ".?!"):
+            return list(self._split_words(text))
+        return [word for sentence in self._split_sentences(text) for word in self._split_words(sentence)]
+
+
+class Vocabulary:
+    """Words ↔ ids, and the tokenizer the ids were made with."""
+
+    def __init__(self, words: Sequence[str], tokenizer: Tokenizer) -> None:
+        """`words[i]` has id i; the four special tokens come first."""
+        if tuple(words[:4]) != SPECIAL or len(set(words)) != len(words):
+            raise ValueError(f"a vocabulary starts with {SPECIAL} and lists every word once")
+        self.words = list(words)
+        self.tokenizer = tokenizer
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Word → id."""
+        return {word: i for i, word in enumerate(self.words)}
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, caption: str) -> list[int]:
+        """`<start>`, the ids of the caption's words (`<unk>` for unknown ones), `<end>`."""
+        return [START, *(self.ids.get(word, UNKNOWN) for word in self.tokenizer(caption)), END]
+
+    @classmethod
+    def build(cls, captions: Iterable[str], min_count: int, tokenizer: Tokenizer) -> Vocabulary:
+        """Words with at least `min_count` occurrences, in order of first appearance, after the special tokens."""
+        counts: Counter[str] = Counter()
+        for caption in captions:
+            counts.update(tokenizer(caption))
+        words = [word for word, count in counts.items() if count >= min_count and word not in SPECIAL]
+        return cls([*SPECIAL, *words], tokenizer)
+
+    def save(self, path: Path) -> None:
+        """Write the JSON described in this module's docstring."""
+        value = {
+            "word2idx": self.ids,
+            "idx2word": {str(i): word for i, word in enumerate(self.words)},
+            "idx": len(self.words),
+            "tokenizer": self.tokenizer.description,
+        }
+        write_json(path, value)
+
+    @classmethod
+    def load(cls, path: Path, nltk_folder: Path) -> Vocabulary:
+        """Read ours or a released SCAN vocabulary (which was made with `nltk.word_tokenize`).
+
+        `DataError` where the file is not a vocabulary, or was made with sentence data that `nltk_folder` lacks.
+        """
+        try:
+            data = read_json(path)
+            ids, idx2word = data["word2idx"], data["idx2word"]
+            words = [idx2word[str(i)] for i in range(len(idx2word))]
+            if any(ids.get(word) != i for i, word in enumerate(words)) or len(ids) != len(words):
+                raise ValueError("word2idx and idx2word disagree")
+        except FileNotFoundError:
+            raise DataError.at(path, "no such file", "a vocabulary", do="Run: dvc repro") from None
+        except (KeyError, ValueError, TypeError) as error:
+            raise DataError.at(path, f"not a vocabulary ({error!r})", "SCAN's JSON: word2idx, idx2word, idx") from error
+        described = data.get("tokenizer")
+        available = punkt.data_digest(nltk_folder)
+        wanted = described["sentence_data"] if described else available
+        if (described is None or described["sentence_split"]) and (available is None or available != wanted):
+            raise DataError.at(
+                path,
+                "this vocabulary was made with nltk's sentence splitting, and its sentence data is "
+                + ("missing" if available is None else "another one")
+                + f" in {nltk_folder}",
+                "the same data, or the same words would get other ids",
+                do="Put punkt_tab where nltk.sources in params.yaml says, then: dvc repro --force --single-item nltk",
+            )
+        try:
+            return cls(words, Tokenizer(wanted, nltk_folder))
+        except ValueError as error:
+            raise DataError.at(path, "its first words are not the special tokens", str(SPECIAL)) from error
+
+
+def tokenizer_for(nltk_folder: Path) -> Tokenizer:
+    """The tokenizer for new vocabularies: with sentence splitting where `nltk_folder` has its data."""
+    return Tokenizer(punkt.data_digest(nltk_folder), nltk_folder)
+
+
+def _load_punkt(folder: Path | None, sentence_data: str) -> Any:
+    import nltk.data
+    from nltk.tokenize.punkt import PunktTokenizer
+
+    if folder is None or punkt.data_digest(folder) != sentence_data:
+        raise DataError.at(
+            str(folder), "nltk's sentence data is missing or another one", f"the data of digest {sentence_data}"
+        )
+    before = list(nltk.data.path)
+    nltk.data.path[:] = [str(folder.absolute())]  # this folder and no other: data elsewhere may differ
+    try:
+        return PunktTokenizer("english").tokenize
+    finally:
+        nltk.data.path[:] = before

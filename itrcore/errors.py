@@ -1,0 +1,38 @@
+"""Errors meant for users: what was wrong, where, what was expected, what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class ITRError(Exception):
+    """Base of every error that a user can cause and mend; commands print it without a traceback."""
+
+
+class ConfigError(ITRError):
+    """`params.yaml` holds something that cannot be run."""
+
+
+class DataError(ITRError):
+    """A data file is missing, damaged or not what its format says."""
+
+    @classmethod
+    def at(cls, path: Path | str, found: str, expected: str, row: int | None = None, do: str = "") -> DataError:
+        """One sentence in a fixed order: file (and row), what was found, what was expected, what to do.
+
+        `row` counts from 0, as the arrays do.
+        """
+        where = f"{path}" if row is None else f"{path}, row {row}"
+        return cls(f"{where}: {found}; expected {expected}." + (f" {do}" if do else ""))
+
+
+class TrainingError(ITRError):
+    """Training cannot go on: a loss that is not finite, a state that does not fit."""
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """`; did you mean 'x'?` for the closest known word, or nothing where none is close."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,1 @@
+"""Similarities, ranks, ensembles: a trained method on the test split."""

@@ -1,0 +1,62 @@
+"""Ranks and recalls from a similarity matrix, by counting. Ties count against the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from itrcore.errors import DataError
+
+_BLOCK = 2**22  # similarities looked at in one go: the comparisons then stay in cache
+
+
+def ranks(
+    similarity: np.ndarray, image_of: np.ndarray, where: Path | str = "similarity"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rank of the right answer, from 1, of every query in both directions.
+
+    similarity: (n_images, n_captions), higher is more alike; may be memory-mapped
+    image_of: (n_captions,) the image each caption belongs to; every image has at least one caption
+    Returns image-to-text ranks (n_images,), of each image's best own caption among the captions of other images, and
+    text-to-image ranks (n_captions,). A wrong item that scores the same as the right one stands before it, so that a
+    constant similarity ranks last and not first. `DataError` for a value that is not finite: comparing with NaN is
+    always false and would look like a perfect rank.
+    """
+    n_images, n_captions = similarity.shape
+    counts = np.bincount(image_of, minlength=n_images)
+    if len(image_of) != n_captions or len(counts) != n_images or not counts.all():
+        raise DataError(
+            f"{where}: {similarity.shape} does not fit {len(image_of)} captions of {len(np.unique(image_of))} images"
+        )
+    right = similarity[image_of, np.arange(n_captions)]
+    best = np.full(n_images, -np.inf, similarity.dtype)
+    np.maximum.at(best, image_of, right)
+    before_image = np.zeros(n_images, np.int64)
+    before_caption = np.zeros(n_captions, np.int64)
+    step = max(1, _BLOCK // n_captions)
+    for start in range(0, n_images, step):
+        block = similarity[start : start + step]
+        if not np.isfinite(block).all():
+            row, column = np.argwhere(~np.isfinite(block))[0]
+            raise DataError.at(
+                where, f"found {block[row, column]} for caption {column}", "finite scores", start + int(row)
+            )
+        before_image[start : start + step] = (block >= best[start : start + step, None]).sum(axis=1)
+        before_caption += (block >= right[None, :]).sum(axis=0)
+    # Both counts include right answers: an image's own captions that reach its best one, and the caption's own image.
+    own = np.bincount(image_of[right >= best[image_of]], minlength=n_images)
+    return before_image - own + 1, before_caption
+
+
+def metrics(similarity: np.ndarray, image_of: np.ndarray, where: Path | str = "similarity") -> dict[str, float]:
+    """R@1, R@5, R@10 in percent, median and mean rank, each way, and rsum, the sum of the six recalls."""
+    image_to_text, text_to_image = ranks(similarity, image_of, where)
+    values: dict[str, float] = {}
+    for direction, found in (("i2t", image_to_text), ("t2i", text_to_image)):
+        for k in (1, 5, 10):
+            values[f"{direction}_r{k}"] = float(100.0 * (found <= k).mean())
+        values[f"{direction}_median"] = float(np.median(found))
+        values[f"{direction}_mean"] = float(found.mean())
+    values["rsum"] = sum(values[f"{direction}_r{k}"] for direction in ("i2t", "t2i") for k in (1, 5, 10))
+    return values

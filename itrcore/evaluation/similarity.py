@@ -1,0 +1,66 @@
+"""Encoding a split once and scoring all its pairs in tiles of bounded memory."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from itrcore.data.batches import Split
+from itrcore.models.base import Encoded, Method
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """Both sides of a split, each image and each caption encoded once; seconds it took."""
+
+    images: Encoded
+    texts: Encoded
+    image_seconds: float
+    text_seconds: float
+
+
+@torch.inference_mode()
+def encode(method: Method, split: Split, batch_size: int, device: torch.device) -> EncodedSplit:
+    """Encode all images and all captions of a split, in evaluation mode. The method's mode is put back afterwards."""
+    training = method.training
+    method.eval()
+    try:
+        started = time.perf_counter()
+        rows = [range(i, min(i + batch_size, split.n_images)) for i in range(0, split.n_images, batch_size)]
+        images = Encoded.join([method.encode_images(split.images(list(block)).to(device)) for block in rows])
+        _wait(device)
+        between = time.perf_counter()
+        rows = [range(i, min(i + batch_size, len(split.ids))) for i in range(0, len(split.ids), batch_size)]
+        texts = Encoded.join([method.encode_texts(split.texts(block).to(device)) for block in rows])
+        _wait(device)
+        return EncodedSplit(images, texts, between - started, time.perf_counter() - between)
+    finally:
+        method.train(training)
+
+
+@torch.inference_mode()
+def score(method: Method, images: Encoded, texts: Encoded, tile: int, out: np.ndarray | None = None) -> np.ndarray:
+    """All similarities, (n_images, n_captions) float32, in tiles of `tile` images × `tile` captions.
+
+    out: an array to fill, for instance a memory-mapped file; made in memory where it is not given
+    """
+    matrix = np.empty((len(images), len(texts)), np.float32) if out is None else out
+    training = method.training
+    method.eval()
+    try:
+        for top in range(0, len(images), tile):
+            block = images[slice(top, top + tile)]
+            for left in range(0, len(texts), tile):
+                scores = method.similarity(block, texts[slice(left, left + tile)])
+                matrix[top : top + tile, left : left + tile] = scores.float().cpu().numpy()
+        return matrix
+    finally:
+        method.train(training)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

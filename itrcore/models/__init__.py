@@ -1,0 +1,1 @@
+"""Methods and the parts they share."""

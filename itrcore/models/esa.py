@@ -1,0 +1,59 @@
+"""ESA: external space attention aggregation with the self-expanding triplet loss (TCSVT 2023)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from itrcore.data.batches import Batch, ImageBatch, TextBatch, Views
+from itrcore.losses import self_expanding_triplet
+from itrcore.models.base import EmbeddingMethod, Encoded, Losses, Progress
+from itrcore.models.encoders import BiGRUEncoder, RegionEncoder, l2, length_mask
+from itrcore.models.pooling import ExternalSpaceAttention
+from itrcore.models.settings import ESASettings, HingeSettings
+
+
+class ESA(EmbeddingMethod):
+    """Both sides: encoder → attention pooling per dimension → l2; similarity is the inner product.
+
+    In training each image gives `views` random region masks over the same encoded regions, and each caption `views`
+    token sequences touched at random.
+    """
+
+    def __init__(self, settings: ESASettings, loss: HingeSettings, width: int, n_words: int) -> None:
+        super().__init__()
+        self.hinge = loss
+        self.region_drop = settings.region_drop
+        # The mask token follows the vocabulary's last word.
+        self.views = Views(captions=settings.views, tokens=settings.token_views, mask_id=n_words)
+        self.regions = RegionEncoder(width, settings.dim)
+        self.region_pooling = ExternalSpaceAttention(settings.dim)
+        self.words = BiGRUEncoder(n_words + 1, settings.dim, settings.text)
+        self.word_pooling = ExternalSpaceAttention(settings.dim)
+
+    def encode_images(self, batch: ImageBatch) -> Encoded:
+        """(n, d) unit vectors, all regions shown."""
+        return Encoded(self._pool_regions(batch, self._valid(batch)[:, None]))
+
+    def encode_texts(self, batch: TextBatch) -> Encoded:
+        """(m, d) unit vectors."""
+        mask = length_mask(batch.lengths, batch.ids.shape[1], batch.ids.device)
+        return Encoded(l2(self.word_pooling(self.words(batch), mask[:, None])).flatten(0, 1))
+
+    def loss(self, batch: Batch, progress: Progress) -> Losses:
+        """Self-expanding triplet loss over the views; all negatives in the warm-up epochs, then the hardest."""
+        valid = self._valid(batch.images)[:, None]
+        shape = (len(valid), self.views.captions, valid.shape[2])
+        shown = valid & (torch.rand(shape, device=valid.device) >= self.region_drop)
+        images = Encoded(self._pool_regions(batch.images, shown))
+        scores = self.similarity(images, self.encode_texts(batch.texts))
+        hardest = progress.epoch >= self.hinge.warmup_epochs
+        loss = self_expanding_triplet(scores, self.views.captions, self.hinge.margin, hardest)
+        return Losses({"self_expanding": loss}, {})
+
+    def _valid(self, batch: ImageBatch) -> Tensor:
+        return length_mask(batch.lengths, batch.regions.shape[1], batch.regions.device)
+
+    def _pool_regions(self, batch: ImageBatch, shown: Tensor) -> Tensor:
+        """shown: (n, v, k) → (n · v, d) unit vectors, the views of an image adjacent."""
+        return l2(self.region_pooling(self.regions(batch), shown)).flatten(0, 1)

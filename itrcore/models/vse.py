@@ -1,0 +1,37 @@
+"""VSE++ (BMVC 2018, mean pooling on regions) and VSE∞ (CVPR 2021, generalized pooling operator)."""
+
+from __future__ import annotations
+
+from itrcore.data.batches import Batch, ImageBatch, TextBatch, Views
+from itrcore.losses import hinge_triplet
+from itrcore.models.base import EmbeddingMethod, Encoded, Losses, Progress
+from itrcore.models.encoders import BiGRUEncoder, RegionEncoder, l2
+from itrcore.models.pooling import set_pooling
+from itrcore.models.settings import HingeSettings, VSESettings
+
+
+class VSE(EmbeddingMethod):
+    """Both sides: encoder → pooling → l2; similarity is the inner product."""
+
+    def __init__(self, settings: VSESettings, loss: HingeSettings, width: int, n_words: int) -> None:
+        super().__init__()
+        self.hinge = loss
+        self.views = Views(region_drop=settings.region_drop)
+        self.regions = RegionEncoder(width, settings.dim)
+        self.region_pooling = set_pooling(settings.pooling)
+        self.words = BiGRUEncoder(n_words, settings.dim, settings.text)
+        self.word_pooling = set_pooling(settings.pooling)
+
+    def encode_images(self, batch: ImageBatch) -> Encoded:
+        """(n, d) unit vectors."""
+        return Encoded(l2(self.region_pooling(self.regions(batch), batch.lengths)))
+
+    def encode_texts(self, batch: TextBatch) -> Encoded:
+        """(m, d) unit vectors."""
+        return Encoded(l2(self.word_pooling(self.words(batch), batch.lengths)))
+
+    def loss(self, batch: Batch, progress: Progress) -> Losses:
+        """Hinge triplet loss; all negatives in the warm-up epochs, then the hardest."""
+        scores = self.similarity(self.encode_images(batch.images), self.encode_texts(batch.texts))
+        hardest = progress.epoch >= self.hinge.warmup_epochs
+        return Losses({"hinge": hinge_triplet(scores, self.hinge.margin, hardest)}, {})

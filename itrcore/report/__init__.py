@@ -1,0 +1,1 @@
+"""Leaderboard, plots and pages from result folders."""

@@ -1,0 +1,36 @@
+"""Which files a page of the report needs to be shown on its own: for the artifacts of its MLflow run."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+def page_files(folder: Path, page: str) -> dict[Path, str]:
+    """The page and every style sheet and picture it refers to: file → its folder relative to the report's.
+
+    page: relative to `folder`. Links to other pages are left out.
+    """
+    finder = _References()
+    finder.feed((folder / page).read_text("utf-8"))
+    found = {folder / page: str(Path(page).parent)}
+    for reference in finder.found:
+        path = ((folder / page).parent / unquote(urlsplit(reference).path)).resolve()
+        if path.is_file() and path.suffix != ".html" and path.is_relative_to(folder.resolve()):
+            inside = path.relative_to(folder.resolve())
+            found[folder / inside] = str(inside.parent)
+    return {path: "" if inside == "." else inside for path, inside in found.items()}
+
+
+class _References(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if value and name in ("src", "href"):
+                self.found.append(value)
+            elif value and name == "srcset":
+                self.found += [candidate.split()[0] for candidate in value.split(",") if candidate.strip()]

@@ -1,0 +1,47 @@
+"""How numbers are written: recalls, ranks, counts and times, the same in every table of the report."""
+
+from __future__ import annotations
+
+NONE = "\N{EN DASH}"  # in place of a number that was not measured
+
+
+def recall(mean: float, std: float | None = None) -> str:
+    """`40.3`, or `40.3 ± 1.2` where there are several seeds."""
+    return f"{mean:.1f}" if std is None else f"{mean:.1f} ± {std:.1f}"
+
+
+def rank(value: float) -> str:
+    """One decimal, or none where it says nothing: `3`, `3.5`."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def count(value: float) -> str:
+    """`812`, `45.1 k`, `2.1 M`, `1.3 B`."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= size * 0.99995:  # what would round to 1000.0 of the unit below belongs here
+            return f"{value / size:.1f} {unit}"
+    return f"{value:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """`12.3 s`, `5 min 02 s`, `3 h 10 min`."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    if round(seconds) < 3600:
+        return f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def milliseconds(value: float) -> str:
+    """Two significant digits and a unit that suits: `9.8 µs`, `0.41 ms`, `12 ms`, `1.3 s`."""
+    for limit, factor, unit in ((0.0995, 1e3, "µs"), (995.0, 1.0, "ms")):
+        if value < limit:
+            return f"{_two_digits(value * factor)} {unit}"
+    return f"{_two_digits(value / 1e3)} s"
+
+
+def _two_digits(value: float) -> str:
+    if value >= 9.95:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"

@@ -1,0 +1,188 @@
+"""Writes the report's folder: index, a page per run and ensemble, plots, pictures, leaderboard.json and leaderboard.md.
+
+Pages link relatively, need no network and no script, and open from disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from itrcore.config import ReportSettings
+from itrcore.files import write_json
+from itrcore.report import formats, leaderboard
+from itrcore.report.leaderboard import COST, DIRECTIONS, QUALITY, Row, Stat
+from itrcore.report.pictures import Shelf
+from itrcore.report.plots import Curve, Plot, curves, recall_bars
+from itrcore.report.results import NOT_REAL, Entry, Results
+
+DIGEST_SHOWN = 12  # characters of a digest; enough to tell two apart by eye
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the index shows of one data set."""
+
+    data: str
+    features: str
+    facts: dict[str, str]
+    rows: list[Row]
+    plots: list[Plot]
+    several_data: bool  # rows evaluated on different data: not comparable
+
+
+def write_report(
+    results: Results,
+    folder: Path,
+    settings: ReportSettings,
+    pictures: Mapping[str, Path],
+    provenance: Mapping[str, str],
+) -> None:
+    """Write the whole report into `folder`, which is made if needed and otherwise empty.
+
+    `pictures` gives, per data set, the folder that holds its pictures; a data set or picture that is not there shows
+    as a placeholder. `provenance` (name → value) stands at the foot of every page. Nothing is written outside
+    `folder`; the caller makes it atomic (`itrcore.files.replacing`).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = _environment(settings, provenance)
+    shelf = Shelf(folder, pictures)
+    sections = [_section(results, data, folder) for data in results.datasets]
+    _page(environment, folder / "index.html", "index.html", "", sections=sections, banner=_banner(results.entries))
+    known = {entry.name: entry for entry in results.entries}
+    for section in sections:
+        for row in section.rows:
+            for entry in row.entries:
+                _page(
+                    environment, folder / entry_path(entry), "entry.html", "../",
+                    entry=entry, e=entry.evaluation, row=row, known=known, facts=_entry_facts(entry),
+                    plots=_entry_plots(entry, row, folder), banner=_banner([entry]),
+                    picture=lambda name, data=entry.data: shelf.get(data, name),
+                )  # fmt: skip
+    write_json(folder / "leaderboard.json", leaderboard.as_json(results))
+    (folder / "leaderboard.md").write_text(leaderboard.as_markdown(results, settings.title), "utf-8")
+    with as_file(files("itrcore.report") / "templates" / "style.css") as style:
+        shutil.copyfile(style, folder / "style.css")
+
+
+def entry_path(entry: Entry) -> str:
+    """The page of a run or ensemble, relative to the report's folder."""
+    return f"{entry.evaluation.kind}s/{entry.name}.html"
+
+
+def _environment(settings: ReportSettings, provenance: Mapping[str, str]) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("itrcore.report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters["url"] = lambda path: quote(path, safe="/")
+    environment.globals.update(
+        title=settings.title, provenance=dict(provenance), not_real=NOT_REAL, quality=QUALITY, cost=COST,
+        directions=DIRECTIONS, formats=formats, entry_path=entry_path,
+        single=lambda column, value: column.format(Stat(value, None)),
+    )  # fmt: skip
+    return environment
+
+
+def _page(environment: Environment, path: Path, template: str, up: str, **context: Any) -> None:
+    """`up` leads from the page's folder to the report's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A lone surrogate in a caption is no valid UTF-8; it becomes a question mark instead of ending the report.
+    text = environment.get_template(template).render(up=up, **context)
+    path.write_bytes(text.encode("utf-8", "replace"))
+
+
+def _banner(entries: Iterable[Entry]) -> dict[str, list[str]]:
+    """Kind of features that are not real → the data sets that have them; empty where all are real."""
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.evaluation.features in NOT_REAL:
+            names = found.setdefault(entry.evaluation.features, [])
+            if entry.data not in names:
+                names.append(entry.data)
+    return found
+
+
+def _distinct(values: Iterable[object]) -> str:
+    return ", ".join(dict.fromkeys(str(value) for value in values if value is not None)) or formats.NONE
+
+
+def _section(results: Results, data: str, folder: Path) -> Section:
+    entries = results.of(data)
+    found = [entry.evaluation for entry in entries]
+    first = found[0]
+    facts = {
+        "Evaluated on": f"{first.split} split, {first.n_images:,} images and {first.n_captions:,} captions",
+        "Models selected on": _distinct(e.selected_on for e in found),
+        "Seeds": _distinct(sorted({e.seed for e in found if e.seed is not None})),
+        "Features": first.features,
+        "R@1 of a random ranking": leaderboard.chance_text(first.n_images, first.n_captions),
+        "Data digest": _distinct(e.data_digest[:DIGEST_SHOWN] for e in found),
+        "Code version": _distinct(e.code_version for e in found),
+        "Device": _distinct(e.device for e in found),
+    }
+    board = leaderboard.rows(results, data)
+    several = len({e.data_digest for e in found}) > 1
+    return Section(data, first.features, facts, board, _section_plots(board, data, folder), several)
+
+
+def _section_plots(board: list[Row], data: str, folder: Path) -> list[Plot]:
+    plots = [
+        recall_bars(folder, f"plots/data/{data}/recall-{key}", board, key, f"Recall, {direction}")
+        for key, direction in DIRECTIONS.items()
+    ]
+    trained = [
+        (row.name if len(row.entries) == 1 else f"{row.name} ({len(row.entries)} seeds)", entry.history.epochs)
+        for row in board
+        for entry in row.entries
+        if entry.history is not None
+    ]
+    if trained:
+        path = f"plots/data/{data}"
+        rsum = [Curve(name, [p.epoch for p in points], [p.dev.rsum for p in points]) for name, points in trained]
+        loss = [Curve(name, [p.epoch for p in points], [p.losses["total"] for p in points]) for name, points in trained]
+        plots.append(curves(folder, f"{path}/rsum", rsum, "rsum on dev", "epoch"))
+        plots.append(curves(folder, f"{path}/loss", loss, "Training loss per pair", "epoch", log=True))
+    return plots
+
+
+def _entry_plots(entry: Entry, row: Row, folder: Path) -> list[Plot]:
+    if entry.history is None:
+        return []
+    points, best = entry.history.epochs, entry.history.best_epoch
+    x = [p.epoch for p in points]
+    path = f"plots/runs/{entry.name}"
+    # A method with one loss term has nothing to tell apart: its total is that term.
+    terms = [term for term in points[0].losses if term != "total" and all(term in p.losses for p in points)]
+    shown = ["total", *terms] if len(terms) > 1 else ["total"]
+    loss = [Curve(term, x, [p.losses[term] for p in points]) for term in shown]
+    rsum = Curve(row.name, x, [p.dev.rsum for p in points], mark=best)
+    return [
+        curves(folder, f"{path}/rsum", [rsum], f"rsum on dev (ring: epoch {best}, kept)", "epoch"),
+        curves(folder, f"{path}/loss", loss, "Training loss per pair", "epoch", log=True),
+    ]
+
+
+def _entry_facts(entry: Entry) -> dict[str, str]:
+    e = entry.evaluation
+    facts = {"Data set": e.data, "Features": e.features}
+    if e.kind == "run":
+        facts |= {"Method": str(e.method), "Profile": str(e.profile), "Seed": str(e.seed)}
+    facts |= {
+        "Evaluated on": f"{e.split} split, {e.n_images:,} images and {e.n_captions:,} captions",
+        "Selected on": e.selected_on,
+    }
+    if entry.history is not None:
+        facts["Epoch kept"] = f"{entry.history.best_epoch} of {len(entry.history.epochs)}"
+    return facts | {
+        "Data digest": e.data_digest[:DIGEST_SHOWN],
+        "Code version": e.code_version,
+        "Device": e.device or formats.NONE,
+    }

@@ -1,0 +1,27 @@
+"""Where and how precisely to train: accelerate, set up from the training settings."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+
+from itrcore.config import TrainingSettings
+from itrcore.errors import ConfigError
+
+
+def make_accelerator(settings: TrainingSettings) -> Accelerator:
+    """An accelerator for one process. `ConfigError` where the device or precision asked for is not there."""
+    cuda = torch.cuda.is_available()
+    if settings.device == "cuda" and not cuda:
+        raise ConfigError("training.device is cuda, but torch finds no CUDA GPU; set it to auto or cpu")
+    if settings.device == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("training.device is mps, but torch finds no Apple GPU; set it to auto or cpu")
+    bf16 = cuda and settings.device in ("auto", "cuda") and torch.cuda.is_bf16_supported()
+    if settings.precision == "bf16" and not bf16:
+        raise ConfigError("training.precision is bf16, but the device has no fast bf16; set it to auto or float32")
+    accelerator = Accelerator(
+        cpu=settings.device == "cpu", mixed_precision="bf16" if bf16 and settings.precision != "float32" else "no"
+    )
+    if accelerator.num_processes > 1:
+        raise ConfigError("training over several processes is not supported yet; start it without accelerate launch")
+    return accelerator

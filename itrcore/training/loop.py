@@ -1,0 +1,185 @@
+"""The training loop: one for every method. It selects the checkpoint on dev and never sees test."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from itrcore.config import TrainingSettings
+from itrcore.data.batches import Batch, Split, TrainingBatches
+from itrcore.errors import TrainingError
+from itrcore.evaluation.ranking import metrics
+from itrcore.evaluation.similarity import encode, score
+from itrcore.models.base import Losses, Method, Progress
+from itrcore.models.settings import MethodSettings, Recipe
+from itrcore.training.device import make_accelerator
+from itrcore.training.display import Display
+from itrcore.training.state import StateFolder, TrainingState
+
+EpochHook = Callable[[TrainingState], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The end of a training: history per epoch, the best epoch (from 1) and its weights, time and device."""
+
+    history: list[dict[str, Any]]
+    best_epoch: int
+    best_weights: Path
+    seconds: float
+    device: str
+    precision: str
+
+
+class Trainer:
+    """Trains one method on one data set."""
+
+    def __init__(
+        self,
+        method: Method,
+        settings: MethodSettings,
+        training: TrainingSettings,
+        seed: int,
+        train: Split,
+        dev: Split,
+        evaluation_batch: int,
+        tile: int,
+    ) -> None:
+        """evaluation_batch, tile: sizes of the dev evaluation; they bound memory and do not change its result."""
+        self.recipe, self.training, self.seed = settings.recipe, training, seed
+        torch.set_num_threads(training.threads)
+        self.accelerator: Accelerator = make_accelerator(training)
+        optimiser = torch.optim.AdamW(
+            method.parameters(), lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay
+        )
+        self.model, self.optimiser = self.accelerator.prepare(method, optimiser)
+        self.batches = TrainingBatches(train, self.recipe.batch_size, seed, method.views)
+        self.dev = dev.first(training.selection.captions)
+        self.evaluation_batch, self.tile = evaluation_batch, tile
+
+    @property
+    def method(self) -> Method:
+        """The method itself, without accelerate's wrapping."""
+        unwrapped: Method = self.accelerator.unwrap_model(self.model)
+        return unwrapped
+
+    def run(self, folder: StateFolder, identity: str, begin: EpochHook, after_epoch: EpochHook) -> Trained:
+        """Train to the end, from the newest state in `folder` where it has one of this identity.
+
+        begin: called once before the first step, with the state to start from; after_epoch: after each epoch
+        """
+        state = self._restore(folder, identity)
+        begin(state)
+        with Display(len(self.batches) * self.recipe.epochs, state.global_step) as display:
+            while state.epoch < self.recipe.epochs:
+                self._epoch(state, folder, display)
+                after_epoch(state)
+        assert state.best is not None
+        return Trained(
+            state.history,
+            state.best["epoch"],
+            folder.folder / state.best["file"],
+            state.seconds,
+            str(self.accelerator.device),
+            "bf16" if self.accelerator.mixed_precision == "bf16" else "float32",
+        )
+
+    def _restore(self, folder: StateFolder, identity: str) -> TrainingState:
+        found = folder.load(identity)
+        if found is None:
+            return TrainingState(identity)
+        state, weights, optimiser = found
+        self.method.load_state_dict(weights)
+        self.optimiser.load_state_dict(optimiser)
+        print(f"Going on at epoch {state.epoch + 1}, step {state.step + 1} of {len(self.batches)}.", flush=True)
+        return state
+
+    def _epoch(self, state: TrainingState, folder: StateFolder, display: Display) -> None:
+        rate = learning_rate(self.recipe, state.epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        clock = time.perf_counter()
+
+        def count_time() -> None:
+            nonlocal clock
+            now = time.perf_counter()
+            state.seconds += now - clock
+            state.epoch_seconds += now - clock
+            clock = now
+
+        for batch in self.batches.epoch(state.epoch, state.step):
+            losses = self._step(batch, Progress(state.epoch, state.global_step))
+            for name, value in losses.items():
+                state.losses[name] = state.losses.get(name, 0.0) + value
+            state.step += 1
+            state.global_step += 1
+            display.step(state.epoch, self.recipe.epochs, losses["total"] / self.recipe.batch_size)
+            if state.global_step % self.training.save_every_steps == 0 and state.step < len(self.batches):
+                count_time()
+                folder.save(state, self.method, self.optimiser.state_dict())
+                clock = time.perf_counter()
+
+        count_time()
+        pairs = len(self.batches) * self.recipe.batch_size
+        dev = self.evaluate_dev()
+        record: dict[str, Any] = {
+            "epoch": state.epoch + 1,
+            "learning_rate": rate,
+            "losses": {name: value / pairs for name, value in state.losses.items()},
+            "dev": dev,
+            "seconds": state.epoch_seconds,
+            "pairs_per_second": pairs / state.epoch_seconds,
+        }
+        state.history.append(record)
+        if state.best is None or dev["rsum"] > state.best["rsum"]:
+            name = folder.save_best(state.epoch + 1, self.method)
+            state.best = {"epoch": state.epoch + 1, "rsum": dev["rsum"], "file": name}
+        state.epoch, state.step, state.losses, state.epoch_seconds = state.epoch + 1, 0, {}, 0.0
+        folder.save(state, self.method, self.optimiser.state_dict())
+        display.epoch(record, state.best["epoch"])
+
+    def _step(self, batch: Batch, progress: Progress) -> dict[str, float]:
+        # Dropout and masks of a step follow from the seed and the step alone, so that a continued run draws the same.
+        torch.manual_seed((self.seed * 1_000_003 + progress.step) % 2**63)
+        with self.accelerator.autocast():
+            losses: Losses = self.model(batch.to(self.accelerator.device), progress)
+        total = losses.total
+        values = {"total": float(total), **{name: float(term) for name, term in losses.terms.items()}}
+        self._check_finite(values, batch, progress)
+        self.optimiser.zero_grad()
+        self.accelerator.backward(total)
+        norm: Tensor = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        if not math.isfinite(float(norm)):
+            self._check_finite({"gradient norm": float(norm)}, batch, progress)
+        self.optimiser.step()
+        return values
+
+    def _check_finite(self, values: dict[str, float], batch: Batch, progress: Progress) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{name} became {value} in epoch {progress.epoch + 1}, step {progress.step} (counted over all epochs "
+                    f"from 0). Image ids of the batch: {batch.image_ids}; caption ids: {batch.caption_ids}. The weights "
+                    "from before this step are kept; a lower recipe.learning_rate, or float32 as training.precision, may help."
+                )
+
+    def evaluate_dev(self) -> dict[str, float]:
+        """Metrics on the selection part of dev."""
+        with self.accelerator.autocast():
+            encoded = encode(self.method, self.dev, self.evaluation_batch, self.accelerator.device)
+            matrix = score(self.method, encoded.images, encoded.texts, self.tile)
+        return metrics(matrix, self.dev.image_of, "dev similarity")
+
+
+def learning_rate(recipe: Recipe, epoch: int) -> float:
+    """The published step schedule: × decay at each of the decay epochs. `epoch` counts from 0."""
+    return recipe.learning_rate * recipe.decay ** sum(epoch >= at for at in recipe.decay_epochs)

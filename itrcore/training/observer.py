@@ -1,0 +1,39 @@
+"""Who watches a training: the contract between the loop and a tracker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Observer(Protocol):
+    """Told what happens; decides nothing."""
+
+    def begin(self, run: dict[str, Any], tracking_id: str | None) -> str | None:
+        """A training begins, or goes on where `tracking_id` is given. Returns the id to go on with later."""
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """An epoch is done: its entry of history.json."""
+
+    def finish(self, folder: Path) -> None:
+        """The training is done; its files lie in `folder`."""
+
+    def fail(self) -> None:
+        """The training stopped with an error."""
+
+
+class Silent:
+    """Nobody watches."""
+
+    def begin(self, run: dict[str, Any], tracking_id: str | None) -> str | None:
+        """Keep the id."""
+        return tracking_id
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def finish(self, folder: Path) -> None:
+        """Nothing."""
+
+    def fail(self) -> None:
+        """Nothing."""

@@ -1,0 +1,17 @@
+"""Stage `nltk`: nltk's sentence data, or the record that it cannot be had."""
+
+from __future__ import annotations
+
+from itrcore import layout
+from itrcore.config import Params
+from itrcore.data import punkt
+from stages import run_stage
+
+
+def main(params: Params, _: str) -> None:
+    """Fetch the data named in `nltk:`."""
+    print(punkt.fetch(params.nltk, layout.NLTK))
+
+
+if __name__ == "__main__":
+    run_stage(main)
