@@ -208,17 +208,14 @@ def seeds(row: Row) -> str:
 
 
 def print_leaderboard(results: Results, console: Console) -> None:
-    """Print one table per data set, at most 100 columns wide: recalls and rsum, with deviations for R@1 and rsum."""
+    """Print one table per data set that fits 80 columns: recalls and rsum, with deviations for R@1 and rsum."""
     compact = [column for column in QUALITY if column.heading in ("R@1", "R@5", "R@10", "rsum")]
     for data in results.datasets:
         board = rows(results, data)
         first = board[0].entries[0].evaluation
-        table = Table(
-            title=Text(f"{data}: {first.split}, {first.n_images} images, {first.n_captions} captions"),
-            box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left",
-        )  # fmt: skip
-        for heading in ("method/profile", "features"):
-            table.add_column(heading, overflow="fold")
+        facts = f"{data}: {first.split}, {first.n_images:,} images, {first.n_captions:,} captions, {first.features} features"
+        table = Table(title=Text(facts), box=box.SIMPLE_HEAD, padding=(0, 0), title_justify="left")
+        table.add_column("method/profile", overflow="fold", min_width=max(len(row.name) for row in board))
         table.add_column("n", justify="right", no_wrap=True)
         for column in compact:
             short = column.key.partition("_")[0]
@@ -230,7 +227,7 @@ def print_leaderboard(results: Results, console: Console) -> None:
         for row, line in zip(board, lines, strict=True):
             cells = [mean.rjust(width) + deviation for (mean, deviation), width in zip(line, widths, strict=True)]
             size = str(len(row.entries)) if row.kind == "run" else formats.NONE
-            table.add_row(Text(row.name), Text(row.features), size, *cells)
+            table.add_row(Text(row.name), size, *cells)
         console.print(table, width=min(console.width, 100))
         if first.features in NOT_REAL:
             console.print(Text(NOT_REAL[first.features], style="yellow"), width=min(console.width, 100))
@@ -239,4 +236,4 @@ def print_leaderboard(results: Results, console: Console) -> None:
 def _compact(value: Stat, column: Column) -> tuple[str, str]:
     """Mean and deviation as text; the deviation only where a narrow table has room for it."""
     shown = value.std is not None and column.heading in ("R@1", "rsum")
-    return formats.recall(value.mean), f" ±{value.std:.1f}" if shown else ""
+    return formats.recall(value.mean), f"±{value.std:.1f}" if shown else ""
