@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import queue
 import signal
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,11 +18,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.targets import TargetFailed, reproduce, stop_all
+from flows.targets import reproduce, stop_all
 from itrcore import layout
 from itrcore.config import Params, load
-from itrcore.errors import ConfigError, ITRError, nearest
+from itrcore.errors import ConfigError, nearest
 from itrcore.files import read_json
+from itrcore.synchronise import synchronise
+from itrcore.terminal import user_errors
 
 Future = PrefectFuture[Any]
 Slots = queue.Queue[str | None]
@@ -96,7 +97,16 @@ def _benchmark(params: Params, jobs: int, gpus: Sequence[str], wanted: Sequence[
     if wanted is None:
         _all_done([_submit(f"ensemble@{name}") for name in params.ensembles])
         _all_done([_submit("report")])
+    record_in_mlflow()
+    if wanted is None:
         create_table_artifact(leaderboard_table(), key="leaderboard", description=params.report.title)
+
+
+@task(task_run_name="mlflow", cache_policy=NO_CACHE)
+def record_in_mlflow() -> None:
+    """Bring MLflow up to date: what DVC restored from its cache was not logged on the way."""
+    found = synchronise(load())
+    get_run_logger().info("MLflow holds %d runs and ensembles", len(found.held))
 
 
 def _submit(target: str, after: Future | None = None, slots: Slots | None = None) -> Future:
@@ -129,11 +139,8 @@ def main() -> None:
     parser.add_argument("--runs", nargs="+", metavar="NAME", help="train and evaluate these runs only")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _terminate)
-    try:
+    with user_errors():
         benchmark(arguments.jobs, arguments.gpus, arguments.runs)
-    except (ITRError, TargetFailed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
 
 
 def _terminate(number: int, frame: object) -> None:

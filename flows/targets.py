@@ -15,14 +15,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
+from itrcore.errors import ITRError
+
 _GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 _LAST_LINES = 15
 
-_running: set[int] = set()
+_running: set[subprocess.Popen[bytes]] = set()
 _guard = threading.Lock()
 
 
-class TargetFailed(RuntimeError):
+class TargetFailed(ITRError):
     """A DVC target ended with an error; the message holds the end of its output."""
 
 
@@ -46,7 +48,7 @@ def reproduce(target: str, log: Callable[[str], None], env: Mapping[str, str] | 
         env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **(env or {})},
     )
     with _guard:
-        _running.add(process.pid)
+        _running.add(process)
     last: deque[str] = deque(maxlen=_LAST_LINES)
     try:
         for line in _lines(process):
@@ -54,12 +56,11 @@ def reproduce(target: str, log: Callable[[str], None], env: Mapping[str, str] | 
             log(line)
         code = process.wait()
     except BaseException:
-        _end_group(process.pid)
-        process.wait()
+        _end_group(process)
         raise
     finally:
         with _guard:
-            _running.discard(process.pid)
+            _running.discard(process)
     if code:
         raise TargetFailed(f"{target} failed (exit status {code}):\n" + "\n".join(last))
 
@@ -67,9 +68,9 @@ def reproduce(target: str, log: Callable[[str], None], env: Mapping[str, str] | 
 def stop_all() -> None:
     """End every running target and all its children."""
     with _guard:
-        groups = list(_running)
-    for group in groups:
-        _end_group(group)
+        processes = list(_running)
+    for process in processes:
+        _end_group(process)
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
@@ -88,16 +89,16 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
             return
 
 
-def _end_group(group: int) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(group, number)
-        except ProcessLookupError:
-            return
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to the whole group, then SIGKILL to what is left of it."""
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        number: int = sent
         deadline = time.monotonic() + _GRACE
         while time.monotonic() < deadline:
+            process.poll()  # collect it: a dead child that nobody waited for still counts as a member of its group
             try:
-                os.killpg(group, 0)
+                os.killpg(process.pid, number)
             except ProcessLookupError:
                 return
+            number = 0  # sent once; from now on only look whether the group is still there
             time.sleep(0.05)

@@ -3,54 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from itrcore import layout
-from itrcore.config import load
-from itrcore.errors import ITRError
+from itrcore.config import Params, load
+from itrcore.terminal import user_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-
-
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    try:
-        yield
-    except ITRError as error:
-        Console(stderr=True).print(f"[red bold]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
-        raise typer.Exit(1) from None
 
 
 @app.command()
 def check(path: Path = typer.Argument(Path("params.yaml"), help="the file to check")) -> None:
     """Check a params.yaml and list what it would run."""
-    with _user_errors():
+    with user_errors():
         params = load(path)
-        table = Table(
-            "run", "data", "method", "profile", "seed", "epochs", "batch", "learning rate", box=None, pad_edge=False
-        )
-        for name, run in params.runs.items():
-            recipe = params.method_of(name).recipe
-            row = (
-                name,
-                run.data,
-                run.method,
-                run.profile,
-                run.seed,
-                recipe.epochs,
-                recipe.batch_size,
-                recipe.learning_rate,
-            )
-            table.add_row(*(str(value) for value in row))
-        console = Console()
-        console.print(table)
-        console.print(f"{path}: valid. {len(params.runs)} runs, {len(params.ensembles)} ensembles.", highlight=False)
+    # No table: names may be long, and a narrow terminal would crop them.
+    console = Console(soft_wrap=True, highlight=False)
+    for line in _described(params):
+        console.print(line, markup=False)
+    console.print(f"{path}: valid. {len(params.runs)} runs, {len(params.ensembles)} ensembles.", markup=False)
+
+
+def _described(params: Params) -> Iterator[str]:
+    """Runs that differ only in their seed below one heading; then the ensembles."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for name, run in params.runs.items():
+        groups.setdefault((run.data, run.method, run.profile), []).append(name)
+    for (data, method, profile), names in groups.items():
+        recipe = params.method_of(names[0]).recipe
+        yield f"{method} on {data}, profile {profile}"
+        yield f"  {recipe.epochs} epochs, batch {recipe.batch_size}, learning rate {recipe.learning_rate:g}"
+        yield from (f"  seed {params.runs[name].seed}: {name}" for name in names)
+        yield ""
+    for name, ensemble in params.ensembles.items():
+        yield f"ensemble {name} on {ensemble.data}"
+        yield from (f"  {run}" for run in ensemble.runs)
+        yield ""
 
 
 @app.command()
@@ -59,31 +49,26 @@ def leaderboard() -> None:
     from itrcore.report import leaderboard as board
     from itrcore.report.results import collect
 
-    with _user_errors():
+    with user_errors():
         params = load()
         runs = {name: run.data for name, run in params.runs.items()}
-        board.print_leaderboard(
-            collect(Path("."), runs, {name: ensemble.data for name, ensemble in params.ensembles.items()}), Console()
-        )
+        ensembles = {name: ensemble.data for name, ensemble in params.ensembles.items()}
+        board.print_leaderboard(collect(Path("."), runs, ensembles), Console())
 
 
 @app.command()
 def track() -> None:
     """Make MLflow hold what the result folders hold, for instance after DVC restored a training from its cache."""
-    from itrcore.tracking import Tracker
+    with user_errors():
+        params = load()
+        from itrcore.synchronise import synchronise
 
-    with _user_errors():
-        params, tracker, done = load(), Tracker(), 0
-        for name, run in params.runs.items():
-            folder, evaluation = layout.run(run.data, name), layout.evaluation(run.data, name)
-            if (folder / "run.json").exists() and (evaluation / "metrics.json").exists():
-                tracker.record(folder, evaluation)
-                done += 1
-        for name, ensemble in params.ensembles.items():
-            if (layout.ensemble(ensemble.data, name) / "metrics.json").exists():
-                tracker.record_ensemble(layout.ensemble(ensemble.data, name))
-                done += 1
-        Console().print(f"MLflow holds {done} of {len(params.runs) + len(params.ensembles)} runs and ensembles.")
+        found = synchronise(params)
+    total = len(found.held) + len(found.missing)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"MLflow holds {len(found.held)} of {total} runs and ensembles.")
+    if found.missing:
+        console.print(f"No results yet, run dvc repro: {', '.join(found.missing)}", markup=False)
 
 
 if __name__ == "__main__":

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from itrcore.data.settings import DatasetSettings
 from itrcore.errors import ConfigError, nearest
 from itrcore.models.settings import Count, MethodSettings
 from itrcore.settings import Settings
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]  # safe as a folder, a DVC stage and an MLflow run
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", text):
+        raise ValueError(
+            f"{text!r} cannot be a name; use letters, digits, - and _, a letter or digit first, at most 100 in all"
+        )
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]  # safe as a folder, a DVC stage and an MLflow run
 
 
 class RunSettings(Settings):
@@ -88,43 +100,70 @@ class Params(Settings):
     report: ReportSettings
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Params:
+    def _names_fit(self) -> Params:
+        if problems := [*self._wrong_names(), *self._wrong_runs(), *self._wrong_ensembles()]:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _wrong_names(self) -> Iterator[str]:
+        if "nltk" in self.datasets:
+            yield "datasets.nltk: data/nltk holds nltk's sentence data; choose another name"
+        yield from _alike("datasets", self.datasets)
+        yield from _alike("runs and ensembles", [*self.runs, *self.ensembles])
+
+    def _wrong_runs(self) -> Iterator[str]:
         seen: dict[tuple[str, str, int], str] = {}
+        pairs: set[tuple[str, str]] = set()
         for name, run in self.runs.items():
             where = f"runs.{name}"
-            _must_exist(f"{where}.data", run.data, self.datasets, "datasets")
-            _must_exist(f"{where}.method", run.method, self.methods, "methods")
-            _must_exist(f"{where}.profile", run.profile, self.profiles, "profiles")
+            unknown = [
+                *_unknown(f"{where}.data", run.data, self.datasets, "datasets"),
+                *_unknown(f"{where}.method", run.method, self.methods, "methods"),
+                *_unknown(f"{where}.profile", run.profile, self.profiles, "profiles"),
+            ]
+            yield from unknown
             twin = seen.setdefault((run.data, run.method, run.seed), name)
             if twin != name:
-                raise ValueError(f"{where}: same data, method and seed as runs.{twin}; remove one or change its seed")
-            self.method_of(name)
+                yield f"{where}: same data, method and seed as runs.{twin}; remove one or change its seed"
+            if not unknown and (run.method, run.profile) not in pairs:
+                pairs.add((run.method, run.profile))  # they serve many runs: what is wrong with them is said once
+                try:
+                    self.method_of(name)
+                except ValueError as error:
+                    yield str(error)
+
+    def _wrong_ensembles(self) -> Iterator[str]:
         for name, ensemble in self.ensembles.items():
             where = f"ensembles.{name}"
-            _must_exist(f"{where}.data", ensemble.data, self.datasets, "datasets")
+            yield from _unknown(f"{where}.data", ensemble.data, self.datasets, "datasets")
             if name in self.runs:
-                raise ValueError(f"{where}: a run has this name already; choose another")
+                yield f"{where}: a run has this name already; choose another"
             if len(set(ensemble.runs)) < len(ensemble.runs):
-                raise ValueError(f"{where}.runs: a run is listed twice in {ensemble.runs}")
-            for run_name in ensemble.runs:
-                _must_exist(f"{where}.runs", run_name, self.runs, "runs")
-                if self.runs[run_name].data != ensemble.data:
-                    raise ValueError(
-                        f"{where}.runs: {run_name} is a run on {self.runs[run_name].data}, not on {ensemble.data}; "
-                        "an ensemble needs one and the same data set"
+                yield f"{where}.runs: a run is listed twice in {ensemble.runs}"
+            for run in ensemble.runs:
+                yield from _unknown(f"{where}.runs", run, self.runs, "runs")
+                if run in self.runs and self.runs[run].data != ensemble.data:
+                    yield (
+                        f"{where}.runs: {run} is a run on {self.runs[run].data}, not on {ensemble.data}; an ensemble "
+                        "needs one and the same data set"
                     )
-        return self
+
+    def run(self, name: str) -> RunSettings:
+        """The run of this name. `ConfigError` where there is none."""
+        for problem in _unknown("run", name, self.runs, "runs"):
+            raise ConfigError(f"params.yaml: {problem}")
+        return self.runs[name]
 
     def method_of(self, run: str) -> MethodSettings:
         """The settings of a run's method with its profile laid over them. `ValueError` where they do not fit."""
-        settings = self.runs[run]
+        settings = self.run(run)
         base = self.methods[settings.method].model_dump(mode="json")
         where = f"profiles.{settings.profile} over methods.{settings.method}"
         merged = _overlay(base, self.profiles[settings.profile])
         try:
             return _validate(MethodSettings, merged)
         except ValidationError as error:
-            raise ValueError(f"{where} (runs.{run}): " + "; ".join(_lines(error, merged))) from error
+            raise ValueError("\n".join(f"{where}: {line}" for line in _lines(error, merged))) from error
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
@@ -138,10 +177,19 @@ def load(path: Path = Path("params.yaml")) -> Params:
     try:
         # ruamel, as DVC does: YAML 1.2 (5e-4 is a number) and a key given twice is an error.
         data = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    except DuplicateKeyError as error:
+        raise ConfigError(
+            f"{path}, line {error.problem_mark.line + 1}: {error.problem}; remove one of the two"
+        ) from error
+    except MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML: {error.problem or error.context}") from error
+    except (YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of sections ({', '.join(Params.model_fields)})")
+    if unfit := list(_not_plain(data, "", ())):
+        raise ConfigError("\n".join(f"{path}: {line}" for line in unfit))
     try:
         return _validate(Params, data)
     except ValidationError as error:
@@ -153,7 +201,23 @@ S = TypeVar("S", bound=Settings)
 
 def _validate(model: type[S], data: Any) -> S:
     # Through JSON: strict JSON mode takes lists where Python's strict mode insists on exact container types.
-    return model.model_validate_json(json.dumps(data, default=str))
+    return model.model_validate_json(json.dumps(data))
+
+
+def _not_plain(value: Any, where: str, above: tuple[int, ...]) -> Iterator[str]:
+    """What YAML can say and JSON, which everything here is checked and stored as, cannot."""
+    if isinstance(value, dict | list):
+        if id(value) in above:
+            yield f"{where}: this anchor holds itself"
+            return
+        items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in items:
+            here = f"{where}.{key}".removeprefix(".")
+            if isinstance(value, dict) and not isinstance(key, str):
+                yield f"{here}: the key {key} is not text but {type(key).__name__}; put it in quotes"
+            yield from _not_plain(inner, here, (*above, id(value)))
+    elif not isinstance(value, str | int | float | bool | None):
+        yield f"{where}: {value} is not text but {type(value).__name__}; put it in quotes"
 
 
 def _lines(error: ValidationError, data: Any) -> list[str]:
@@ -161,12 +225,26 @@ def _lines(error: ValidationError, data: Any) -> list[str]:
     lines = []
     for item in error.errors():
         where = ".".join(_location(item["loc"], data, keep_last=item["type"] == "missing"))
-        message = item["msg"].removeprefix("Value error, ")
-        given = item.get("input")
-        if item["type"] not in ("unknown_key", "value_error", "missing") and not isinstance(given, dict | list):
-            message += f", not {given!r}"
-        lines.append(f"{where}: {message}" if where else message)
+        lines += [f"{where}: {message}" if where else message for message in _message(item).split("\n")]
     return lines
+
+
+def _message(item: Any) -> str:
+    kind, given, context = item["type"], item.get("input"), item.get("ctx", {})
+    message: str = item["msg"].removeprefix("Value error, ")
+    if kind == "missing":
+        return "this key is missing"
+    if kind == "union_tag_not_found":
+        return f"the key {context['discriminator']} is missing"
+    if kind == "union_tag_invalid":
+        tag, known = context["tag"], [tag.strip(" '") for tag in context["expected_tags"].split(",")]
+        key = context["discriminator"].strip("'")
+        return f"unknown {key} {tag!r}{nearest(tag, known)} (known: {', '.join(known)})"
+    if given is None and kind in ("dict_type", "model_type", "model_attributes_type", "list_type"):
+        return f"{message}; it is empty (write {{}} or [] for nothing)"
+    if kind in ("unknown_key", "value_error") or isinstance(given, dict | list):
+        return message
+    return f"{message}, not {given!r}"
 
 
 def _location(loc: tuple[int | str, ...], data: Any, keep_last: bool) -> list[str]:
@@ -175,7 +253,7 @@ def _location(loc: tuple[int | str, ...], data: Any, keep_last: bool) -> list[st
     for depth, part in enumerate(loc):
         inside = isinstance(data, dict) and part in data
         if inside or isinstance(part, int) or (keep_last and depth == len(loc) - 1):
-            found.append(str(part))
+            found.append(str(part) if str(part).isprintable() else repr(part))
             data = data[part] if inside or isinstance(data, list) else None
     return found
 
@@ -189,6 +267,15 @@ def _overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _must_exist(where: str, name: str, known: dict[str, Any], section: str) -> None:
+def _unknown(where: str, name: str, known: dict[str, Any], section: str) -> Iterator[str]:
     if name not in known:
-        raise ValueError(f"{where}: no {name!r} in {section}{nearest(name, list(known))} (known: {', '.join(known)})")
+        yield f"{where}: no {name!r} in {section}{nearest(name, list(known))} (known: {', '.join(known)})"
+
+
+def _alike(section: str, names: Iterable[str]) -> Iterator[str]:
+    """Names that a file system without upper and lower case would put into one folder."""
+    seen: dict[str, str] = {}
+    for name in names:
+        twin = seen.setdefault(name.casefold(), name)
+        if twin != name:
+            yield f"{section}: {name} and {twin} differ only in upper and lower case; some file systems take them for one"

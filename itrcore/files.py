@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -16,25 +17,54 @@ from typing import Any
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it is flushed to disk and renamed to `path`.
 
-    On an error the temporary file or folder is removed and `path` is left as it was.
+    On an error the temporary file or folder is removed and `path` is left as it was. What a killed process left of its
+    files is removed by the next one that writes the same path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _tidy(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    remove(temporary)
     try:
         yield temporary
         if temporary.is_file():
             _flush(temporary)
             os.replace(temporary, path)
-        else:  # a folder cannot be replaced in one call: step the old one aside, so that one of the two always exists
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
-            if path.exists():
-                os.replace(path, old)
-            os.replace(temporary, path)
-            remove(old)
+        else:
+            _replace_folder(temporary, path)
     except BaseException:
         remove(temporary)
         raise
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    # A folder cannot be replaced in one call: the old one steps aside, and comes back if the new one cannot take its place.
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        if path.exists():
+            os.replace(path, old)
+        os.replace(new, path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        raise
+    remove(old)
+
+
+def _tidy(path: Path) -> None:
+    # Leftovers of this process too: it writes a path once at a time.
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        pid, _, kind = left.name.removeprefix(f".{path.name}.").partition(".")
+        if pid.isdigit() and kind in ("tmp", "old") and (int(pid) == os.getpid() or not _alive(int(pid))):
+            remove(left)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _flush(path: Path) -> None:

@@ -7,7 +7,21 @@ import subprocess
 from pathlib import Path
 
 # What decides the outcome of a training step; a half-done training is not continued after a change of these.
-_TRAINING_CODE = ("models", "training", "losses.py", "data/batches.py", "data/vocabulary.py", "evaluation/ranking.py")
+# The same files as stage `train` of dvc.yaml depends on.
+_TRAINING_CODE = (
+    "models",
+    "training",
+    "device.py",
+    "losses.py",
+    "data/batches.py",
+    "data/captions.py",
+    "data/prepared.py",
+    "data/punkt.py",
+    "data/shards.py",
+    "data/vocabulary.py",
+    "evaluation/ranking.py",
+    "evaluation/similarity.py",
+)
 
 
 def code_version() -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from itrcore.errors import nearest
 
@@ -15,16 +15,30 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _name_unknown_keys(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            known = list(cls.model_fields)
-            for key in data:
-                if key not in known:
-                    raise PydanticCustomError(
-                        "unknown_key",
-                        "unknown key {key}{nearest} (valid here: {known})",
-                        {"key": repr(key), "nearest": nearest(key, known), "known": ", ".join(known)},
-                    )
-        return data
+    def _name_unknown_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
+        """Each unknown key with the nearest valid one, beside whatever else is wrong with the known keys."""
+        known = list(cls.model_fields)
+        unknown = [key for key in data if key not in known] if isinstance(data, dict) else []
+        if not unknown:
+            return handler(data)
+        problems = [_unknown(key, known) for key in unknown]
+        try:
+            handler({key: value for key, value in data.items() if key in known})
+        except ValidationError as error:
+            # A key that is missing here most often is one of the unknown ones, misspelt: naming it twice would confuse.
+            problems += [_again(item) for item in error.errors() if item["type"] != "missing" or len(item["loc"]) > 1]
+        raise ValidationError.from_exception_data(cls.__name__, problems)
+
+
+def _unknown(key: Any, known: list[str]) -> InitErrorDetails:
+    context = {"key": repr(key), "nearest": nearest(str(key), known), "known": ", ".join(known)}
+    template = "unknown key {key}{nearest} (valid here: {known})"
+    return InitErrorDetails(type=PydanticCustomError("unknown_key", template, context), input=key)
+
+
+def _again(item: Any) -> InitErrorDetails:
+    """An error's details in the form that a new `ValidationError` takes."""
+    message = PydanticCustomError(item["type"], "{message}", {**item.get("ctx", {}), "message": item["msg"]})
+    return InitErrorDetails(type=message, loc=item["loc"], input=item["input"])

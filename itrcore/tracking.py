@@ -2,185 +2,294 @@
 
 The store is SQLite (`mlflow.db`, artifacts in `mlartifacts/`) unless MLFLOW_TRACKING_URI names another, such as a server.
 MLflow never is the source of a result: a run can always be rebuilt from `runs/` and `evaluations/` (`itr track`), for
-instance where DVC restored a training from its cache, or on a machine that did not do the training.
+instance where DVC restored a training from its cache, or on a machine that did not do the training. So a failing MLflow
+never fails a stage: it is told once, and `itr track` makes up for it.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
+from functools import cached_property
 from pathlib import Path
+from time import time
 from typing import Any
 
 from filelock import FileLock
 
+from itrcore.errors import ITRError
 from itrcore.files import read_json, sha256
+from itrcore.terminal import warn
 
 _NAME, _RESULT, _EVALUATION = "itr.name", "itr.result", "itr.evaluation"
 _SAMPLE_SECONDS = 2  # between samples of CPU, memory and GPU use: a demo run lasts no longer than some of them
+_RETRIES = (
+    "3"  # of a request to a server, 2, 4 and 8 seconds apart; MLflow's own 7 would hold a training up for minutes
+)
+
+
+class TrackingError(ITRError):
+    """MLflow cannot be used."""
 
 
 class Tracker:
     """One project's MLflow store; an experiment per data set."""
 
     def __init__(self, root: Path = Path(".")) -> None:
-        """root: where the SQLite store lies or is made."""
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        import mlflow
-
-        self._mlflow = mlflow
+        """root: where the SQLite store lies or is made. Nothing is opened before the first use."""
         self._root = root.absolute()
-        self._local = "MLFLOW_TRACKING_URI" not in os.environ
-        if self._local:
-            mlflow.set_tracking_uri(f"sqlite:///{self._root / 'mlflow.db'}")
-        mlflow.set_system_metrics_sampling_interval(_SAMPLE_SECONDS)
-        self._client = mlflow.MlflowClient()
+        self._uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self._root / 'mlflow.db'}"
+        self._sqlite = (
+            self._uri.removeprefix("sqlite:///").partition("?")[0] if self._uri.startswith("sqlite:") else None
+        )
+        self._failed = False
 
     def training(self) -> LiveTraining:
         """An observer that logs a training while it goes on."""
         return LiveTraining(self)
 
-    def record(self, run_folder: Path, evaluation_folder: Path) -> None:
-        """Make the MLflow run of a training hold exactly what these two folders hold."""
-        run = read_json(run_folder / "run.json")
-        self.record_training(run_folder)
-        self._record_evaluation(run["data"], run["name"], evaluation_folder)
+    def record(self, run_folder: Path, evaluation_folder: Path) -> bool:
+        """Make the MLflow run of a training hold exactly what these two folders hold; False where MLflow failed."""
+        return self.attempt(lambda: self._record(run_folder).evaluation(evaluation_folder))
 
-    def record_training(self, folder: Path) -> None:
+    def record_training(self, folder: Path) -> bool:
         """The active run of this name is the one of this result: kept, brought back, or written from the files."""
-        run = read_json(folder / "run.json")
-        experiment = self._experiment(run["data"])
-        result = sha256(folder / "run.json")
-        mine = self._find(experiment, run["name"], deleted=True, **{_RESULT: result})
-        if mine is None:
-            with self._open(experiment, run, None, live=False) as run_id:
-                for record in read_json(folder / "history.json")["epochs"]:
-                    self._log_epoch(run_id, record)
-                self._log_training(run_id, folder)
-            return
-        if mine.info.lifecycle_stage == "deleted":
-            self._client.restore_run(mine.info.run_id)
-        self._supersede(experiment, run["name"], keep=mine.info.run_id)
+        return self.attempt(lambda: self._record(folder))
 
-    def record_ensemble(self, folder: Path) -> None:
-        """An ensemble's run: its metrics, members and files."""
-        result = read_json(folder / "metrics.json")
-        experiment = self._experiment(result["data"])
-        if self._find(experiment, result["name"]) is None:
-            tags = {_NAME: result["name"], "kind": "ensemble", "features": result["features"]}
-            run = self._client.create_run(experiment, run_name=result["name"], tags=tags)
+    def record_ensemble(self, folder: Path) -> bool:
+        """An ensemble's run: its metrics, members and files; False where MLflow failed."""
+
+        def record() -> None:
+            result = read_json(folder / "metrics.json")
+            experiment = self._experiment(result["data"])
+            found = self._find(experiment, result["name"])
+            run = found or self._create(experiment, result["name"], {"kind": "ensemble"})
+            _RunLog(self._client, run.info.run_id).evaluation(folder)
             self._client.set_terminated(run.info.run_id)
-        self._record_evaluation(result["data"], result["name"], folder)
+            self._supersede(experiment, result["name"], keep=run.info.run_id)
 
-    def attach_report(self, data: str, name: str, files: Mapping[Path, str]) -> None:
-        """Put files (path → folder inside `report/`) of the report into a run's artifacts."""
-        run = self._find(self._experiment(data), name)
-        if run is not None:
-            for path, inside in files.items():
-                self._client.log_artifact(run.info.run_id, str(path), f"report/{inside}".rstrip("/"))
+        return self.attempt(record)
 
-    def _record_evaluation(self, data: str, name: str, folder: Path) -> None:
-        result = read_json(folder / "metrics.json")
-        done = sha256(folder / "metrics.json")
-        run = self._find(self._experiment(data), name)
-        if run is None or run.data.tags.get(_EVALUATION) == done:
-            return
-        run_id = run.info.run_id
-        for key, value in result["metrics"].items():
-            self._client.log_metric(run_id, f"{result['split']}_{key}", value)
-        for key in ("encode_image_ms", "encode_caption_ms", "score_image_ms", "score_caption_ms"):
-            if result[key] is not None:
-                self._client.log_metric(run_id, key, result[key])
-        if result["kind"] == "ensemble":
-            self._client.set_tag(run_id, "members", ", ".join(result["members"]))
-        self._tag_versions(run_id, result)
-        self._client.log_artifacts(run_id, str(folder), "evaluation")
-        self._client.set_tag(run_id, _EVALUATION, done)
+    def attach_report(self, data: str, name: str, files: Mapping[Path, str]) -> bool:
+        """Put files (path → folder inside `report/`) of the report into a run's artifacts; False where MLflow failed."""
+
+        def attach() -> None:
+            run = self._find(self._experiment(data), name)
+            if run is not None:
+                for path, inside in files.items():
+                    self._client.log_artifact(run.info.run_id, str(path), f"report/{inside}".rstrip("/"))
+
+        return self.attempt(attach)
+
+    def attempt(self, call: Callable[[], object], after_failure: bool = False) -> bool:
+        """Call MLflow without letting its failure end anything: it is told once, and no more calls are made.
+
+        after_failure: try all the same, as it may be back. Returns whether it worked.
+        """
+        if self._failed and not after_failure:
+            return False
+        try:
+            call()
+        except Exception as error:  # whatever it is: a training of days must not end because its log cannot be written
+            if not self._failed:
+                text = f"{self._describe(error)} The results on disk are whole; with MLflow back, run: itr track"
+                warn(text)
+            self._failed = True
+            return False
+        return True
+
+    def open(self, run: Mapping[str, Any], tracking_id: str | None) -> _RunLog:
+        """The MLflow run of a training that begins, or that goes on if `tracking_id` is one of its name.
+
+        Older finished runs stay until this one is finished; unfinished ones are superseded. `TrackingError` where MLflow
+        cannot be used: better now than after hours.
+        """
+        try:
+            return self._open(run, tracking_id)
+        except Exception as error:
+            what = f"{self._describe(error)} Is MLFLOW_TRACKING_URI right and its server up?"
+            raise TrackingError(what) from error
+
+    def finish(self, log: _RunLog, folder: Path) -> None:
+        """Make `log` hold the whole training in `folder`; it is then the one active run of its name."""
+        run, epochs = read_json(folder / "run.json"), read_json(folder / "history.json")["epochs"]
+        log.training(run, epochs, folder)
+        self._supersede(self._experiment(run["data"]), run["name"], keep=log.run_id)
+
+    def monitor(self, run_id: str) -> Any:
+        """A started monitor of CPU, memory and GPU use; its `finish()` ends it."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor = SystemMetricsMonitor(
+            run_id, sampling_interval=_SAMPLE_SECONDS, resume_logging=True, tracking_uri=self._uri
+        )
+        monitor.start()
+        return monitor
+
+    @cached_property
+    def _client(self) -> Any:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)
+        import mlflow
+
+        # Of every table made and every monitor started they would tell; of a lost store `attempt` tells, once.
+        levels = {"mlflow": logging.WARNING, "alembic": logging.WARNING, "mlflow.system_metrics": logging.CRITICAL}
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        with self._lock():  # two first users of a fresh SQLite store would corrupt it
+            if self._sqlite:  # MLflow would try for 100 seconds to open what cannot be opened
+                with closing(sqlite3.connect(self._sqlite)) as database:
+                    database.execute("pragma schema_version")
+            return mlflow.MlflowClient(tracking_uri=self._uri)
+
+    def _lock(self) -> AbstractContextManager[object]:
+        return FileLock(self._sqlite + ".lock") if self._sqlite else nullcontext()  # a server looks after its own store
 
     def _experiment(self, data: str) -> str:
-        """Experiment id; made under a lock, as two first users of a fresh SQLite store would corrupt it."""
-        with FileLock(self._root / ".mlflow.lock"):
-            found = self._client.get_experiment_by_name(data)
-            if found is not None:
-                if found.lifecycle_stage == "deleted":
-                    self._client.restore_experiment(found.experiment_id)
-                return str(found.experiment_id)
-            # A server chooses its own artifact store; for SQLite it is stated, as the default depends on the caller's folder.
-            location = (self._root / "mlartifacts" / data).as_uri() if self._local else None
-            return str(self._client.create_experiment(data, artifact_location=location))
+        """Id of a data set's experiment, made where there is none."""
+        from mlflow.exceptions import MlflowException
 
-    def _find(self, experiment: str, name: str, deleted: bool = False, **tags: str) -> Any | None:
+        client = self._client
+        with self._lock():
+            found = client.get_experiment_by_name(data)
+            if found is None:
+                # A server chooses its own artifact store; for SQLite it is stated, as the default depends on the caller's
+                # folder.
+                location = (self._root / "mlartifacts" / data).as_uri() if self._sqlite else None
+                try:
+                    return str(client.create_experiment(data, artifact_location=location))
+                except MlflowException as error:  # another machine may have been faster
+                    found = client.get_experiment_by_name(data)
+                    if found is None:
+                        raise error
+            if found.lifecycle_stage == "deleted":
+                client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+
+    def _create(self, experiment: str, name: str, tags: Mapping[str, str]) -> Any:
+        from mlflow.tracking.context.registry import resolve_tags  # user and entry point
+
+        return self._client.create_run(experiment, run_name=name, tags={**resolve_tags(), _NAME: name, **tags})
+
+    def _open(self, run: Mapping[str, Any], tracking_id: str | None) -> _RunLog:
+        experiment, name = self._experiment(run["data"]), run["name"]
+        known = any(found.info.run_id == tracking_id for found in self._runs(experiment, name))
+        if known and tracking_id:
+            self._client.update_run(tracking_id, status="RUNNING")
+            log = _RunLog(self._client, tracking_id)
+        else:
+            tags = {"kind": "run", **{key: str(run[key]) for key in ("profile", "selected_on")}}
+            log = _RunLog(self._client, self._create(experiment, name, tags).info.run_id)
+            wanted = {key: run[key] for key in ("data", "method", "seed", "profile", "parameters")}
+            log.params({**wanted, **flatten(run["settings"]), **flatten(run["training"], "training.")})
+        log.versions(run, self._root / "dvc.lock")
+        self._supersede(experiment, name, keep=log.run_id, finished=False)
+        return log
+
+    def _record(self, folder: Path) -> _RunLog:
+        run = read_json(folder / "run.json")
+        experiment = self._experiment(run["data"])
+        found = self._runs(experiment, run["name"], deleted=True, **{_RESULT: sha256(folder / "run.json")})
+        if not found:
+            log = self._open(run, None)
+            self.finish(log, folder)
+            return log
+        active = [other for other in found if other.info.lifecycle_stage == "active"]
+        mine = (active or found)[0].info
+        if not active:
+            self._client.restore_run(mine.run_id)
+        if mine.status != "FINISHED":  # killed between its last entry and its end
+            self._client.set_terminated(mine.run_id)
+        self._supersede(experiment, run["name"], keep=mine.run_id)
+        return _RunLog(self._client, mine.run_id)
+
+    def _runs(self, experiment: str, name: str, deleted: bool = False, **tags: str) -> list[Any]:
+        """Runs of a name, newest first."""
         from mlflow.entities import ViewType
 
         wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in {_NAME: name, **tags}.items())
         view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
-        found = self._client.search_runs([experiment], wanted, view, order_by=["attributes.start_time DESC"])
-        active = [run for run in found if run.info.lifecycle_stage == "active"]
-        return (active or found or [None])[0]
+        return list(self._client.search_runs([experiment], wanted, view, order_by=["attributes.start_time DESC"]))
 
-    def _supersede(self, experiment: str, name: str, keep: str | None) -> None:
-        """Older runs of this name go to MLflow's bin, whence `mlflow gc` removes them for good."""
-        for run in self._client.search_runs([experiment], f"tags.`{_NAME}` = '{name}'"):
-            if run.info.run_id != keep:
+    def _find(self, experiment: str, name: str) -> Any | None:
+        """The finished run of a name: one that is being trained anew holds no result yet."""
+        finished = [run for run in self._runs(experiment, name) if run.info.status == "FINISHED"]
+        return finished[0] if finished else None
+
+    def _supersede(self, experiment: str, name: str, keep: str, finished: bool = True) -> None:
+        """Other runs of this name go to MLflow's bin, whence `mlflow gc` removes them; finished ones only if `finished`."""
+        for run in self._runs(experiment, name):
+            if run.info.run_id != keep and (finished or run.info.status != "FINISHED"):
                 self._client.delete_run(run.info.run_id)
 
-    @contextmanager
-    def _open(self, experiment: str, run: Mapping[str, Any], run_id: str | None, live: bool) -> Iterator[str]:
-        self.start(experiment, run, run_id, live)
-        status = "FAILED"
-        try:
-            yield self._mlflow.active_run().info.run_id
-            status = "FINISHED"
-        finally:
-            self._mlflow.end_run(status)
+    def _describe(self, error: Exception) -> str:
+        where = re.sub(r"//[^@/]*@", "//", self._uri)  # without a password
+        first = (str(error).strip() or "no message").splitlines()[0]
+        return f"MLflow at {where} failed ({type(error).__name__}: {first})."
 
-    def start(self, experiment: str, run: Mapping[str, Any], run_id: str | None, live: bool) -> str:
-        """Start (or go on with) the active MLflow run of a training; supersedes others of its name."""
-        known = run_id is not None and any(
-            found.info.run_id == run_id
-            for found in self._client.search_runs([experiment], f"tags.`{_NAME}` = '{run['name']}'")
-        )
-        tags = {
-            _NAME: run["name"],
-            "kind": "run",
-            **{key: str(run[key]) for key in ("features", "profile", "selected_on")},
-        }
-        active = self._mlflow.start_run(
-            run_id=run_id if known else None,
-            experiment_id=experiment,
-            run_name=run["name"],
-            tags=tags,
-            log_system_metrics=live,
-        )
-        started = str(active.info.run_id)
-        self._supersede(experiment, run["name"], keep=started)
-        if not known:
-            wanted = {key: run[key] for key in ("data", "method", "seed", "profile", "parameters")}
-            self._mlflow.log_params({**wanted, **flatten(run["settings"]), **flatten(run["training"], "training.")})
-        self._tag_versions(started, run)
-        return started
 
-    def _tag_versions(self, run_id: str, described: Mapping[str, Any]) -> None:
-        self._client.set_tag(run_id, "data_digest", described["data_digest"])
-        self._client.set_tag(run_id, "code_version", described["code_version"])
-        self._client.set_tag(run_id, "features", described["features"])
-        if (lock := self._root / "dvc.lock").exists():
-            self._client.set_tag(run_id, "dvc_lock", sha256(lock))
+class _RunLog:
+    """What is written into one MLflow run."""
 
-    def _log_epoch(self, run_id: str, record: Mapping[str, Any]) -> None:
-        values = {f"loss_{key}": value for key, value in record["losses"].items()}
-        values |= {f"dev_{key}": value for key, value in record["dev"].items()}
-        values |= {key: record[key] for key in ("learning_rate", "pairs_per_second")}
-        for key, value in values.items():
-            self._client.log_metric(run_id, key, value, step=record["epoch"], synchronous=False)
+    def __init__(self, client: Any, run_id: str) -> None:
+        self._client, self.run_id = client, run_id
 
-    def _log_training(self, run_id: str, folder: Path) -> None:
-        run = read_json(folder / "run.json")
-        self._client.log_metric(run_id, "train_seconds", run["train_seconds"])
-        self._client.log_metric(run_id, "best_epoch", run["best_epoch"])
-        self._client.log_artifacts(run_id, str(folder), "checkpoint")
-        self._client.set_tag(run_id, _RESULT, sha256(folder / "run.json"))
+    def params(self, values: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        self._client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in values.items()])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time() * 1000)
+        self._client.log_batch(self.run_id, metrics=[Metric(key, value, now, step) for key, value in values.items()])
+
+    def versions(self, described: Mapping[str, Any], lock: Path | None = None) -> None:
+        """Which data and code, and the state of dvc.lock, it comes from."""
+        for key in ("data_digest", "code_version", "features"):
+            self._client.set_tag(self.run_id, key, described[key])
+        if lock is not None and lock.exists():
+            self._client.set_tag(self.run_id, "dvc_lock", sha256(lock))
+
+    def epochs(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Loss terms, dev metrics, learning rate and speed of the epochs that are not in the run yet."""
+        held = {metric.step for metric in self._client.get_metric_history(self.run_id, "dev_rsum")}
+        for record in records:
+            if record["epoch"] not in held:
+                values = {f"loss_{key}": value for key, value in record["losses"].items()}
+                values |= {f"dev_{key}": value for key, value in record["dev"].items()}
+                values |= {key: record[key] for key in ("learning_rate", "pairs_per_second")}
+                self.metrics(values, record["epoch"])
+
+    def training(self, run: Mapping[str, Any], epochs: Iterable[Mapping[str, Any]], folder: Path) -> None:
+        """A finished training: what is missing of its epochs, its checkpoint, and last that it is whole."""
+        self.epochs(epochs)
+        self.metrics({key: run[key] for key in ("train_seconds", "best_epoch")})
+        self._client.log_artifacts(self.run_id, str(folder), "checkpoint")
+        self._client.set_tag(self.run_id, _RESULT, sha256(folder / "run.json"))
+        self._client.set_terminated(self.run_id)
+
+    def evaluation(self, folder: Path) -> None:
+        """An evaluation's metrics and files, unless the run holds them."""
+        result, done = read_json(folder / "metrics.json"), sha256(folder / "metrics.json")
+        if self._client.get_run(self.run_id).data.tags.get(_EVALUATION) == done:
+            return
+        values = {f"{result['split']}_{key}": value for key, value in result["metrics"].items()}
+        times = ("encode_image_ms", "encode_caption_ms", "score_image_ms", "score_caption_ms")
+        self.metrics(values | {key: result[key] for key in times if result[key] is not None})
+        if result["kind"] == "ensemble":
+            self._client.set_tag(self.run_id, "members", ", ".join(result["members"]))
+        self.versions(result)
+        self._client.log_artifacts(self.run_id, str(folder), "evaluation")
+        self._client.set_tag(self.run_id, _EVALUATION, done)
+
+    def end(self, status: str) -> None:
+        self._client.set_terminated(self.run_id, status)
 
 
 class LiveTraining:
@@ -188,27 +297,36 @@ class LiveTraining:
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
-        self._run_id = ""
+        self._log: _RunLog | None = None
+        self._monitor: Any = None
 
     def begin(self, run: dict[str, Any], tracking_id: str | None) -> str | None:
-        """Open the run, or open it again."""
-        experiment = self._tracker._experiment(run["data"])
-        self._run_id = self._tracker.start(experiment, run, tracking_id, live=True)
-        return self._run_id
+        """Open the run, or open it again. `TrackingError` where MLflow cannot be used."""
+        self._log = log = self._tracker.open(run, tracking_id)
+        self._tracker.attempt(lambda: setattr(self, "_monitor", self._tracker.monitor(log.run_id)))
+        return log.run_id
 
     def epoch(self, record: dict[str, Any]) -> None:
         """Loss terms, dev metrics, learning rate and speed of one epoch."""
-        self._tracker._log_epoch(self._run_id, record)
+        if log := self._log:
+            self._tracker.attempt(lambda: log.epochs([record]))
 
     def finish(self, folder: Path) -> None:
-        """Checkpoint and history as artifacts; the run is finished."""
-        self._tracker._log_training(self._run_id, folder)
-        self._tracker._mlflow.end_run("FINISHED")
+        """What is missing of the epochs, checkpoint and history as artifacts; the run is finished."""
+        self._stop_monitor()
+        if log := self._log:
+            self._tracker.attempt(lambda: self._tracker.finish(log, folder), after_failure=True)
 
     def fail(self) -> None:
-        """The run is marked as failed; the next attempt supersedes it."""
-        if self._run_id:
-            self._tracker._mlflow.end_run("FAILED")
+        """The run is marked as failed; the next attempt goes on with it or supersedes it."""
+        self._stop_monitor()
+        if log := self._log:
+            self._tracker.attempt(lambda: log.end("FAILED"))
+
+    def _stop_monitor(self) -> None:
+        if self._monitor is not None:
+            self._tracker.attempt(self._monitor.finish, after_failure=True)
+            self._monitor = None
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

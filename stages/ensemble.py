@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itrcore.config import Params
-from itrcore.evaluation.run import evaluate_ensemble
+from itrcore.evaluation.ensemble import evaluate_ensemble
 from itrcore.files import read_json
 from itrcore.tracking import Tracker
 from stages import run_stage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itrcore import layout
 from itrcore.config import Params
-from itrcore.data import source
+from itrcore.data import obtain
 from stages import run_stage
 from stages.progress import progress_bar
 
@@ -12,7 +12,7 @@ from stages.progress import progress_bar
 def main(params: Params, name: str) -> None:
     """Make the files, or check and point to them."""
     with progress_bar(f"{name}: features") as progress:
-        made = source.make(params.datasets[name].source, layout.raw(name), progress)
+        made = obtain.make(params.datasets[name].source, layout.raw(name), progress)
     print(f"{name}: {made.features} features in {made.folder}")
 
 

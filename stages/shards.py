@@ -6,7 +6,7 @@ from pathlib import Path
 
 from itrcore import layout
 from itrcore.config import Params
-from itrcore.data import shards
+from itrcore.data import shard_writer
 from itrcore.data.source import Source
 from itrcore.files import replacing
 from stages import run_stage
@@ -18,7 +18,7 @@ def main(params: Params, name: str) -> None:
     source = Source.read(layout.raw(name))
     with replacing(layout.shards(name)) as temporary, progress_bar(f"{name}: shards") as progress:
         temporary.mkdir(parents=True)
-        shards.write(
+        shard_writer.write(
             Path(source.folder),
             source.splits,
             layout.captions(name),

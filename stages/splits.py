@@ -6,7 +6,7 @@ from pathlib import Path
 
 from itrcore import layout
 from itrcore.config import Params
-from itrcore.data import captions
+from itrcore.data import captions, splits
 from itrcore.data.source import Source
 from stages import run_stage
 
@@ -14,7 +14,7 @@ from stages import run_stage
 def main(params: Params, name: str) -> None:
     """Read ids and captions of every split, check them, write one table."""
     source = Source.read(layout.raw(name))
-    table = captions.build(Path(source.folder), source.splits)
+    table = splits.build(Path(source.folder), source.splits)
     captions.write(table, layout.captions(name))
     counts = {row["values"]: row["counts"] for row in table["split"].value_counts().to_pylist()}
     print(f"{name}: captions " + ", ".join(f"{split} {count:,}" for split, count in counts.items()))

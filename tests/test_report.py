@@ -378,7 +378,7 @@ def test_markdown_cells_cannot_break_the_table(tmp_path: Path) -> None:
     assert NOT_REAL["synthetic"] in text
 
 
-def test_terminal_table_fits_in_100_columns(tmp_path: Path) -> None:
+def test_terminal_table_cuts_no_name_and_fits_in_100_columns(tmp_path: Path) -> None:
     for seed in (1, 2):
         name = "a_method_with_quite_a_long_name"
         put_run(tmp_path, evaluation(f"a{seed}", "toy", name, seed, 20.0 * seed, features="simulated"))
@@ -387,8 +387,8 @@ def test_terminal_table_fits_in_100_columns(tmp_path: Path) -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 100
     assert "…" not in text
-    assert "30.0 ±14.1" in text
-    assert "240.0 ±84.9" in text
+    assert "30.0±14.1" in text
+    assert "240.0±84.9" in text
     assert "simulated" in text
 
 

@@ -48,9 +48,10 @@ def read(path: Path) -> list[KarpathyImage]:
     for what, values in (
         ("imgid", [image.imgid for image in images]),
         ("sentid", [sentid for image in images for sentid in image.sentids]),
+        ("filename", [image.filename for image in images]),
     ):
-        if len(set(values)) < len(values):
-            twice = Counter(values).most_common(1)[0][0]
+        twice, times = Counter(values).most_common(1)[0] if values else (None, 0)
+        if times > 1:
             raise DataError.at(path, f"{what} {twice} comes twice", f"every {what} once")
     return images
 
@@ -85,11 +86,12 @@ def _parse(path: Path, row: int, item: Any) -> KarpathyImage:
             [int(sentence["sentid"]) for sentence in sentences],
             [str(sentence["raw"]) for sentence in sentences],
         )
+        listed = [int(sentid) for sentid in item.get("sentids", image.sentids)]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError.at(path, f"image entry lacks or garbles {error}", "Karpathy's fields", row) from error
     if image.split not in _SPLITS:
         raise DataError.at(path, f"split {image.split!r}", f"one of {', '.join(_SPLITS)}", row)
-    if image.sentids != [int(sentid) for sentid in item.get("sentids", image.sentids)]:
+    if image.sentids != listed:
         raise DataError.at(path, "`sentids` disagrees with the sentences' own", "the same ids in the same order", row)
     return image
 

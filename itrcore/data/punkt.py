@@ -1,12 +1,13 @@
 """nltk's English sentence data (`punkt_tab`): fetched once with a checksum, or honestly reported as not to be had.
 
-The folder made here is laid out as nltk expects (`tokenizers/punkt_tab/english/…`) and holds `status.json`.
+The folder made here is laid out as nltk expects (`tokenizers/punkt_tab/english/…`) and holds `status.json`. Its bytes
+depend on the data alone, not on where it came from or why it did not: trainings depend on this folder.
 """
 
 from __future__ import annotations
 
+import http.client
 import io
-import urllib.error
 import urllib.request
 import zipfile
 from hashlib import sha256
@@ -29,8 +30,8 @@ def fetch(settings: PunktSettings, folder: Path) -> str:
     for source in settings.sources:
         try:
             files = _read_source(source, settings)
-        except (OSError, urllib.error.URLError) as error:
-            problems.append(f"{source}: {getattr(error, 'reason', error)}")
+        except (OSError, http.client.HTTPException) as error:
+            problems.append(f"{source}: {getattr(error, 'reason', None) or error or type(error).__name__}")
             continue
         for name, expected in settings.files.items():
             found = sha256(files[name]).hexdigest()
@@ -42,14 +43,12 @@ def fetch(settings: PunktSettings, folder: Path) -> str:
             (temporary / _INSIDE).mkdir(parents=True)
             for name in settings.files:
                 (temporary / _INSIDE / name).write_bytes(files[name])
-            write_json(
-                temporary / "status.json", {"available": True, "source": source, "digest": digest(settings.files)}
-            )
+            write_json(temporary / "status.json", {"available": True, "digest": digest(settings.files)})
         return f"nltk's sentence data: taken from {source}"
     reason = "; ".join(problems) or "no source is listed"
     with replacing(folder) as temporary:
         temporary.mkdir()
-        write_json(temporary / "status.json", {"available": False, "reason": reason})
+        write_json(temporary / "status.json", {"available": False})
     return (
         f"nltk's sentence data cannot be had ({reason}). Vocabularies are built without sentence splitting and say so. "
         "To try again later: dvc repro --force --single-item nltk"
@@ -74,8 +73,13 @@ def _read_source(source: str, settings: PunktSettings) -> dict[str, bytes]:
             settings.sha256,
             do="Is it another release, or an error page?",
         )
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:  # named entries only: nothing else of the archive is unpacked
-        return {name: archive.read(f"punkt_tab/english/{name}") for name in settings.files}
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            # Named entries only: nothing else of the archive is unpacked.
+            return {name: archive.read(f"punkt_tab/english/{name}") for name in settings.files}
+    except (KeyError, zipfile.BadZipFile) as error:
+        expected = "a zip with punkt_tab/english/ and each file of nltk.files"
+        raise DataError.at(source, str(error), expected, do="Correct nltk in params.yaml.") from error
 
 
 def _download(url: str, timeout: float) -> bytes:

@@ -7,6 +7,7 @@ likewise one id per image or per caption. `id_mapping.json` (id → file name) a
 from __future__ import annotations
 
 import gzip
+import mmap
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from itrcore.arrays import open_array
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
 
@@ -49,12 +51,9 @@ class ScanSplit:
         `DataError` where a value is not finite, or the repeated rows of one image differ.
         """
         first = int(self.rows[index])
-        features = np.array(self.features[first])
-        if not np.isfinite(features).all():
-            found = features[~np.isfinite(features)][0]
-            raise DataError.at(self.path, f"found {found}", "finite numbers", first, "Extract or download it again.")
+        features = self._row(first)
         for row in range(first + 1, first + int(self.repeats[index])):
-            if not np.array_equal(self.features[row], features):
+            if not np.array_equal(self._row(row), features):
                 raise DataError.at(
                     self.path,
                     f"found other features than in row {first}, though both are of image {self.image_ids[index]}",
@@ -62,6 +61,14 @@ class ScanSplit:
                     row,
                     "Check that the ids file belongs to these features.",
                 )
+        _give_back(self.features)
+        return features
+
+    def _row(self, row: int) -> np.ndarray:
+        features = np.array(self.features[row])
+        if not np.isfinite(features).all():
+            found = features[~np.isfinite(features)][0]
+            raise DataError.at(self.path, f"found {found}", "finite numbers", row, "Extract or download it again.")
         return features
 
 
@@ -131,7 +138,7 @@ def open_split(folder: Path, split: str) -> ScanSplit:
 
 
 def check_splits(splits: Mapping[str, ScanSplit]) -> None:
-    """`DataError` where an image is in two splits, or splits differ in region count or feature width."""
+    """`DataError` where an image is in two splits, or the splits' features differ in width."""
     owner: dict[int, str] = {}
     first = next(iter(splits.values()))
     for name, split in splits.items():
@@ -150,37 +157,6 @@ def check_splits(splits: Mapping[str, ScanSplit]) -> None:
                 f"found feature width {split.features.shape[2]}",
                 f"{first.features.shape[2]}, as in {first.path.name}",
             )
-
-
-def open_array(path: Path) -> np.ndarray:
-    """Memory-map a `.npy`. `DataError` for a missing, truncated, over-long or pickled one."""
-    try:
-        with open(path, "rb") as handle:
-            version = np.lib.format.read_magic(handle)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(handle)
-            header = handle.tell()
-    except FileNotFoundError:
-        raise DataError.at(path, "no such file", "SCAN's features") from None
-    except (ValueError, OSError) as error:
-        raise DataError.at(path, f"not a readable .npy ({error})", "an array saved by numpy") from error
-    if dtype.hasobject:
-        raise DataError.at(
-            path, "holds pickled Python objects", "plain numbers", do="It is not opened: that could run code."
-        )
-    expected = header + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    size = path.stat().st_size
-    if size != expected:
-        row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
-        row = max(0, size - header) // row_bytes if row_bytes and size < expected else None
-        raise DataError.at(
-            path,
-            f"the file has {size:,} bytes" + (f" and ends inside row {row}" if row is not None else ""),
-            f"{expected:,} bytes for shape {shape} of {dtype}",
-            do="It was cut short or changed on the way: extract or download it again.",
-        )
-    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
 
 
 def read_id_mapping(folder: Path) -> dict[int, str] | None:
@@ -252,6 +228,8 @@ def _read_lines(folder: Path, name: str) -> tuple[Path, list[str]]:
         raise DataError.at(path, "no such file", "SCAN's layout", do=f"Does {folder} hold the data set?") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError.at(path, f"damaged ({error})", "a whole gzip file", do="Download it again.") from error
+    except OSError as error:
+        raise DataError.at(path, f"cannot be read ({error.strerror})", "a text file") from error
     lines = []
     for row, line in enumerate(data.removesuffix(b"\n").split(b"\n")):
         try:
@@ -261,6 +239,13 @@ def _read_lines(folder: Path, name: str) -> tuple[Path, list[str]]:
     if lines == [""]:
         raise DataError.at(path, "the file is empty", "at least one line")
     return path, lines
+
+
+def _give_back(mapped: np.ndarray) -> None:
+    # Mapped pages count as this process's memory until they are given back; the system keeps them in its cache.
+    pages: object = mapped.base
+    if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _parse_id(path: Path, row: int, line: str) -> int:

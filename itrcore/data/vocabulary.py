@@ -79,11 +79,18 @@ class Vocabulary:
 
     @classmethod
     def build(cls, captions: Iterable[str], min_count: int, tokenizer: Tokenizer) -> Vocabulary:
-        """Words with at least `min_count` occurrences, in order of first appearance, after the special tokens."""
+        """Words with at least `min_count` occurrences, in order of first appearance, after the special tokens.
+
+        `DataError` where no word is that frequent.
+        """
         counts: Counter[str] = Counter()
         for caption in captions:
             counts.update(tokenizer(caption))
         words = [word for word, count in counts.items() if count >= min_count and word not in SPECIAL]
+        if not words:
+            raise DataError(
+                f"no word occurs {min_count} times in the captions of train and dev; lower vocabulary.min_count"
+            )
         return cls([*SPECIAL, *words], tokenizer)
 
     def save(self, path: Path) -> None:
@@ -108,14 +115,15 @@ class Vocabulary:
             words = [idx2word[str(i)] for i in range(len(idx2word))]
             if any(ids.get(word) != i for i, word in enumerate(words)) or len(ids) != len(words):
                 raise ValueError("word2idx and idx2word disagree")
+            described = data.get("tokenizer")
+            split, wanted = (described["sentence_split"], described["sentence_data"]) if described else (True, None)
         except FileNotFoundError:
             raise DataError.at(path, "no such file", "a vocabulary", do="Run: dvc repro") from None
-        except (KeyError, ValueError, TypeError) as error:
+        except (AttributeError, KeyError, ValueError, TypeError) as error:
             raise DataError.at(path, f"not a vocabulary ({error!r})", "SCAN's JSON: word2idx, idx2word, idx") from error
-        described = data.get("tokenizer")
         available = punkt.data_digest(nltk_folder)
-        wanted = described["sentence_data"] if described else available
-        if (described is None or described["sentence_split"]) and (available is None or available != wanted):
+        wanted = wanted if described else available
+        if split and (available is None or available != wanted):
             raise DataError.at(
                 path,
                 "this vocabulary was made with nltk's sentence splitting, and its sentence data is "
@@ -147,5 +155,9 @@ def _load_punkt(folder: Path | None, sentence_data: str) -> Any:
     nltk.data.path[:] = [str(folder.absolute())]  # this folder and no other: data elsewhere may differ
     try:
         return PunktTokenizer("english").tokenize
+    except LookupError as error:
+        raise DataError.at(
+            folder, "nltk's sentence data is incomplete", "the output of stage nltk", do="Remove it and run: dvc repro"
+        ) from error
     finally:
         nltk.data.path[:] = before

@@ -1,4 +1,4 @@
-"""Ensembles: the mean of stored similarity matrices, read in blocks of rows."""
+"""Ensembles: the mean of stored similarity matrices, evaluated like a run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,46 @@ from pathlib import Path
 
 import numpy as np
 
-from itrcore.data.scan import open_array
+from itrcore import layout
+from itrcore.arrays import open_array
+from itrcore.config import Params
 from itrcore.errors import DataError
+from itrcore.evaluation.results import images_of_test, read_output, write_result
 from itrcore.files import replacing
 
 _ROWS = 256
+
+
+def evaluate_ensemble(params: Params, name: str) -> Path:
+    """Evaluate ensemble `name` from its members' stored matrices; returns its folder, like a run's."""
+    data, members = params.ensembles[name].data, params.ensembles[name].runs
+    results = [
+        read_output(layout.evaluation(data, member) / "metrics.json", f"evaluate@{member}") for member in members
+    ]
+    digests = {result["data_digest"] for result in results}
+    if len(digests) > 1:
+        raise DataError(
+            f"ensembles.{name}: its runs were trained on other states of {data}; run dvc repro to renew them"
+        )
+    images = images_of_test(data)
+    image_of = np.repeat(np.arange(len(images)), [len(image.captions) for image in images])
+    with replacing(layout.ensemble(data, name)) as temporary:
+        temporary.mkdir(parents=True)
+        matrix = mean_of(
+            [layout.evaluation(data, member) / "similarity.npy" for member in members], temporary / "similarity.npy"
+        )
+        result = {
+            "kind": "ensemble",
+            "name": name,
+            "members": members,
+            **dict.fromkeys(("method", "seed", "profile", "train_seconds", "encode_image_ms", "encode_caption_ms")),
+            **dict.fromkeys(("score_image_ms", "score_caption_ms")),
+            **{key: results[0][key] for key in ("data", "features", "selected_on", "data_digest", "device")},
+            "parameters": sum(result["parameters"] for result in results),
+            "code_version": ", ".join(sorted({result["code_version"] for result in results})),
+        }
+        write_result(temporary, result, matrix, image_of, images, params.evaluation)
+    return layout.ensemble(data, name)
 
 
 def mean_of(paths: Sequence[Path], out: Path) -> np.ndarray:

@@ -25,13 +25,15 @@ def ranks(
     """
     n_images, n_captions = similarity.shape
     counts = np.bincount(image_of, minlength=n_images)
-    if len(image_of) != n_captions or len(counts) != n_images or not counts.all():
+    if not n_images or len(image_of) != n_captions or len(counts) != n_images or not counts.all():
         raise DataError(
-            f"{where}: {similarity.shape} does not fit {len(image_of)} captions of {len(np.unique(image_of))} images"
+            f"{where}: found similarities of {n_images} images × {n_captions} captions for {len(image_of)} captions of "
+            f"{len(np.unique(image_of))} images; expected as many of both, and a caption for every image."
         )
     right = similarity[image_of, np.arange(n_captions)]
     best = np.full(n_images, -np.inf, similarity.dtype)
-    np.maximum.at(best, image_of, right)
+    with np.errstate(invalid="ignore"):  # NaN is refused below, with its place
+        np.maximum.at(best, image_of, right)
     before_image = np.zeros(n_images, np.int64)
     before_caption = np.zeros(n_captions, np.int64)
     step = max(1, _BLOCK // n_captions)

@@ -14,8 +14,9 @@ from itrcore.evaluation.ranking import ranks
 def retrieved(
     similarity: np.ndarray, images: Sequence[Image], image_of: np.ndarray, queries: int, rows: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """For each direction `queries` queries, half good (rank 1) and half bad (the worst ranks), with their top `rows`.
+    """For each direction at most `queries` queries, half good (rank 1) and half bad (the worst ranks), with their top `rows`.
 
+    Where scores tie, wrong items are listed before right ones, as the ranks count them.
     similarity: (n_images, n_captions); images: of the split, in order; image_of: (n_captions,)
     """
     captions = [caption for image in images for caption in image.captions]
@@ -29,7 +30,7 @@ def retrieved(
             "captions": images[query].captions,
             "retrieved": [
                 {"caption": captions[i], "score": float(similarity[query, i]), "correct": bool(image_of[i] == query)}
-                for i in _top(similarity[query], rows)
+                for i in _top(similarity[query], image_of == query, rows)
             ],
         }
         for query, kind in _queries(image_ranks, queries)
@@ -48,7 +49,7 @@ def retrieved(
                     "score": float(similarity[i, query]),
                     "correct": bool(image_of[query] == i),
                 }
-                for i in _top(similarity[:, query], rows)
+                for i in _top(similarity[:, query], np.arange(len(images)) == image_of[query], rows)
             ],
         }
         for query, kind in _queries(caption_ranks, queries)
@@ -58,13 +59,14 @@ def retrieved(
 
 def _queries(found: np.ndarray, count: int) -> list[tuple[int, str]]:
     """Good ones spread evenly over those of rank 1, bad ones from the worst rank up (the first of equals first)."""
-    half = max(1, count // 2)
+    n_bad = count // 2
     first = np.flatnonzero(found == 1)
-    good = first[np.unique(np.linspace(0, len(first) - 1, min(half, len(first))).astype(int))] if len(first) else first
-    worst = np.argsort(-found, kind="stable")[:half]
-    bad = [query for query in worst if found[query] > 1]
+    n_good = min(count - n_bad, len(first))
+    good = first[np.linspace(0, len(first) - 1, n_good).astype(int)]
+    worst = np.argsort(-found, kind="stable")[:n_bad]
+    bad = worst[found[worst] > 1]
     return [(int(query), "good") for query in good] + [(int(query), "bad") for query in bad]
 
 
-def _top(scores: np.ndarray, rows: int) -> np.ndarray:
-    return np.argsort(-np.asarray(scores), kind="stable")[:rows]
+def _top(scores: np.ndarray, right: np.ndarray, rows: int) -> np.ndarray:
+    return np.lexsort((right, -np.asarray(scores)))[:rows]

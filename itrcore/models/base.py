@@ -29,10 +29,6 @@ class Encoded:
         """A block of items."""
         return Encoded(self.vectors[rows], None if self.lengths is None else self.lengths[rows])
 
-    def to(self, device: torch.device) -> Encoded:
-        """The same on a device."""
-        return Encoded(self.vectors.to(device), self.lengths)
-
     @classmethod
     def join(cls, blocks: Sequence[Encoded]) -> Encoded:
         """Blocks one after the other; sets are padded to the longest."""

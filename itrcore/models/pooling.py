@@ -35,7 +35,7 @@ class GPO(nn.Module):
         """(n, k, d), lengths (n,) → (n, d): each dimension's values, sorted downwards, times the weights of their ranks."""
         k = features.shape[1]
         mask = length_mask(lengths, k, features.device)[..., None]
-        ranked = features.masked_fill(~mask, HIDDEN).sort(dim=1, descending=True).values.masked_fill(~mask, 0.0)
+        ranked = features.masked_fill(~mask, -math.inf).sort(dim=1, descending=True).values.masked_fill(~mask, 0.0)
         # The weights depend on the length alone: one GRU pass over the lengths that occur, not over the batch.
         kinds, which = torch.unique(lengths, return_inverse=True)
         weights = self._weights(kinds, k, features.device)[which.to(features.device)]
@@ -73,15 +73,14 @@ class ExternalSpaceAttention(nn.Module):
         A view without any position gives the zero vector, as in the released code.
         """
         scores = self.linear(features)
-        # softmax over k of (scores, hidden ones at −10000) = exp(scores − max) of the shown ones, normalised. Written as
-        # one product over k, so that several views share the exponentials. The maximum is over the item's valid
-        # positions of all views; float32 exponentials stay exact as long as no view's own maximum lies 80 below it.
-        shown = mask.any(dim=1)[..., None]
-        scores = scores.masked_fill(~shown, -math.inf)
-        top = scores.detach().amax(dim=1, keepdim=True).clamp(min=torch.finfo(scores.dtype).min)
-        weights = torch.exp(scores - top)
-        numerator = mask.to(features.dtype) @ (weights * features)
-        return numerator / (mask.to(features.dtype) @ weights).clamp(min=torch.finfo(features.dtype).tiny)
+        # View by view, each with its own maximum: exponentials shared by the views are no faster (the linear layer
+        # dominates) and underflow where a view hides the highest score.
+        return torch.stack([self._pool(features, scores, shown[..., None]) for shown in mask.unbind(1)], dim=1)
+
+    @staticmethod
+    def _pool(features: Tensor, scores: Tensor, shown: Tensor) -> Tensor:
+        weights = torch.softmax(scores.masked_fill(~shown, HIDDEN), dim=1).masked_fill(~shown, 0.0)
+        return (weights * features).sum(1)
 
 
 def set_pooling(settings: GPOSettings | MeanSettings) -> GPO | MeanPooling:

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from itrcore.config import TrainingSettings
 from itrcore.data.batches import Batch, Split, TrainingBatches
+from itrcore.device import make_accelerator
 from itrcore.errors import TrainingError
 from itrcore.evaluation.ranking import metrics
 from itrcore.evaluation.similarity import encode, score
 from itrcore.models.base import Losses, Method, Progress
 from itrcore.models.settings import MethodSettings, Recipe
-from itrcore.training.device import make_accelerator
 from itrcore.training.display import Display
 from itrcore.training.state import StateFolder, TrainingState
 
@@ -141,8 +141,7 @@ class Trainer:
         }
         state.history.append(record)
         if state.best is None or dev["rsum"] > state.best["rsum"]:
-            name = folder.save_best(state.epoch + 1, self.method)
-            state.best = {"epoch": state.epoch + 1, "rsum": dev["rsum"], "file": name}
+            state.best = folder.save_best(state.epoch + 1, dev["rsum"], self.method)
         state.epoch, state.step, state.losses, state.epoch_seconds = state.epoch + 1, 0, {}, 0.0
         folder.save(state, self.method, self.optimiser.state_dict())
         display.epoch(record, state.best["epoch"])
@@ -153,7 +152,7 @@ class Trainer:
         with self.accelerator.autocast():
             losses: Losses = self.model(batch.to(self.accelerator.device), progress)
         total = losses.total
-        values = {"total": float(total), **{name: float(term) for name, term in losses.terms.items()}}
+        values = {name: float(term.detach()) for name, term in {"total": total, **losses.terms}.items()}
         self._check_finite(values, batch, progress)
         self.optimiser.zero_grad()
         self.accelerator.backward(total)
@@ -168,8 +167,9 @@ class Trainer:
             if not math.isfinite(value):
                 raise TrainingError(
                     f"{name} became {value} in epoch {progress.epoch + 1}, step {progress.step} (counted over all epochs "
-                    f"from 0). Image ids of the batch: {batch.image_ids}; caption ids: {batch.caption_ids}. The weights "
-                    "from before this step are kept; a lower recipe.learning_rate, or float32 as training.precision, may help."
+                    f"from 0). Image ids of the batch: {batch.image_ids}; caption ids: {batch.caption_ids}. The last "
+                    "saved state is kept, but with the same settings the same will happen again; a lower "
+                    "recipe.learning_rate, or float32 as training.precision, may help."
                 )
 
     def evaluate_dev(self) -> dict[str, float]:

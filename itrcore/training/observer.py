@@ -10,7 +10,10 @@ class Observer(Protocol):
     """Told what happens; decides nothing."""
 
     def begin(self, run: dict[str, Any], tracking_id: str | None) -> str | None:
-        """A training begins, or goes on where `tracking_id` is given. Returns the id to go on with later."""
+        """A training begins, or goes on where `tracking_id` is given. Returns the id to go on with later.
+
+        May refuse: nothing is lost yet. What comes later may not, whatever happens to the one who watches.
+        """
 
     def epoch(self, record: dict[str, Any]) -> None:
         """An epoch is done: its entry of history.json."""

@@ -8,24 +8,15 @@ from typing import Any
 
 from itrcore import layout
 from itrcore.config import Params
-from itrcore.data import captions
-from itrcore.data.batches import Split
-from itrcore.data.shards import FeatureStore, ShardInfo
+from itrcore.data.prepared import open_split
+from itrcore.data.shards import ShardInfo
 from itrcore.data.vocabulary import Vocabulary
 from itrcore.files import digest, replacing, sha256, write_json
 from itrcore.models import registry
 from itrcore.provenance import code_version, training_code_digest
-from itrcore.training.loop import Trainer
+from itrcore.training.loop import Trained, Trainer
 from itrcore.training.observer import Observer
 from itrcore.training.state import StateFolder, TrainingState
-
-
-def open_split(data: str, split: str, vocabulary: Vocabulary, verify: bool = False) -> Split:
-    """A split of a prepared data set; `verify` reads every shard once and refuses a damaged one."""
-    store = FeatureStore(layout.shards(data), split)
-    if verify:
-        store.verify()
-    return Split.open(store, captions.read(layout.captions(data), split), vocabulary)
 
 
 def train(params: Params, name: str, observer: Observer) -> Path:
@@ -33,7 +24,7 @@ def train(params: Params, name: str, observer: Observer) -> Path:
 
     Writes model.safetensors (best epoch by dev rsum), history.json and run.json.
     """
-    run = params.runs[name]
+    run = params.run(name)
     settings = params.method_of(name)
     vocabulary = Vocabulary.load(layout.vocabulary(run.data), layout.NLTK)
     info = ShardInfo.read(layout.shards(run.data))
@@ -72,23 +63,28 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     identity = digest(
         [{key: value for key, value in described.items() if key != "code_version"}, training_code_digest()]
     )
-    try:
-        trained = trainer.run(folder, identity, begin, after_epoch)
-        described |= {
-            "best_epoch": trained.best_epoch,
-            "train_seconds": trained.seconds,
-            "device": trained.device,
-            "precision": trained.precision,
-        }
-        out = layout.run(run.data, name)
-        with replacing(out) as temporary:
-            temporary.mkdir(parents=True)
-            shutil.copyfile(trained.best_weights, temporary / "model.safetensors")
-            write_json(temporary / "history.json", {"epochs": trained.history, "best_epoch": trained.best_epoch})
-            write_json(temporary / "run.json", described)
-        observer.finish(out)
-    except BaseException:
-        observer.fail()
-        raise
-    folder.clear()
+    with folder.alone():
+        try:
+            trained = trainer.run(folder, identity, begin, after_epoch)
+            out = _write(layout.run(run.data, name), described, trained)
+            observer.finish(out)
+        except BaseException:
+            observer.fail()
+            raise
+        folder.clear()
+    return out
+
+
+def _write(out: Path, described: dict[str, Any], trained: Trained) -> Path:
+    ended = {
+        "best_epoch": trained.best_epoch,
+        "train_seconds": trained.seconds,
+        "device": trained.device,
+        "precision": trained.precision,
+    }
+    with replacing(out) as temporary:
+        temporary.mkdir(parents=True)
+        shutil.copyfile(trained.best_weights, temporary / "model.safetensors")
+        write_json(temporary / "history.json", {"epochs": trained.history, "best_epoch": trained.best_epoch})
+        write_json(temporary / "run.json", described | ended)
     return out

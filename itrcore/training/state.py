@@ -9,16 +9,22 @@ Randomness needs no state: everything random in a step follows from (seed, epoch
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from itrcore.files import read_json, remove, replacing
+from itrcore.errors import TrainingError
+from itrcore.files import digest, read_json, remove, replacing, sha256, write_json
+
+_MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 
 
 @dataclass
@@ -29,7 +35,7 @@ class TrainingState:
     epoch, step: the next step to do (step counts within the epoch, global_step over all)
     losses: sums of the loss terms over the steps of the unfinished epoch
     history: one record per finished epoch
-    best: epoch (from 1), dev rsum and file of the best weights, once there are any
+    best: epoch (from 1), dev rsum, file and SHA-256 of the best weights, once there are any
     seconds: training time so far, over all attempts
     tracking_id: the tracker's run that this training logs to
     """
@@ -52,51 +58,78 @@ class StateFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes out: two that train one run would remove each other's files. `TrainingError` for the second.
+
+        The system lets go of the lock when the process ends, however it ends.
+        """
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise TrainingError(
+                f"{self.folder}: another process is training this run now; wait until it is done, or end it"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     def load(self, identity: str) -> tuple[TrainingState, dict[str, Tensor], dict[str, Any]] | None:
         """The newest whole state: (state, weights, optimiser state dict); None where there is none of this identity.
 
-        A folder that belongs to another identity is emptied: it can never be continued.
+        What cannot be continued stays until the next state is saved.
         """
         for path in sorted(self.folder.glob("step-*"), reverse=True):
             try:
-                state = TrainingState(**read_json(path / "state.json"))
-                weights = load_file(path / "model.safetensors")
-                optimiser = _unflatten(path / "optimiser.safetensors")
-            except (OSError, ValueError, TypeError, SafetensorError):
-                continue  # renamed into place only when whole, so this is damage from outside; an older one may serve
-            if state.identity == identity and (state.best is None or (self.folder / state.best["file"]).exists()):
-                return state, weights, optimiser
-        self.clear()
+                state = self._read(path)
+                if state.identity == identity:
+                    return state, load_file(path / _MODEL), _unflatten(path / _OPTIMISER)
+                print(f"{path} is of other settings, data or code: not continued.", flush=True)
+            except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+                # It was renamed into place when it was whole, so this is damage from outside; an older one may serve.
+                print(f"{path} is damaged ({error}): not continued.", flush=True)
         return None
+
+    def _read(self, path: Path) -> TrainingState:
+        value = read_json(path / _STATE)
+        state = TrainingState(**value["state"])
+        files = {path / name: wanted for name, wanted in value["files"].items()}
+        if state.best is not None:
+            files[self.folder / state.best["file"]] = state.best["sha256"]
+        if value["digest"] != digest([value["state"], value["files"]]):
+            raise ValueError(f"the content of {_STATE} has changed")
+        for file, wanted in files.items():
+            if sha256(file) != wanted:
+                raise ValueError(f"the content of {file.name} has changed")
+        return state
 
     def save(self, state: TrainingState, model: torch.nn.Module, optimiser: dict[str, Any]) -> None:
         """Write the state under a temporary name, rename it, then remove what it replaces."""
         path = self.folder / f"step-{state.global_step:08d}"
         with replacing(path) as temporary:
             temporary.mkdir(parents=True)
-            save_file(_tensors(model), temporary / "model.safetensors")
-            _flatten(optimiser, temporary / "optimiser.safetensors")
-            (temporary / "state.json").write_text(json.dumps(asdict(state)), "utf-8")
+            save_file(_tensors(model), temporary / _MODEL)
+            _flatten(optimiser, temporary / _OPTIMISER)
+            value = {"state": asdict(state), "files": {name: sha256(temporary / name) for name in (_MODEL, _OPTIMISER)}}
+            write_json(temporary / _STATE, {**value, "digest": digest(list(value.values()))})
         keep = {path.name, state.best["file"] if state.best else ""}
         for other in self.folder.iterdir():
             if other.name not in keep:
                 remove(other)
 
-    def save_best(self, epoch: int, model: torch.nn.Module) -> str:
-        """Write the weights of a new best epoch; returns the file's name. The old ones go when the state is saved."""
-        name = f"best-{epoch:05d}.safetensors"
-        save_weights(model, self.folder / name)
-        return name
+    def save_best(self, epoch: int, rsum: float, model: torch.nn.Module) -> dict[str, Any]:
+        """Write the weights of a new best epoch; returns `TrainingState.best`. The old ones go when the state is saved."""
+        path = self.folder / f"best-{epoch:05d}.safetensors"
+        with replacing(path) as temporary:
+            save_file(_tensors(model), temporary)
+        return {"epoch": epoch, "rsum": rsum, "file": path.name, "sha256": sha256(path)}
 
     def clear(self) -> None:
         """Remove the folder."""
         remove(self.folder)
-
-
-def save_weights(model: torch.nn.Module, path: Path) -> None:
-    """Write a model's weights as safetensors, atomically."""
-    with replacing(path) as temporary:
-        save_file(_tensors(model), temporary)
 
 
 def _tensors(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -113,8 +146,6 @@ def _flatten(optimiser: dict[str, Any], path: Path) -> None:
 
 
 def _unflatten(path: Path) -> dict[str, Any]:
-    from safetensors import safe_open
-
     state: dict[int, dict[str, Tensor]] = {}
     with safe_open(path, "pt") as file:
         groups = json.loads(file.metadata()["param_groups"])

@@ -1,4 +1,4 @@
-"""Where and how precisely to train: accelerate, set up from the training settings."""
+"""Where and how precisely to compute: accelerate, set up from the training settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
         raise ConfigError("training.device is cuda, but torch finds no CUDA GPU; set it to auto or cpu")
     if settings.device == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("training.device is mps, but torch finds no Apple GPU; set it to auto or cpu")
-    bf16 = cuda and settings.device in ("auto", "cuda") and torch.cuda.is_bf16_supported()
+    # Emulated bf16 (GPUs before Ampere) is slower than float32 and no more precise.
+    bf16 = cuda and settings.device in ("auto", "cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
     if settings.precision == "bf16" and not bf16:
         raise ConfigError("training.precision is bf16, but the device has no fast bf16; set it to auto or float32")
     accelerator = Accelerator(

@@ -1,0 +1,41 @@
+"""Opening `.npy` files memory-mapped, after looking whether they are whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from itrcore.errors import DataError
+
+
+def open_array(path: Path) -> np.ndarray:
+    """Memory-map a `.npy`. `DataError` for a missing, truncated, over-long or pickled one."""
+    try:
+        with open(path, "rb") as handle:
+            version = np.lib.format.read_magic(handle)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(handle)
+            header = handle.tell()
+    except FileNotFoundError:
+        raise DataError.at(path, "no such file", "an array saved by numpy") from None
+    except Exception as error:
+        # Not only ValueError: numpy reads the header with Python's parser, which has many ways to refuse damaged text.
+        raise DataError.at(path, f"not a readable .npy ({error})", "an array saved by numpy") from error
+    if dtype.hasobject:
+        raise DataError.at(
+            path, "holds pickled Python objects", "plain numbers", do="It is not opened: that could run code."
+        )
+    expected = header + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = path.stat().st_size
+    if size != expected:
+        row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+        row = max(0, size - header) // row_bytes if row_bytes and size < expected else None
+        raise DataError.at(
+            path,
+            f"the file has {size:,} bytes" + (f" and ends inside row {row}" if row is not None else ""),
+            f"{expected:,} bytes for shape {shape} of {dtype}",
+            do="It was cut short or changed on the way: extract or download it again.",
+        )
+    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array

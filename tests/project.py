@@ -1,0 +1,103 @@
+"""A throw-away copy of this project with tiny settings, for tests that run the real pipeline."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+_COPIED = ("itrcore", "stages", "flows", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "ensembles/.gitkeep")
+
+
+class Project:
+    """The copy; commands run inside it with this interpreter first on the path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in _COPIED:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(ROOT / name, target)
+        (folder / ".dvc").mkdir()
+        shutil.copyfile(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+        for command in (["git", "init", "-q"], ["git", "add", "-A"]):
+            subprocess.run(command, cwd=folder, check=True)
+        subprocess.run(
+            ["git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "start"],
+            cwd=folder,
+            check=True,
+        )
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """params.yaml as it is now."""
+        value: dict[str, Any] = YAML(typ="safe", pure=True).load((self.folder / "params.yaml").read_text("utf-8"))
+        return value
+
+    def write_params(self, value: dict[str, Any]) -> None:
+        """Replace params.yaml."""
+        with open(self.folder / "params.yaml", "w", encoding="utf-8") as handle:
+            YAML(typ="safe", pure=True).dump(value, handle)
+
+    def environment(self) -> dict[str, str]:
+        """This copy's code before any installed one, one thread, no outside tracking server."""
+        found = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+        path = os.pathsep.join([str(Path(sys.executable).parent), found.get("PATH", "")])
+        return {**found, "PATH": path, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+
+    def run(self, *command: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run a command; with `check` a failure shows its output."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+        )
+        assert not check or done.returncode == 0, done.stdout
+        return done
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command in a process group of its own."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def repro(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """`dvc repro`."""
+        return self.run(sys.executable, "-m", "dvc", "repro", *arguments, check=check)
+
+
+def tiny_params(params: dict[str, Any]) -> dict[str, Any]:
+    """params.yaml with a world of 24 training images and two methods of a few dozen steps."""
+    source = params["datasets"]["scenes"]["source"]
+    source |= {"images": {"train": 24, "dev": 8, "test": 8}, "regions": 6, "width": 32, "picture_size": 64}
+    params["nltk"]["sources"] = []
+    params["profiles"]["small"] = {
+        "model": {"dim": 16, "text": {"word_dim": 8}},
+        "loss": {"warmup_epochs": 1},
+        "recipe": {"batch_size": 20, "epochs": 2, "decay_epochs": [1]},
+    }
+    params["runs"] = {
+        f"scenes-{method}-1": {"data": "scenes", "method": method, "seed": 1, "profile": "small"}
+        for method in ("vse_pp_bigru", "esa_bigru")
+    }
+    params["ensembles"] = {"both": {"data": "scenes", "runs": list(params["runs"])}}
+    return params

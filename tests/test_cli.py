@@ -1,0 +1,171 @@
+"""`itr` and the stages on the command line: readable in a narrow terminal, one line for an error, never a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from itrcore.cli import app
+from itrcore.config import load
+from itrcore.evaluation.ensemble import evaluate_ensemble
+from itrcore.evaluation.run import evaluate
+from itrcore.tracking import Tracker
+from stages import run_stage
+from tests.tiny_project import PARAMS, ROOT, project, train_in, write_params
+
+LONG = "coco_with_a_long_name-vse_infty_bert_with_a_long_name-another_profile-12345"
+
+
+def itr(*arguments: str, columns: int = 80) -> Any:
+    """Run `itr` as in a terminal of so many columns."""
+    return CliRunner(env={"COLUMNS": str(columns)}).invoke(app, list(arguments))
+
+
+@pytest.mark.parametrize("columns", [80, 40, 200])
+def test_check_shows_every_name_whole_whatever_the_width(columns: int, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = {**PARAMS["runs"], LONG: {**PARAMS["runs"]["one"], "seed": 7}}
+    write_params(tmp_path, {"runs": runs, "ensembles.both.runs": ["one", LONG]})
+    result = itr("check", columns=columns)
+    assert result.exit_code == 0, result.output
+    lines = [line.strip() for line in result.output.splitlines()]
+    for name, run in runs.items():
+        assert f"seed {run['seed']}: {name}" in lines
+    assert {"esa on tiny, profile published", "ensemble both on tiny", LONG} <= set(lines)
+    assert "3 epochs, batch 8, learning rate 0.002" in lines
+    assert lines[-1] == "params.yaml: valid. 3 runs, 1 ensembles."
+    assert "…" not in result.output
+
+
+def test_check_of_the_repositorys_own_file_fits_into_80_columns() -> None:
+    result = itr("check", str(ROOT / "params.yaml"))
+    assert result.exit_code == 0
+    assert max(len(line) for line in result.output.splitlines()[:-1]) <= 80
+
+
+@pytest.mark.parametrize("command", ["check", "leaderboard", "track"])
+def test_an_error_in_params_yaml_is_its_message_and_no_traceback(
+    command: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    text = (tmp_path / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("title:", "'[red]titel':"))
+    result = itr(command, columns=40)
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        "error: params.yaml: report: unknown key '[red]titel'; did you mean 'title'? (valid here: title)"
+    ]
+
+
+@pytest.mark.parametrize("command", ["check", "leaderboard", "track"])
+def test_outside_a_project_a_command_says_where_to_run_it(command: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = itr(command)
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'params.yaml'}: not found; run from the folder that holds params.yaml" in result.output
+
+
+def test_the_leaderboard_without_results_says_what_to_run(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    result = itr("leaderboard")
+    assert result.exit_code == 1
+    assert result.output.startswith("error: evaluations/tiny/one/metrics.json: not found")
+
+
+def test_track_fills_an_empty_store_tells_what_has_no_results_and_can_be_repeated(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    params = project(tmp_path)
+    train_in(tmp_path, "one")
+    evaluate(params, "one")
+    for _ in range(2):
+        result = itr("track")
+        assert result.exit_code == 0, result.output
+        assert result.output.splitlines() == [
+            "MLflow holds 1 of 3 runs and ensembles.",
+            "No results yet, run dvc repro: two, both",
+        ]
+    train_in(tmp_path, "two")
+    evaluate(params, "two")
+    evaluate_ensemble(params, "both")
+    assert itr("track").output.splitlines() == ["MLflow holds 3 of 3 runs and ensembles."]
+    experiment = Tracker()._client.get_experiment_by_name("tiny")
+    runs = Tracker()._client.search_runs([experiment.experiment_id])
+    assert sorted(run.info.run_name for run in runs) == ["both", "one", "two"]
+    (tmp_path / "mlflow.db").write_text("damaged" * 100)
+    result = itr("track")
+    assert result.exit_code == 1
+    assert result.output.count("warning:") == 1 and "mlflow.db failed" in result.output
+
+
+@pytest.mark.parametrize("arguments", [[], ["ona"]])
+def test_a_stage_for_an_unknown_run_is_one_line(
+    arguments: list[str], tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    from stages import train
+
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        run_stage(train.main)
+    assert caught.value.code == 1
+    said = capsys.readouterr().err
+    name = (arguments or [""])[0]
+    assert said.startswith(f"error: params.yaml: run: no {name!r} in runs") and said.count("\n") == 1
+
+
+def test_a_stage_gets_the_configuration_and_its_item(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["x", "two"])
+    seen: list[Any] = []
+    run_stage(lambda params, name: seen.append((params, name)))
+    assert seen == [(load(), "two")]
+
+
+def test_a_bug_of_ours_is_not_taken_for_a_users_error(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+
+    def stage(*_: Any) -> None:
+        raise KeyError("bug")
+
+    monkeypatch.setattr(sys, "argv", ["x"])
+    with pytest.raises(KeyError):
+        run_stage(stage)
+
+
+def test_the_command_starts_without_loading_torch_or_mlflow(tmp_path: Path) -> None:
+    """`itr check` answers at once; each of the two takes seconds to load."""
+    write_params(tmp_path)
+    code = (
+        "import sys; from itrcore.cli import app\n"
+        "try: app(['check'])\n"
+        "finally: print(sorted({'torch', 'mlflow', 'pyarrow', 'dvc', 'prefect'} & set(sys.modules)))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
+
+
+def test_the_library_knows_neither_dvc_nor_prefect_and_mlflow_in_one_place() -> None:
+    found: dict[str, set[str]] = {"dvc": set(), "prefect": set(), "mlflow": set()}
+    for path in (ROOT / "itrcore").rglob("*.py"):
+        for line in path.read_text("utf-8").splitlines():
+            words = line.split()
+            if len(words) > 1 and words[0] in ("import", "from"):
+                with contextlib.suppress(KeyError):
+                    found[words[1].split(".")[0]].add(path.name)
+    assert found == {"dvc": set(), "prefect": set(), "mlflow": {"tracking.py"}}

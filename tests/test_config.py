@@ -1,0 +1,342 @@
+"""params.yaml: what is wrong with it is said at once, by key, with the nearest valid one and the file; never a traceback."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from itrcore.config import Params, load
+from itrcore.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+
+SMALL = """
+nltk: {sources: [], sha256: 'SHA', files: {}, timeout: 1}
+datasets:
+  tiny: &tiny
+    reads: x
+    source: {kind: scan, folder: x, splits: {train: train, dev: dev, test: test}}
+    vocabulary: {min_count: 1}
+    shards: {dtype: float32, samples_per_shard: 10}
+  other: *tiny
+methods:
+  vse:
+    model:
+      kind: vse
+      dim: 8
+      text: {kind: bigru, word_dim: 8, dropout: 0.0}
+      pooling: {kind: gpo, code_dim: 8, hidden_dim: 8, temperature: 0.1}
+      region_drop: 0.2
+    loss: {margin: 0.2, warmup_epochs: 1}
+    recipe: {learning_rate: 5.0e-4, weight_decay: 0, batch_size: 8, epochs: 25, decay_epochs: [15], decay: 0.1, clip_norm: 2.0}
+profiles:
+  published: {}
+  short: {recipe: {epochs: 4, decay_epochs: [3]}, model: {pooling: {hidden_dim: 4}}}
+training: {device: cpu, precision: float32, threads: 1, save_every_steps: 3, selection: {captions: 100}}
+evaluation: {batch_size: 8, tile: 8, retrieved: 2, queries: 2}
+runs:
+  one: {data: tiny, method: vse, seed: 1, profile: short}
+  two: {data: tiny, method: vse, seed: 2, profile: short}
+ensembles:
+  both: {data: tiny, runs: [one, two]}
+report: {title: test}
+""".replace("SHA", "0" * 64)
+
+
+def plain() -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(json.dumps(YAML(typ="safe", pure=True).load(SMALL)))  # no object in two places
+    return data
+
+
+def at(data: Any, *keys: str | int) -> Any:
+    for key in keys:
+        data = data[key]
+    return data
+
+
+@pytest.fixture
+def complaints(tmp_path: Path) -> Any:
+    """Write a params.yaml (text, or data) and return the lines of the error, the file's path taken off; [] where it is valid."""
+
+    def check(content: Any) -> list[str]:
+        path = tmp_path / "params.yaml"
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        elif isinstance(content, str):
+            path.write_text(content, "utf-8")
+        else:
+            yaml = YAML(typ="safe", pure=True)
+            yaml.sort_base_mapping_type_on_output = False
+            yaml.dump(content, path)
+        try:
+            load(path)
+        except ConfigError as error:
+            lines = str(error).splitlines()
+            assert lines and all(line.startswith(str(path)) for line in lines), lines  # the file is named on each
+            return [line.removeprefix(str(path)).removeprefix(":").strip() for line in lines]
+        return []
+
+    return check
+
+
+def test_the_small_configuration_is_valid_and_a_profile_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(SMALL)
+    params = load(tmp_path / "params.yaml")
+    method, published = params.method_of("one"), params.methods["vse"]
+    assert (method.recipe.epochs, method.recipe.decay_epochs) == (4, [3])
+    assert method.model.pooling.hidden_dim == 4  # type: ignore[union-attr]
+    changed = published.model_dump()
+    changed["recipe"] |= {"epochs": 4, "decay_epochs": [3]}
+    changed["model"]["pooling"]["hidden_dim"] = 4
+    assert method.model_dump() == changed
+
+
+@pytest.mark.parametrize(
+    "path", sorted([ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml")]), ids=lambda p: p.name
+)
+def test_every_params_file_of_the_repository_is_valid(path: Path) -> None:
+    assert load(path).runs
+
+
+SECTIONS = [
+    (),
+    ("nltk",),
+    ("datasets", "tiny"),
+    ("datasets", "tiny", "source"),
+    ("datasets", "tiny", "source", "splits"),
+    ("datasets", "tiny", "vocabulary"),
+    ("datasets", "tiny", "shards"),
+    ("methods", "vse"),
+    ("methods", "vse", "model"),
+    ("methods", "vse", "model", "text"),
+    ("methods", "vse", "model", "pooling"),
+    ("methods", "vse", "loss"),
+    ("methods", "vse", "recipe"),
+    ("training",),
+    ("training", "selection"),
+    ("evaluation",),
+    ("runs", "one"),
+    ("ensembles", "both"),
+    ("report",),
+]
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=".".join)
+def test_a_misspelt_key_is_named_with_the_nearest_valid_one_at_every_depth(section: Any, complaints: Any) -> None:
+    for key in at(plain(), *section):
+        if key == "kind":
+            continue
+        data = plain()
+        mapping = at(data, *section)
+        mapping[key + "x"] = mapping.pop(key)
+        (line,) = complaints(data)
+        where = ".".join(section) + ": " if section else ""
+        assert line.startswith(f"{where}unknown key '{key}x'; did you mean '{key}'?"), line
+
+
+def test_a_misspelt_key_in_a_profile_is_named_with_profile_and_method(complaints: Any) -> None:
+    data = plain()
+    data["profiles"]["short"]["recipe"]["epoch"] = 3
+    (line,) = complaints(data)
+    assert line.startswith("profiles.short over methods.vse: recipe: unknown key 'epoch'; did you mean 'epochs'?")
+
+
+def test_a_missing_key_is_named(complaints: Any) -> None:
+    data = plain()
+    del data["methods"]["vse"]["recipe"]["epochs"], data["methods"]["vse"]["model"]["kind"]
+    assert complaints(data) == [
+        "methods.vse.model: the key 'kind' is missing",
+        "methods.vse.recipe.epochs: this key is missing",
+    ]
+
+
+def test_all_problems_of_a_file_are_reported_together(complaints: Any) -> None:
+    data = plain()
+    data["methods"]["vse"]["recipe"] |= {"epoch": 3, "batchsize": 3, "clip_norm": -1}
+    data["training"]["device"] = "gpu"
+    data["runs"]["one"]["seed"] = "1"
+    lines = complaints(data)
+    found = [line.split(": ")[0] for line in lines]
+    recipe = "methods.vse.recipe"
+    assert found == [recipe, recipe, f"{recipe}.clip_norm", "training.device", "runs.one.seed"], lines
+
+
+def test_all_names_that_do_not_exist_are_reported_together(complaints: Any) -> None:
+    data = plain()
+    data["runs"]["one"] |= {"data": "tin", "method": "vs", "profile": "shor"}
+    data["ensembles"]["both"]["runs"] = ["one", "tow"]
+    assert complaints(data) == [
+        "runs.one.data: no 'tin' in datasets; did you mean 'tiny'? (known: tiny, other)",
+        "runs.one.method: no 'vs' in methods; did you mean 'vse'? (known: vse)",
+        "runs.one.profile: no 'shor' in profiles; did you mean 'short'? (known: published, short)",
+        "ensembles.both.runs: one is a run on tin, not on tiny; an ensemble needs one and the same data set",
+        "ensembles.both.runs: no 'tow' in runs; did you mean 'two'? (known: one, two)",
+    ]
+
+
+WRONG: list[tuple[tuple[str, ...], Any, str]] = [
+    (("methods", "vse", "recipe", "epochs"), "4", "valid integer, not '4'"),
+    (("methods", "vse", "recipe", "epochs"), 4.0, "valid integer, not 4.0"),
+    (("methods", "vse", "recipe", "epochs"), True, "valid integer, not True"),
+    (("methods", "vse", "recipe", "epochs"), 0, "greater than or equal to 1, not 0"),
+    (("methods", "vse", "recipe", "learning_rate"), "5e-4", "valid number, not '5e-4'"),
+    (("methods", "vse", "recipe", "learning_rate"), float("nan"), "finite number, not nan"),
+    (("methods", "vse", "recipe", "learning_rate"), float("inf"), "finite number, not inf"),
+    (("methods", "vse", "recipe", "learning_rate"), 0, "greater than 0, not 0"),
+    (("methods", "vse", "recipe", "batch_size"), 1, "greater than or equal to 2, not 1"),
+    (("methods", "vse", "recipe", "decay_epochs"), 15, "valid array, not 15"),
+    (("methods", "vse", "recipe", "decay_epochs"), None, "it is empty (write {} or [] for nothing)"),
+    (("methods", "vse", "model", "kind"), "vsee", "unknown kind 'vsee'; did you mean 'vse'? (known: vse, esa)"),
+    (("methods", "vse", "model", "dim"), 7, "multiple of 2, not 7"),
+    (("methods", "vse", "model", "region_drop"), 1.0, "less than 1, not 1.0"),
+    (("training", "device"), "gpu", "'auto', 'cpu', 'cuda' or 'mps', not 'gpu'"),
+    (("runs", "one", "seed"), -1, "greater than or equal to 0, not -1"),
+    (("runs", "one", "seed"), None, "valid integer, not None"),
+    (("runs", "one"), None, "it is empty"),
+    (("profiles", "published"), None, "it is empty"),
+    (("runs",), [], "object"),
+    (("ensembles", "both", "runs"), ["one"], "at least 2"),
+    (("nltk", "sha256"), "0" * 63, "pattern"),
+]
+
+
+@pytest.mark.parametrize(("keys", "value", "said"), WRONG, ids=lambda value: str(value)[:40])
+def test_a_wrong_value_is_named_with_its_place_and_what_was_expected(
+    keys: tuple[str, ...], value: Any, said: str, complaints: Any
+) -> None:
+    data = plain()
+    at(data, *keys[:-1])[keys[-1]] = value
+    line = complaints(data)[0]
+    assert line.startswith(".".join(keys[:-1] if keys[-1] == "kind" else keys) + ": "), line
+    assert said in line, line
+
+
+COMBINATIONS: list[tuple[tuple[str, ...], Any, str]] = [
+    (
+        ("profiles", "short", "recipe"),
+        {"epochs": 4},
+        "profiles.short over methods.vse: recipe: decay_epochs [15] reach past the last of 4 epochs; lower them or raise "
+        "epochs (a profile that shortens epochs must say decay_epochs too)",
+    ),
+    (
+        ("profiles", "short", "loss"),
+        {"warmup_epochs": 4},
+        "profiles.short over methods.vse: loss.warmup_epochs 4 must be less than recipe.epochs 4",
+    ),
+    (("methods", "vse", "recipe", "decay_epochs"), [9, 3], "methods.vse.recipe: decay_epochs must rise, not [9, 3]"),
+    (("runs", "two", "seed"), 1, "runs.two: same data, method and seed as runs.one; remove one or change its seed"),
+    (
+        ("ensembles", "both", "data"),
+        "other",
+        "ensembles.both.runs: one is a run on tiny, not on other; an ensemble needs",
+    ),
+    (("ensembles", "both", "runs"), ["one", "one"], "ensembles.both.runs: a run is listed twice in ['one', 'one']"),
+    (
+        ("ensembles", "one"),
+        {"data": "tiny", "runs": ["one", "two"]},
+        "ensembles.one: a run has this name already; choose another",
+    ),
+    (
+        ("runs", "Two"),
+        {"data": "other", "method": "vse", "seed": 1, "profile": "short"},
+        "runs and ensembles: Two and two differ only in upper and lower case; some file systems take them for one",
+    ),
+]
+
+
+@pytest.mark.parametrize(("keys", "value", "said"), COMBINATIONS, ids=lambda value: str(value)[:40])
+def test_what_cannot_go_together_is_refused(keys: tuple[str, ...], value: Any, said: str, complaints: Any) -> None:
+    data = plain()
+    at(data, *keys[:-1])[keys[-1]] = value
+    assert complaints(data)[0].startswith(said)
+
+
+def test_a_data_set_may_not_take_the_folder_of_the_sentence_data(complaints: Any) -> None:
+    data = plain()
+    data["datasets"]["nltk"] = data["datasets"]["other"]
+    assert complaints(data) == ["datasets.nltk: data/nltk holds nltk's sentence data; choose another name"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", "../x", "a/b", "a b", ".x", "-x", "é", "a.b", "a\n", "x" * 101, "${x}", "a@b"]
+)
+@pytest.mark.parametrize("section", ["datasets", "methods", "profiles", "runs", "ensembles"])
+def test_a_name_that_is_no_safe_folder_is_refused(section: str, name: str, complaints: Any) -> None:
+    data = plain()
+    data[section][name] = next(iter(data[section].values()))
+    assert any(f"{name!r} cannot be a name" in line for line in complaints(data))
+
+
+def test_a_key_given_twice_is_refused_with_its_line(complaints: Any) -> None:
+    text = SMALL.replace("report: {title: test}", "report:\n  title: a\n  title: b\n")
+    (line,) = complaints(text)
+    number = text.splitlines().index("  title: b") + 1
+    assert (
+        line
+        == f', line {number}: found duplicate key "title" with value "b" (original value: "a"); remove one of the two'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("report: {title: [}", "line 1: not valid YAML"),
+        ("", "expected a mapping of sections (nltk, datasets"),
+        ("- 1", "expected a mapping of sections"),
+        ("runs: {2026-01-01: 1}", "the key 2026-01-01 is not text but date; put it in quotes"),
+        ("runs: {1: 1}", "runs.1: the key 1 is not text but int; put it in quotes"),
+        ("? [a, b]\n: 1", "is not text but"),
+        ("report: {title: 2026-01-01}", "report.title: 2026-01-01 is not text but date; put it in quotes"),
+        ("report: &a {title: *a}", "report.title: this anchor holds itself"),
+        ("report: !!python/object:os.system {}", "not valid YAML"),
+        ("report: !!set {a, b}", "report"),
+        ("report: {title: \0}", "not valid YAML"),
+        (b"report: \xff", "cannot be read as UTF-8 text"),
+        ("[" * 5000, "not valid YAML"),
+    ],
+)
+def test_what_is_no_such_file_at_all_is_a_clear_error(text: str | bytes, said: str, complaints: Any) -> None:
+    assert any(said in line for line in complaints(text))
+
+
+def test_a_file_that_is_not_there_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"params\.yaml: not found; run from the folder that holds params\.yaml"):
+        load(tmp_path / "params.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path)
+
+
+def test_yaml_1_2_numbers_are_numbers(complaints: Any) -> None:
+    assert complaints(SMALL.replace("5.0e-4", "5e-4")) == []
+
+
+def test_whatever_value_stands_anywhere_the_answer_is_an_error_of_ours_or_a_valid_configuration(
+    complaints: Any,
+) -> None:
+    """Fuzz: any other exception would be a traceback on a user's screen."""
+    rng = random.Random(1)
+    odd: list[Any] = [None, [], {}, "", "x", -1, 0, 1.5, 10**30, True, [[]], [None], {"x": 1}, float("nan")]
+    for _ in range(150):
+        data = plain()
+        for _ in range(rng.randint(1, 3)):
+            inside: Any = data
+            while True:
+                key = rng.choice(list(inside) if isinstance(inside, dict) else range(len(inside)))
+                if not isinstance(inside[key], dict | list) or not inside[key] or rng.random() < 0.2:
+                    break
+                inside = inside[key]
+            inside[key] = copy.deepcopy(rng.choice(odd))
+        complaints(data)
+
+
+def test_an_unknown_run_is_named_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(SMALL)
+    params: Params = load(tmp_path / "params.yaml")
+    with pytest.raises(ConfigError, match="no 'oen' in runs; did you mean 'one'"):
+        params.run("oen")

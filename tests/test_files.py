@@ -1,0 +1,156 @@
+"""Writing files: old or new and never half, nothing left behind; digests that depend on content alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from hashlib import sha256 as reference
+from pathlib import Path
+
+import pytest
+
+from itrcore.files import digest, read_json, remove, replacing, sha256, write_json
+
+DEAD = 2**22 + 1  # above Linux's largest process id
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
+        assert path.read_text() == "old"
+        raise RuntimeError
+    assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
+
+
+def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.mkdir()
+    (path / "x").write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.mkdir()
+        (temporary / "y").write_text("half")
+        raise KeyboardInterrupt
+    assert names(path) == ["x"] and names(tmp_path) == ["a"]
+
+
+def test_a_folder_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a"
+    for content in ("x", "y"):
+        with replacing(path) as temporary:
+            temporary.mkdir()
+            (temporary / content).write_text(content)
+    assert names(path) == ["y"] and names(path.parent) == ["a"]
+
+
+def test_a_folder_survives_a_rename_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.mkdir()
+    (path / "x").write_text("old")
+    rename = os.replace
+
+    def failing(source: Path, target: Path) -> None:
+        if Path(target) == path and Path(source).suffix == ".tmp":
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.mkdir()
+    assert names(path) == ["x"] and names(tmp_path) == ["a"]
+
+
+def test_writing_nothing_is_an_error_that_keeps_the_old_output(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError), replacing(path):
+        pass
+    assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_killed_writer_leaves_the_old_output_and_its_rest_goes_with_the_next_write(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "out"
+    code = f"""
+from pathlib import Path
+from itrcore.files import replacing
+import time
+with replacing(Path({str(path)!r})) as t:
+    if {kind == "folder"}:
+        t.mkdir()
+        (t / "part").write_text("half")
+    else:
+        t.write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]) as child:
+        assert child.stdout is not None and child.stdout.readline() == b"writing\n"
+        with replacing(path) as temporary:  # another writer at the same time leaves the living one's file alone
+            temporary.write_text("other")
+        assert names(tmp_path) == [f".out.{child.pid}.tmp", "out"]
+        child.send_signal(signal.SIGKILL)
+    assert path.read_text() == "other" and len(names(tmp_path)) == 2
+    write_json(path, "new")
+    assert read_json(path) == "new" and names(tmp_path) == ["out"]
+
+
+def test_what_a_killed_replacement_of_a_folder_set_aside_goes_with_the_next_write(tmp_path: Path) -> None:
+    (tmp_path / f".a.{DEAD}.old").mkdir()
+    (tmp_path / f".a.{DEAD}.old" / "x").write_text("old")
+    write_json(tmp_path / "a", 1)
+    assert names(tmp_path) == ["a"]
+
+
+def test_leftovers_of_other_paths_and_foreign_files_are_not_touched(tmp_path: Path) -> None:
+    others = [f".ab.{DEAD}.tmp", ".a.notes.tmp", ".a.txt", f".a.{DEAD}.txt", f".b.{DEAD}.tmp"]
+    for name in others:
+        (tmp_path / name).write_text("")
+    write_json(tmp_path / "a", 1)
+    assert names(tmp_path) == sorted([*others, "a"])
+
+
+def test_writing_breaks_links_rather_than_writing_through_them(tmp_path: Path) -> None:
+    """DVC may link outputs to its cache: writing through a link would change the cache."""
+    cache = tmp_path / "cache.json"
+    write_json(cache, "cached")
+    os.link(cache, tmp_path / "hard")
+    (tmp_path / "soft").symlink_to(cache)
+    for name in ("hard", "soft"):
+        write_json(tmp_path / name, "new")
+        assert read_json(tmp_path / name) == "new" and read_json(cache) == "cached"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [-float("inf")]}])
+def test_json_refuses_what_json_has_not_and_leaves_nothing(tmp_path: Path, value: object) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", value)
+    assert names(tmp_path) == []
+
+
+def test_json_keeps_unicode_as_utf8(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"größe": "café 犬"})
+    assert "café 犬" in (tmp_path / "a.json").read_bytes().decode("utf-8")
+    assert read_json(tmp_path / "a.json") == {"größe": "café 犬"}
+
+
+def test_digests(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 9000
+    (tmp_path / "a").write_bytes(data)
+    assert sha256(tmp_path / "a") == reference(data).hexdigest()
+    assert digest({"a": 1, "b": [2, 3]}) == digest({"b": [2, 3], "a": 1}) != digest({"a": 1, "b": [3, 2]})
+
+
+def test_remove_takes_links_not_what_they_point_to(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    for name in ("link", "absent"):
+        remove(tmp_path / name)
+    assert names(tmp_path) == ["kept"]

@@ -1,0 +1,93 @@
+"""The Prefect flow: the same DVC targets, at once, without a server; cancelled, it leaves no process behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+
+import psutil
+import pytest
+
+from flows.targets import TargetFailed, reproduce
+from tests.project import Project, tiny_params
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = Project(tmp_path_factory.mktemp("flow"))
+    made.write_params(tiny_params(made.params))
+    return made
+
+
+def test_flow_makes_everything_and_dvc_then_finds_it_up_to_date(project: Project) -> None:
+    out = project.run(sys.executable, "-m", "flows.benchmark", "--jobs", "2").stdout
+    assert "train@scenes-esa_bigru-1" in out
+    assert set(json.loads((project.folder / "leaderboard.json").read_text("utf-8"))["scenes"]) == {
+        "vse_pp_bigru/small",
+        "esa_bigru/small",
+        "both",
+    }
+    assert "Running stage" not in project.repro().stdout
+
+
+def test_cancelled_flow_leaves_no_training_behind_and_the_training_goes_on_later(project: Project) -> None:
+    params = project.params
+    params["profiles"]["small"]["recipe"] |= {"epochs": 100_000}
+    params["training"]["save_every_steps"] = 5
+    project.write_params(params)
+    started = project.start(sys.executable, "-m", "flows.benchmark", "--runs", "scenes-esa_bigru-1")
+    state = project.folder / "state" / "scenes" / "scenes-esa_bigru-1"
+    _wait_for(lambda: list(state.glob("step-*/state.json")), 120)
+    children = psutil.Process(started.pid).children(recursive=True)
+    assert any("stages.train" in " ".join(child.cmdline()) for child in children if child.is_running())
+    started.send_signal(signal.SIGTERM)
+    started.wait(60)
+    assert started.returncode != 0
+    _, alive = psutil.wait_procs(children, timeout=15)
+    assert not alive
+    assert list(state.glob("step-*/state.json"))  # what it had done is kept
+    params["profiles"]["small"]["recipe"] |= {"epochs": 2}
+    project.write_params(params)
+
+
+def test_unknown_run_is_one_clear_error(project: Project) -> None:
+    done = project.run(sys.executable, "-m", "flows.benchmark", "--runs", "scenes-esa_bigru-9", check=False)
+    assert done.returncode != 0
+    assert "no run 'scenes-esa_bigru-9' in params.yaml; did you mean 'scenes-esa_bigru-1'?" in done.stdout
+
+
+def test_failed_target_raises_with_its_last_lines(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.folder)
+    lines: list[str] = []
+    with pytest.raises(TargetFailed, match="no-such-stage"):
+        reproduce("no-such-stage", lines.append)
+    assert lines
+
+
+def test_exception_from_outside_ends_the_whole_process_group(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project.folder / "dvc.yaml").write_text("stages:\n  sleepy:\n    cmd: echo started; sleep 600\n", "utf-8")
+    monkeypatch.chdir(project.folder)
+    found: list[psutil.Process] = []
+
+    def interrupt(line: str) -> None:
+        if line == "started":
+            found.extend(psutil.Process(os.getpid()).children(recursive=True))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reproduce("sleepy", interrupt)
+    assert any("sleep" in process.name() for process in found if process.is_running()) is False
+    _, alive = psutil.wait_procs(found, timeout=5)
+    assert not alive
+
+
+def _wait_for(condition: object, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.2)

@@ -1,0 +1,70 @@
+"""Every method learns on `scenes`, with the settings of the demo: far above chance trained, at chance untrained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from itrcore import config, layout
+from itrcore.data import obtain
+from itrcore.data.batches import Split
+from itrcore.data.prepared import open_split
+from itrcore.data.vocabulary import Vocabulary
+from itrcore.evaluation.ranking import metrics
+from itrcore.evaluation.similarity import encode, score
+from itrcore.models import registry
+from itrcore.models.base import Method
+from itrcore.training.loop import Trainer
+from itrcore.training.state import StateFolder
+from tests.project import ROOT
+
+pytestmark = pytest.mark.slow
+
+PARAMS = config.load(ROOT / "params.yaml")
+RUNS = {run.method: name for name, run in PARAMS.runs.items()}  # one run of each method
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's data set, made by the stages' own functions."""
+    from stages import shards, splits, vocab
+
+    folder = tmp_path_factory.mktemp("scenes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        obtain.make(PARAMS.datasets["scenes"].source, layout.raw("scenes"), lambda done, total: None)
+        for stage in (splits, vocab, shards):
+            stage.main(PARAMS, "scenes")
+    return folder
+
+
+@pytest.mark.parametrize("method_name", sorted(RUNS))
+def test_trained_is_20_times_chance_and_untrained_is_at_chance(
+    method_name: str, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(scenes)
+    settings = PARAMS.method_of(RUNS[method_name])
+    vocabulary = Vocabulary.load(layout.vocabulary("scenes"), layout.NLTK)
+    train, dev, test = (open_split("scenes", split, vocabulary) for split in ("train", "dev", "test"))
+    method = registry.build(settings, train.store.width, len(vocabulary), seed=3)
+    chance = 100.0 * np.bincount(test.image_of).mean() / len(test.ids)
+
+    untrained = _evaluate(method, test)
+    assert untrained["i2t_r1"] <= 5 * chance  # of 150 images at most 5 by luck
+    assert 0.35 < untrained["t2i_mean"] / test.n_images < 0.65
+
+    trainer = Trainer(method, settings, PARAMS.training, 3, train, dev, 256, 512)
+    trained = trainer.run(StateFolder(tmp_path), "test", lambda state: None, lambda state: None)
+    method.load_state_dict(load_file(trained.best_weights))
+    found = _evaluate(method, test)
+    assert found["i2t_r1"] >= 20 * chance
+    assert found["t2i_mean"] / test.n_images < 0.25
+
+
+def _evaluate(method: Method, split: Split) -> dict[str, float]:
+    encoded = encode(method, split, 256, torch.device("cpu"))
+    return metrics(score(method, encoded.images, encoded.texts, 512), split.image_of)

@@ -1,0 +1,258 @@
+"""A training killed at any moment and started again ends, on CPU, with the very weights of an uninterrupted one."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from itrcore.data.batches import TrainingBatches
+from itrcore.data.prepared import open_split
+from itrcore.data.vocabulary import Vocabulary
+from itrcore.errors import DataError, TrainingError
+from itrcore.files import digest, read_json, write_json
+from itrcore.models.base import Losses, Progress
+from itrcore.models.esa import ESA
+from itrcore.training.state import StateFolder, TrainingState
+from tests.tiny_project import freeze_code, project, stage, timeless, train_in, weights, write_params
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL where a whole process would take too long."""
+
+
+class Kill:
+    """Ends a training after its n-th save of a state from now on."""
+
+    def __init__(self, monkeypatch: Any) -> None:
+        self.left = -1
+        original = StateFolder.save
+
+        def save(folder: StateFolder, *arguments: Any) -> None:
+            original(folder, *arguments)
+            self.left -= 1
+            if self.left == 0:
+                raise Killed
+
+        monkeypatch.setattr(StateFolder, "save", save)
+
+    def after(self, saves: int, folder: Path, name: str = "one") -> None:
+        self.left = saves
+        torch.manual_seed(os.getpid() + saves)  # a new process would not have the old one's random state
+        with pytest.raises(Killed):
+            train_in(folder, name)
+        self.left = -1
+
+
+@pytest.fixture
+def kill(monkeypatch: Any) -> Kill:
+    return Kill(monkeypatch)
+
+
+def saved(folder: Path, name: str = "one") -> TrainingState:
+    (path,) = (folder / "state" / "tiny" / name).glob("step-*")
+    return TrainingState(**read_json(path / "state.json")["state"])
+
+
+SHORT = {
+    f"methods.{name}.recipe.{key}": value
+    for name in ("esa", "gpo")
+    for key, value in (("epochs", 2), ("decay_epochs", [1]), ("batch_size", 16))
+}
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_a_training_killed_after_every_single_step_ends_with_the_same_bits(
+    name: str, tmp_path: Path, kill: Kill
+) -> None:
+    (tmp_path / "whole").mkdir()
+    project(tmp_path / "whole", {**SHORT, "training.save_every_steps": 1000})
+    whole = train_in(tmp_path / "whole", name)
+    (tmp_path / "killed").mkdir()
+    project(tmp_path / "killed", {**SHORT, "training.save_every_steps": 1})
+    for step in range(1, 15):
+        kill.after(1, tmp_path / "killed", name)
+        assert saved(tmp_path / "killed", name).global_step == step  # each attempt did one step and no more
+    run = train_in(tmp_path / "killed", name)
+    assert weights(run) == weights(whole)
+    assert timeless(run) == timeless(whole)
+    assert not (tmp_path / "killed" / "state" / "tiny" / name).exists()  # nothing to go on with is left
+
+
+def test_training_twice_gives_the_same_bits_and_another_seed_others(tmp_path: Path) -> None:
+    project(tmp_path)
+    first = weights(train_in(tmp_path))
+    assert weights(train_in(tmp_path)) == first
+    write_params(tmp_path, {"runs.one.seed": 2})
+    assert weights(train_in(tmp_path)) != first
+
+
+CHANGES = {
+    "learning rate": {"methods.esa.recipe.learning_rate": 1e-3},
+    "seed": {"runs.one.seed": 2},
+    "profile": {"profiles.published": {"model": {"text": {"dropout": 0.0}}}},
+    "selection": {"training.selection.captions": 10},
+}
+
+
+@pytest.mark.parametrize("change", [*CHANGES, "data", "vocabulary", "captions", "code"])
+def test_a_state_of_other_settings_data_or_code_is_not_continued(
+    change: str, tmp_path: Path, kill: Kill, monkeypatch: Any
+) -> None:
+    project(tmp_path)
+    kill.after(2, tmp_path)
+    assert saved(tmp_path).global_step == 8
+    data = tmp_path / "data" / "tiny"
+    if change in CHANGES:
+        write_params(tmp_path, CHANGES[change])
+    elif change == "data":
+        described = {**read_json(data / "shards" / "shards.json"), "features": "others"}
+        del described["digest"]
+        write_json(data / "shards" / "shards.json", {**described, "digest": digest(described)})
+    elif change == "vocabulary":
+        (data / "vocab.json").write_text((data / "vocab.json").read_text() + " ")
+    elif change == "captions":
+        with open(data / "captions.parquet", "r+b") as handle:
+            handle.seek(-30, os.SEEK_END)  # the writer's name
+            handle.write(b"x")
+    else:
+        monkeypatch.setattr("itrcore.training.run.training_code_digest", lambda: "changed")
+    kill.after(1, tmp_path)
+    assert saved(tmp_path).global_step == 4
+
+
+def test_a_changed_code_version_alone_does_not_throw_a_training_away(
+    tmp_path: Path, kill: Kill, monkeypatch: Any
+) -> None:
+    """A commit of the README must not cost a night's training."""
+    project(tmp_path)
+    kill.after(2, tmp_path)
+    monkeypatch.setattr("itrcore.training.run.code_version", lambda: "abc-dirty")
+    kill.after(1, tmp_path)
+    assert saved(tmp_path).global_step == 12
+
+
+def test_a_damaged_state_means_a_fresh_start_and_the_same_result(tmp_path: Path, kill: Kill) -> None:
+    project(tmp_path)
+    whole = weights(train_in(tmp_path))
+    kill.after(5, tmp_path)
+    for path in (tmp_path / "state").rglob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-5])
+    assert weights(train_in(tmp_path)) == whole
+
+
+def test_killed_between_the_results_and_the_end_of_its_state_it_ends_the_same(tmp_path: Path, monkeypatch: Any) -> None:
+    project(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(StateFolder, "clear", lambda self: (_ for _ in ()).throw(Killed))
+        train_in(tmp_path)
+    before = weights(tmp_path / "runs" / "tiny" / "one")
+    history = (tmp_path / "runs" / "tiny" / "one" / "history.json").read_bytes()
+    assert weights(train_in(tmp_path)) == before
+    assert (tmp_path / "runs" / "tiny" / "one" / "history.json").read_bytes() == history  # no epoch was done again
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_loss_that_is_not_finite_stops_with_step_and_ids_and_the_state_can_go_on(
+    what: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    params = project(tmp_path)
+    whole = weights(train_in(tmp_path))
+    original = ESA.loss
+
+    def loss(self: ESA, batch: Any, progress: Progress) -> Losses:
+        found = original(self, batch, progress)
+        if progress.step != 21:
+            return found
+        if what == "loss":
+            return Losses({"self_expanding": found.terms["self_expanding"] * float("inf")}, {})
+        return Losses(
+            {"self_expanding": found.terms["self_expanding"] + (0 * next(self.parameters())).sqrt().sum()}, {}
+        )
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingError) as caught:
+        patch.setattr(ESA, "loss", loss)
+        train_in(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    vocabulary = Vocabulary.load(Path("data/tiny/vocab.json"), Path("data/nltk"))
+    batches = TrainingBatches(open_split("tiny", "train", vocabulary), 8, 1, params_views(params))
+    batch = next(iter(batches.epoch(1, 6)))
+    said = str(caught.value)
+    assert said.startswith("total became inf" if what == "loss" else "gradient norm became nan")
+    assert "in epoch 2, step 21 " in said
+    assert f"Image ids of the batch: {batch.image_ids}; caption ids: {batch.caption_ids}." in said
+    assert saved(tmp_path).global_step == 20  # of the last save before
+    assert weights(train_in(tmp_path)) == whole
+
+
+def params_views(params: Any) -> Any:
+    from itrcore.models import registry
+
+    return registry.build(params.method_of("one"), 16, 200, 1).views
+
+
+def test_a_learning_rate_far_too_high_is_a_clear_error(tmp_path: Path) -> None:
+    project(tmp_path, {"methods.esa.recipe.learning_rate": 1e30})
+    with pytest.raises((TrainingError, DataError), match=r"became (nan|inf) in epoch \d|found nan"):
+        train_in(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_process_killed_at_random_moments_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    changes = {"methods.esa.recipe.epochs": 12, "training.save_every_steps": 3}
+    (tmp_path / "whole").mkdir()
+    project(tmp_path / "whole", changes)
+    whole = train_in(tmp_path / "whole", "one")
+    project(tmp_path, changes)
+    code = freeze_code(tmp_path / "code")
+    state = tmp_path / "state" / "tiny" / "one"
+    rng = random.Random()  # other moments each time: the promise is for any of them
+    process = stage(tmp_path, "train", "one", code=code)
+    time.sleep(rng.uniform(0.1, 3.0))
+    moments = [f"{time.time()}: at the start"]
+    process.kill()
+    process.communicate()
+    for _ in range(2):
+        before = newest(state)
+        process = stage(tmp_path, "train", "one", code=code)
+        wanted = before + rng.randint(1, 60)
+        while newest(state) < wanted and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.05))
+        moments.append(f"after step {newest(state)}")
+        process.kill()
+        output = process.communicate()[0]
+        assert process.returncode == -signal.SIGKILL, output
+        assert before == 0 or f"step {before % 15 + 1} of 15" in output  # it did go on
+    process = stage(tmp_path, "train", "one", code=code)
+    output = process.communicate()[0]
+    assert process.returncode == 0 and "Going on at epoch" in output, output
+    run = tmp_path / "runs" / "tiny" / "one"
+    assert weights(run) == weights(whole), moments
+    assert timeless(run) == timeless(whole), moments
+    active = mlflow_runs(tmp_path)
+    assert [(run["status"], run["epochs"]) for run in active] == [("FINISHED", list(range(1, 13)))], moments
+
+
+def newest(state: Path) -> int:
+    return max((int(path.name[5:]) for path in state.glob("step-*")), default=0)
+
+
+def mlflow_runs(folder: Path) -> list[dict[str, Any]]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tiny")
+    return [
+        {
+            "status": run.info.status,
+            "epochs": sorted(metric.step for metric in client.get_metric_history(run.info.run_id, "dev_rsum")),
+        }
+        for run in client.search_runs([experiment.experiment_id])
+    ]

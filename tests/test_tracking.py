@@ -1,0 +1,342 @@
+"""MLflow holds one run per training, whole; it can be rebuilt from the result folders, and its failures cost no result."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from itrcore.config import load
+from itrcore.evaluation.ensemble import evaluate_ensemble
+from itrcore.evaluation.run import evaluate
+from itrcore.files import read_json, sha256, write_json
+from itrcore.tracking import LiveTraining, Tracker, TrackingError
+from itrcore.training.run import train
+from itrcore.training.state import StateFolder
+from tests.tiny_project import project, train_in, weights, write_params
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: Any) -> Path:
+    """A project with two trained and evaluated runs and an ensemble, untracked; and a fresh, empty MLflow store."""
+    from mlflow import MlflowClient
+
+    folder: Path = tmp_path_factory.mktemp("templates")
+    params = project(folder / "project")
+    with contextlib.chdir(folder / "project"):
+        for name in ("one", "two"):
+            train_in(folder / "project", name)
+            evaluate(params, name)
+        evaluate_ensemble(params, "both")
+    MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+    return folder
+
+
+@pytest.fixture
+def folder(templates: Path, tmp_path: Path, monkeypatch: Any) -> Path:
+    """A copy of that project with that store, as the current folder."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(templates / "project", tmp_path, dirs_exist_ok=True)
+    shutil.copy(templates / "mlflow.db", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+RUN, EVALUATION, ENSEMBLE = Path("runs/tiny/one"), Path("evaluations/tiny/one"), Path("ensembles/tiny/both")
+
+
+class Store:
+    """What a store holds, asked for by another client than the tracker's."""
+
+    def __init__(self, uri: str | Path = "mlflow.db") -> None:
+        from mlflow import MlflowClient
+
+        self.client = MlflowClient(
+            uri if isinstance(uri, str) and "://" in uri else f"sqlite:///{Path(uri).absolute()}"
+        )
+
+    def runs(self, name: str = "one", view: int = 1) -> list[Any]:
+        experiment = self.client.get_experiment_by_name("tiny")
+        if experiment is None:
+            return []
+        found = self.client.search_runs([experiment.experiment_id], run_view_type=view)
+        return [run for run in found if run.info.run_name == name]
+
+    def one(self, name: str = "one") -> Any:
+        (run,) = self.runs(name)
+        return run
+
+    def files(self, run: Any, path: str | None = None) -> list[str]:
+        found = []
+        for item in self.client.list_artifacts(run.info.run_id, path):
+            found += self.files(run, item.path) if item.is_dir else [item.path]
+        return sorted(found)
+
+    def histories(self, run: Any) -> dict[str, list[tuple[int, float]]]:
+        keys = [key for key in run.data.metrics if not key.startswith("system/")]
+        return {
+            key: sorted((m.step, m.value) for m in self.client.get_metric_history(run.info.run_id, key)) for key in keys
+        }
+
+    def content(self, name: str = "one") -> Any:
+        run = self.one(name)
+        tags = {key: value for key, value in run.data.tags.items() if not key.startswith("mlflow.")}
+        return run.info.status, run.data.params, tags, self.histories(run), self.files(run)
+
+
+def retrain(**changes: Any) -> Path:
+    """Train run `one` again, live, as stage `train` does, and evaluate it, as stage `evaluate` does."""
+    write_params(Path("."), changes)
+    run = train(load(), "one", Tracker().training())
+    evaluate(load(), "one")
+    assert Tracker().record(RUN, EVALUATION)
+    return run
+
+
+def test_a_training_is_one_run_with_all_that_its_folders_hold(folder: Path) -> None:
+    (folder / "dvc.lock").write_text("schema: '2.0'\n")
+    retrain()
+    store, described = Store(), read_json(RUN / "run.json")
+    run = store.one()
+    assert run.info.status == "FINISHED"
+    settings = {"data": "tiny", "method": "esa", "seed": "1", "profile": "published"}
+    inner = {"model.text.dropout": "0.1", "recipe.decay_epochs": "[2]", "training.save_every_steps": "4"}
+    assert (settings | inner).items() <= run.data.params.items()
+    tags = {key: described[key] for key in ("data_digest", "code_version", "features")}
+    assert {**tags, "dvc_lock": sha256(folder / "dvc.lock"), "kind": "run"}.items() <= run.data.tags.items()
+    histories = store.histories(run)
+    for epoch in read_json(RUN / "history.json")["epochs"]:
+        for key, value in {**epoch["dev"], "rsum": epoch["dev"]["rsum"]}.items():
+            assert (epoch["epoch"], value) in histories[f"dev_{key}"]
+        assert (epoch["epoch"], epoch["losses"]["total"]) in histories["loss_total"]
+        assert (epoch["epoch"], epoch["learning_rate"]) in histories["learning_rate"]
+    assert [step for step, _ in histories["dev_rsum"]] == [1, 2, 3]
+    measured = read_json(EVALUATION / "metrics.json")
+    assert run.data.metrics["test_rsum"] == measured["metrics"]["rsum"]
+    assert run.data.metrics["encode_image_ms"] == measured["encode_image_ms"]
+    assert run.data.metrics["best_epoch"] == described["best_epoch"]
+    assert store.files(run) == [
+        *(f"checkpoint/{name}" for name in ("history.json", "model.safetensors", "run.json")),
+        *(f"evaluation/{name}" for name in ("metrics.json", "retrieved.json", "similarity.npy")),
+    ]
+    (copy,) = (folder / "mlartifacts" / "tiny").rglob("model.safetensors")  # of the project, wherever it is called from
+    assert copy.read_bytes() == weights(RUN)
+
+
+def test_training_again_leaves_one_active_run_and_the_older_one_in_the_bin(folder: Path) -> None:
+    retrain()
+    first = Store().one().info.run_id
+    during: list[list[str]] = []
+
+    class Watching(LiveTraining):
+        def epoch(self, record: dict[str, Any]) -> None:
+            super().epoch(record)
+            during.append([run.info.run_id for run in Store().runs() if run.info.status == "FINISHED"])
+
+    train(write_params(folder, {"methods.esa.recipe.learning_rate": 1e-3}), "one", Watching(Tracker()))
+    assert during == [[first]] * 3  # a training that fails takes nothing away
+    second = Store().one()
+    assert second.info.run_id != first and second.data.params["recipe.learning_rate"] == "0.001"
+    assert [run.info.run_id for run in Store().runs(view=2)] == [first]
+
+
+def test_a_failed_training_is_marked_and_the_next_one_takes_its_place(folder: Path, monkeypatch: Any) -> None:
+    retrain()
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="boom"):
+        patch.setattr(
+            "itrcore.training.loop.Trainer.evaluate_dev", lambda self: (_ for _ in ()).throw(RuntimeError("boom"))
+        )
+        train(write_params(folder, {"runs.one.seed": 5}), "one", Tracker().training())
+    assert sorted(run.info.status for run in Store().runs()) == ["FAILED", "FINISHED"]
+    retrain(**{"runs.one.seed": 6})
+    assert Store().one().data.params["seed"] == "6"
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_killed_training_goes_on_in_its_own_run_without_an_epoch_twice(folder: Path, monkeypatch: Any) -> None:
+    saves = iter(range(100))
+    original = StateFolder.save
+
+    def save(self: StateFolder, *arguments: Any) -> None:
+        original(self, *arguments)
+        if next(saves) == 6:  # the end of an epoch: saved, and not yet logged
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(StateFolder, "save", save)
+        patch.setattr(LiveTraining, "fail", lambda self: None)  # a killed process tells nobody
+        train(load(), "one", Tracker().training())
+    run = Store().one()
+    assert (run.info.status, [step for step, _ in Store().histories(run)["dev_rsum"]]) == ("RUNNING", [1])
+    train(load(), "one", Tracker().training())
+    again = Store().one()
+    assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
+    assert [step for step, _ in Store().histories(again)["dev_rsum"]] == [1, 2, 3]
+    assert Store().runs(view=2) == []
+
+
+def test_recording_again_what_is_recorded_changes_nothing(folder: Path) -> None:
+    retrain()
+    assert Tracker().record_ensemble(ENSEMBLE)
+    before = Store().content(), Store().content("both")
+    files = {path: path.stat().st_mtime_ns for path in (folder / "mlartifacts").rglob("*") if path.is_file()}
+    assert Tracker().record(RUN, EVALUATION) and Tracker().record_ensemble(ENSEMBLE)
+    assert (Store().content(), Store().content("both")) == before
+    assert {p: p.stat().st_mtime_ns for p in (folder / "mlartifacts").rglob("*") if p.is_file()} == files
+    assert Store().runs(view=2) == Store().runs("both", view=2) == []
+
+
+def test_a_lost_store_is_rebuilt_from_the_folders(folder: Path, templates: Path) -> None:
+    retrain()
+    before = Store().content()
+    shutil.copy(templates / "mlflow.db", folder / "mlflow.db")
+    assert Tracker().record(RUN, EVALUATION)
+    assert Store().content() == before
+
+
+def test_going_back_to_an_earlier_result_brings_its_run_back(folder: Path) -> None:
+    retrain()
+    first = Store().one().info.run_id
+    shutil.copytree("runs", "runs-1"), shutil.copytree("evaluations", "evaluations-1")
+    retrain(**{"methods.esa.recipe.learning_rate": 1e-3})
+    second = Store().one().info.run_id
+    for wanted, runs, evaluations in ((first, "runs-1", "evaluations-1"), (second, "runs", "evaluations")):
+        assert Tracker().record(Path(runs, "tiny/one"), Path(evaluations, "tiny/one"))
+        assert Store().one().info.run_id == wanted
+        assert len(Store().runs(view=3)) == 2
+        assert (
+            Store().one().data.metrics["test_rsum"]
+            == read_json(Path(evaluations, "tiny/one/metrics.json"))["metrics"]["rsum"]
+        )
+
+
+def test_a_new_evaluation_of_the_same_training_updates_its_run(folder: Path) -> None:
+    tracker = Tracker()
+    assert tracker.record(RUN, EVALUATION)
+    result = read_json(EVALUATION / "metrics.json")
+    result["metrics"]["rsum"] = 123.0
+    write_json(EVALUATION / "metrics.json", result)
+    assert tracker.record(RUN, EVALUATION)
+    assert Store().one().data.metrics["test_rsum"] == 123.0
+
+
+def test_an_ensemble_is_a_run_with_its_members_and_the_report_goes_where_the_result_is(folder: Path) -> None:
+    tracker = Tracker()
+    assert tracker.record_ensemble(ENSEMBLE)
+    run = Store().one("both")
+    assert (run.info.status, run.data.tags["kind"], run.data.tags["members"]) == ("FINISHED", "ensemble", "one, two")
+    assert run.data.metrics["test_rsum"] == read_json(ENSEMBLE / "metrics.json")["metrics"]["rsum"]
+    Path("page.html").write_text("page")
+    assert tracker.attach_report("tiny", "both", {Path("page.html"): "tiny"})
+    assert "report/tiny/page.html" in Store().files(Store().one("both"))
+    assert tracker.attach_report("tiny", "nobody", {Path("page.html"): "tiny"})
+
+
+def test_another_store_is_used_where_the_environment_names_one(folder: Path, templates: Path, monkeypatch: Any) -> None:
+    (folder / "elsewhere").mkdir()
+    shutil.copy(templates / "mlflow.db", folder / "elsewhere" / "x.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'elsewhere' / 'x.db'}")
+    assert Tracker().record(RUN, EVALUATION)
+    assert Store(folder / "elsewhere" / "x.db").one().info.status == "FINISHED"
+    assert Store().runs() == []
+    assert list((folder / "mlartifacts" / "tiny").rglob("model.safetensors"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert Tracker().record(RUN, EVALUATION)
+    assert Store().one().info.status == "FINISHED"
+
+
+def test_using_one_store_does_not_redirect_the_next_tracker(folder: Path, templates: Path) -> None:
+    (folder / "other").mkdir()
+    shutil.copy(templates / "mlflow.db", folder / "other")
+    assert Tracker().record(RUN, EVALUATION)
+    assert Tracker(folder / "other").record(Path("runs/tiny/two"), Path("evaluations/tiny/two"))
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    assert [len(Store().runs(name)) for name in ("one", "two")] == [1, 0]
+    assert [len(Store("other/mlflow.db").runs(name)) for name in ("one", "two")] == [0, 1]
+
+
+class Broken:
+    """Makes a tracker's client fail from now on."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker, self.client, self.calls = tracker, tracker._client, 0
+        tracker.__dict__["_client"] = self
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def fail(*_: Any, **__: Any) -> None:
+            self.calls += 1
+            raise ConnectionError("the server is gone\nand more")
+
+        return fail
+
+    def mend(self) -> None:
+        self.tracker.__dict__["_client"] = self.client
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_store_lost_in_mid_training_costs_no_result_is_told_once_and_can_be_repaired(
+    back: bool, folder: Path, capsys: Any
+) -> None:
+    whole = weights(RUN)
+    tracker = Tracker()
+
+    class Losing(LiveTraining):
+        broken: Broken
+
+        def epoch(self, record: dict[str, Any]) -> None:
+            if record["epoch"] == 2:
+                self.broken = Broken(tracker)
+                self._log._client = self.broken  # type: ignore[union-attr]
+            super().epoch(record)
+
+        def finish(self, folder: Path) -> None:
+            if back:
+                self.broken.mend()
+                self._log._client = self.broken.client  # type: ignore[union-attr]
+            super().finish(folder)
+
+    observer = Losing(tracker)
+    shutil.rmtree(RUN)
+    train(load(), "one", observer)
+    assert weights(RUN) == whole
+    said = capsys.readouterr().err
+    assert said.count("warning:") == 1 and "the server is gone" in said and "run: itr track" in said
+    assert "and more" not in said
+    assert observer.broken.calls == (1 if back else 2)  # each may wait for a dead server: one in time, one at the end
+    steps = [step for step, _ in Store().histories(Store().one())["dev_rsum"]]
+    assert (Store().one().info.status, steps) == (("FINISHED", [1, 2, 3]) if back else ("RUNNING", [1]))
+    evaluate(load(), "one")
+    assert Tracker().record(RUN, EVALUATION)
+    assert Store().one().info.status == "FINISHED"
+    assert [step for step, _ in Store().histories(Store().one())["dev_rsum"]] == [1, 2, 3]
+
+
+def test_a_store_that_cannot_be_used_stops_a_training_before_it_begins(folder: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///" + str(folder / "runs"))  # a folder
+    with pytest.raises(TrackingError, match=r"MLflow at sqlite:.* failed \(.*Is MLFLOW_TRACKING_URI right"):
+        train(load(), "one", Tracker().training())
+    assert not list(Path("state").rglob("step-*"))
+
+
+def test_a_store_that_cannot_be_used_costs_no_evaluation_and_is_told_once(folder: Path, capsys: Any) -> None:
+    Path("mlflow.db").write_text("this is no database" * 100)
+    tracker = Tracker()
+    assert not tracker.record(RUN, EVALUATION)
+    assert not tracker.record_ensemble(ENSEMBLE)
+    said = capsys.readouterr().err
+    assert said.count("warning:") == 1 and "mlflow.db failed" in said
+
+
+def test_a_password_in_the_address_is_not_printed(folder: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nothing://me:secret@host/x")
+    with pytest.raises(TrackingError) as caught:
+        Tracker().open(read_json(RUN / "run.json"), None)
+    assert str(caught.value).startswith("MLflow at nothing://host/x failed")
