@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from itrcore import layout
 from itrcore.config import Params
 from itrcore.data.source import Source
@@ -36,7 +34,7 @@ def main(params: Params, _: str) -> None:
     tracker = Tracker()
     for entry in results.entries:
         tracker.attach_report(entry.data, entry.name, page_files(layout.REPORT, entry_path(entry)))
-    leaderboard.print_leaderboard(results, Console())
+    print(f"{layout.REPORT}/index.html: {len(results.entries)} runs and ensembles. The leaderboard alone: itr leaderboard")
 
 
 if __name__ == "__main__":
