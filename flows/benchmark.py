@@ -30,6 +30,7 @@ Future = PrefectFuture[Any]
 Slots = queue.Queue[str | None]
 
 PREPARE = ("raw", "splits", "vocab", "shards")
+RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
 _RETRIES = 1
 _RETRY_SECONDS = 5
 
@@ -124,9 +125,13 @@ def _all_done(futures: Sequence[Future]) -> None:
 
 
 def leaderboard_table() -> list[dict[str, object]]:
-    """The rows of leaderboard.json, one per method or ensemble and data set."""
-    board = read_json(layout.LEADERBOARD)
-    return [{"data": data, "row": row, **values} for data, entries in board.items() for row, values in entries.items()]
+    """The rows of leaderboard.json, one per method or ensemble and data set: recalls in percent, means over the seeds."""
+    table: list[dict[str, object]] = []
+    for data, entries in read_json(layout.LEADERBOARD).items():
+        for row, values in entries.items():
+            shown = {key: round(values[key], 1) for key in RECALLS}
+            table.append({"data": data, "row": row, "seeds": values.get("seeds"), **shown})
+    return table
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ never fails a stage: it is told once, and `itr track` makes up for it.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -26,6 +27,7 @@ from itrcore.files import read_json, sha256
 from itrcore.terminal import warn
 
 _NAME, _RESULT, _EVALUATION = "itr.name", "itr.result", "itr.evaluation"
+_DIGEST = 12  # characters; MLflow takes 36 at most, and the report shows as many
 _SAMPLE_SECONDS = 2  # between samples of CPU, memory and GPU use: a demo run lasts no longer than some of them
 _RETRIES = (
     "3"  # of a request to a server, 2, 4 and 8 seconds apart; MLflow's own 7 would hold a training up for minutes
@@ -161,7 +163,9 @@ class Tracker:
                 # folder.
                 location = (self._root / "mlartifacts" / data).as_uri() if self._sqlite else None
                 try:
-                    return str(client.create_experiment(data, artifact_location=location))
+                    # Of a kind whose page opens on runs and metrics, not on traces of language models.
+                    tags = {"mlflow.experimentKind": "custom_model_development"}
+                    return str(client.create_experiment(data, artifact_location=location, tags=tags))
                 except MlflowException as error:  # another machine may have been faster
                     found = client.get_experiment_by_name(data)
                     if found is None:
@@ -186,6 +190,7 @@ class Tracker:
             log = _RunLog(self._client, self._create(experiment, name, tags).info.run_id)
             wanted = {key: run[key] for key in ("data", "method", "seed", "profile", "parameters")}
             log.params({**wanted, **flatten(run["settings"]), **flatten(run["training"], "training.")})
+            log.dataset(run)
         log.versions(run, self._root / "dvc.lock")
         self._supersede(experiment, name, keep=log.run_id, finished=False)
         return log
@@ -248,6 +253,14 @@ class _RunLog:
 
         now = int(time() * 1000)
         self._client.log_batch(self.run_id, metrics=[Metric(key, value, now, step) for key, value in values.items()])
+
+    def dataset(self, run: Mapping[str, Any]) -> None:
+        """The data set it is trained on, for MLflow's own column; its digest is the first part of `data_digest`."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        digest = run["data_digest"][:_DIGEST]
+        found = Dataset(run["data"], digest, "local", json.dumps({"uri": f"data/{run['data']}/shards"}))
+        self._client.log_inputs(self.run_id, [DatasetInput(found, [InputTag("mlflow.data.context", "training")])])
 
     def versions(self, described: Mapping[str, Any], lock: Path | None = None) -> None:
         """Which data and code, and the state of dvc.lock, it comes from."""

@@ -34,7 +34,9 @@ def main(params: Params, _: str) -> None:
     tracker = Tracker()
     for entry in results.entries:
         tracker.attach_report(entry.data, entry.name, page_files(layout.REPORT, entry_path(entry)))
-    print(f"{layout.REPORT}/index.html: {len(results.entries)} runs and ensembles. The leaderboard alone: itr leaderboard")
+    print(
+        f"{layout.REPORT}/index.html: {len(results.entries)} runs and ensembles. The leaderboard alone: itr leaderboard"
+    )
 
 
 if __name__ == "__main__":
