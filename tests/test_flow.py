@@ -11,6 +11,7 @@ import time
 import psutil
 import pytest
 
+from flows.benchmark import leaderboard_table
 from flows.targets import TargetFailed, reproduce
 from tests.project import Project, tiny_params
 
@@ -24,7 +25,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return made
 
 
-def test_flow_makes_everything_and_dvc_then_finds_it_up_to_date(project: Project) -> None:
+def test_flow_makes_everything_and_dvc_then_finds_it_up_to_date(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = project.run(sys.executable, "-m", "flows.benchmark", "--jobs", "2").stdout
     assert "train@scenes-esa_bigru-1" in out
     assert set(json.loads((project.folder / "leaderboard.json").read_text("utf-8"))["scenes"]) == {
@@ -33,6 +36,10 @@ def test_flow_makes_everything_and_dvc_then_finds_it_up_to_date(project: Project
         "both",
     }
     assert "Running stage" not in project.repro().stdout
+    monkeypatch.chdir(project.folder)
+    table = leaderboard_table()
+    assert {line["row"] for line in table} == {"vse_pp_bigru/small", "esa_bigru/small", "both"}
+    assert all(isinstance(line[key], float) for line in table for key in ("i2t_r1", "t2i_r10", "rsum"))
 
 
 def test_cancelled_flow_leaves_no_training_behind_and_the_training_goes_on_later(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""MLflow: one run per training, holding what its result folders hold. The only module that imports mlflow, and only when used.
+"""The tracker: MLflow's store, one run per training, holding what its result folders hold.
 
 The store is SQLite (`mlflow.db`, artifacts in `mlartifacts/`) unless MLFLOW_TRACKING_URI names another, such as a server.
 MLflow never is the source of a result: a run can always be rebuilt from `runs/` and `evaluations/` (`itr track`), for
@@ -8,16 +8,14 @@ never fails a stage: it is told once, and `itr track` makes up for it.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from functools import cached_property
 from pathlib import Path
-from time import time
 from typing import Any
 
 from filelock import FileLock
@@ -25,9 +23,9 @@ from filelock import FileLock
 from itrcore.errors import ITRError
 from itrcore.files import read_json, sha256
 from itrcore.terminal import warn
+from itrcore.tracking.run_log import RESULT, RunLog, flatten
 
-_NAME, _RESULT, _EVALUATION = "itr.name", "itr.result", "itr.evaluation"
-_DIGEST = 12  # characters; MLflow takes 36 at most, and the report shows as many
+_NAME = "itr.name"  # the tag that says which run of params.yaml it is
 _SAMPLE_SECONDS = 2  # between samples of CPU, memory and GPU use: a demo run lasts no longer than some of them
 _RETRIES = (
     "3"  # of a request to a server, 2, 4 and 8 seconds apart; MLflow's own 7 would hold a training up for minutes
@@ -70,7 +68,7 @@ class Tracker:
             experiment = self._experiment(result["data"])
             found = self._find(experiment, result["name"])
             run = found or self._create(experiment, result["name"], {"kind": "ensemble"})
-            _RunLog(self._client, run.info.run_id).evaluation(folder)
+            RunLog(self._client, run.info.run_id).evaluation(folder)
             self._client.set_terminated(run.info.run_id)
             self._supersede(experiment, result["name"], keep=run.info.run_id)
 
@@ -104,7 +102,7 @@ class Tracker:
             return False
         return True
 
-    def open(self, run: Mapping[str, Any], tracking_id: str | None) -> _RunLog:
+    def open(self, run: Mapping[str, Any], tracking_id: str | None) -> RunLog:
         """The MLflow run of a training that begins, or that goes on if `tracking_id` is one of its name.
 
         Older finished runs stay until this one is finished; unfinished ones are superseded. `TrackingError` where MLflow
@@ -116,7 +114,7 @@ class Tracker:
             what = f"{self._describe(error)} Is MLFLOW_TRACKING_URI right and its server up?"
             raise TrackingError(what) from error
 
-    def finish(self, log: _RunLog, folder: Path) -> None:
+    def finish(self, log: RunLog, folder: Path) -> None:
         """Make `log` hold the whole training in `folder`; it is then the one active run of its name."""
         run, epochs = read_json(folder / "run.json"), read_json(folder / "history.json")["epochs"]
         log.training(run, epochs, folder)
@@ -179,15 +177,15 @@ class Tracker:
 
         return self._client.create_run(experiment, run_name=name, tags={**resolve_tags(), _NAME: name, **tags})
 
-    def _open(self, run: Mapping[str, Any], tracking_id: str | None) -> _RunLog:
+    def _open(self, run: Mapping[str, Any], tracking_id: str | None) -> RunLog:
         experiment, name = self._experiment(run["data"]), run["name"]
         known = any(found.info.run_id == tracking_id for found in self._runs(experiment, name))
         if known and tracking_id:
             self._client.update_run(tracking_id, status="RUNNING")
-            log = _RunLog(self._client, tracking_id)
+            log = RunLog(self._client, tracking_id)
         else:
             tags = {"kind": "run", **{key: str(run[key]) for key in ("profile", "selected_on")}}
-            log = _RunLog(self._client, self._create(experiment, name, tags).info.run_id)
+            log = RunLog(self._client, self._create(experiment, name, tags).info.run_id)
             wanted = {key: run[key] for key in ("data", "method", "seed", "profile", "parameters")}
             log.params({**wanted, **flatten(run["settings"]), **flatten(run["training"], "training.")})
             log.dataset(run)
@@ -195,10 +193,10 @@ class Tracker:
         self._supersede(experiment, name, keep=log.run_id, finished=False)
         return log
 
-    def _record(self, folder: Path) -> _RunLog:
+    def _record(self, folder: Path) -> RunLog:
         run = read_json(folder / "run.json")
         experiment = self._experiment(run["data"])
-        found = self._runs(experiment, run["name"], deleted=True, **{_RESULT: sha256(folder / "run.json")})
+        found = self._runs(experiment, run["name"], deleted=True, **{RESULT: sha256(folder / "run.json")})
         if not found:
             log = self._open(run, None)
             self.finish(log, folder)
@@ -210,7 +208,7 @@ class Tracker:
         if mine.status != "FINISHED":  # killed between its last entry and its end
             self._client.set_terminated(mine.run_id)
         self._supersede(experiment, run["name"], keep=mine.run_id)
-        return _RunLog(self._client, mine.run_id)
+        return RunLog(self._client, mine.run_id)
 
     def _runs(self, experiment: str, name: str, deleted: bool = False, **tags: str) -> list[Any]:
         """Runs of a name, newest first."""
@@ -237,80 +235,12 @@ class Tracker:
         return f"MLflow at {where} failed ({type(error).__name__}: {first})."
 
 
-class _RunLog:
-    """What is written into one MLflow run."""
-
-    def __init__(self, client: Any, run_id: str) -> None:
-        self._client, self.run_id = client, run_id
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
-
-        self._client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in values.items()])
-
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        from mlflow.entities import Metric
-
-        now = int(time() * 1000)
-        self._client.log_batch(self.run_id, metrics=[Metric(key, value, now, step) for key, value in values.items()])
-
-    def dataset(self, run: Mapping[str, Any]) -> None:
-        """The data set it is trained on, for MLflow's own column; its digest is the first part of `data_digest`."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        digest = run["data_digest"][:_DIGEST]
-        found = Dataset(run["data"], digest, "local", json.dumps({"uri": f"data/{run['data']}/shards"}))
-        self._client.log_inputs(self.run_id, [DatasetInput(found, [InputTag("mlflow.data.context", "training")])])
-
-    def versions(self, described: Mapping[str, Any], lock: Path | None = None) -> None:
-        """Which data and code, and the state of dvc.lock, it comes from."""
-        for key in ("data_digest", "code_version", "features"):
-            self._client.set_tag(self.run_id, key, described[key])
-        if lock is not None and lock.exists():
-            self._client.set_tag(self.run_id, "dvc_lock", sha256(lock))
-
-    def epochs(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Loss terms, dev metrics, learning rate and speed of the epochs that are not in the run yet."""
-        held = {metric.step for metric in self._client.get_metric_history(self.run_id, "dev_rsum")}
-        for record in records:
-            if record["epoch"] not in held:
-                values = {f"loss_{key}": value for key, value in record["losses"].items()}
-                values |= {f"dev_{key}": value for key, value in record["dev"].items()}
-                values |= {key: record[key] for key in ("learning_rate", "pairs_per_second")}
-                self.metrics(values, record["epoch"])
-
-    def training(self, run: Mapping[str, Any], epochs: Iterable[Mapping[str, Any]], folder: Path) -> None:
-        """A finished training: what is missing of its epochs, its checkpoint, and last that it is whole."""
-        self.epochs(epochs)
-        self.metrics({key: run[key] for key in ("train_seconds", "best_epoch")})
-        self._client.log_artifacts(self.run_id, str(folder), "checkpoint")
-        self._client.set_tag(self.run_id, _RESULT, sha256(folder / "run.json"))
-        self._client.set_terminated(self.run_id)
-
-    def evaluation(self, folder: Path) -> None:
-        """An evaluation's metrics and files, unless the run holds them."""
-        result, done = read_json(folder / "metrics.json"), sha256(folder / "metrics.json")
-        if self._client.get_run(self.run_id).data.tags.get(_EVALUATION) == done:
-            return
-        values = {f"{result['split']}_{key}": value for key, value in result["metrics"].items()}
-        times = ("encode_image_ms", "encode_caption_ms", "score_image_ms", "score_caption_ms")
-        self.metrics(values | {key: result[key] for key in times if result[key] is not None})
-        if result["kind"] == "ensemble":
-            self._client.set_tag(self.run_id, "members", ", ".join(result["members"]))
-        self.versions(result)
-        self._client.log_artifacts(self.run_id, str(folder), "evaluation")
-        self._client.set_tag(self.run_id, _EVALUATION, done)
-
-    def end(self, status: str) -> None:
-        self._client.set_terminated(self.run_id, status)
-
-
 class LiveTraining:
     """Logs a training while it goes on (an `Observer`)."""
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
-        self._log: _RunLog | None = None
+        self._log: RunLog | None = None
         self._monitor: Any = None
 
     def begin(self, run: dict[str, Any], tracking_id: str | None) -> str | None:
@@ -340,14 +270,3 @@ class LiveTraining:
         if self._monitor is not None:
             self._tracker.attempt(self._monitor.finish, after_failure=True)
             self._monitor = None
-
-
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as `model.text.dropout: 0.1`, as MLflow wants parameters."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

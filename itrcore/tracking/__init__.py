@@ -1,0 +1,5 @@
+"""MLflow. The only part of the library that imports mlflow, and only when it is used."""
+
+from itrcore.tracking.tracker import LiveTraining, Tracker, TrackingError
+
+__all__ = ["LiveTraining", "Tracker", "TrackingError"]

@@ -1,0 +1,97 @@
+"""What is written into one MLflow run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from time import time
+from typing import Any
+
+from itrcore.files import read_json, sha256
+
+# Tags that say which result and which evaluation a run holds.
+RESULT, EVALUATION = "itr.result", "itr.evaluation"
+_DIGEST = 12  # characters; MLflow takes 36 at most, and the report shows as many
+
+
+class RunLog:
+    """One MLflow run, open for writing."""
+
+    def __init__(self, client: Any, run_id: str) -> None:
+        self._client, self.run_id = client, run_id
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Parameters, as text."""
+        from mlflow.entities import Param
+
+        self._client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in values.items()])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Metrics of one step."""
+        from mlflow.entities import Metric
+
+        now = int(time() * 1000)
+        self._client.log_batch(self.run_id, metrics=[Metric(key, value, now, step) for key, value in values.items()])
+
+    def dataset(self, run: Mapping[str, Any]) -> None:
+        """The data set it is trained on, for MLflow's own column; its digest is the first part of `data_digest`."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        digest = run["data_digest"][:_DIGEST]
+        found = Dataset(run["data"], digest, "local", json.dumps({"uri": f"data/{run['data']}/shards"}))
+        self._client.log_inputs(self.run_id, [DatasetInput(found, [InputTag("mlflow.data.context", "training")])])
+
+    def versions(self, described: Mapping[str, Any], lock: Path | None = None) -> None:
+        """Which data and code, and the state of dvc.lock, it comes from."""
+        for key in ("data_digest", "code_version", "features"):
+            self._client.set_tag(self.run_id, key, described[key])
+        if lock is not None and lock.exists():
+            self._client.set_tag(self.run_id, "dvc_lock", sha256(lock))
+
+    def epochs(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Loss terms, dev metrics, learning rate and speed of the epochs that are not in the run yet."""
+        held = {metric.step for metric in self._client.get_metric_history(self.run_id, "dev_rsum")}
+        for record in records:
+            if record["epoch"] not in held:
+                values = {f"loss_{key}": value for key, value in record["losses"].items()}
+                values |= {f"dev_{key}": value for key, value in record["dev"].items()}
+                values |= {key: record[key] for key in ("learning_rate", "pairs_per_second")}
+                self.metrics(values, record["epoch"])
+
+    def training(self, run: Mapping[str, Any], epochs: Iterable[Mapping[str, Any]], folder: Path) -> None:
+        """A finished training: what is missing of its epochs, its checkpoint, and last that it is whole."""
+        self.epochs(epochs)
+        self.metrics({key: run[key] for key in ("train_seconds", "best_epoch")})
+        self._client.log_artifacts(self.run_id, str(folder), "checkpoint")
+        self._client.set_tag(self.run_id, RESULT, sha256(folder / "run.json"))
+        self._client.set_terminated(self.run_id)
+
+    def evaluation(self, folder: Path) -> None:
+        """An evaluation's metrics and files, unless the run holds them."""
+        result, done = read_json(folder / "metrics.json"), sha256(folder / "metrics.json")
+        if self._client.get_run(self.run_id).data.tags.get(EVALUATION) == done:
+            return
+        values = {f"{result['split']}_{key}": value for key, value in result["metrics"].items()}
+        times = ("encode_image_ms", "encode_caption_ms", "score_image_ms", "score_caption_ms")
+        self.metrics(values | {key: result[key] for key in times if result[key] is not None})
+        if result["kind"] == "ensemble":
+            self._client.set_tag(self.run_id, "members", ", ".join(result["members"]))
+        self.versions(result)
+        self._client.log_artifacts(self.run_id, str(folder), "evaluation")
+        self._client.set_tag(self.run_id, EVALUATION, done)
+
+    def end(self, status: str) -> None:
+        """End the run: FINISHED, FAILED or KILLED."""
+        self._client.set_terminated(self.run_id, status)
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as `model.text.dropout: 0.1`, as MLflow wants parameters."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
