@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,9 +17,9 @@ def page_files(folder: Path, page: str) -> dict[Path, str]:
     finder.feed((folder / page).read_text("utf-8"))
     found = {folder / page: str(Path(page).parent)}
     for reference in finder.found:
-        path = ((folder / page).parent / unquote(urlsplit(reference).path)).resolve()
-        if path.is_file() and path.suffix != ".html" and path.is_relative_to(folder.resolve()):
-            inside = path.relative_to(folder.resolve())
+        # By name alone, without following links: DVC may have put links into its cache in the files' places.
+        inside = Path(os.path.normpath(Path(page).parent / unquote(urlsplit(reference).path)))
+        if ".." not in inside.parts and inside.suffix != ".html" and (folder / inside).is_file():
             found[folder / inside] = str(inside.parent)
     return {path: "" if inside == "." else inside for path, inside in found.items()}
 
