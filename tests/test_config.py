@@ -21,7 +21,7 @@ nltk: {sources: [], sha256: 'SHA', files: {}, timeout: 1}
 datasets:
   tiny: &tiny
     reads: x
-    source: {kind: scan, folder: x, splits: {train: train, dev: dev, test: test}}
+    source: {kind: scan, folder: x, features: bottom-up attention, splits: {train: train, dev: dev, test: test}}
     vocabulary: {min_count: 1}
     shards: {dtype: float32, samples_per_shard: 10}
   other: *tiny

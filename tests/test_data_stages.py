@@ -47,7 +47,12 @@ def write_params(**changes: Any) -> Params:
     params = yaml.load((ROOT / "params.yaml").read_text("utf-8"))
     toy = {
         "reads": "scan",
-        "source": {"kind": "scan", "folder": "scan", "splits": {"train": "train", "dev": "dev", "test": "test"}},
+        "source": {
+            "kind": "scan",
+            "folder": "scan",
+            "features": "bottom-up attention",
+            "splits": {"train": "train", "dev": "dev", "test": "test"},
+        },
         "vocabulary": {"min_count": 2},
         "shards": {"dtype": "float16", "samples_per_shard": 3},
     }
@@ -92,6 +97,28 @@ def test_a_sound_folder_becomes_shards_a_table_and_a_vocabulary(made: ScanFolder
     store.verify()
     assert store.image_ids == [image.image_id for image in captions.read(layout.captions("toy"), "test")]
     np.testing.assert_allclose(store.gather(range(4))[0], made.features["test"], rtol=2**-10)
+
+
+def test_a_changed_file_outside_changes_the_record_that_later_stages_depend_on(made: ScanFolder) -> None:
+    params = write_params()
+    records = []
+    for change in ("", "caps.txt", "ims.npy"):
+        if change:
+            corrupt(Path(f"scan/dev_{change}"), lambda b: b[:-1] + bytes([b[-1] ^ 1]))
+        STAGES["raw"](params, "toy")
+        records.append((layout.raw("toy") / "source.json").read_bytes())
+        STAGES["raw"](params, "toy")
+        assert (layout.raw("toy") / "source.json").read_bytes() == records[-1]
+    assert len(set(records)) == 3
+
+
+def test_made_features_cannot_be_passed_off_as_real_ones(made: ScanFolder) -> None:
+    Path("scan/source.json").write_text(
+        '{"folder": "scan", "splits": {}, "features": "simulated", "pictures": null, "content": null}', "utf-8"
+    )
+    with pytest.raises(DataError, match=r"these features are simulated, params\.yaml calls them bottom-up attention"):
+        STAGES["raw"](write_params(), "toy")
+    assert left() == set()
 
 
 def corrupt(path: Path, change: Callable[[bytes], bytes]) -> None:

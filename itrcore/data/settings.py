@@ -75,6 +75,7 @@ class ScanSource(Settings):
 
     kind: Literal["scan"]
     folder: str
+    features: Literal["bottom-up attention", "simulated", "synthetic"]  # shown with every result
     splits: SplitNames
 
 

@@ -15,12 +15,14 @@ class Source:
 
     folder: of the SCAN files; splits: our split → prefix of its files; pictures: folder of the images, where there is one
     features: `bottom-up attention` for SCAN's own, else `synthetic` or `simulated`; shown with every result
+    content: digest of the files where they lie outside; the stages after this one depend on this record alone
     """
 
     folder: str
     splits: dict[str, str]
     features: str
     pictures: str | None
+    content: str | None = None
 
     @classmethod
     def read(cls, raw: Path) -> Source:
