@@ -18,10 +18,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.targets import reproduce, stop_all
+from flows.targets import allow, reproduce, stop_all
 from itrcore import layout
 from itrcore.config import Params, load
-from itrcore.errors import ConfigError, nearest
+from itrcore.errors import ConfigError
 from itrcore.files import read_json
 from itrcore.synchronise import synchronise
 from itrcore.terminal import user_errors
@@ -65,6 +65,7 @@ def benchmark(jobs: int = 1, gpus: list[str] | None = None, runs: list[str] | No
     gpus: GPUs to spread them over, as CUDA_VISIBLE_DEVICES names them; each training sees one
     runs: names out of params.yaml's `runs`; with some of them only, ensembles and report are left as they are
     """
+    allow()
     try:
         _benchmark(load(), jobs, gpus or [], runs)
     except BaseException:
@@ -74,9 +75,7 @@ def benchmark(jobs: int = 1, gpus: list[str] | None = None, runs: list[str] | No
 
 def _benchmark(params: Params, jobs: int, gpus: Sequence[str], wanted: Sequence[str] | None) -> None:
     names = list(params.runs) if wanted is None else list(wanted)
-    for name in names:
-        if name not in params.runs:
-            raise ConfigError(f"no run {name!r} in params.yaml{nearest(name, list(params.runs))}")
+    data_of = {name: params.run(name).data for name in names}
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1, not {jobs}")
     slots: Slots = queue.Queue()
@@ -85,14 +84,14 @@ def _benchmark(params: Params, jobs: int, gpus: Sequence[str], wanted: Sequence[
 
     nltk = _submit("nltk")
     ready: dict[str, Future] = {}
-    for data in dict.fromkeys(params.runs[name].data for name in names):
+    for data in dict.fromkeys(data_of.values()):
         before = nltk
         for stage in PREPARE:
             before = _submit(f"{stage}@{data}", before)
         ready[data] = before
     evaluated = []
     for name in names:
-        trained = _submit(f"train@{name}", ready[params.runs[name].data], slots)
+        trained = _submit(f"train@{name}", ready[data_of[name]], slots)
         evaluated.append(_submit(f"evaluate@{name}", trained))
     _all_done(evaluated)
     if wanted is None:

@@ -21,7 +21,8 @@ _GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 _LAST_LINES = 15
 
 _running: set[subprocess.Popen[bytes]] = set()
-_guard = threading.Lock()
+_stopped = False
+_guard = threading.Lock()  # of both
 
 
 class TargetFailed(ITRError):
@@ -39,15 +40,17 @@ def reproduce(target: str, log: Callable[[str], None], env: Mapping[str, str] | 
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", target]
     # The stages' `python` must be this one, also where the environment was not activated.
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **(env or {})},
-    )
     with _guard:
+        if _stopped:
+            raise TargetFailed(f"{target} was not started: the flow is being stopped")
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **(env or {})},
+        )
         _running.add(process)
     last: deque[str] = deque(maxlen=_LAST_LINES)
     try:
@@ -65,9 +68,18 @@ def reproduce(target: str, log: Callable[[str], None], env: Mapping[str, str] | 
         raise TargetFailed(f"{target} failed (exit status {code}):\n" + "\n".join(last))
 
 
-def stop_all() -> None:
-    """End every running target and all its children."""
+def allow() -> None:
+    """Let targets start, also after an earlier flow of this process was stopped."""
+    global _stopped
     with _guard:
+        _stopped = False
+
+
+def stop_all() -> None:
+    """End every running target and all its children, and start none any more: not a retry, not the next in a queue."""
+    global _stopped
+    with _guard:
+        _stopped = True
         processes = list(_running)
     for process in processes:
         _end_group(process)

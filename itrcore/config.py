@@ -154,6 +154,18 @@ class Params(Settings):
             raise ConfigError(f"params.yaml: {problem}")
         return self.runs[name]
 
+    def dataset(self, name: str) -> DatasetSettings:
+        """The data set of this name. `ConfigError` where there is none."""
+        for problem in _unknown("data set", name, self.datasets, "datasets"):
+            raise ConfigError(f"params.yaml: {problem}")
+        return self.datasets[name]
+
+    def ensemble(self, name: str) -> EnsembleSettings:
+        """The ensemble of this name. `ConfigError` where there is none."""
+        for problem in _unknown("ensemble", name, self.ensembles, "ensembles"):
+            raise ConfigError(f"params.yaml: {problem}")
+        return self.ensembles[name]
+
     def method_of(self, run: str) -> MethodSettings:
         """The settings of a run's method with its profile laid over them. `ValueError` where they do not fit."""
         settings = self.run(run)

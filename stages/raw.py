@@ -12,7 +12,7 @@ from stages.progress import progress_bar
 def main(params: Params, name: str) -> None:
     """Make the files, or check and point to them."""
     with progress_bar(f"{name}: features") as progress:
-        made = obtain.make(params.datasets[name].source, layout.raw(name), progress)
+        made = obtain.make(params.dataset(name).source, layout.raw(name), progress)
     print(f"{name}: {made.features} features in {made.folder}")
 
 

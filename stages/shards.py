@@ -23,7 +23,7 @@ def main(params: Params, name: str) -> None:
             source.splits,
             layout.captions(name),
             source.features,
-            params.datasets[name].shards,
+            params.dataset(name).shards,
             temporary,
             progress,
         )

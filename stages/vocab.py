@@ -13,7 +13,7 @@ from stages import run_stage
 
 def main(params: Params, name: str) -> None:
     """Build (or take over) the vocabulary."""
-    settings = params.datasets[name].vocabulary
+    settings = params.dataset(name).vocabulary
     if settings.released:
         vocabulary = Vocabulary.load(Path(settings.released), layout.NLTK)
     else:

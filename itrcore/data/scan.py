@@ -160,7 +160,7 @@ def check_splits(splits: Mapping[str, ScanSplit]) -> None:
 
 
 def content_digest(folder: Path, prefixes: Sequence[str]) -> str:
-    """SHA-256 over the bytes of all files that these splits are read from. Reads them whole: about a minute for 30 GB."""
+    """SHA-256 over the bytes of all files that these splits are read from. Reads them whole."""
     parts = ("ims.npy", "caps.txt", "caps.txt.gz", "ids.txt", "ids.txt.gz", "boxes.npy")
     paths = [folder / f"{prefix}_{part}" for prefix in prefixes for part in parts]
     paths += [folder / "id_mapping.json", *sorted(folder.glob("dataset_*.json"))]

@@ -19,7 +19,8 @@ _ROWS = 256
 
 def evaluate_ensemble(params: Params, name: str) -> Path:
     """Evaluate ensemble `name` from its members' stored matrices; returns its folder, like a run's."""
-    data, members = params.ensembles[name].data, params.ensembles[name].runs
+    settings = params.ensemble(name)
+    data, members = settings.data, settings.runs
     results = [
         read_output(layout.evaluation(data, member) / "metrics.json", f"evaluate@{member}") for member in members
     ]
