@@ -84,15 +84,20 @@ def _benchmark(params: Params, jobs: int, gpus: Sequence[str], wanted: Sequence[
 
     nltk = _submit("nltk")
     ready: dict[str, Future] = {}
+    fetched: dict[str, Future] = {}
     for data in dict.fromkeys(data_of.values()):
-        before = nltk
+        before = [nltk]
+        if (download := params.download_of(data)) is not None:
+            if download not in fetched:  # two data sets may share one
+                fetched[download] = _submit(f"fetch@{download}")
+            before.append(fetched[download])
         for stage in PREPARE:
-            before = _submit(f"{stage}@{data}", before)
-        ready[data] = before
+            before = [_submit(f"{stage}@{data}", before)]
+        ready[data] = before[0]
     evaluated = []
     for name in names:
-        trained = _submit(f"train@{name}", ready[data_of[name]], slots)
-        evaluated.append(_submit(f"evaluate@{name}", trained))
+        trained = _submit(f"train@{name}", [ready[data_of[name]]], slots)
+        evaluated.append(_submit(f"evaluate@{name}", [trained]))
     _all_done(evaluated)
     if wanted is None:
         _all_done([_submit(f"ensemble@{name}") for name in params.ensembles])
@@ -109,8 +114,8 @@ def record_in_mlflow() -> None:
     get_run_logger().info("MLflow holds %d runs and ensembles", len(found.held))
 
 
-def _submit(target: str, after: Future | None = None, slots: Slots | None = None) -> Future:
-    waits: Any = {"wait_for": [after]} if after else {}
+def _submit(target: str, after: Sequence[Future] = (), slots: Slots | None = None) -> Future:
+    waits: Any = {"wait_for": list(after)} if after else {}
     future: Future = dvc_target.submit(target, slots, **waits)
     return future
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from itrcore.cli_data import data as data_commands
 from itrcore.config import Params, load
 from itrcore.terminal import user_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(data_commands, name="data")
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -13,8 +13,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from itrcore import layout
 from itrcore.data.settings import DatasetSettings
 from itrcore.errors import ConfigError, nearest
+from itrcore.fetch.settings import DownloadSettings
 from itrcore.models.settings import Count, MethodSettings
 from itrcore.settings import Settings
 
@@ -90,6 +92,7 @@ class Params(Settings):
     """The whole of params.yaml."""
 
     nltk: PunktSettings
+    downloads: dict[Name, dict[Name, DownloadSettings]]  # name → part → where from
     datasets: dict[Name, DatasetSettings]
     methods: dict[Name, MethodSettings]
     profiles: dict[Name, dict[str, Any]]
@@ -101,7 +104,7 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Params:
-        if problems := [*self._wrong_names(), *self._wrong_runs(), *self._wrong_ensembles()]:
+        if problems := [*self._wrong_names(), *self._wrong_reads(), *self._wrong_runs(), *self._wrong_ensembles()]:
             raise ValueError("\n".join(problems))
         return self
 
@@ -109,7 +112,18 @@ class Params(Settings):
         if "nltk" in self.datasets:
             yield "datasets.nltk: data/nltk holds nltk's sentence data; choose another name"
         yield from _alike("datasets", self.datasets)
+        yield from _alike("downloads", self.downloads)
         yield from _alike("runs and ensembles", [*self.runs, *self.ensembles])
+
+    def _wrong_reads(self) -> Iterator[str]:
+        for name, dataset in self.datasets.items():
+            path = PurePosixPath(dataset.reads)
+            if path.parts[:1] == (str(layout.DOWNLOADS),) and self.download_of(name) is None:
+                known = [str(layout.download_record(known)) for known in self.downloads]
+                yield (
+                    f"datasets.{name}.reads: {dataset.reads} is the record of no download{nearest(dataset.reads, known)} "
+                    f"(known: {', '.join(known)})"
+                )
 
     def _wrong_runs(self) -> Iterator[str]:
         seen: dict[tuple[str, str, int], str] = {}
@@ -159,6 +173,11 @@ class Params(Settings):
         for problem in _unknown("data set", name, self.datasets, "datasets"):
             raise ConfigError(f"params.yaml: {problem}")
         return self.datasets[name]
+
+    def download_of(self, data: str) -> str | None:
+        """The download that a data set reads, where its `reads` is the record of one."""
+        reads = PurePosixPath(self.dataset(data).reads)
+        return next((name for name in self.downloads if layout.download_record(name) == Path(reads)), None)
 
     def ensemble(self, name: str) -> EnsembleSettings:
         """The ensemble of this name. `ConfigError` where there is none."""

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 
@@ -78,6 +78,19 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def inside(file_name: str) -> bool:
+    """Whether the name stays inside the folder it is joined to, on any system.
+
+    Judged by the name alone: DVC may have linked the file itself into its cache.
+    """
+    if "\0" in file_name or not file_name.strip():
+        return False
+    for path in (PurePosixPath(file_name), PureWindowsPath(file_name)):
+        if path.is_absolute() or path.anchor or ".." in path.parts:
+            return False
+    return True
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -9,6 +9,17 @@ REPORT = Path("report")
 LEADERBOARD = Path("leaderboard.json")
 # Not a DVC output: a killed training goes on from here, and DVC removes outputs before it runs a stage again.
 STATE = Path("state")
+DOWNLOADS = Path("downloads")
+
+
+def download(name: str) -> Path:
+    """A download's files."""
+    return DOWNLOADS / name
+
+
+def download_record(name: str) -> Path:
+    """The size and SHA-256 of each of a download's files."""
+    return DOWNLOADS / f"{name}.json"
 
 
 def raw(data: str) -> Path:
@@ -21,14 +32,29 @@ def captions(data: str) -> Path:
     return Path("data", data, "captions.parquet")
 
 
+def splits(data: str) -> Path:
+    """How many images and captions each split has, and how far they agree with Karpathy's JSON."""
+    return Path("data", data, "splits.json")
+
+
 def vocabulary(data: str) -> Path:
     """The vocabulary."""
     return Path("data", data, "vocab.json")
 
 
 def shards(data: str) -> Path:
-    """Shards and their index."""
+    """Everything of a data set that is written into shards."""
     return Path("data", data, "shards")
+
+
+def region_shards(data: str) -> Path:
+    """Region features and their index."""
+    return shards(data) / "regions"
+
+
+def image_shards(data: str) -> Path:
+    """Pictures and their index."""
+    return shards(data) / "images"
 
 
 def run(data: str, name: str) -> Path:

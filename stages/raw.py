@@ -13,7 +13,12 @@ def main(params: Params, name: str) -> None:
     """Make the files, or check and point to them."""
     with progress_bar(f"{name}: features") as progress:
         made = obtain.make(params.dataset(name).source, layout.raw(name), progress)
-    print(f"{name}: {made.features} features in {made.folder}")
+    if made.published:
+        print(f"{name}: {made.features} features in shards at {made.published['url']}")
+    elif made.features == "none":
+        print(f"{name}: no features, pictures in {made.pictures}")
+    else:
+        print(f"{name}: {made.features} features in {made.folder}")
 
 
 if __name__ == "__main__":

@@ -6,27 +6,57 @@ from pathlib import Path
 
 from itrcore import layout
 from itrcore.config import Params
-from itrcore.data import shard_writer
+from itrcore.data.shards import image_writer, published, region_writer, writing
+from itrcore.data.shards.images import ImageShardInfo
 from itrcore.data.source import Source
+from itrcore.errors import DataError
 from itrcore.files import replacing
 from stages import run_stage
 from stages.progress import progress_bar
 
 
 def main(params: Params, name: str) -> None:
-    """Check every feature value while copying it into shards."""
-    source = Source.read(layout.raw(name))
-    with replacing(layout.shards(name)) as temporary, progress_bar(f"{name}: shards") as progress:
-        temporary.mkdir(parents=True)
-        shard_writer.write(
-            Path(source.folder),
-            source.splits,
-            layout.captions(name),
-            source.features,
-            params.dataset(name).shards,
-            temporary,
-            progress,
+    """Check every value and every picture while copying them into shards, or take over those that are published."""
+    source, settings = Source.read(layout.raw(name)), params.dataset(name).shards
+    if source.published:
+        with replacing(layout.shards(name)) as temporary:
+            published.place(layout.raw(name), temporary)
+        return
+    state = layout.STATE / "shards" / name
+    finished: dict[str, Path] = {}
+    if settings.regions and source.folder:
+        with progress_bar(f"{name}: region shards") as progress:
+            finished["regions"] = region_writer.write(
+                Path(source.folder),
+                source.splits,
+                layout.captions(name),
+                source.features,
+                settings.regions,
+                state / "regions",
+                progress,
+            )
+    if settings.images:
+        with progress_bar(f"{name}: image shards") as progress:
+            finished["images"] = image_writer.write(
+                layout.captions(name), _pictures(source, name), settings.images, state / "images", progress
+            )
+        for line in ImageShardInfo.read(finished["images"]).lines():
+            print(f"{name}: {line}")
+    # All at the end: what is finished of one kind is kept where the other one fails.
+    with replacing(layout.shards(name)) as temporary:
+        for kind, folder in finished.items():
+            writing.move(folder, temporary / kind)
+
+
+def _pictures(source: Source, name: str) -> Path:
+    if source.pictures is None:
+        raise DataError.at(
+            layout.raw(name),
+            "this source has no pictures",
+            f"a folder of them for datasets.{name}.shards.images",
+            do="Give source.pictures, or remove shards.images.",
         )
+    return Path(source.pictures)
 
 
 if __name__ == "__main__":

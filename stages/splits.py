@@ -1,23 +1,25 @@
-"""Stage `splits@<data>`: the caption table."""
+"""Stage `splits@<data>`: the caption table, and how far it agrees with Karpathy's JSON."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import asdict
 
 from itrcore import layout
 from itrcore.config import Params
 from itrcore.data import captions, splits
 from itrcore.data.source import Source
+from itrcore.files import write_json
 from stages import run_stage
 
 
 def main(params: Params, name: str) -> None:
     """Read ids and captions of every split, check them, write one table."""
     source = Source.read(layout.raw(name))
-    table = splits.build(Path(source.folder), source.splits)
+    table, counts = splits.build(source, params.dataset(name).source, layout.raw(name))
     captions.write(table, layout.captions(name))
-    counts = {row["values"]: row["counts"] for row in table["split"].value_counts().to_pylist()}
-    print(f"{name}: captions " + ", ".join(f"{split} {count:,}" for split, count in counts.items()))
+    write_json(layout.splits(name), {split: asdict(count) for split, count in counts.items()})
+    for split, count in counts.items():
+        print(f"{name} {split}: {count}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ from pathlib import Path
 from itrcore import layout
 from itrcore.config import Params
 from itrcore.data import captions
+from itrcore.data.source import Source
 from itrcore.data.vocabulary import Vocabulary, tokenizer_for
+from itrcore.errors import DataError
 from stages import run_stage
 
 
@@ -15,7 +17,7 @@ def main(params: Params, name: str) -> None:
     """Build (or take over) the vocabulary."""
     settings = params.dataset(name).vocabulary
     if settings.released:
-        vocabulary = Vocabulary.load(Path(settings.released), layout.NLTK)
+        vocabulary = Vocabulary.load(_released(name, settings.released), layout.NLTK)
     else:
         texts = [
             caption
@@ -27,6 +29,20 @@ def main(params: Params, name: str) -> None:
     vocabulary.save(layout.vocabulary(name))
     how = "with" if vocabulary.tokenizer.sentence_data else "without"
     print(f"{name}: {len(vocabulary):,} words, captions split {how} nltk's sentence data")
+
+
+def _released(name: str, given: str) -> Path:
+    if given != "found":
+        return Path(given)
+    source = Source.read(layout.raw(name))
+    if source.vocabulary is None:
+        raise DataError.at(
+            str(source.folder),
+            "no released vocabulary lies beside these files",
+            "vocab/<name>_precomp_vocab.json as in SCAN's or VSE∞'s layout",
+            do="Give vocabulary.released a path, or remove it to build one.",
+        )
+    return Path(source.vocabulary)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 
-from itrcore.data import captions, scan, shard_writer, splits
-from itrcore.data.settings import SPLITS, ShardSettings
+from itrcore.data import captions, karpathy, scan, splits
+from itrcore.data.locate import locate
+from itrcore.data.settings import SPLITS, RegionShardSettings
+from itrcore.data.shards import region_writer, writing
 
 OWN_NAMES = {split: split for split in SPLITS}
 SIZES = {"train": 7, "dev": 3, "test": 4}
@@ -49,19 +52,27 @@ def write_scan_folder(
     return made
 
 
+def table_of(folder: Path) -> pa.Table:
+    """The caption table of a folder in SCAN's layout, with whatever lies beside."""
+    found = locate(folder, "train")
+    described = karpathy.read(found.karpathy) if found.karpathy else []
+    return splits.from_scan(found.folder, OWN_NAMES, found.id_mapping, described)
+
+
 def write_table(folder: ScanFolder, path: Path) -> Path:
     """The caption table of the folder."""
-    captions.write(splits.build(folder.path, OWN_NAMES), path)
+    captions.write(table_of(folder.path), path)
     return path
 
 
-def write_shards(folder: ScanFolder, out: Path, dtype: str = "float32", per_shard: int = 3) -> Path:
+def write_shards(folder: ScanFolder, out: Path, dtype: str = "float32", per_shard: int = 3, processes: int = 1) -> Path:
     """Shards of the folder in `out`/shards, the caption table beside them."""
-    out.mkdir(parents=True, exist_ok=True)
     table = write_table(folder, out / "captions.parquet")
-    settings = ShardSettings.model_validate({"dtype": dtype, "samples_per_shard": per_shard})
-    (out / "shards").mkdir()
-    shard_writer.write(folder.path, OWN_NAMES, table, "synthetic", settings, out / "shards")
+    settings = RegionShardSettings.model_validate({"dtype": dtype, "samples_per_shard": per_shard})
+    finished = region_writer.write(
+        folder.path, OWN_NAMES, table, "synthetic", settings, out / "work", processes=processes
+    )  # fmt: skip
+    writing.move(finished, out / "shards")
     return out / "shards"
 
 

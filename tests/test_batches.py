@@ -18,10 +18,10 @@ from itrcore.data.batches import (
     TextBatch,
     TrainingBatches,
     Views,
-    drop_regions,
+    keep_regions,
     touch_tokens,
 )
-from itrcore.data.shards import FeatureStore
+from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.vocabulary import Tokenizer, Vocabulary
 from itrcore.errors import DataError
 from itrcore.models.settings import TokenViewSettings
@@ -157,16 +157,16 @@ def test_views_are_drawn_anew_each_epoch_and_leave_the_split_as_it_is(split: Spl
     assert [caption.tolist() for caption in split.ids] == before
 
 
-# The thread that works ahead
+# The threads that work ahead
 
 
 def test_only_a_few_batches_are_made_ahead(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     made_so_far: list[object] = []
     images = split.images
 
-    def counted(rows: np.ndarray) -> ImageBatch:
+    def counted(rows: np.ndarray, keep: np.ndarray | None) -> ImageBatch:
         made_so_far.append(rows)
-        return images(rows)
+        return images(rows, keep)
 
     monkeypatch.setattr(split, "images", counted)
     iterator = TrainingBatches(split, 2, 1, Views()).epoch(0)
@@ -176,7 +176,7 @@ def test_only_a_few_batches_are_made_ahead(split: Split, monkeypatch: pytest.Mon
 
 
 def test_an_error_while_making_a_batch_reaches_the_training(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(rows: object) -> ImageBatch:
+    def broken(*_: object) -> ImageBatch:
         raise DataError("the disk is gone")
 
     monkeypatch.setattr(split, "images", broken)
@@ -187,7 +187,7 @@ def test_an_error_while_making_a_batch_reaches_the_training(split: Split, monkey
 def test_an_epoch_left_early_leaves_no_thread(split: Split) -> None:
     iterator = TrainingBatches(split, 2, 1, Views()).epoch(0)
     next(iterator)
-    assert any(thread.name.startswith("batches") for thread in threading.enumerate())
+    assert sum(thread.name.startswith("batches") for thread in threading.enumerate()) == 2
     iterator.close()  # type: ignore[attr-defined]
     assert not any(thread.name.startswith("batches") for thread in threading.enumerate())
 
@@ -244,32 +244,34 @@ def test_random_tokens_are_words_of_the_vocabulary() -> None:
     assert set(np.concatenate([view[1:-1] for view in views])) == set(range(4, 12))
 
 
-def image_batch(lengths: list[int], width: int = 3) -> ImageBatch:
-    regions = torch.zeros(len(lengths), max(lengths), width)
-    for row, length in enumerate(lengths):
-        regions[row, :length] = torch.arange(1, length + 1)[:, None] + 100 * row
-    return ImageBatch(regions, torch.tensor(lengths))
-
-
-@pytest.mark.parametrize("share", [0.2, 0.5])
-def test_regions_are_dropped_at_the_rate_and_the_rest_keeps_its_order(share: float) -> None:
-    before = image_batch([36, 20, 28, 36] * 200)
-    after = drop_regions(before, share, np.random.default_rng(0))
-    assert after.lengths.sum() / before.lengths.sum() == pytest.approx(1 - share, abs=0.01)
-    assert after.regions.shape[1] == int(after.lengths.max())
-    for row in range(len(before.lengths)):
-        kept = after.regions[row, : after.lengths[row], 0]
-        assert (kept.diff() > 0).all() and set(kept.tolist()) <= set(before.regions[row, :, 0].tolist()) - {0.0}
-        assert not after.regions[row, after.lengths[row] :].any()
-    places = Counter(int(v) for row in range(0, 800, 4) for v in after.regions[row, :, 0] - 100 * row if v > 0)
-    assert min(places.values()) > 200 * (1 - share) * 0.7  # the last region as often as the first
+@pytest.mark.parametrize("drop", [0.2, 0.5])
+def test_regions_are_dropped_at_the_rate_everywhere_and_padding_is_never_kept(drop: float) -> None:
+    lengths = np.array([36, 20, 28, 36] * 200)
+    keep = keep_regions(lengths, drop, np.random.default_rng(0))
+    assert keep.shape == (800, 36)
+    assert keep.sum() / lengths.sum() == pytest.approx(1 - drop, abs=0.01)
+    assert not keep[np.arange(36) >= lengths[:, None]].any()
+    assert keep[::4].sum(axis=0).min() > 200 * (1 - drop) * 0.7  # the last region as often as the first
 
 
 def test_an_image_keeps_at_least_one_region_any_of_them() -> None:
-    after = drop_regions(image_batch([5] * 600), 0.99, np.random.default_rng(0))
-    assert int(after.lengths.min()) == 1
-    left = Counter(int(v) for row, v in enumerate(after.regions[:, 0, 0] - 100 * torch.arange(600)))
-    assert set(left) == {1, 2, 3, 4, 5} and min(left.values()) > 60
+    keep = keep_regions(np.array([5, 3] * 600), 0.99, np.random.default_rng(0))
+    assert keep.sum(axis=1).min() == 1
+    assert keep[::2].sum(axis=0).min() > 60 and keep[1::2, :3].sum(axis=0).min() > 100
+
+
+def test_batches_with_dropped_regions_are_what_the_plain_way_makes(made: ScanFolder, split: Split) -> None:
+    """Whole batches, then regions taken out one by one, drawing as `keep_regions` documents."""
+    for step, batch in enumerate(TrainingBatches(split, 8, 3, Views(region_drop=0.6)).epoch(2)):
+        kept = np.random.default_rng([3, 2, step]).random((8, 6)) >= 0.6
+        for row, image_id in enumerate(batch.image_ids):
+            if not kept[row].any():
+                continue  # one is drawn then: tested above
+            expected = made.features["train"][image_id - 100][kept[row]]
+            assert int(batch.images.lengths[row]) == len(expected)
+            np.testing.assert_array_equal(batch.images.regions[row, : len(expected)].numpy(), expected)
+            assert not batch.images.regions[row, len(expected) :].any()
+        assert batch.images.regions.shape[1] == int(batch.images.lengths.max())
 
 
 # Splits

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from itrcore.data import captions, karpathy, scan, splits
+from itrcore.data import captions, karpathy, scan
 from itrcore.data.karpathy import KarpathyImage
 from itrcore.data.settings import SPLITS
 from itrcore.errors import DataError
-from tests.scan_data import OWN_NAMES, ScanFolder, write_scan_folder, write_table
+from itrcore.files import read_json, write_json
+from tests.scan_data import ScanFolder, table_of, write_scan_folder, write_table
 
 KARPATHY_SPLITS = {"train": "train", "dev": "val", "test": "test"}
 
@@ -79,8 +81,8 @@ def test_an_image_of_another_split_than_karpathys_is_named(made: ScanFolder) -> 
         for i in described(made)
     ]
     karpathy.write(made.path / "dataset_toy.json", "toy", images)
-    with pytest.raises(DataError, match=r"train captions, row 3: image 103\.jpg .* expected split test"):
-        splits.build(made.path, OWN_NAMES)
+    with pytest.raises(DataError, match=r"train_ids\.txt: image 3, 103\.jpg, in split train .* expected split test"):
+        table_of(made.path)
 
 
 def test_more_captions_than_karpathys_are_refused(made: ScanFolder) -> None:
@@ -90,27 +92,40 @@ def test_more_captions_than_karpathys_are_refused(made: ScanFolder) -> None:
         for i in described(made)
     ]
     karpathy.write(made.path / "dataset_toy.json", "toy", images)
-    with pytest.raises(DataError, match=r"dev captions, row 1: image 108\.jpg with 2 captions"):
-        splits.build(made.path, OWN_NAMES)
+    with pytest.raises(
+        DataError,
+        match=r"dev_ids\.txt: image 1, 108\.jpg, in split dev with 2 captions; expected split dev and at most 1",
+    ):
+        table_of(made.path)
 
 
 def test_an_image_unknown_to_karpathys_file_is_named(made: ScanFolder) -> None:
     name_images(made)
     karpathy.write(made.path / "dataset_toy.json", "toy", [i for i in described(made) if i.imgid != 110])
-    with pytest.raises(DataError, match=r"test captions, row 0: image 110\.jpg is not in Karpathy's JSON"):
-        splits.build(made.path, OWN_NAMES)
+    with pytest.raises(DataError, match=r"test_ids\.txt: image 0, 110\.jpg, is not in Karpathy's JSON"):
+        table_of(made.path)
 
 
-def test_karpathys_file_without_file_names_is_refused(made: ScanFolder) -> None:
-    karpathy.write(made.path / "dataset_toy.json", "toy", described(made))
-    with pytest.raises(DataError, match=r"id_mapping\.json: no such file"):
-        splits.build(made.path, OWN_NAMES)
+def test_without_id_mapping_karpathys_file_gives_names_and_is_matched_by_id(made: ScanFolder, tmp_path: Path) -> None:
+    coco = [replace(i, imgid=i.imgid - 100, cocoid=i.imgid, filepath="val2014") for i in described(made)]
+    for images, folder in ((described(made), ""), (coco, "val2014/")):
+        karpathy.write(made.path / "dataset_toy.json", "toy", images)
+        if folder:  # our writer leaves COCO's own fields out
+            entries = read_json(made.path / "dataset_toy.json")
+            for entry, image in zip(entries["images"], images, strict=True):
+                entry |= {"filepath": image.filepath, "cocoid": image.cocoid}
+            write_json(made.path / "dataset_toy.json", entries)
+        path = write_table(made, tmp_path / "captions.parquet")
+        for split in SPLITS:
+            for image in captions.read(path, split):
+                assert image.file_name == f"{folder}{image.image_id}.jpg"
+                assert image.caption_ids == [10 * image.image_id, 10 * image.image_id + 1]
 
 
 def test_an_id_without_a_file_name_is_named(made: ScanFolder) -> None:
     scan.write_id_mapping(made.path, {i: f"{i}.jpg" for i in range(100, 109)})
     with pytest.raises(DataError, match=r"id_mapping\.json: no entry for image id 109 of dev"):
-        splits.build(made.path, OWN_NAMES)
+        table_of(made.path)
 
 
 def test_a_damaged_or_missing_table_is_named(made: ScanFolder, tmp_path: Path) -> None:

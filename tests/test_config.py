@@ -18,12 +18,13 @@ ROOT = Path(__file__).parents[1]
 
 SMALL = """
 nltk: {sources: [], sha256: 'SHA', files: {}, timeout: 1}
+downloads: {}
 datasets:
   tiny: &tiny
     reads: x
     source: {kind: scan, folder: x, features: bottom-up attention, splits: {train: train, dev: dev, test: test}}
     vocabulary: {min_count: 1}
-    shards: {dtype: float32, samples_per_shard: 10}
+    shards: {regions: {dtype: float32, samples_per_shard: 10}}
   other: *tiny
 methods:
   vse:
@@ -102,6 +103,14 @@ def test_the_small_configuration_is_valid_and_a_profile_changes_what_it_names_an
 )
 def test_every_params_file_of_the_repository_is_valid(path: Path) -> None:
     assert load(path).runs
+
+
+def test_the_files_of_the_repository_agree_on_what_the_published_recipes_are() -> None:
+    first, *others = [load(path) for path in [ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml")]]
+    for other in others:
+        assert (other.methods, other.nltk, other.training, other.evaluation) == (
+            first.methods, first.nltk, first.training, first.evaluation,
+        )  # fmt: skip
 
 
 SECTIONS = [
@@ -247,6 +256,12 @@ COMBINATIONS: list[tuple[tuple[str, ...], Any, str]] = [
         {"data": "other", "method": "vse", "seed": 1, "profile": "short"},
         "runs and ensembles: Two and two differ only in upper and lower case; some file systems take them for one",
     ),
+    (
+        ("datasets", "tiny", "source", "features"),
+        "none",
+        "datasets.tiny: shards.regions needs features, and this source has none; remove it",
+    ),
+    (("datasets", "tiny", "shards"), {}, "datasets.tiny: shards: give regions, images or both"),
 ]
 
 
@@ -255,6 +270,28 @@ def test_what_cannot_go_together_is_refused(keys: tuple[str, ...], value: Any, s
     data = plain()
     at(data, *keys[:-1])[keys[-1]] = value
     assert complaints(data)[0].startswith(said)
+
+
+def test_a_data_set_that_reads_no_such_download_is_named(complaints: Any, tmp_path: Path) -> None:
+    data = plain()
+    data["downloads"] = {"f30k": {"features": {"sources": ["https://mirror/data.zip"]}}}
+    data["datasets"]["tiny"]["reads"] = "downloads/f30.json"
+    assert complaints(data) == [
+        "datasets.tiny.reads: downloads/f30.json is the record of no download; did you mean 'downloads/f30k.json'? "
+        "(known: downloads/f30k.json)"
+    ]
+    data["datasets"]["tiny"]["reads"] = "downloads/f30k.json"
+    assert complaints(data) == []
+    params = load(tmp_path / "params.yaml")
+    assert (params.download_of("tiny"), params.download_of("other")) == ("f30k", None)
+
+
+def test_a_download_stays_in_its_folder(complaints: Any) -> None:
+    data = plain()
+    for into in ("../other", "/etc", "C:\\x", "a/../../b"):
+        data["downloads"] = {"f30k": {"features": {"sources": ["x.zip"], "into": into}}}
+        [line] = complaints(data)
+        assert line.startswith("downloads.f30k.features.into: ") and "leaves the download's folder" in line
 
 
 def test_a_data_set_may_not_take_the_folder_of_the_sentence_data(complaints: Any) -> None:
@@ -287,7 +324,7 @@ def test_a_key_given_twice_is_refused_with_its_line(complaints: Any) -> None:
     ("text", "said"),
     [
         ("report: {title: [}", "line 1: not valid YAML"),
-        ("", "expected a mapping of sections (nltk, datasets"),
+        ("", "expected a mapping of sections (nltk, downloads, datasets"),
         ("- 1", "expected a mapping of sections"),
         ("runs: {2026-01-01: 1}", "the key 2026-01-01 is not text but date; put it in quotes"),
         ("runs: {1: 1}", "runs.1: the key 1 is not text but int; put it in quotes"),

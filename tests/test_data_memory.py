@@ -62,7 +62,7 @@ def test_opening_an_array_and_reading_rows(tmp_path: Path) -> None:
 
 _WHOLE = """
 from itrcore.data.batches import Split, TrainingBatches, Views
-from itrcore.data.shards import FeatureStore
+from itrcore.data.shards.regions import FeatureStore
 from tests.scan_data import ScanFolder, write_shards
 import numpy as np
 
@@ -76,7 +76,7 @@ folder = Path(sys.argv[1])
 write_shards(ScanFolder(folder / "warm"), folder / "warm_out")  # once before, for what a first use loads
 epochs(FeatureStore(folder / "warm_out" / "shards", "train"), 32)
 before = peak()
-out = write_shards(ScanFolder(folder / "scan"), folder / "out", "float16", 200)
+out = write_shards(ScanFolder(folder / "scan"), folder / "out", "float16", 500)
 written = peak()
 store = FeatureStore(out, "train")
 store.verify()

@@ -83,10 +83,11 @@ def test_exception_from_outside_ends_the_whole_process_group(project: Project, m
     (project.folder / "dvc.yaml").write_text("stages:\n  sleepy:\n    cmd: echo started; sleep 600\n", "utf-8")
     monkeypatch.chdir(project.folder)
     found: list[psutil.Process] = []
+    before = psutil.Process(os.getpid()).children(recursive=True)  # such as Python's own helpers of earlier tests
 
     def interrupt(line: str) -> None:
         if line == "started":
-            found.extend(psutil.Process(os.getpid()).children(recursive=True))
+            found.extend(p for p in psutil.Process(os.getpid()).children(recursive=True) if p not in before)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from itrcore.arrays import open_array
-from itrcore.data import captions, scan, shard_writer, shards, splits
+from itrcore.data import captions, scan, splits
 from itrcore.data.batches import Split
-from itrcore.data.settings import ShardSettings
-from itrcore.data.shards import FeatureStore
+from itrcore.data.settings import RegionShardSettings
+from itrcore.data.shards import region_writer, regions, writing
+from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.vocabulary import Tokenizer, Vocabulary
 from itrcore.models.base import EmbeddingMethod
 from itrcore.models.registry import build
@@ -71,10 +72,10 @@ def folder(real: Path, boxes: np.ndarray, tmp_path_factory: pytest.TempPathFacto
 def shards_of(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def write(dtype: str) -> Path:
         out = tmp_path_factory.mktemp(dtype)
-        captions.write(splits.build(folder, NAMES), out / "captions.parquet")
-        settings = ShardSettings.model_validate({"dtype": dtype, "samples_per_shard": 4})
-        (out / "shards").mkdir()
-        shard_writer.write(folder, NAMES, out / "captions.parquet", "bottom-up attention", settings, out / "shards")
+        captions.write(splits.from_scan(folder, NAMES, None), out / "captions.parquet")
+        settings = RegionShardSettings.model_validate({"dtype": dtype, "samples_per_shard": 4})
+        table, label = out / "captions.parquet", "bottom-up attention"
+        writing.move(region_writer.write(folder, NAMES, table, label, settings, out / "work"), out / "shards")
         return out / "shards"
 
     return write
@@ -90,7 +91,14 @@ def test_the_reader_takes_the_real_file_as_it_is(real: Path, boxes: np.ndarray) 
     features = open_array(real / "ims.npy")
     assert features.shape == (10, 36, 2048) and features.dtype == np.float32 and isinstance(features, np.memmap)
     split = scan.ScanSplit(
-        list(range(10)), captions_of_classes(real), np.arange(10), np.ones(10, int), features, boxes, real / "ims.npy"
+        list(range(10)),
+        captions_of_classes(real),
+        np.arange(10),
+        np.ones(10, int),
+        features,
+        boxes,
+        None,
+        real / "ims.npy",
     )
     for row in range(10):
         image = split.image(row)
@@ -109,7 +117,7 @@ def test_shards_hold_the_real_values_and_boxes(
         got, lengths = store.gather(range(len(rows)))
         assert lengths.tolist() == [36] * len(rows)
         np.testing.assert_allclose(got, features[list(rows)], rtol=0 if dtype == "float32" else 2**-10, atol=1e-7)
-        streamed = [sample for path in sorted(folder.glob(f"{split}-*.tar")) for sample in shards.samples(path)]
+        streamed = [sample for path in sorted(folder.glob(f"{split}-*.tar")) for sample in regions.samples(path)]
         np.testing.assert_array_equal([sample["boxes"] for sample in streamed], boxes[list(rows)])
     cosine = (got * features[list(rows)]).sum() / np.linalg.norm(got) / np.linalg.norm(features[list(rows)])
     assert cosine > 1 - 1e-6

@@ -18,10 +18,10 @@ from rich.console import Console
 
 from itrcore.config import ReportSettings
 from itrcore.errors import DataError
+from itrcore.files import inside
 from itrcore.report import formats
 from itrcore.report.html import write_report
 from itrcore.report.leaderboard import as_json, as_markdown, chance_r1, print_leaderboard, rows
-from itrcore.report.pictures import inside
 from itrcore.report.results import NOT_REAL, Results, collect
 
 SCRIPT = "<script>alert(1)</script> & \"quoted\" 'cap'"

@@ -112,9 +112,9 @@ def test_a_state_of_other_settings_data_or_code_is_not_continued(
     if change in CHANGES:
         write_params(tmp_path, CHANGES[change])
     elif change == "data":
-        described = {**read_json(data / "shards" / "shards.json"), "features": "others"}
+        described = {**read_json(data / "shards" / "regions" / "shards.json"), "features": "others"}
         del described["digest"]
-        write_json(data / "shards" / "shards.json", {**described, "digest": digest(described)})
+        write_json(data / "shards" / "regions" / "shards.json", {**described, "digest": digest(described)})
     elif change == "vocabulary":
         (data / "vocab.json").write_text((data / "vocab.json").read_text() + " ")
     elif change == "captions":

@@ -131,15 +131,15 @@ def test_an_id_that_comes_twice_is_named_by_row(made: ScanFolder, ids: list[obje
 
 def test_an_id_in_two_splits_is_named(made: ScanFolder) -> None:
     write_lines(made.path / "test_ids.txt", [110, 110, 111, 111, made.ids["train"][2], made.ids["train"][2], 113, 113])
-    splits = {name: scan.open_split(made.path, name) for name in OWN_NAMES}
+    ids = {name: scan.read_captions(made.path, name)[0] for name in OWN_NAMES}
     with pytest.raises(DataError, match=r"test_ids\.txt: image id 102 \(image 2\) is in split train as well"):
-        scan.check_splits(splits)
+        scan.check_ids(made.path, OWN_NAMES, ids)
 
 
 def test_one_split_given_as_two_is_refused(made: ScanFolder) -> None:
     names = {"train": "train", "dev": "test", "test": "test"}
     with pytest.raises(DataError, match="in split dev as well"):
-        scan.check_splits({name: scan.open_split(made.path, prefix) for name, prefix in names.items()})
+        scan.check_ids(made.path, names, {name: made.ids[prefix] for name, prefix in names.items()})
 
 
 @pytest.mark.parametrize("name", ["train_caps.txt", "train_ids.txt", "train_ims.npy"])
@@ -258,10 +258,11 @@ def test_boxes_of_another_shape_are_refused(made: ScanFolder) -> None:
 
 def test_a_garbled_id_mapping_is_named(made: ScanFolder) -> None:
     path = made.path / "id_mapping.json"
-    assert scan.read_id_mapping(made.path) is None
+    with pytest.raises(DataError, match=r"id_mapping\.json: no such file"):
+        scan.read_id_mapping(path)
     scan.write_id_mapping(made.path, {3: "c.jpg", 100: "é.jpg"})
-    assert scan.read_id_mapping(made.path) == {3: "c.jpg", 100: "é.jpg"}
+    assert scan.read_id_mapping(path) == {3: "c.jpg", 100: "é.jpg"}
     for text in ("[1]", '{"a": "b"}', "{", "\udcff"):
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
         with pytest.raises(DataError, match=r"id_mapping\.json: cannot be read"):
-            scan.read_id_mapping(made.path)
+            scan.read_id_mapping(path)

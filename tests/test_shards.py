@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 import webdataset
 
-from itrcore.data import scan, shard_writer, shards
-from itrcore.data.settings import SPLITS, ShardSettings
-from itrcore.data.shards import FeatureStore, ShardInfo
+from itrcore.data import scan
+from itrcore.data.settings import SPLITS
+from itrcore.data.shards import regions
+from itrcore.data.shards.files import ShardFiles
+from itrcore.data.shards.regions import FeatureStore, ShardInfo
 from itrcore.errors import DataError
 from itrcore.files import digest, read_json, sha256, write_json
-from tests.scan_data import OWN_NAMES, ScanFolder, write_scan_folder, write_shards, write_table
+from tests.scan_data import ScanFolder, write_scan_folder, write_shards
 
 ROOT = Path(__file__).parents[1]
 
@@ -103,7 +105,7 @@ def test_webdataset_streams_what_was_written(made: ScanFolder, tmp_path: Path, d
     boxes = np.arange(7 * 3 * 4, dtype=np.float32).reshape(7, 3, 4)
     np.save(made.path / "train_boxes.npy", boxes)
     folder = write_shards(made, tmp_path / "boxed", dtype)
-    samples = [sample for path in sorted(folder.glob("train-*.tar")) for sample in shards.samples(path)]
+    samples = [sample for path in sorted(folder.glob("train-*.tar")) for sample in regions.samples(path)]
     assert [sample["json"]["image_id"] for sample in samples] == made.ids["train"]
     for i, sample in enumerate(samples):
         assert sample["json"]["captions"] == made.captions["train"][i]
@@ -139,60 +141,6 @@ def test_splits_may_have_other_numbers_of_regions(made: ScanFolder, tmp_path: Pa
     folder = write_shards(made, tmp_path / "out")
     assert FeatureStore(folder, "dev").gather([2, 0])[0].shape == (2, 5, 4)
     assert FeatureStore(folder, "train").gather([2, 0])[0].shape == (2, 3, 4)
-
-
-# What is refused when writing
-
-
-@pytest.mark.parametrize("repeated", [False, True])
-def test_a_value_too_large_for_float16_names_the_files_row(made: ScanFolder, tmp_path: Path, repeated: bool) -> None:
-    features = made.features["train"].copy()
-    features[4, 1, 1] = 70000
-    np.save(made.path / "train_ims.npy", np.repeat(features, 2, axis=0) if repeated else features)
-    row = 8 if repeated else 4
-    with pytest.raises(DataError, match=rf"train_ims\.npy, row {row}: 70000 does not fit float16; .*to float32"):
-        write_shards(made, tmp_path / "half", "float16")
-    assert FeatureStore(write_shards(made, tmp_path / "full", "float32"), "train").gather([4])[0].max() == 70000
-
-
-def test_a_value_too_large_for_float32_is_not_blamed_on_float16(made: ScanFolder, tmp_path: Path) -> None:
-    np.save(made.path / "train_ims.npy", np.full((7, 3, 4), 1e39))
-    with pytest.raises(
-        DataError, match=r"1e\+39 does not fit float32; expected values within ±3\.40282e\+38"
-    ) as caught:
-        write_shards(made, tmp_path / "out")
-    assert "Set shards.dtype" not in str(caught.value)
-
-
-def test_a_caption_table_of_another_folder_is_refused(made: ScanFolder, tmp_path: Path) -> None:
-    table = write_table(made, tmp_path / "captions.parquet")
-    (made.path / "dev_ids.txt").write_text("107\n107\n109\n109\n108\n108\n")
-    settings = ShardSettings(dtype="float32", samples_per_shard=3)
-    (tmp_path / "out").mkdir()
-    with pytest.raises(DataError, match=r"captions\.parquet: other images than .*dev_ims\.npy"):
-        shard_writer.write(made.path, OWN_NAMES, table, "synthetic", settings, tmp_path / "out")
-
-
-@pytest.mark.parametrize("damage", ["width", "ids"])
-def test_splits_that_do_not_go_together_are_refused(made: ScanFolder, tmp_path: Path, damage: str) -> None:
-    """Also here, where features are read, and not only in stage raw: a pointed-to folder can change in between."""
-    if damage == "width":
-        np.save(made.path / "test_ims.npy", np.ones((4, 3, 5), np.float32))
-    else:
-        (made.path / "dev_ids.txt").write_text("107\n107\n101\n101\n109\n109\n")
-    with pytest.raises(DataError, match=r"test_ims\.npy: found feature width 5|dev_ids\.txt: image id 101"):
-        write_shards(made, tmp_path / "out")
-
-
-def test_progress_counts_every_image_of_every_split(made: ScanFolder, tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    table = write_table(made, tmp_path / "captions.parquet")
-    (tmp_path / "out").mkdir()
-    settings = ShardSettings(dtype="float32", samples_per_shard=3)
-    shard_writer.write(
-        made.path, OWN_NAMES, table, "synthetic", settings, tmp_path / "out", lambda *done: seen.append(done)
-    )  # fmt: skip
-    assert seen == [(i, 14) for i in range(1, 15)]
 
 
 # Damage
@@ -233,7 +181,7 @@ def test_a_shard_cut_short_while_in_use_is_an_error_and_no_crash(folder: Path) -
 
 
 def test_a_store_that_is_let_go_closes_its_files(folder: Path) -> None:
-    descriptors = FeatureStore(folder, "train")._descriptors
+    descriptors = ShardFiles(folder, "train").descriptors
     for descriptor in descriptors:
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(descriptor)

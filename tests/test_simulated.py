@@ -120,7 +120,7 @@ def test_writes_scans_layout(tmp_path: Path) -> None:
     write_simulated(settings(source), out, progress=lambda done, total: steps.append((done, total)))
 
     assert steps == [(i + 1, 13) for i in range(13)]
-    assert scan.read_id_mapping(out) == scan.read_id_mapping(source)
+    assert scan.read_id_mapping(out / "id_mapping.json") == scan.read_id_mapping(source / "id_mapping.json")
     for split, name, n in (("train", "train", 6), ("dev", "dev", 3), ("test", "testall", 4)):
         ids, captions = scan.read_captions(source, name)
         assert scan.read_captions(out, split) == (ids[:n], captions[:n])
@@ -138,7 +138,7 @@ def test_works_without_an_id_mapping(tmp_path: Path) -> None:
     write_captions(tmp_path / "captions", {"train": 6, "dev": 3, "testall": 4})
     (tmp_path / "out").mkdir()
     write_simulated(settings(tmp_path / "captions"), tmp_path / "out")
-    assert scan.read_id_mapping(tmp_path / "out") is None
+    assert not (tmp_path / "out" / "id_mapping.json").exists()
 
 
 def test_same_seed_same_bytes_and_another_seed_others(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ _RECIPE = {
 _TEXT = {"kind": "bigru", "word_dim": 8, "dropout": 0.1}
 PARAMS: dict[str, Any] = {
     "nltk": {"sources": [], "sha256": "0" * 64, "files": {}, "timeout": 1},
+    "downloads": {},
     "datasets": {
         "tiny": {
             "reads": "params.yaml",
@@ -54,7 +55,7 @@ PARAMS: dict[str, Any] = {
                 "picture_size": 32,
             },
             "vocabulary": {"min_count": 1},
-            "shards": {"dtype": "float32", "samples_per_shard": 10},
+            "shards": {"regions": {"dtype": "float32", "samples_per_shard": 10}},
         }
     },
     "methods": {

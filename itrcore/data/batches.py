@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from itrcore.data.captions import Image
-from itrcore.data.shards import FeatureStore
+from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.vocabulary import PAD, Vocabulary
 from itrcore.errors import DataError
 from itrcore.models.settings import TokenViewSettings
+
+_WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,9 @@ class Split:
             np.repeat(np.arange(len(images)), counts),
         )
 
-    def images(self, rows: Sequence[int] | np.ndarray) -> ImageBatch:
-        """The given images."""
-        regions, lengths = self.store.gather(rows)
+    def images(self, rows: Sequence[int] | np.ndarray, keep: np.ndarray | None = None) -> ImageBatch:
+        """The given images; `keep` as for `FeatureStore.gather`."""
+        regions, lengths = self.store.gather(rows, keep)
         return ImageBatch(torch.from_numpy(regions), torch.from_numpy(lengths.astype(np.int64)))
 
     def texts(self, rows: Sequence[int] | np.ndarray) -> TextBatch:
@@ -149,7 +151,7 @@ class TrainingBatches:
         return len(self.split.ids) // self.batch_size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of one epoch from step `start` on; the next one is made in a thread while one is used."""
+        """Batches of one epoch from step `start` on; the next ones are made in two threads while one is used."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split.ids))
 
         def make(step: int) -> Batch:
@@ -160,31 +162,30 @@ class TrainingBatches:
 
     def _batch(self, captions: np.ndarray, rng: np.random.Generator) -> Batch:
         images = self.split.image_of[captions]
-        batch = self.split.images(images)
+        keep = None
         if self.views.region_drop:
-            batch = drop_regions(batch, self.views.region_drop, rng)
+            keep = keep_regions(self.split.store.n_regions[images], self.views.region_drop, rng)
         ids: Sequence[np.ndarray] = [self.split.ids[row] for row in captions for _ in range(self.views.captions)]
         if self.views.tokens:
             ids = touch_tokens(ids, self.views.tokens, self.views.mask_id, rng)
         return Batch(
-            batch,
+            self.split.images(images, keep),
             TextBatch.pad(ids),
             [self.split.store.image_ids[row] for row in images],
             [self.split.caption_ids[row] for row in captions],
         )
 
 
-def drop_regions(batch: ImageBatch, share: float, rng: np.random.Generator) -> ImageBatch:
-    """Take each region out with probability `share`; an image keeps at least one. Source: VSE∞'s size augmentation."""
-    n, k, width = batch.regions.shape
-    keep = (rng.random((n, k)) >= share) & (np.arange(k) < batch.lengths.numpy()[:, None])
+def keep_regions(lengths: np.ndarray, drop: float, rng: np.random.Generator) -> np.ndarray:
+    """Which regions stay when each is taken out with probability `drop`; an image keeps at least one.
+
+    lengths: (n,) regions of each image. Returns (n, max length) bool. Source: VSE∞'s size augmentation.
+    """
+    n, k = len(lengths), int(lengths.max())
+    keep = (rng.random((n, k)) >= drop) & (np.arange(k) < lengths[:, None])
     for row in np.flatnonzero(~keep.any(axis=1)):
-        keep[row, rng.integers(int(batch.lengths[row]))] = True
-    lengths = keep.sum(axis=1)
-    regions = torch.zeros(n, int(lengths.max()), width)
-    mask = torch.from_numpy(np.arange(regions.shape[1]) < lengths[:, None])
-    regions[mask] = batch.regions[torch.from_numpy(keep)]
-    return ImageBatch(regions, torch.from_numpy(lengths))
+        keep[row, rng.integers(int(lengths[row]))] = True
+    return keep
 
 
 def touch_tokens(
@@ -209,9 +210,11 @@ def touch_tokens(
 
 
 def _ahead(make: Callable[[int], Batch], steps: Sequence[int]) -> Iterator[Batch]:
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-        waiting = [pool.submit(make, step) for step in steps[:2]]
-        for step in steps[2:]:
+    # Threads, as reading and converting features lets the others run, and as batches then need not be copied between
+    # processes. Two keep up with a GPU; more would compete with the training for the cores of a small machine.
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="batches") as pool:
+        waiting = [pool.submit(make, step) for step in steps[: _WORKERS + 1]]
+        for step in steps[_WORKERS + 1 :]:
             yield waiting.pop(0).result()
             waiting.append(pool.submit(make, step))
         for future in waiting:

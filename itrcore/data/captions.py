@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from itrcore.errors import DataError
@@ -22,6 +23,9 @@ SCHEMA = pa.schema(
         ("text", pa.string()),
     ]
 )
+
+
+_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -40,19 +44,29 @@ def write(table: pa.Table, path: Path) -> None:
         pq.write_table(table, temporary)
 
 
+def images_of(table: pa.Table, split: str) -> list[Image]:
+    """The images of one split of a table in order, each with its captions in order."""
+    return list(_images(table.filter(pc.equal(table["split"], split))))
+
+
 def read(path: Path, split: str) -> list[Image]:
     """The images of one split in order, each with its captions in order."""
+    return images_of(read_table(path), split)
+
+
+def read_table(path: Path) -> pa.Table:
+    """The whole table. `DataError` where it is missing or damaged."""
     try:
-        table = pq.read_table(path, filters=[("split", "=", split)])
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        return pq.read_table(path, schema=SCHEMA)
+    except (OSError, pa.ArrowInvalid) as error:
         raise DataError.at(path, f"cannot be read ({error})", "the caption table", do="Run: dvc repro") from error
-    return list(_images(table))
 
 
 def _images(table: pa.Table) -> Iterator[Image]:
     current: Image | None = None
     position = -1
-    for row in table.to_pylist():
+    # Block by block: COCO's 600,000 captions as dictionaries at once would take half a gigabyte.
+    for row in (row for block in table.to_batches(_ROWS) for row in block.to_pylist()):
         if row["position"] != position:
             if current is not None:
                 yield current

@@ -18,18 +18,33 @@ _SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 
 @dataclass(frozen=True)
 class KarpathyImage:
-    """One image: its id, file name, split as the file has it (train, restval, val, test), caption ids and captions."""
+    """One image: its id, file name, split as the file has it (train, restval, val, test), caption ids and captions.
+
+    MS-COCO's file gives besides the folder of the picture (`val2014`) and COCO's own id of the image.
+    """
 
     imgid: int
     filename: str
     split: str
     sentids: list[int]
     captions: list[str]
+    filepath: str | None = None
+    cocoid: int | None = None
 
     @property
     def our_split(self) -> str:
         """`train`, `dev` or `test`."""
         return _SPLITS[self.split]
+
+    @property
+    def image_id(self) -> int:
+        """The id that SCAN's files give the image: COCO's own where there is one."""
+        return self.imgid if self.cocoid is None else self.cocoid
+
+    @property
+    def path(self) -> str:
+        """The picture's path below the folder of all pictures."""
+        return f"{self.filepath}/{self.filename}" if self.filepath else self.filename
 
 
 def read(path: Path) -> list[KarpathyImage]:
@@ -49,6 +64,7 @@ def read(path: Path) -> list[KarpathyImage]:
         ("imgid", [image.imgid for image in images]),
         ("sentid", [sentid for image in images for sentid in image.sentids]),
         ("filename", [image.filename for image in images]),
+        ("cocoid", [image.cocoid for image in images if image.cocoid is not None]),
     ):
         twice, times = Counter(values).most_common(1)[0] if values else (None, 0)
         if times > 1:
@@ -56,12 +72,23 @@ def read(path: Path) -> list[KarpathyImage]:
     return images
 
 
+def in_our_order(images: Sequence[KarpathyImage], split: str) -> list[KarpathyImage]:
+    """The images of one of our splits as SCAN's files list them: in the file's order, `restval` after `train`."""
+    return [image for part, ours in _SPLITS.items() if ours == split for image in images if image.split == part]
+
+
+def tokens(text: str) -> list[str]:
+    """Lower-cased words without punctuation, as in the file's own `tokens`."""
+    words = ("".join(c for c in word if c.isalnum() or c == "-") for word in text.lower().split())
+    return [word for word in words if word]
+
+
 def write(path: Path, dataset: str, images: Sequence[KarpathyImage]) -> None:
     """Write the file; tokens are lower-cased words without punctuation, as in Karpathy's."""
     entries = []
     for image in images:
         sentences = [
-            {"raw": text, "tokens": _tokens(text), "imgid": image.imgid, "sentid": sentid}
+            {"raw": text, "tokens": tokens(text), "imgid": image.imgid, "sentid": sentid}
             for sentid, text in zip(image.sentids, image.captions, strict=True)
         ]
         entries.append(
@@ -85,6 +112,8 @@ def _parse(path: Path, row: int, item: Any) -> KarpathyImage:
             str(item["split"]),
             [int(sentence["sentid"]) for sentence in sentences],
             [str(sentence["raw"]) for sentence in sentences],
+            str(item["filepath"]) if "filepath" in item else None,
+            int(item["cocoid"]) if "cocoid" in item else None,
         )
         listed = [int(sentid) for sentid in item.get("sentids", image.sentids)]
     except (KeyError, TypeError, ValueError) as error:
@@ -94,8 +123,3 @@ def _parse(path: Path, row: int, item: Any) -> KarpathyImage:
     if image.sentids != listed:
         raise DataError.at(path, "`sentids` disagrees with the sentences' own", "the same ids in the same order", row)
     return image
-
-
-def _tokens(text: str) -> list[str]:
-    words = ("".join(c for c in word if c.isalnum() or c == "-") for word in text.lower().split())
-    return [word for word in words if word]

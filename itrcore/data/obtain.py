@@ -1,42 +1,77 @@
-"""From a data set's settings to SCAN's files: made (scenes, simulated) or where they already lie (scan)."""
+"""From a data set's settings to its files: made (scenes, simulated) or where they already lie (the other sources)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from itrcore.data import karpathy as karpathy_json
 from itrcore.data import scan
+from itrcore.data.locate import locate
 from itrcore.data.scenes import write_scenes
-from itrcore.data.settings import SPLITS, ScanSource, ScenesSource, SimulatedSource
+from itrcore.data.settings import (
+    SPLITS,
+    KarpathySource,
+    ScanSource,
+    ScenesSource,
+    ShardsSource,
+    SimulatedSource,
+    SourceSettings,
+)
 from itrcore.data.simulated import write_simulated
 from itrcore.data.source import Source
 from itrcore.errors import DataError
-from itrcore.files import replacing, write_json
+from itrcore.fetch import record
+from itrcore.files import digest, replacing, sha256, write_json
 
 ProgressHook = Callable[[int, int], None]  # images done, images in all
 
 
-def make(settings: ScenesSource | SimulatedSource | ScanSource, raw: Path, progress: ProgressHook) -> Source:
-    """Fill `raw` with SCAN's files, or with a pointer to them, and `source.json`. Atomic: all of it or nothing."""
-    own_splits = {split: split for split in SPLITS}
+def make(settings: SourceSettings, raw: Path, progress: ProgressHook) -> Source:
+    """Fill `raw` with the data set's files, or with a pointer to them, and `source.json`. Atomic: all of it or nothing."""
+    own = {split: split for split in SPLITS}
     with replacing(raw) as temporary:
         temporary.mkdir(parents=True)
-        if isinstance(settings, ScenesSource):
-            write_scenes(settings, temporary, progress)
-            source = Source(str(raw), own_splits, "synthetic", str(raw / "images"))
-        elif isinstance(settings, SimulatedSource):
-            write_simulated(settings, temporary, progress)
-            source = Source(str(raw), own_splits, "simulated", None)
-        else:
-            source = _point_to(settings)
+        match settings:
+            case ScenesSource():
+                write_scenes(settings, temporary, progress)
+                source = Source(
+                    "synthetic",
+                    own,
+                    str(raw),
+                    str(raw / "id_mapping.json"),
+                    str(raw / "dataset_scenes.json"),
+                    str(raw / "images"),
+                )
+            case SimulatedSource():
+                write_simulated(settings, temporary, progress)
+                names = "id_mapping.json" if (temporary / "id_mapping.json").exists() else None
+                source = Source("simulated", own, str(raw), str(raw / names) if names else None)
+            case ScanSource():
+                source = _point_to(settings)
+            case KarpathySource():
+                source = _point_to_karpathy(settings)
+            case ShardsSource():
+                from itrcore.data.shards import published
+
+                source = published.obtain(settings, temporary)
         write_json(temporary / "source.json", asdict(source))
     return source
 
 
 def _point_to(settings: ScanSource) -> Source:
-    folder, splits = Path(settings.folder), settings.splits.model_dump()
-    scan.check_splits({split: scan.open_split(folder, prefix) for split, prefix in splits.items()})
+    splits = settings.splits.model_dump()
+    found = locate(Path(settings.folder), splits["train"])
+    folder = found.folder
+    if settings.features == "none":
+        ids = {split: scan.read_captions(folder, prefix)[0] for split, prefix in splits.items()}
+    else:
+        opened = {split: scan.open_split(folder, prefix) for split, prefix in splits.items()}
+        scan.check_splits(opened)
+        ids = {split: files.image_ids for split, files in opened.items()}
+    scan.check_ids(folder, splits, ids)
     if (folder / "source.json").exists() and (made := Source.read(folder).features) != settings.features:
         raise DataError.at(
             folder / "source.json",
@@ -44,11 +79,53 @@ def _point_to(settings: ScanSource) -> Source:
             "what they are, as every table will say so",
             do=f"Set the source's features to {made}.",
         )
-    pictures = folder / "images"
+    karpathy = _given(settings.karpathy, "karpathy") or found.karpathy
+    pictures = _given(settings.pictures, "pictures") or found.pictures
+    read = [path for path in (found.id_mapping, karpathy, found.vocabulary) if path]
     return Source(
-        str(folder),
-        splits,
         settings.features,
-        str(pictures) if pictures.is_dir() else None,
-        scan.content_digest(folder, list(splits.values())),
+        splits,
+        str(folder),
+        id_mapping=_text(found.id_mapping),
+        karpathy=_text(karpathy),
+        pictures=_text(pictures),
+        vocabulary=_text(found.vocabulary),
+        content=_content(folder, splits, read, pictures),
     )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _content(folder: Path, splits: Mapping[str, str], others: list[Path], pictures: Path | None) -> str:
+    """A digest of what the data set is read from. A download's record holds the SHA-256 of tens of gigabytes already."""
+    covering = record.covering(folder)
+    found = scan.content_digest(folder, list(splits.values())) if covering is None else covering.digest
+    return digest([found, *(sha256(path) for path in others), _listing(pictures) if pictures else None])
+
+
+def _listing(pictures: Path) -> str:
+    """A digest of the names and sizes of all files: a hundred thousand pictures are listed in a second, not read in one."""
+    files = {
+        str(Path(folder, name).relative_to(pictures)): Path(folder, name).stat().st_size
+        for folder, _, names in os.walk(pictures, followlinks=True)
+        for name in names
+    }
+    return digest(files)
+
+
+def _point_to_karpathy(settings: KarpathySource) -> Source:
+    file, pictures = Path(settings.file), Path(settings.pictures)
+    karpathy_json.read(file)
+    if not pictures.is_dir():
+        raise DataError.at(pictures, "no such folder", "the data set's pictures", do="Correct source.pictures.")
+    own = {split: split for split in SPLITS}
+    content = digest([sha256(file), _listing(pictures)])
+    return Source("none", own, karpathy=str(file), pictures=str(pictures), content=content)
+
+
+def _given(path: str | None, key: str) -> Path | None:
+    if path is not None and not Path(path).exists():
+        raise DataError.at(path, "it does not exist", f"what source.{key} names", do="Correct it or leave it out.")
+    return Path(path) if path else None

@@ -6,16 +6,19 @@ depend on the data alone, not on where it came from or why it did not: trainings
 
 from __future__ import annotations
 
-import http.client
 import io
-import urllib.request
 import zipfile
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from itrcore.config import PunktSettings
 from itrcore.errors import DataError
-from itrcore.files import digest, read_json, replacing, write_json
+from itrcore.fetch.download import download
+from itrcore.fetch.problems import SourceError, WrongContent
+from itrcore.files import digest, read_json, remove, replacing, write_json
 
 _INSIDE = Path("tokenizers", "punkt_tab", "english")
 
@@ -23,15 +26,15 @@ _INSIDE = Path("tokenizers", "punkt_tab", "english")
 def fetch(settings: PunktSettings, folder: Path) -> str:
     """Fill `folder` from the first source that has the data; returns one line saying what came of it.
 
-    A source that cannot be reached is passed over. A file whose checksum is wrong is an error (`DataError`), not a
-    reason to go on: words would get other ids without anyone noticing.
+    A source that cannot be reached is passed over; what came of a download is gone on with next time. A file whose
+    checksum is wrong is an error (`DataError`), not a reason to go on: words would get other ids without anyone noticing.
     """
     problems: list[str] = []
     for source in settings.sources:
         try:
-            files = _read_source(source, settings)
-        except (OSError, http.client.HTTPException) as error:
-            problems.append(f"{source}: {getattr(error, 'reason', None) or error or type(error).__name__}")
+            files = _read_source(source, settings, _unfinished(folder, source))
+        except (OSError, SourceError) as error:
+            problems.append(f"{source}: {error}")
             continue
         for name, expected in settings.files.items():
             found = sha256(files[name]).hexdigest()
@@ -61,18 +64,21 @@ def data_digest(folder: Path) -> str | None:
     return read_json(status).get("digest") if status.exists() else None
 
 
-def _read_source(source: str, settings: PunktSettings) -> dict[str, bytes]:
-    if not source.startswith(("http://", "https://", "file://")) and Path(source).is_dir():
-        return {name: (Path(source) / _INSIDE / name).read_bytes() for name in settings.files}
-    data = _download(source, settings.timeout) if "://" in source else Path(source).read_bytes()
-    found = sha256(data).hexdigest()
-    if found != settings.sha256:
-        raise DataError.at(
-            source,
-            f"sha256 {found} ({len(data):,} bytes)",
-            settings.sha256,
-            do="Is it another release, or an error page?",
-        )
+def _unfinished(folder: Path, source: str) -> Path:
+    """Where a download of `source` lies until it is whole: outside `folder`, which DVC removes before it runs the stage."""
+    return folder.with_name(f".{folder.name}-{digest(source)[:8]}") / "punkt_tab.zip"
+
+
+def _read_source(source: str, settings: PunktSettings, unfinished: Path) -> dict[str, bytes]:
+    if source.startswith(("http://", "https://")):
+        data = _download(source, settings, unfinished)
+    else:
+        path = Path(url2pathname(urlsplit(source).path)) if source.startswith("file://") else Path(source)
+        if path.is_dir():
+            return {name: (path / _INSIDE / name).read_bytes() for name in settings.files}
+        data = path.read_bytes()
+        if (found := sha256(data).hexdigest()) != settings.sha256:
+            raise _wrong(source, f"sha256 {found} ({len(data):,} bytes)", settings)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             # Named entries only: nothing else of the archive is unpacked.
@@ -82,6 +88,18 @@ def _read_source(source: str, settings: PunktSettings) -> dict[str, bytes]:
         raise DataError.at(source, str(error), expected, do="Correct nltk in params.yaml.") from error
 
 
-def _download(url: str, timeout: float) -> bytes:
-    with urllib.request.urlopen(url, timeout=timeout) as response:
-        return bytes(response.read())
+def _download(url: str, settings: PunktSettings, target: Path) -> bytes:
+    try:
+        download(url, target, sha256=settings.sha256, timeout=settings.timeout)
+    except WrongContent as error:
+        raise _wrong(url, str(error), settings) from error
+    finally:
+        with suppress(OSError):
+            target.parent.rmdir()  # unless something to go on with is in it
+    data = target.read_bytes()
+    remove(target.parent)
+    return data
+
+
+def _wrong(source: str, found: str, settings: PunktSettings) -> DataError:
+    return DataError.at(source, found, f"sha256 {settings.sha256}", do="Is it another release, or an error page?")

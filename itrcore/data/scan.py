@@ -1,7 +1,8 @@
 """SCAN's data layout: `{split}_ims.npy`, `{split}_caps.txt`, `{split}_ids.txt`, read memory-mapped and checked, and written.
 
 Two conventions are in use and both are read: one feature row per image, or the row repeated for each of its captions;
-likewise one id per image or per caption. `id_mapping.json` (id → file name) and `{split}_boxes.npy` may lie beside.
+likewise one id per image or per caption. `id_mapping.json` (id → file name) and `{split}_boxes.npy` may lie beside, and
+`{split}_counts.npy` where images have different numbers of regions and the features' rows are padded.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class ScanSplit:
     repeats: (n_images,) how many rows of `features` each image has
     features: (n_rows, n_regions, width) floating point, memory-mapped
     boxes: (n_rows, n_regions, 4) pixels xyxy, memory-mapped, where the folder has them
+    counts: (n_rows,) how many of a row's regions are real, where not all are; the rest is padding
     path: the features' file, for messages
     """
 
@@ -40,13 +42,14 @@ class ScanSplit:
     repeats: np.ndarray
     features: np.ndarray
     boxes: np.ndarray | None
+    counts: np.ndarray | None
     path: Path
 
     def __len__(self) -> int:
         return len(self.captions)
 
     def image(self, index: int) -> np.ndarray:
-        """Features of one image, (n_regions, width), read from disk now and checked.
+        """Features of one image, (n_regions, width) without padding, read from disk now and checked.
 
         `DataError` where a value is not finite, or the repeated rows of one image differ.
         """
@@ -64,8 +67,12 @@ class ScanSplit:
         _give_back(self.features)
         return features
 
+    def regions(self, row: int) -> int:
+        """How many regions a row of the features has, padding left out."""
+        return int(self.features.shape[1] if self.counts is None else self.counts[row])
+
     def _row(self, row: int) -> np.ndarray:
-        features = np.array(self.features[row])
+        features = np.array(self.features[row, : self.regions(row)])
         if not np.isfinite(features).all():
             found = features[~np.isfinite(features)][0]
             raise DataError.at(self.path, f"found {found}", "finite numbers", row, "Extract or download it again.")
@@ -134,23 +141,26 @@ def open_split(folder: Path, split: str) -> ScanSplit:
         boxes = open_array(boxes_path)
         if boxes.shape != (*features.shape[:2], 4):
             raise DataError.at(boxes_path, f"found shape {boxes.shape}", f"{(*features.shape[:2], 4)}, as {path.name}")
-    return ScanSplit(image_ids, captions, rows, repeats, features, boxes, path)
+    regions = _read_counts(folder / f"{split}_counts.npy", features.shape[:2])
+    return ScanSplit(image_ids, captions, rows, repeats, features, boxes, regions, path)
+
+
+def _read_counts(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
+    if not path.exists():
+        return None
+    mapped = open_array(path)
+    if mapped.shape != shape[:1] or not np.issubdtype(mapped.dtype, np.integer):
+        raise DataError.at(path, f"found {mapped.dtype} of shape {mapped.shape}", f"integers of shape {shape[:1]}")
+    counts = np.array(mapped)
+    for row in np.flatnonzero((counts < 1) | (counts > shape[1])):
+        raise DataError.at(path, f"found {counts[row]}", f"from 1 to {shape[1]} regions", int(row))
+    return counts
 
 
 def check_splits(splits: Mapping[str, ScanSplit]) -> None:
-    """`DataError` where an image is in two splits, or the splits' features differ in width."""
-    owner: dict[int, str] = {}
+    """`DataError` where the splits' features differ in width."""
     first = next(iter(splits.values()))
-    for name, split in splits.items():
-        for row, image_id in enumerate(split.image_ids):
-            other = owner.setdefault(image_id, name)
-            if other != name:
-                raise DataError.at(
-                    split.path.with_name(split.path.name.replace("_ims.npy", "_ids.txt")),
-                    f"image id {image_id} (image {row}) is in split {other} as well",
-                    "every image in one split",
-                    do="A test image among the training images would make every result worthless.",
-                )
+    for split in splits.values():
         if split.features.shape[2] != first.features.shape[2]:
             raise DataError.at(
                 split.path,
@@ -159,21 +169,37 @@ def check_splits(splits: Mapping[str, ScanSplit]) -> None:
             )
 
 
+def check_ids(folder: Path, names: Mapping[str, str], ids: Mapping[str, Sequence[int]]) -> None:
+    """`DataError` where an image is in two splits.
+
+    names: split → prefix of its files; ids: split → its image ids
+    """
+    owner: dict[int, str] = {}
+    for split, image_ids in ids.items():
+        for position, image_id in enumerate(image_ids):
+            other = owner.setdefault(image_id, split)
+            if other != split:
+                raise DataError.at(
+                    folder / f"{names[split]}_ids.txt",
+                    f"image id {image_id} (image {position}) is in split {other} as well",
+                    "every image in one split",
+                    do="A test image among the training images would make every result worthless.",
+                )
+
+
 def content_digest(folder: Path, prefixes: Sequence[str]) -> str:
     """SHA-256 over the bytes of all files that these splits are read from. Reads them whole."""
-    parts = ("ims.npy", "caps.txt", "caps.txt.gz", "ids.txt", "ids.txt.gz", "boxes.npy")
+    parts = ("ims.npy", "counts.npy", "caps.txt", "caps.txt.gz", "ids.txt", "ids.txt.gz", "boxes.npy")
     paths = [folder / f"{prefix}_{part}" for prefix in prefixes for part in parts]
-    paths += [folder / "id_mapping.json", *sorted(folder.glob("dataset_*.json"))]
     return digest({path.name: sha256(path) for path in paths if path.exists()})
 
 
-def read_id_mapping(folder: Path) -> dict[int, str] | None:
-    """`id_mapping.json` as image id → file name, or None where the folder has none."""
-    path = folder / "id_mapping.json"
-    if not path.exists():
-        return None
+def read_id_mapping(path: Path) -> dict[int, str]:
+    """`id_mapping.json` as image id → file name."""
     try:
         return {int(key): str(name) for key, name in read_json(path).items()}
+    except FileNotFoundError:
+        raise DataError.at(path, "no such file", "id_mapping.json") from None
     except (ValueError, AttributeError) as error:
         raise DataError.at(path, f"cannot be read ({error})", 'JSON like {"0": "1000092795.jpg"}') from error
 
@@ -213,6 +239,17 @@ def write_split(
         )
     if boxes is not None:
         np.save(folder / f"{split}_boxes.npy", np.ascontiguousarray(boxes, "<f4"), allow_pickle=False)
+    write_captions(folder, split, image_ids, captions, ids_per)
+
+
+def write_captions(
+    folder: Path,
+    split: str,
+    image_ids: Sequence[int],
+    captions: Sequence[Sequence[str]],
+    ids_per: Literal["image", "caption"],
+) -> None:
+    """Write `{split}_caps.txt` and `{split}_ids.txt`; see `write_split`."""
     lines = [caption for group in captions for caption in group]
     ids = [
         i

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from itrcore.settings import Settings
 
 SPLITS = ("train", "dev", "test")
+# Shown with every result. Closed on purpose: an unknown spelling must not pass for real features.
+FeatureKind = Literal["bottom-up attention", "other", "simulated", "synthetic"]
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -71,32 +73,91 @@ class SimulatedSource(Settings):
 
 
 class ScanSource(Settings):
-    """SCAN's files in a folder on this disk: {split}_ims.npy, {split}_caps.txt, {split}_ids.txt."""
+    """SCAN's files on this disk: {split}_ims.npy, {split}_caps.txt, {split}_ids.txt.
+
+    folder: of these files, or one above them in SCAN's or VSE∞'s layout, where what lies beside is found by itself
+    """
 
     kind: Literal["scan"]
     folder: str
-    features: Literal["bottom-up attention", "simulated", "synthetic"]  # shown with every result
+    features: FeatureKind | Literal["none"]  # none: pictures alone
     splits: SplitNames
+    karpathy: str | None = None  # Karpathy's JSON, where it does not lie beside
+    pictures: str | None = None  # the pictures' folder, where it does not lie beside
+
+
+class KarpathySource(Settings):
+    """Karpathy's JSON and a folder of pictures: for methods that need pixels, no region features."""
+
+    kind: Literal["karpathy"]
+    file: str
+    pictures: str
+    captions_per_image: Count  # the first so many: 5 as published; some COCO images have more
+
+
+class ShardsSource(Settings):
+    """Shards that someone has published: `captions.parquet` and `shards/` below an address, read through a cache."""
+
+    kind: Literal["shards"]
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    cache: str = "cache/shards"  # shards are kept here, each downloaded once
 
 
 class VocabularySettings(Settings):
     """SCAN's vocabulary: words of train + dev with at least `min_count` occurrences."""
 
     min_count: Count
-    released: str | None = None  # path of a released SCAN vocabulary to use in place of one built here
+    released: str | None = (
+        None  # path of a released SCAN vocabulary to use in place of one built here; found: the one beside
+    )
 
 
-class ShardSettings(Settings):
-    """How features are stored."""
+class RegionShardSettings(Settings):
+    """How region features are stored."""
 
     dtype: Literal["float16", "float32"]
     samples_per_shard: Count
+
+
+class ImageShardSettings(Settings):
+    """How pictures are stored, for methods that need pixels."""
+
+    samples_per_shard: Count
+    max_megapixels: Annotated[float, Field(gt=0.0)]  # a larger picture is refused
+
+
+class ShardSettings(Settings):
+    """What of a data set is written into shards: region features, pictures, or both."""
+
+    regions: RegionShardSettings | None = None
+    images: ImageShardSettings | None = None
+
+
+SourceSettings = ScenesSource | SimulatedSource | ScanSource | KarpathySource | ShardsSource
 
 
 class DatasetSettings(Settings):
     """One entry of `datasets:`."""
 
     reads: str  # the file or folder that the source reads, for DVC to watch
-    source: Annotated[ScenesSource | SimulatedSource | ScanSource, Field(discriminator="kind")]
+    source: Annotated[SourceSettings, Field(discriminator="kind")]
     vocabulary: VocabularySettings
-    shards: ShardSettings
+    shards: ShardSettings  # {} with the source `shards`, which has them
+
+    @model_validator(mode="after")
+    def _shards_fit(self) -> DatasetSettings:
+        source = self.source
+        nothing = self.shards.regions is None and self.shards.images is None
+        if isinstance(source, ShardsSource):
+            if not nothing:
+                raise ValueError("this source's shards are written already; write shards: {}")
+        elif nothing:
+            raise ValueError("shards: give regions, images or both")
+        no_features = isinstance(source, KarpathySource) or (
+            isinstance(source, ScanSource) and source.features == "none"
+        )
+        if no_features and self.shards.regions:
+            raise ValueError("shards.regions needs features, and this source has none; remove it")
+        if isinstance(source, SimulatedSource) and self.shards.images:
+            raise ValueError("shards.images needs pictures, and simulated data has none; remove it")
+        return self

@@ -80,9 +80,8 @@ def write_simulated(
         # As in SCAN's Flickr30K: one id per image for train, one per caption for dev and test.
         ids_per: Literal["image", "caption"] = "image" if split == "train" else "caption"
         scan.write_split(folder, split, shape, rows(image_ids, captions), image_ids, captions, ids_per)
-    names = scan.read_id_mapping(source)
-    if names is not None:
-        scan.write_id_mapping(folder, names)
+    if (source / "id_mapping.json").exists():
+        scan.write_id_mapping(folder, scan.read_id_mapping(source / "id_mapping.json"))
 
 
 def _read(folder: Path, name: str, split: str, wanted: int) -> tuple[list[int], list[list[str]]]:

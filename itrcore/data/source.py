@@ -1,4 +1,4 @@
-"""Where a data set's SCAN files lie and what they are: the record that the stage `raw` leaves."""
+"""Where a data set's files lie and what they are: the record that the stage `raw` leaves."""
 
 from __future__ import annotations
 
@@ -11,17 +11,27 @@ from itrcore.files import read_json
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set's SCAN files lie and what they are.
+    """Where a data set's files lie and what they are; what it does not have is None.
 
-    folder: of the SCAN files; splits: our split → prefix of its files; pictures: folder of the images, where there is one
-    features: `bottom-up attention` for SCAN's own, else `synthetic` or `simulated`; shown with every result
+    features: `bottom-up attention` for SCAN's own, else `synthetic`, `simulated` or `none`; shown with every result
+    splits: our split → prefix of its SCAN files
+    folder: of the SCAN files
+    id_mapping: the JSON file of image id → file name
+    karpathy: Karpathy's JSON file
+    pictures: the folder of the pictures
+    vocabulary: SCAN's released vocabulary, found beside
+    published: where shards that someone published are read from (`ShardsSource`); nothing else is there then
     content: digest of the files where they lie outside; the stages after this one depend on this record alone
     """
 
-    folder: str
-    splits: dict[str, str]
     features: str
-    pictures: str | None
+    splits: dict[str, str]
+    folder: str | None = None
+    id_mapping: str | None = None
+    karpathy: str | None = None
+    pictures: str | None = None
+    vocabulary: str | None = None
+    published: dict[str, str] | None = None
     content: str | None = None
 
     @classmethod
@@ -30,4 +40,9 @@ class Source:
         path = raw / "source.json"
         if not path.exists():
             raise DataError.at(path, "no such file", "the output of stage raw", do="Run: dvc repro")
-        return cls(**read_json(path))
+        try:
+            return cls(**read_json(path))
+        except (TypeError, ValueError) as error:
+            raise DataError.at(
+                path, f"cannot be read ({error})", "what stage raw writes", do="Run: dvc repro"
+            ) from error

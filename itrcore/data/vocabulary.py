@@ -7,8 +7,10 @@ captions were split into words; captions are always split the way their vocabula
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import cached_property
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from itrcore.files import read_json, write_json
 
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 PAD, START, END, UNKNOWN = range(4)
+
+_PART = 4096  # captions counted at once
+_PARALLEL_FROM = 5  # parts; below, starting processes takes longer than they save
 
 
 class Tokenizer:
@@ -31,7 +36,7 @@ class Tokenizer:
         """`sentence_data`: digest of the data to split sentences with, found in `nltk_folder`; None: no splitting."""
         from nltk.tokenize.destructive import NLTKWordTokenizer
 
-        self.sentence_data = sentence_data
+        self.sentence_data, self.nltk_folder = sentence_data, nltk_folder
         self._split_words = NLTKWordTokenizer().tokenize
         self._split_sentences = _load_punkt(nltk_folder, sentence_data) if sentence_data else None
 
@@ -84,8 +89,8 @@ class Vocabulary:
         `DataError` where no word is that frequent.
         """
         counts: Counter[str] = Counter()
-        for caption in captions:
-            counts.update(tokenizer(caption))
+        for part in _count_words(list(captions), tokenizer):
+            counts.update(part)  # in the captions' order, so that words keep that of their first appearance
         words = [word for word, count in counts.items() if count >= min_count and word not in SPECIAL]
         if not words:
             raise DataError(
@@ -136,6 +141,33 @@ class Vocabulary:
             return cls(words, Tokenizer(wanted, nltk_folder))
         except ValueError as error:
             raise DataError.at(path, "its first words are not the special tokens", str(SPECIAL)) from error
+
+
+def _count_words(captions: Sequence[str], tokenizer: Tokenizer) -> Iterator[Counter[str]]:
+    """Counts of the words of the captions, part by part; of many captions in parallel processes."""
+    parts = [captions[start : start + _PART] for start in range(0, len(captions), _PART)]
+    if len(parts) < _PARALLEL_FROM:
+        yield from (_count(part, tokenizer) for part in parts)
+        return
+    # Spawned: a process that has threads, such as torch's, is not safely forked.
+    description = (tokenizer.sentence_data, tokenizer.nltk_folder)
+    with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_prepare, initargs=description) as pool:
+        yield from pool.map(_count_prepared, parts)
+
+
+def _count(captions: Sequence[str], tokenizer: Tokenizer) -> Counter[str]:
+    return Counter(word for caption in captions for word in tokenizer(caption))
+
+
+_prepared: list[Tokenizer] = []  # of a worker process, which makes it once
+
+
+def _prepare(sentence_data: str | None, nltk_folder: Path | None) -> None:
+    _prepared.append(Tokenizer(sentence_data, nltk_folder))
+
+
+def _count_prepared(captions: Sequence[str]) -> Counter[str]:
+    return _count(captions, _prepared[0])
 
 
 def tokenizer_for(nltk_folder: Path) -> Tokenizer:

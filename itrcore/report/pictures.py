@@ -7,9 +7,11 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from PIL import Image
+
+from itrcore.files import inside
 
 # What browsers show, and the endings that such a file may keep.
 FORMATS = {
@@ -63,19 +65,6 @@ class Shelf:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
         return Picture(path, width, height)
-
-
-def inside(file_name: str) -> bool:
-    """Whether the name stays inside the folder it is joined to, on any system.
-
-    Judged by the name alone: DVC may have linked the file itself into its cache.
-    """
-    if "\0" in file_name or not file_name.strip():
-        return False
-    for path in (PurePosixPath(file_name), PureWindowsPath(file_name)):
-        if path.is_absolute() or path.anchor or ".." in path.parts:
-            return False
-    return True
 
 
 def safe_name(file_name: str, endings: tuple[str, ...]) -> str:

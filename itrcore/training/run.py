@@ -9,7 +9,7 @@ from typing import Any
 from itrcore import layout
 from itrcore.config import Params
 from itrcore.data.prepared import open_split
-from itrcore.data.shards import ShardInfo
+from itrcore.data.shards.regions import ShardInfo
 from itrcore.data.vocabulary import Vocabulary
 from itrcore.files import digest, replacing, sha256, write_json
 from itrcore.models import registry
@@ -27,7 +27,7 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     run = params.run(name)
     settings = params.method_of(name)
     vocabulary = Vocabulary.load(layout.vocabulary(run.data), layout.NLTK)
-    info = ShardInfo.read(layout.shards(run.data))
+    info = ShardInfo.read(layout.region_shards(run.data))
     method = registry.build(settings, info.width, len(vocabulary), run.seed)
     described: dict[str, Any] = {
         "name": name,

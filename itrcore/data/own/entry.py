@@ -1,0 +1,61 @@
+"""A new data set in params.yaml: nothing else in that file changes, and it is valid before it takes the old one's place."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+
+from itrcore.config import load
+from itrcore.errors import ConfigError
+from itrcore.files import replacing
+
+
+def add(path: Path, name: str, settings: Mapping[str, Any]) -> None:
+    """Put `datasets.<name>` into params.yaml, comments and order kept. `ConfigError` as for `text_with`."""
+    path = path.resolve()  # a link to params.yaml stays one
+    with replacing(path) as temporary:
+        temporary.write_text(text_with(path, name, settings), "utf-8")
+
+
+def text_with(path: Path, name: str, settings: Mapping[str, Any]) -> str:
+    """What params.yaml would be with `datasets.<name>`, checked.
+
+    `ConfigError` where the file is not valid as it is, has that data set, or would not be valid with it.
+    """
+    if name in load(path).datasets:
+        raise ConfigError(f"{path}: datasets.{name} is there already; choose another name or remove it first")
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 1_000_000  # no line is broken anew
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    document = yaml.load(path.read_text("utf-8"))
+    if not document["datasets"]:
+        document["datasets"] = CommentedMap()
+    # First, not last: for the YAML library a comment above the next section belongs to the data set before it.
+    document["datasets"].insert(0, name, _in_house_style(settings))
+    stream = io.StringIO()
+    yaml.dump(document, stream)
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder, path.name)
+        trial.write_text(stream.getvalue(), "utf-8")
+        try:
+            load(trial)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(trial), str(path))) from None
+    return stream.getvalue()
+
+
+def _in_house_style(settings: Mapping[str, Any]) -> CommentedMap:
+    """Mappings that hold no others stand on one line."""
+    made = CommentedMap()
+    for key, value in settings.items():
+        made[key] = _in_house_style(value) if isinstance(value, Mapping) else value
+    if not any(isinstance(value, Mapping) for value in settings.values()):
+        made.fa.set_flow_style()
+    return made

@@ -1,0 +1,245 @@
+"""Writing the region shards of `itrcore/data/shards/regions.py` from a SCAN folder, checking every feature value on the way."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import mmap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from itrcore.arrays import open_array
+from itrcore.data import captions as caption_table
+from itrcore.data import scan
+from itrcore.data.captions import Image
+from itrcore.data.settings import SPLITS, RegionShardSettings
+from itrcore.data.shards import writing
+from itrcore.data.shards.writing import Sample
+from itrcore.errors import DataError
+from itrcore.files import sha256
+
+_GIVE_BACK = 16 << 20  # bytes read; more are more memory, fewer more calls
+
+
+def write(
+    raw: Path,
+    split_names: Mapping[str, str],
+    table: Path,
+    features: str,
+    settings: RegionShardSettings,
+    work: Path,
+    progress: Callable[[int, int], None] | None = None,
+    processes: int | None = None,
+) -> Path:
+    """Write the shards of a SCAN folder; returns their folder, for `writing.move`.
+
+    features: what the features are (bottom-up attention, synthetic, simulated); goes with them into every result
+    work, progress, processes: as in `writing.write`
+    `DataError` names file and row of the first value that is not finite, of other widths, of ids in two splits.
+    """
+    from itrcore.data.shards.regions import (
+        INDEX_SCHEMA,  # not above: webdataset brings torch, 200 MB in each writing process
+    )
+
+    splits = {split: scan.open_split(raw, split_names[split]) for split in SPLITS}
+    scan.check_splits(splits)
+    scan.check_ids(raw, split_names, {name: split.image_ids for name, split in splits.items()})
+    width = int(splits["train"].features.shape[2])
+    return writing.write(
+        work,
+        {"dtype": settings.dtype, "table": sha256(table), "sources": _sources(raw, split_names)},
+        {name: len(split) for name, split in splits.items()},
+        settings.samples_per_shard,
+        _Regions(splits, _Captions.read(table, splits), settings.dtype),
+        INDEX_SCHEMA,
+        lambda _: {"features": features, "dtype": settings.dtype, "width": width},
+        progress,
+        processes,
+    )
+
+
+def _sources(raw: Path, split_names: Mapping[str, str]) -> list[list[Any]]:
+    # By size and time: reading tens of GB for a digest would take as long as writing them.
+    paths = [raw / f"{split_names[split]}_{part}.npy" for split in SPLITS for part in ("ims", "counts", "boxes")]
+    facts = [(path.absolute(), path.stat()) for path in paths if path.exists()]
+    return [[str(path), fact.st_size, fact.st_mtime_ns] for path, fact in facts]
+
+
+@dataclass(frozen=True)
+class _Captions:
+    """One split of the caption table. Kept as a table: a million Python strings are hundreds of MB.
+
+    starts: (n_images + 1,) the first row of each image, and the number of rows
+    """
+
+    table: pa.Table
+    starts: np.ndarray
+
+    @classmethod
+    def read(cls, path: Path, splits: Mapping[str, scan.ScanSplit]) -> dict[str, _Captions]:
+        table = caption_table.read_table(path)
+        return {
+            name: cls._of(table.filter(pc.equal(table["split"], name)), path, split) for name, split in splits.items()
+        }
+
+    @classmethod
+    def _of(cls, table: pa.Table, path: Path, split: scan.ScanSplit) -> _Captions:
+        starts = np.flatnonzero(np.diff(table["position"].to_numpy(), prepend=-1, append=-1))
+        if table["image_id"].to_numpy()[starts[:-1]].tolist() != split.image_ids:
+            raise DataError.at(
+                path, f"other images than {split.path}", "the table made from this folder", do="Run: dvc repro"
+            )
+        return cls(table, starts)
+
+    def images(self, name: str, rows: range) -> list[Image]:
+        first, end = int(self.starts[rows.start]), int(self.starts[rows.stop])
+        return caption_table.images_of(self.table.slice(first, end - first), name)
+
+
+@dataclass(frozen=True)
+class _Regions:
+    """A SCAN folder as `writing.Samples`."""
+
+    splits: Mapping[str, scan.ScanSplit]
+    captions: Mapping[str, _Captions]
+    dtype: str
+
+    def shard(self, split: str, rows: range) -> _Shard:
+        source = self.splits[split]
+        first = source.rows[rows.start : rows.stop]
+        return _Shard(
+            source.path,
+            rows.start,
+            self.captions[split].images(split, rows),
+            [int(row) for row in first],
+            [int(repeats) for repeats in source.repeats[rows.start : rows.stop]],
+            [source.regions(row) for row in first],
+            None if source.boxes is None else np.array(source.boxes[first], np.float32),
+            self.dtype,
+        )
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """The samples of one shard, without their features: those are read where it is iterated over."""
+
+    path: Path
+    start: int
+    images: Sequence[Image]
+    rows: list[int]
+    repeats: list[int]
+    n_regions: list[int]
+    boxes: np.ndarray | None
+    dtype: str
+
+    def __iter__(self) -> Iterator[Sample]:
+        features = open_array(self.path)
+        mapped = 0
+        for i, image in enumerate(self.images):
+            stored = self._stored(features, i)
+            value = {
+                "image_id": image.image_id,
+                "file_name": image.file_name,
+                "caption_ids": image.caption_ids,
+                "captions": image.captions,
+            }
+            members: dict[str, list[Any]] = {"json": [json.dumps(value, ensure_ascii=False).encode()]}
+            members["regions.npy"] = _npy(stored)
+            if self.boxes is not None:
+                members["boxes.npy"] = _npy(self.boxes[i, : self.n_regions[i]])
+            row = {"image_id": image.image_id, "n_regions": self.n_regions[i]}
+            yield Sample(f"{self.start + i:07d}", members, "regions.npy", row)
+            mapped += self.repeats[i] * features[0].nbytes
+            if mapped >= _GIVE_BACK:
+                _give_back(features)
+                mapped = 0
+
+    def _stored(self, features: np.ndarray, i: int) -> np.ndarray:
+        first = self.rows[i]
+        regions = features[first, : self.n_regions[i]]
+        stored = convert(regions, self.dtype)
+        if stored is None:
+            raise self._refused(regions, first)
+        for row in range(first + 1, first + self.repeats[i]):
+            if not np.array_equal(features[row, : self.n_regions[i]], regions):
+                raise DataError.at(
+                    self.path,
+                    f"found other features than in row {first}, though both are of image {self.images[i].image_id}",
+                    "the same features for every caption of an image",
+                    row,
+                    "Check that the ids file belongs to these features.",
+                )
+        return stored
+
+    def _refused(self, regions: np.ndarray, row: int) -> DataError:
+        wrong = regions[~np.isfinite(regions)]
+        if len(wrong):
+            return DataError.at(self.path, f"found {wrong[0]}", "finite numbers", row, "Extract or download it again.")
+        return DataError.at(
+            self.path,
+            f"{np.abs(regions).max():g} does not fit {self.dtype}",
+            f"values within ±{np.finfo(self.dtype).max:g}",
+            row,
+            "Set shards.regions.dtype to float32." if self.dtype == "float16" else "Are these region features?",
+        )
+
+
+def convert(values: np.ndarray, dtype: str) -> np.ndarray | None:
+    """A C-ordered copy in another floating-point type, rounded as numpy does; None where one is not finite or too large."""
+    if values.dtype == np.float32 and dtype == "float16":
+        return _float16(np.ascontiguousarray(values))
+    with np.errstate(over="ignore"):
+        converted = values.astype(dtype, order="C")
+    return converted if np.isfinite(converted).all() else None
+
+
+def _float16(values: np.ndarray) -> np.ndarray | None:
+    """What numpy does value by value, in whole passes: five times as fast.
+
+    torch is faster still, but its import takes longer than this for all of Flickr30K, and 140 MB in each process.
+    """
+    bits = values.view(np.uint32)
+    signed = bits.max(initial=0) >= 1 << 31  # region features are not, as a rule
+    magnitude = bits & 0x7FFFFFFF if signed else bits
+    if magnitude.max(initial=0) >= 0x477FF000:  # would be rounded to 65,536 or above, or is not finite
+        return None
+    # float16's subnormal numbers: the processor rounds the sum with 0.5 to their steps of 2⁻²⁴.
+    subnormal = (magnitude.view(np.float32) + np.float32(0.5)).view(np.uint32)
+    subnormal -= 0x3F000000
+    # Its normal ones, from 2⁻¹⁴ on: 13 bits are cut off, half to even; 112 is the difference of the exponents' offsets.
+    normal = np.maximum(magnitude, 0x38800000)
+    odd = normal >> 13
+    odd &= 1
+    normal += odd
+    normal += (0xFFF - (112 << 23)) % 2**32
+    normal >>= 13
+    stored = np.minimum(normal, subnormal, out=normal).astype(np.uint16)  # each is the larger where it does not apply
+    if signed:
+        stored |= (bits >> 16).astype(np.uint16) & 0x8000
+    result: np.ndarray = stored.view(np.float16)
+    return result
+
+
+def _npy(array: np.ndarray) -> list[Any]:
+    return [_npy_header(array.dtype.str, array.shape), np.ascontiguousarray(array)]
+
+
+@functools.lru_cache
+def _npy_header(descr: str, shape: tuple[int, ...]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
+
+
+def _give_back(mapped: np.ndarray) -> None:
+    # Mapped pages count as this process's memory until they are given back; the system keeps them in its cache.
+    pages: object = mapped.base
+    if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)

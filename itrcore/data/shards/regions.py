@@ -1,0 +1,120 @@
+"""Region features as WebDataset shards with an Arrow index: one sample per image, byte-reproducible, no pickle.
+
+A shard is a plain tar, so webdataset streams it; the index gives each sample's place in it, so training reads any image
+at random from the file and can shuffle truly.
+
+    train-00000.tar   {key}.json (ids, file name, captions), {key}.regions.npy, {key}.boxes.npy where there are boxes
+    train.arrow       index: key, image_id, shard, offset of the feature values, n_regions
+    shards.json       counts, sizes and SHA-256 of every shard and index; what the features are; its own digest
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from itrcore.data.shards.files import ShardFiles, read_description, read_index
+
+INDEX_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("image_id", pa.int64()),
+        ("shard", pa.int32()),
+        ("offset", pa.int64()),  # bytes from the start of the shard to the first feature value
+        ("n_regions", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """What `shards.json` says about the data set."""
+
+    features: str
+    width: int
+    digest: str
+
+    @classmethod
+    def read(cls, folder: Path) -> ShardInfo:
+        """Read it; `DataError` where it is missing."""
+        value = read_description(folder)
+        return cls(value["features"], value["width"], value["digest"])
+
+
+class FeatureStore:
+    """The region features of one split, read at random from the shards.
+
+    n_regions: (n,) regions of each image
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        """`DataError` names a damaged index, and a shard that is missing or of another size; see `verify` for the rest."""
+        self.folder = folder
+        described = read_description(folder)
+        self.width: int = described["width"]
+        self._dtype = np.dtype(described["dtype"])
+        index = read_index(folder, split)
+        self.image_ids: list[int] = index["image_id"].to_pylist()
+        self.n_regions: np.ndarray = index["n_regions"].to_numpy()
+        self._shard = index["shard"].to_numpy()
+        self._offset = index["offset"].to_numpy()
+        self._files = ShardFiles(folder, split)
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def gather(self, rows: Sequence[int] | np.ndarray, keep: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Features of the given images: float32 (n, max length, width), zero-padded, and lengths (n,).
+
+        keep: (n, max n_regions of these images) the regions to take of each image, in their order; by default all
+        `DataError` names a shard that was cut short after it was opened.
+        """
+        import torch  # not at the top: the processes that write shards do without it
+
+        stored = self.n_regions[rows]
+        lengths = stored if keep is None else keep.sum(axis=1)
+        out = _empty((len(rows), int(lengths.max(initial=0)), self.width))
+        target = torch.from_numpy(out)
+        values = np.empty((int(stored.max(initial=0)), self.width), self._dtype)
+        shards, offsets = self._shard[rows], self._offset[rows]
+        order = np.lexsort((offsets, shards))  # as the disk has them
+        for i in order:
+            self._files.expect(int(shards[i]), int(offsets[i]), values[: stored[i]].nbytes)
+        for i in order:
+            image = values[: stored[i]]
+            self._files.read(int(shards[i]), int(offsets[i]), image)
+            # torch's conversion from float16 is about 15 times as fast as numpy's, and other threads run meanwhile.
+            target[i, : lengths[i]] = torch.from_numpy(image if keep is None else image[keep[i, : stored[i]]])
+            target[i, lengths[i] :] = 0
+        return out, lengths
+
+    def verify(self) -> None:
+        """Read every shard once. `DataError` names one whose bytes are not those that were written."""
+        self._files.verify()
+
+
+def samples(path: Path) -> Iterator[dict[str, Any]]:
+    """Stream one shard through webdataset: dictionaries with `json`, `regions` (n_regions, width) and perhaps `boxes`."""
+    import webdataset
+
+    for sample in webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False):
+        decoded: dict[str, Any] = {"key": sample["__key__"], "json": json.loads(sample["json"])}
+        for name in ("regions", "boxes"):
+            if f"{name}.npy" in sample:
+                decoded[name] = np.load(io.BytesIO(sample[f"{name}.npy"]), allow_pickle=False)
+        yield decoded
+
+
+def _empty(shape: tuple[int, int, int]) -> np.ndarray:
+    """float32 on a 64-byte boundary. numpy's own vary in it, and with it how products over them are summed."""
+    size = 4 * int(np.prod(shape))
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(np.float32).reshape(shape)

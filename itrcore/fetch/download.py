@@ -1,0 +1,304 @@
+"""One file over HTTP(S): resumed where it stopped, verified, in place only when it is whole.
+
+Beside the target lie, until it is whole, `<name>.part` and `<name>.part.json`: which version of the file on the server the
+bytes are of (its ETag or Last-Modified). A download goes on only where the server confirms that version (RFC 9110, 13.1.5),
+or where the SHA-256 to be reached is known; bytes of two versions are never joined.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from itrcore.fetch.problems import SourceError, WrongContent, mismatch, require_room, room_on_disk
+from itrcore.fetch.progress import SILENT, Progress
+from itrcore.files import read_json, write_json
+
+TRIES = 4  # in a row without a byte more than before
+WAIT = 0.5  # seconds before the second try; doubled before each further one
+_BLOCK = 1 << 20
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """A whole file: its size in bytes and its SHA-256."""
+
+    bytes: int
+    sha256: str
+
+
+def download(
+    url: str,
+    target: Path,
+    *,
+    bytes: int | None = None,
+    sha256: str | None = None,
+    source: str = "params.yaml",
+    timeout: float = 30.0,
+    progress: Progress = SILENT,
+) -> Downloaded:
+    """Download `url` to `target`; a stalled or cut connection is taken up again, also by a later call after a kill.
+
+    `bytes`, `sha256`: what the file must be, where known, and `source`: what says so, for messages
+    `timeout`: seconds without a byte before a connection is given up
+    One process at a time may write a target. Raises `SourceError` where the server cannot be had or gives up again and
+    again (what came is kept for the next call), `WrongContent` where it serves something else, and `DataError` where the
+    disk has no room.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return _Download(url, target, bytes, sha256, source, timeout, progress).run()
+
+
+class _Interrupted(Exception):
+    """A connection that ended early; `met` where the server had begun to answer."""
+
+    def __init__(self, reason: str, met: bool) -> None:
+        super().__init__(reason)
+        self.met = met
+
+
+@dataclass(frozen=True)
+class _Version:
+    """Which version of the file the bytes so far are of."""
+
+    validator: str | None = None
+    total: int | None = None
+
+
+class _Download:
+    def __init__(
+        self,
+        url: str,
+        target: Path,
+        size: int | None,
+        digest: str | None,
+        source: str,
+        timeout: float,
+        progress: Progress,
+    ) -> None:
+        self.url, self.target, self.size, self.digest, self.source = url, target, size, digest, source
+        self.timeout, self.progress = timeout, progress
+        self.part = target.with_name(f"{target.name}.part")
+        self.note = target.with_name(f"{target.name}.part.json")
+        self.version = self._noted()
+        self.hash = hashlib.sha256()
+
+    def run(self) -> Downloaded:
+        tries, furthest, resumed = 0, self._have(), self._have() > 0
+        while True:
+            try:
+                self._attempt()
+                if resumed and self.digest not in (None, self.hash.hexdigest()):
+                    resumed = False  # the bytes that were here may be at fault: once more from the start
+                    self._forget()
+                    continue
+                return self._finish()
+            except _Interrupted as error:
+                have = self._have()
+                tries, furthest = (0, have) if have > furthest else (tries + 1, furthest)
+                if tries >= TRIES or not (error.met or furthest):
+                    kept = f"; {have:,} bytes are kept and gone on with next time" if have else ""
+                    raise SourceError(f"{error}{kept}") from error
+                time.sleep(WAIT * 2 ** max(tries - 1, 0))
+
+    def _attempt(self) -> None:
+        """One request: from where the file ends to the end, or to where the connection breaks."""
+        offset = self._resumable()
+        headers = {"Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+            if self.version.validator:
+                headers["If-Range"] = self.version.validator
+        with self._answer(headers) as response:
+            start = self._start(response, offset)
+            if start is None:  # it ends where this file ends
+                return
+            total = _length(response, start)
+            self._check_size(total)
+            blocks = self._blocks(response)
+            first = next(blocks, b"")
+            self._refuse_page(response, first if start == 0 else b"")
+            require_room(self.part.parent, (total or start) - start)
+            if start == 0:
+                self._begin(_Version(_validator(response), total))
+            self._store(start, first, blocks, total)
+
+    @contextmanager
+    def _answer(self, headers: dict[str, str]) -> Iterator[Any]:
+        import requests
+
+        try:
+            response = requests.get(self.url, headers=headers, stream=True, timeout=self.timeout)
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+            raise SourceError(str(error)) from error
+        except requests.RequestException as error:
+            met = isinstance(error, requests.exceptions.ReadTimeout)
+            raise _Interrupted(_reason(error, self.timeout), met) from error
+        with response:
+            if response.status_code in _PASSING:
+                raise _Interrupted(f"the server answers {response.status_code} {response.reason}", met=True)
+            yield response
+
+    def _start(self, response: Any, offset: int) -> int | None:
+        """Where the answer's bytes belong; None where the file was whole already."""
+        status = response.status_code
+        if status == 416 and offset:
+            whole = response.headers.get("Content-Range", "").rpartition("/")[2]
+            if whole == str(offset) and self.version.total in (None, offset):
+                self._rehash(offset)
+                return None
+        elif status == 206 and offset:
+            unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
+            begin, _, end = rest.partition("-")
+            total = end.rpartition("/")[2]
+            same = self.version.total is None or total in ("*", str(self.version.total))
+            if unit == "bytes" and begin == str(offset) and same and self._same_version(response):
+                self._rehash(offset)
+                return offset
+        elif status == 200:
+            return 0
+        if status in (206, 416) and offset:  # another version, or a server that miscounts
+            self._forget()
+            raise _Interrupted("the server cannot go on where the download stopped", met=True)
+        raise SourceError(f"the server answers {status} {response.reason}")
+
+    def _same_version(self, response: Any) -> bool:
+        """False where a server that ignored If-Range gives away that the file has changed."""
+        now = _validator(response)
+        return now is None or self.version.validator is None or now == self.version.validator
+
+    def _blocks(self, response: Any) -> Iterator[bytes]:
+        from urllib3.exceptions import HTTPError
+
+        try:
+            # What has come, without waiting for a whole block; an end before Content-Length is an error there.
+            while block := response.raw.read1(_BLOCK):
+                yield block
+        except (HTTPError, OSError) as error:
+            raise _Interrupted(_reason(error, self.timeout), met=True) from error
+
+    def _store(self, start: int, first: bytes, blocks: Iterator[bytes], total: int | None) -> None:
+        """Append the blocks."""
+        have, what, shown = start, self.target.name, time.monotonic()
+        with room_on_disk(self.part.parent), open(self.part, "r+b" if start else "wb", buffering=0) as out:
+            out.seek(start)
+            block: bytes | None = first
+            while block:
+                written = 0
+                while written < len(block):  # a nearly full disk takes a part of it
+                    written += out.write(block[written:])
+                self.hash.update(block)
+                have += len(block)
+                if time.monotonic() - shown > 0.1:
+                    self.progress.bytes(what, have, total)
+                    shown = time.monotonic()
+                block = next(blocks, None)
+        self.progress.bytes(what, have, total)
+
+    def _finish(self) -> Downloaded:
+        have, found = self._have(), self.hash.hexdigest()
+        try:
+            self._check_size(have)
+            if self.digest not in (None, found):
+                raise mismatch(f"what it serves ({have:,} bytes)", found, self.digest, self.source)
+        except WrongContent:
+            self._forget()
+            raise
+        with open(self.part, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(self.part, self.target)
+        self.note.unlink(missing_ok=True)
+        return Downloaded(have, found)
+
+    def _check_size(self, size: int | None) -> None:
+        if self.size is not None and size not in (None, self.size):
+            raise WrongContent(f"what it serves has {size:,} bytes, {self.source} says {self.size:,}")
+
+    def _refuse_page(self, response: Any, first: bytes) -> None:
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        head = first.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower()
+        if kind in ("text/html", "application/xhtml+xml") or head.startswith((b"<!doctype html", b"<html")):
+            raise WrongContent(
+                f"{response.url} is a web page (HTML), not the file: a log-in, a confirmation, or an error page. Open it in "
+                "a browser to see which, and give the address of the file itself"
+            )
+
+    def _have(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _resumable(self) -> int:
+        """How many bytes here may be gone on with."""
+        certain = self.version.validator is not None or self.digest is not None
+        return self._have() if certain else 0
+
+    def _rehash(self, size: int) -> None:
+        self.hash = hashlib.sha256()
+        with open(self.part, "rb") as handle:
+            while block := handle.read(1 << 20):
+                self.hash.update(block)
+
+    def _noted(self) -> _Version:
+        try:
+            noted = read_json(self.note)
+            return _Version(**noted["version"]) if noted["url"] == self.url else _Version()
+        except (OSError, ValueError, TypeError, KeyError):
+            return _Version()
+
+    def _begin(self, version: _Version) -> None:
+        # The note last: it must never speak for bytes of another version.
+        self._forget()
+        self.version, self.hash = version, hashlib.sha256()
+        with room_on_disk(self.part.parent):
+            self.part.touch()
+            write_json(self.note, {"url": self.url, "version": asdict(version)})
+
+    def _forget(self) -> None:
+        self.note.unlink(missing_ok=True)
+        self.part.unlink(missing_ok=True)
+        self.version = _Version()
+
+
+def file_name(url: str) -> str:
+    """The last part of an address's path, or `download` where it has none."""
+    name = unquote(urlsplit(url).path).rpartition("/")[2].replace("\\", "_")
+    return name if name not in ("", ".", "..") else "download"
+
+
+def _validator(response: Any) -> str | None:
+    """What If-Range may carry: a strong ETag, else the date of the last change; nothing for bytes that were compressed."""
+    if not _plain(response):
+        return None
+    tag: str | None = response.headers.get("ETag")
+    if tag and not tag.startswith("W/"):
+        return tag
+    date: str | None = response.headers.get("Last-Modified")
+    return date
+
+
+def _length(response: Any, start: int) -> int | None:
+    """Bytes of the whole file, where the answer says so."""
+    length = response.headers.get("Content-Length", "")
+    return start + int(length) if length.isdigit() and _plain(response) else None
+
+
+def _plain(response: Any) -> bool:
+    return response.headers.get("Content-Encoding", "").lower() in ("", "identity")
+
+
+def _reason(error: Exception, timeout: float) -> str:
+    import requests
+
+    if isinstance(error, requests.Timeout | TimeoutError) or "timed out" in str(error).lower():
+        return f"timed out: no byte for {timeout:g} seconds"
+    inner: BaseException = error
+    while inner.__cause__ or inner.__context__:
+        inner = inner.__cause__ or inner.__context__ or inner
+    return f"the connection failed ({inner or type(inner).__name__})"

@@ -1,0 +1,47 @@
+"""What can go wrong with a source, and a disk without room: the first lets the next source be tried, the second does not."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from itrcore.errors import DataError
+
+
+class SourceError(Exception):
+    """This source does not give what was asked for; another one may."""
+
+
+class WrongContent(SourceError):
+    """The source answers, with something else: other bytes, a web page, a damaged archive."""
+
+
+def mismatch(what: str, found: str, expected: str, whose: str) -> WrongContent:
+    """`what` has the SHA-256 `found`; `whose` says where `expected` comes from."""
+    return WrongContent(f"{what} has sha256 {found}, {whose} says {expected}")
+
+
+def require_room(folder: Path, needed: int) -> None:
+    """`DataError` where the disk of `folder` has less than `needed` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise _full(folder, f"the disk has {free:,} bytes free", f"{needed:,} for what is still to be written")
+
+
+@contextmanager
+def room_on_disk(folder: Path) -> Iterator[None]:
+    """Turn the errors of a disk that fills up during a write into one `DataError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise _full(folder, f"the disk is full ({error.strerror})", "room for what is downloaded") from error
+
+
+def _full(folder: Path, found: str, expected: str) -> DataError:
+    do = "Make room, or make the folder a link to a larger disk, and run it again: what is there is kept and gone on with."
+    return DataError.at(folder, found, expected, do=do)

@@ -1,0 +1,178 @@
+"""From a source's name to its file, archive or folder on this disk: downloaded, or where it lies already.
+
+What is downloaded lies in a folder of its own, named by the source, so that parts and data sets with one source share it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+
+from itrcore import files
+from itrcore.fetch.download import TRIES, download, file_name
+from itrcore.fetch.problems import SourceError, WrongContent, mismatch, require_room, room_on_disk
+from itrcore.fetch.progress import Progress
+from itrcore.fetch.settings import DownloadSettings
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """A file, archive or folder; `own`: it is ours to move or remove, not the user's."""
+
+    path: Path
+    own: bool
+
+
+@contextmanager
+def obtain(source: str, settings: DownloadSettings, partial: Path, progress: Progress) -> Iterator[Obtained]:
+    """Yield what `source` gives, while no other process works on the same source.
+
+    `partial`: the folder of unfinished downloads and of archives. Raises `SourceError`, `DataError` where the disk is full.
+    """
+    if not _is_remote(source):
+        path = Path(source).expanduser().absolute()
+        if not path.exists():
+            raise SourceError("no such file or folder")
+        if path.is_file():
+            _verify(path, settings)
+        yield Obtained(path, own=False)
+        return
+    place = partial / files.digest(source)[:16]
+    place.mkdir(parents=True, exist_ok=True)
+    with locked(place.with_suffix(".lock"), progress):
+        if source.startswith("kaggle:"):
+            from itrcore.fetch import kaggle
+
+            folder = kaggle.download_files(source.removeprefix("kaggle:"), settings.only, place, progress)
+            yield Obtained(folder, own=folder.is_relative_to(place.absolute()))
+            return
+        path = _finished(place, settings) or (
+            _from_drive(source, settings, place, progress)
+            if _is_drive(source)
+            else _from_http(source, settings, place, progress)
+        )
+        try:
+            yield Obtained(path, own=True)
+        except WrongContent:
+            files.remove(path)  # a damaged archive would be found here again and again
+            raise
+
+
+@contextmanager
+def locked(path: Path, progress: Progress) -> Iterator[None]:
+    """Hold a lock, saying so where another process has it."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0.2)
+    except Timeout:
+        progress.say("waiting for another fetch of the same")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is_remote(source: str) -> bool:
+    return source.startswith(("http://", "https://", "kaggle:", "gdrive:"))
+
+
+def _is_drive(source: str) -> bool:
+    return source.startswith("gdrive:") or urlsplit(source).hostname in ("drive.google.com", "docs.google.com")
+
+
+def _finished(place: Path, settings: DownloadSettings) -> Path | None:
+    """The whole file that an earlier run left, if it is what is wanted now."""
+    for path in place.iterdir():
+        if not path.name.endswith((".part", ".part.json")) and path.is_file() and not path.name.startswith("."):
+            try:
+                _verify(path, settings)
+            except WrongContent:
+                path.unlink()
+            else:
+                return path
+    return None
+
+
+def _verify(path: Path, settings: DownloadSettings) -> None:
+    size = path.stat().st_size
+    if settings.bytes not in (None, size):
+        raise WrongContent(f"{path.name} has {size:,} bytes, params.yaml says {settings.bytes:,}")
+    if settings.sha256 is not None and (found := files.sha256(path)) != settings.sha256:
+        raise mismatch(path.name, found, settings.sha256, "params.yaml")
+
+
+def _from_http(url: str, settings: DownloadSettings, place: Path, progress: Progress) -> Path:
+    path = place / file_name(url)
+    done = download(
+        url, path, bytes=settings.bytes, sha256=settings.sha256, timeout=settings.timeout, progress=progress
+    )
+    progress.say(f"{path.name}: {done.bytes:,} bytes from {url}")
+    return path
+
+
+def _from_drive(source: str, settings: DownloadSettings, place: Path, progress: Progress) -> Path:
+    import gdown
+    import requests
+
+    key = source.removeprefix("gdrive:")
+    url = key if key.startswith("http") else f"https://drive.google.com/uc?id={key}"
+    if re.search(r"/folders/", url):
+        raise SourceError("it is a Google Drive folder; give the address of one file in it")
+    before = True
+
+    def show(done: int, total: int | None) -> None:
+        nonlocal before
+        if before and total is not None:
+            require_room(place, total - done)
+        before = False
+        progress.bytes(f"Google Drive {key}", done, total)
+
+    try:
+        with room_on_disk(place):
+            # Cookies of its own would go into the user's home folder.
+            path = Path(
+                str(
+                    gdown.download(
+                        url,
+                        f"{place}/",
+                        quiet=True,
+                        use_cookies=False,
+                        resume=True,
+                        timeout=settings.timeout,
+                        retries=TRIES - 1,
+                        progress=show,
+                    )
+                )
+            )
+    except (gdown.exceptions.DownloadError, requests.RequestException) as error:
+        raise SourceError(" ".join(str(error).split())) from error
+    try:
+        _verify(path, settings)
+    except WrongContent:
+        path.unlink()
+        raise
+    progress.say(f"{path.name}: {path.stat().st_size:,} bytes from {source}")
+    return path
+
+
+def kept(partial: Path) -> int:
+    """Bytes of unfinished downloads and of archives below `partial`."""
+    return sum(path.stat().st_size for path in partial.rglob("*") if path.is_file()) if partial.is_dir() else 0
+
+
+def move(path: Path, target: Path) -> None:
+    """Move a file into place, also to another disk."""
+    try:
+        path.replace(target)
+    except OSError:
+        with files.replacing(target) as temporary, room_on_disk(target.parent):
+            shutil.copyfile(path, temporary)
+        path.unlink()

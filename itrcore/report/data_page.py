@@ -1,0 +1,134 @@
+"""The HTML page of a data set's examination: tables, problems, plots and sample images with their region boxes.
+
+It links relatively, needs no network and no script, and opens from disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from itrcore.data.examine.run import Examined, Sample
+from itrcore.report import formats
+from itrcore.report.data_tables import SEVERITIES, of_severity, tables, verdict
+from itrcore.report.pictures import Picture, Shelf
+from itrcore.report.plots import Curve, Plot, curves
+from itrcore.report.results import NOT_REAL
+
+MOST_BOXES = 36
+_BINS = 40
+
+
+@dataclass(frozen=True)
+class Box:
+    """A region's box on the page: corner and size in pixels of the picture."""
+
+    number: int
+    x: str
+    y: str
+    width: str
+    height: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sample with its picture's copy, where there is one, and the boxes to draw over it."""
+
+    sample: Sample
+    picture: Picture | None
+    boxes: list[Box]
+
+
+def write_page(found: Examined, folder: Path, provenance: Mapping[str, str]) -> None:
+    """Write `index.html` and what it shows into `folder`, which is made if needed and otherwise empty.
+
+    provenance: name → value, at the foot of the page. The caller makes it atomic (`itrcore.files.replacing`).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = Environment(
+        loader=PackageLoader("itrcore.report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters["url"] = lambda path: quote(path, safe="/")
+    environment.globals["formats"] = formats
+    text = environment.get_template("data.html").render(
+        found=found,
+        tables=tables(found),
+        verdict=verdict(found),
+        problems=[problem for severity in SEVERITIES for problem in of_severity(found.problems, severity)],
+        plots=_plots(found, folder),
+        shown=_shown(found, folder),
+        not_real=NOT_REAL.get(found.label or ""),
+        provenance=provenance,
+    )
+    # A lone surrogate in a caption is no valid UTF-8; it becomes a question mark instead of ending the check.
+    (folder / "index.html").write_bytes(text.encode("utf-8", "replace"))
+    with as_file(files("itrcore.report") / "templates" / "style.css") as style:
+        shutil.copyfile(style, folder / "style.css")
+
+
+def _shown(found: Examined, folder: Path) -> list[Shown]:
+    shown = []
+    for number, sample in enumerate(found.samples):
+        picture = None
+        if sample.picture is not None:
+            # A folder for each copy: pictures of one name may come from different folders.
+            picture = Shelf(folder, {str(number): sample.picture.parent}).get(str(number), sample.picture.name)
+        shown.append(Shown(sample, picture, _boxes(sample) if picture else []))
+    return shown
+
+
+def _boxes(sample: Sample) -> list[Box]:
+    boxes = []
+    for number, corners in enumerate([] if sample.boxes is None else sample.boxes[:MOST_BOXES], 1):
+        x1, y1, x2, y2 = (float(value) for value in corners)
+        if np.isfinite(corners).all() and x2 > x1 and y2 > y1:
+            boxes.append(Box(number, *(f"{value:.1f}" for value in (x1, y1, x2 - x1, y2 - y1))))
+    return boxes
+
+
+def _plots(found: Examined, folder: Path) -> list[Plot]:
+    lengths = {
+        split: figures.words.lengths
+        for split, figures in (found.texts.splits if found.texts else {}).items()
+        if figures.words is not None
+    }
+    norms = {split: figures.norms for split, figures in (found.features.splits if found.features else {}).items()}
+    made = [
+        _histogram(folder, "caption-lengths", lengths, "Captions by their length, %", "words"),
+        _histogram(folder, "region-norms", norms, "Regions by the norm of their features, %", "L2 norm"),
+    ]
+    return [plot for plot in made if plot]
+
+
+def _histogram(folder: Path, name: str, values: Mapping[str, np.ndarray], title: str, label: str) -> Plot | None:
+    """A line per split: the share of its values in each of the same bins."""
+    values = {split: found for split, found in values.items() if len(found)}
+    if not values:
+        return None
+    edges = _edges(list(values.values()))
+    lines = [
+        Curve(
+            split, ((edges[:-1] + edges[1:]) / 2).tolist(), (np.histogram(found, edges)[0] * 100 / len(found)).tolist()
+        )
+        for split, found in values.items()
+    ]
+    medians = ", ".join(f"{split} {np.median(found):.4g}" for split, found in values.items())
+    alt = f"Line plot of {title}, over {label}. Medians: {medians}."
+    return replace(curves(folder, f"plots/{name}", lines, title, label), alt=alt)
+
+
+def _edges(values: Sequence[np.ndarray]) -> np.ndarray:
+    """Whole numbers in bins around whole numbers; others in bins of one size from 0."""
+    greatest = max(float(found.max()) for found in values)
+    if all(np.issubdtype(found.dtype, np.integer) for found in values):
+        step = int(greatest) // (2 * _BINS) + 1
+        return np.arange(-0.5, greatest + step, step)
+    return np.linspace(0.0, greatest * (1 + 1e-6) or 1.0, _BINS + 1)
