@@ -11,7 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from itrcore.files import inside
+from itrcore.data.pictures import find
+from itrcore.errors import DataError
 
 # What browsers show, and the endings that such a file may keep.
 FORMATS = {
@@ -50,15 +51,13 @@ class Shelf:
         return self._held[key]
 
     def _copy(self, data: str, file_name: str) -> Picture | None:
-        if not inside(file_name):
-            return None
-        source = self._sources[data] / file_name
         try:
+            source = find(self._sources[data], file_name)
             with Image.open(source, formats=list(FORMATS)) as image:
                 kind, (width, height) = str(image.format), image.size
                 image.verify()
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            # Absent, damaged or not a picture: the page says so in its place, and the report is still made.
+        except (DataError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            # Absent, outside its folder, damaged or not a picture: the page says so in its place, and the report is still made.
             return None
         path = f"pictures/{data}/{safe_name(file_name, FORMATS[kind])}"
         target = self._folder / path

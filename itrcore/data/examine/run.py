@@ -70,8 +70,13 @@ def examine(name: str, settings: DatasetSettings, progress: Callable[[str, int, 
     source = _read(found, raw / "source.json", "raw", lambda: Source.read(raw))
     splits = _read(found, table, "splits", lambda: {split: captions.read(table, split) for split in SPLITS})
     vocabulary = _read(found, words, "vocab", lambda: Vocabulary.load(words, layout.NLTK))
-    regions = settings.shards.regions and _made(found, layout.region_shards(name) / "shards.json", "shards")
-    images = settings.shards.images and _made(found, layout.image_shards(name) / "shards.json", "shards")
+    # Of a data set with published shards the stage `raw` tells which there are, not params.yaml.
+    regions = (settings.shards.regions or (raw / "shards" / "regions").is_dir()) and _made(
+        found, layout.region_shards(name) / "shards.json", "shards"
+    )
+    images = (settings.shards.images or (raw / "shards" / "images").is_dir()) and _made(
+        found, layout.image_shards(name) / "shards.json", "shards"
+    )
     found.label = source.features if source else None
     if splits is not None:
         found.texts = texts.examine(splits, vocabulary, partial(progress, "captions"))
