@@ -1,4 +1,4 @@
-"""`itr data`: bring a data set of one's own."""
+"""`itr data`: look over a data set, or make one of your own."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from itrcore import layout
 from itrcore.config import Params, load
 from itrcore.data.own import KINDS
 from itrcore.terminal import user_errors
 
-data = typer.Typer(no_args_is_help=True, help=__doc__)
+data = typer.Typer(no_args_is_help=True, help="Look over a data set, or make one of your own.")
 
 
 @data.command()
@@ -93,7 +94,7 @@ def check(name: str = typer.Argument(help="the data set's name in params.yaml"))
                 bar.update(tasks[what], completed=done, total=total)
 
             found = examine(name, settings, progress)
-        folder = Path("checks", name)
+        folder = layout.check(name)
         with replacing(folder) as temporary:
             write_page(found, temporary, {"Checked by code version": code_version()})
     print_examined(found, console)

@@ -57,6 +57,11 @@ def image_shards(data: str) -> Path:
     return shards(data) / "images"
 
 
+def check(data: str) -> Path:
+    """The page that `itr data check` writes."""
+    return Path("checks", data)
+
+
 def run(data: str, name: str) -> Path:
     """A training's results: model.safetensors, history.json, run.json."""
     return Path("runs", data, name)

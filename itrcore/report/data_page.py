@@ -5,18 +5,14 @@ It links relatively, needs no network and no script, and opens from disk.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import as_file, files
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from itrcore.data.examine.run import Examined, Sample
-from itrcore.report import formats
+from itrcore.report import pages
 from itrcore.report.data_tables import SEVERITIES, of_severity, tables, verdict
 from itrcore.report.pictures import Picture, Shelf
 from itrcore.report.plots import Curve, Plot, curves
@@ -52,13 +48,8 @@ def write_page(found: Examined, folder: Path, provenance: Mapping[str, str]) -> 
     provenance: name → value, at the foot of the page. The caller makes it atomic (`itrcore.files.replacing`).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    environment = Environment(
-        loader=PackageLoader("itrcore.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    environment.filters["url"] = lambda path: quote(path, safe="/")
-    environment.globals["formats"] = formats
-    text = environment.get_template("data.html").render(
+    pages.write(
+        pages.templates(), folder / "index.html", "data.html", "",
         found=found,
         tables=tables(found),
         verdict=verdict(found),
@@ -66,12 +57,10 @@ def write_page(found: Examined, folder: Path, provenance: Mapping[str, str]) -> 
         plots=_plots(found, folder),
         shown=_shown(found, folder),
         not_real=NOT_REAL.get(found.label or ""),
+        banner={},
         provenance=provenance,
-    )
-    # A lone surrogate in a caption is no valid UTF-8; it becomes a question mark instead of ending the check.
-    (folder / "index.html").write_bytes(text.encode("utf-8", "replace"))
-    with as_file(files("itrcore.report") / "templates" / "style.css") as style:
-        shutil.copyfile(style, folder / "style.css")
+    )  # fmt: skip
+    pages.write_style(folder)
 
 
 def _shown(found: Examined, folder: Path) -> list[Shown]:

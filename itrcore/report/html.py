@@ -5,19 +5,15 @@ Pages link relatively, need no network and no script, and open from disk.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from itrcore.config import ReportSettings
 from itrcore.files import write_json
-from itrcore.report import formats, leaderboard
+from itrcore.report import formats, leaderboard, pages
 from itrcore.report.leaderboard import COST, DIRECTIONS, QUALITY, Row, Stat
 from itrcore.report.pictures import Shelf
 from itrcore.report.plots import Curve, Plot, curves, recall_bars
@@ -52,15 +48,17 @@ def write_report(
     `folder`; the caller makes it atomic (`itrcore.files.replacing`).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    environment = _environment(settings, provenance)
+    environment = _templates(settings, provenance)
     shelf = Shelf(folder, pictures)
     sections = [_section(results, data, folder) for data in results.datasets]
-    _page(environment, folder / "index.html", "index.html", "", sections=sections, banner=_banner(results.entries))
+    pages.write(
+        environment, folder / "index.html", "index.html", "", sections=sections, banner=_banner(results.entries)
+    )
     known = {entry.name: entry for entry in results.entries}
     for section in sections:
         for row in section.rows:
             for entry in row.entries:
-                _page(
+                pages.write(
                     environment, folder / entry_path(entry), "entry.html", "../",
                     entry=entry, e=entry.evaluation, row=row, known=known, facts=_entry_facts(entry),
                     plots=_entry_plots(entry, row, folder), banner=_banner([entry]),
@@ -68,8 +66,7 @@ def write_report(
                 )  # fmt: skip
     write_json(folder / "leaderboard.json", leaderboard.as_json(results))
     (folder / "leaderboard.md").write_text(leaderboard.as_markdown(results, settings.title), "utf-8")
-    with as_file(files("itrcore.report") / "templates" / "style.css") as style:
-        shutil.copyfile(style, folder / "style.css")
+    pages.write_style(folder)
 
 
 def entry_path(entry: Entry) -> str:
@@ -77,26 +74,12 @@ def entry_path(entry: Entry) -> str:
     return f"{entry.evaluation.kind}s/{entry.name}.html"
 
 
-def _environment(settings: ReportSettings, provenance: Mapping[str, str]) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("itrcore.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    environment.filters["url"] = lambda path: quote(path, safe="/")
-    environment.globals.update(
+def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Environment:
+    return pages.templates(
         title=settings.title, provenance=dict(provenance), not_real=NOT_REAL, quality=QUALITY, cost=COST,
-        directions=DIRECTIONS, formats=formats, entry_path=entry_path,
+        directions=DIRECTIONS, entry_path=entry_path,
         single=lambda column, value: column.format(Stat(value, None)),
     )  # fmt: skip
-    return environment
-
-
-def _page(environment: Environment, path: Path, template: str, up: str, **context: Any) -> None:
-    """`up` leads from the page's folder to the report's."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A lone surrogate in a caption is no valid UTF-8; it becomes a question mark instead of ending the report.
-    text = environment.get_template(template).render(up=up, **context)
-    path.write_bytes(text.encode("utf-8", "replace"))
 
 
 def _banner(entries: Iterable[Entry]) -> dict[str, list[str]]:
