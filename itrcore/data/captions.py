@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,6 +37,10 @@ class Image:
     file_name: str | None
     caption_ids: list[int]
     captions: list[str]
+
+    def as_json(self) -> bytes:
+        """What the sample of a shard says of it, UTF-8."""
+        return json.dumps(asdict(self), ensure_ascii=False).encode()
 
 
 def write(table: pa.Table, path: Path) -> None:

@@ -141,7 +141,7 @@ class _Download:
             raise SourceError(str(error)) from error
         except requests.RequestException as error:
             met = isinstance(error, requests.exceptions.ReadTimeout)
-            raise _Interrupted(_reason(error, self.timeout), met) from error
+            raise _Interrupted(reason(error, self.timeout), met) from error
         with response:
             if response.status_code in _PASSING:
                 raise _Interrupted(f"the server answers {response.status_code} {response.reason}", met=True)
@@ -183,7 +183,7 @@ class _Download:
             while block := response.raw.read1(_BLOCK):
                 yield block
         except (HTTPError, OSError) as error:
-            raise _Interrupted(_reason(error, self.timeout), met=True) from error
+            raise _Interrupted(reason(error, self.timeout), met=True) from error
 
     def _store(self, start: int, first: bytes, blocks: Iterator[bytes], total: int | None) -> None:
         """Append the blocks."""
@@ -293,11 +293,12 @@ def _plain(response: Any) -> bool:
     return response.headers.get("Content-Encoding", "").lower() in ("", "identity")
 
 
-def _reason(error: Exception, timeout: float) -> str:
+def reason(error: Exception, timeout: float | None = None) -> str:
+    """Why a connection broke, in a few words; `timeout`: the seconds without a byte that were allowed, where known."""
     import requests
 
     if isinstance(error, requests.Timeout | TimeoutError) or "timed out" in str(error).lower():
-        return f"timed out: no byte for {timeout:g} seconds"
+        return "timed out" + (f": no byte for {timeout:g} seconds" if timeout else "")
     inner: BaseException = error
     while inner.__cause__ or inner.__context__:
         inner = inner.__cause__ or inner.__context__ or inner

@@ -110,7 +110,7 @@ def _patiently(work: Callable[[], T]) -> T:
             raise SourceError(" ".join(str(error).split())) from error
         except (requests.RequestException, DataCorruptionError) as error:
             if attempt == download.TRIES:
-                raise SourceError(f"Kaggle cannot be had ({' '.join(str(error).split())})") from error
+                raise SourceError(f"Kaggle cannot be had: {download.reason(error)}") from error
             time.sleep(download.WAIT * 2 ** (attempt - 1))
         except ValueError as error:  # a handle or a credentials file that kagglehub cannot read
             raise SourceError(str(error)) from error

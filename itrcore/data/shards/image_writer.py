@@ -5,7 +5,6 @@ Each picture is decoded once on the way, to be sure that it can be; what is writ
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -149,7 +148,7 @@ class _Shard:
 
     def __iter__(self) -> Iterator[writing.Sample]:
         for row, image in zip(self.rows, self.images, strict=True):
-            key, members, index = f"{row:07d}", {"json": [_json(image)]}, {"image_id": image.image_id}
+            key, members, index = f"{row:07d}", {"json": [image.as_json()]}, {"image_id": image.image_id}
             try:
                 data, facts = pictures.read(self.folder, str(image.file_name), self.max_megapixels)
             except DataError:
@@ -158,13 +157,3 @@ class _Shard:
                 ending = pictures.FORMATS[facts.format]
                 index |= {"bytes": len(data), **asdict(facts)}
                 yield writing.Sample(key, {**members, ending: [data]}, ending, index)
-
-
-def _json(image: Image) -> bytes:
-    value = {
-        "image_id": image.image_id,
-        "file_name": image.file_name,
-        "caption_ids": image.caption_ids,
-        "captions": image.captions,
-    }
-    return json.dumps(value, ensure_ascii=False).encode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import mmap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,14 +143,7 @@ class _Shard:
         mapped = 0
         for i, image in enumerate(self.images):
             stored = self._stored(features, i)
-            value = {
-                "image_id": image.image_id,
-                "file_name": image.file_name,
-                "caption_ids": image.caption_ids,
-                "captions": image.captions,
-            }
-            members: dict[str, list[Any]] = {"json": [json.dumps(value, ensure_ascii=False).encode()]}
-            members["regions.npy"] = _npy(stored)
+            members: dict[str, list[Any]] = {"json": [image.as_json()], "regions.npy": _npy(stored)}
             if self.boxes is not None:
                 members["boxes.npy"] = _npy(self.boxes[i, : self.n_regions[i]])
             row = {"image_id": image.image_id, "n_regions": self.n_regions[i]}
