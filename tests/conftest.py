@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
+
+from itrcore.config import load
+from itrcore.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,3 +22,28 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real data is not here (ITR_SHARED_DATA)")
     return folder
+
+
+@pytest.fixture
+def complaints(tmp_path: Path) -> Any:
+    """Write a params.yaml (text, or data) and return the lines of the error, the file's path taken off; [] where it is valid."""
+
+    def check(content: Any) -> list[str]:
+        path = tmp_path / "params.yaml"
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        elif isinstance(content, str):
+            path.write_text(content, "utf-8")
+        else:
+            yaml = YAML(typ="safe", pure=True)
+            yaml.sort_base_mapping_type_on_output = False
+            yaml.dump(content, path)
+        try:
+            load(path)
+        except ConfigError as error:
+            lines = str(error).splitlines()
+            assert lines and all(line.startswith(str(path)) for line in lines), lines  # the file is named on each
+            return [line.removeprefix(str(path)).removeprefix(":").strip() for line in lines]
+        return []
+
+    return check

@@ -3,87 +3,17 @@
 from __future__ import annotations
 
 import copy
-import json
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from itrcore.config import Params, load
 from itrcore.errors import ConfigError
+from tests.config_data import SMALL, at, plain
 
 ROOT = Path(__file__).parents[1]
-
-SMALL = """
-nltk: {sources: [], sha256: 'SHA', files: {}, timeout: 1}
-downloads: {}
-datasets:
-  tiny: &tiny
-    reads: x
-    source: {kind: scan, folder: x, features: bottom-up attention, splits: {train: train, dev: dev, test: test}}
-    vocabulary: {min_count: 1}
-    shards: {regions: {dtype: float32, samples_per_shard: 10}}
-  other: *tiny
-methods:
-  vse:
-    model:
-      kind: vse
-      dim: 8
-      text: {kind: bigru, word_dim: 8, dropout: 0.0}
-      pooling: {kind: gpo, code_dim: 8, hidden_dim: 8, temperature: 0.1}
-      region_drop: 0.2
-    loss: {margin: 0.2, warmup_epochs: 1}
-    recipe: {learning_rate: 5.0e-4, weight_decay: 0, batch_size: 8, epochs: 25, decay_epochs: [15], decay: 0.1, clip_norm: 2.0}
-profiles:
-  published: {}
-  short: {recipe: {epochs: 4, decay_epochs: [3]}, model: {pooling: {hidden_dim: 4}}}
-training: {device: cpu, precision: float32, threads: 1, save_every_steps: 3, selection: {captions: 100}}
-evaluation: {batch_size: 8, tile: 8, retrieved: 2, queries: 2}
-runs:
-  one: {data: tiny, method: vse, seed: 1, profile: short}
-  two: {data: tiny, method: vse, seed: 2, profile: short}
-ensembles:
-  both: {data: tiny, runs: [one, two]}
-report: {title: test}
-""".replace("SHA", "0" * 64)
-
-
-def plain() -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(json.dumps(YAML(typ="safe", pure=True).load(SMALL)))  # no object in two places
-    return data
-
-
-def at(data: Any, *keys: str | int) -> Any:
-    for key in keys:
-        data = data[key]
-    return data
-
-
-@pytest.fixture
-def complaints(tmp_path: Path) -> Any:
-    """Write a params.yaml (text, or data) and return the lines of the error, the file's path taken off; [] where it is valid."""
-
-    def check(content: Any) -> list[str]:
-        path = tmp_path / "params.yaml"
-        if isinstance(content, bytes):
-            path.write_bytes(content)
-        elif isinstance(content, str):
-            path.write_text(content, "utf-8")
-        else:
-            yaml = YAML(typ="safe", pure=True)
-            yaml.sort_base_mapping_type_on_output = False
-            yaml.dump(content, path)
-        try:
-            load(path)
-        except ConfigError as error:
-            lines = str(error).splitlines()
-            assert lines and all(line.startswith(str(path)) for line in lines), lines  # the file is named on each
-            return [line.removeprefix(str(path)).removeprefix(":").strip() for line in lines]
-        return []
-
-    return check
 
 
 def test_the_small_configuration_is_valid_and_a_profile_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
@@ -224,90 +154,6 @@ def test_a_wrong_value_is_named_with_its_place_and_what_was_expected(
     line = complaints(data)[0]
     assert line.startswith(".".join(keys[:-1] if keys[-1] == "kind" else keys) + ": "), line
     assert said in line, line
-
-
-COMBINATIONS: list[tuple[tuple[str, ...], Any, str]] = [
-    (
-        ("profiles", "short", "recipe"),
-        {"epochs": 4},
-        "profiles.short over methods.vse: recipe: decay_epochs [15] reach past the last of 4 epochs; lower them or raise "
-        "epochs (a profile that shortens epochs must say decay_epochs too)",
-    ),
-    (
-        ("profiles", "short", "loss"),
-        {"warmup_epochs": 4},
-        "profiles.short over methods.vse: loss.warmup_epochs 4 must be less than recipe.epochs 4",
-    ),
-    (("methods", "vse", "recipe", "decay_epochs"), [9, 3], "methods.vse.recipe: decay_epochs must rise, not [9, 3]"),
-    (("runs", "two", "seed"), 1, "runs.two: same data, method and seed as runs.one; remove one or change its seed"),
-    (
-        ("ensembles", "both", "data"),
-        "other",
-        "ensembles.both.runs: one is a run on tiny, not on other; an ensemble needs",
-    ),
-    (("ensembles", "both", "runs"), ["one", "one"], "ensembles.both.runs: a run is listed twice in ['one', 'one']"),
-    (
-        ("ensembles", "one"),
-        {"data": "tiny", "runs": ["one", "two"]},
-        "ensembles.one: a run has this name already; choose another",
-    ),
-    (
-        ("runs", "Two"),
-        {"data": "other", "method": "vse", "seed": 1, "profile": "short"},
-        "runs and ensembles: Two and two differ only in upper and lower case; some file systems take them for one",
-    ),
-    (
-        ("datasets", "tiny", "source", "features"),
-        "none",
-        "datasets.tiny: shards.regions needs features, and this source has none; remove it",
-    ),
-    (("datasets", "tiny", "shards"), {}, "datasets.tiny: shards: give regions, images or both"),
-]
-
-
-@pytest.mark.parametrize(("keys", "value", "said"), COMBINATIONS, ids=lambda value: str(value)[:40])
-def test_what_cannot_go_together_is_refused(keys: tuple[str, ...], value: Any, said: str, complaints: Any) -> None:
-    data = plain()
-    at(data, *keys[:-1])[keys[-1]] = value
-    assert complaints(data)[0].startswith(said)
-
-
-def test_a_data_set_that_reads_no_such_download_is_named(complaints: Any, tmp_path: Path) -> None:
-    data = plain()
-    data["downloads"] = {"f30k": {"features": {"sources": ["https://mirror/data.zip"]}}}
-    data["datasets"]["tiny"]["reads"] = "downloads/f30.json"
-    assert complaints(data) == [
-        "datasets.tiny.reads: downloads/f30.json is the record of no download; did you mean 'downloads/f30k.json'? "
-        "(known: downloads/f30k.json)"
-    ]
-    data["datasets"]["tiny"]["reads"] = "downloads/f30k.json"
-    assert complaints(data) == []
-    params = load(tmp_path / "params.yaml")
-    assert (params.download_of("tiny"), params.download_of("other")) == ("f30k", None)
-
-
-def test_a_download_stays_in_its_folder(complaints: Any) -> None:
-    data = plain()
-    for into in ("../other", "/etc", "C:\\x", "a/../../b"):
-        data["downloads"] = {"f30k": {"features": {"sources": ["x.zip"], "into": into}}}
-        [line] = complaints(data)
-        assert line.startswith("downloads.f30k.features.into: ") and "leaves the download's folder" in line
-
-
-def test_a_data_set_may_not_take_the_folder_of_the_sentence_data(complaints: Any) -> None:
-    data = plain()
-    data["datasets"]["nltk"] = data["datasets"]["other"]
-    assert complaints(data) == ["datasets.nltk: data/nltk holds nltk's sentence data; choose another name"]
-
-
-@pytest.mark.parametrize(
-    "name", ["", "..", "../x", "a/b", "a b", ".x", "-x", "é", "a.b", "a\n", "x" * 101, "${x}", "a@b"]
-)
-@pytest.mark.parametrize("section", ["datasets", "methods", "profiles", "runs", "ensembles"])
-def test_a_name_that_is_no_safe_folder_is_refused(section: str, name: str, complaints: Any) -> None:
-    data = plain()
-    data[section][name] = next(iter(data[section].values()))
-    assert any(f"{name!r} cannot be a name" in line for line in complaints(data))
 
 
 def test_a_key_given_twice_is_refused_with_its_line(complaints: Any) -> None:

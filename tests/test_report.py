@@ -23,75 +23,17 @@ from itrcore.report import formats
 from itrcore.report.html import write_report
 from itrcore.report.leaderboard import as_json, as_markdown, chance_r1, print_leaderboard, rows
 from itrcore.report.results import NOT_REAL, Results, collect
-
-SCRIPT = "<script>alert(1)</script> & \"quoted\" 'cap'"
-OUTSIDE = "../../etc/x.jpg"
-ODD = 'a pict"ure #1 é.png'
-TITLE = "Benchmark <of> tests"
-
-
-def figures(r1: float) -> dict[str, float]:
-    sides = {side: {"r1": r1, "r5": r1 + 10, "r10": r1 + 20, "median": 2.0, "mean": 4.5} for side in ("i2t", "t2i")}
-    named = {f"{side}_{key}": value for side, values in sides.items() for key, value in values.items()}
-    return named | {"rsum": 6 * r1 + 60}
-
-
-def evaluation(name: str, data: str, method: str | None, seed: int | None, r1: float, **other: Any) -> dict[str, Any]:
-    return {
-        "name": name, "kind": "run", "data": data, "features": "synthetic", "split": "test", "selected_on": "dev",
-        "method": method, "seed": seed, "profile": "small", "n_images": 150, "n_captions": 750,
-        "metrics": figures(r1), "parameters": 2_100_000, "train_seconds": 12.3, "encode_image_ms": 0.4,
-        "encode_caption_ms": 0.2, "score_image_ms": 0.01, "score_caption_ms": 0.01, "device": "cpu",
-        "code_version": "abc123", "data_digest": "d" * 64,
-    } | other  # fmt: skip
-
-
-def image_row(number: int, file_name: str | None, correct: bool) -> dict[str, Any]:
-    return {"image_id": number, "file_name": file_name, "score": 0.5 - number / 10, "correct": correct}
-
-
-def retrieved() -> dict[str, Any]:
-    return {
-        "image_to_text": [
-            {
-                "image_id": 1, "file_name": "one.png", "rank": 2, "kind": "good", "captions": ["the right one"],
-                "retrieved": [
-                    {"caption": SCRIPT, "score": 0.9, "correct": False},
-                    {"caption": "the right one", "score": 0.8, "correct": True},
-                ],
-            }
-        ],
-        "text_to_image": [
-            {
-                "caption": SCRIPT, "rank": 7, "image_id": 3, "file_name": ODD, "kind": "bad",
-                "retrieved": [image_row(1, "one.png", False), image_row(2, OUTSIDE, False), image_row(4, None, False)],
-            }
-        ],
-    }  # fmt: skip
-
-
-def history() -> dict[str, Any]:
-    epochs = [
-        {
-            "epoch": epoch, "learning_rate": 5e-4, "losses": {"hinge": 9.0 / epoch, "total": 9.0 / epoch},
-            "dev": figures(10.0 * epoch), "seconds": 1.9, "pairs_per_second": 2400.0,
-        }
-        for epoch in (1, 2, 3)
-    ]  # fmt: skip
-    return {"epochs": epochs, "best_epoch": 3}
-
-
-def write(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value), "utf-8")
-
-
-def put_run(root: Path, value: dict[str, Any]) -> None:
-    folder = root / "evaluations" / value["data"] / value["name"]
-    write(folder / "metrics.json", value)
-    write(folder / "retrieved.json", retrieved())
-    write(root / "runs" / value["data"] / value["name"] / "history.json", history())
-
+from tests.report_data import (
+    ODD,
+    OUTSIDE,
+    SCRIPT,
+    TITLE,
+    evaluation,
+    figures,
+    put_run,
+    retrieved,
+    write,
+)
 
 RUNS = {"weak-1": "toy", "strong-1": "toy", "strong-2": "toy", "strong-3": "toy", "photo-1": "real"}
 ENSEMBLES = {"both": "toy"}
