@@ -15,13 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from itrcore.cores import cores
 from itrcore.data.captions import Image
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.vocabulary import PAD, Vocabulary
 from itrcore.errors import DataError
 from itrcore.models.settings import TokenViewSettings
-
-_WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ class TrainingBatches:
         return len(self.split.ids) // self.batch_size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of one epoch from step `start` on; the next ones are made in two threads while one is used."""
+        """Batches of one epoch from step `start` on; the next ones are made in threads while one is used."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split.ids))
 
         def make(step: int) -> Batch:
@@ -211,10 +210,11 @@ def touch_tokens(
 
 def _ahead(make: Callable[[int], Batch], steps: Sequence[int]) -> Iterator[Batch]:
     # Threads, as reading and converting features lets the others run, and as batches then need not be copied between
-    # processes. Two keep up with a GPU; more would compete with the training for the cores of a small machine.
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="batches") as pool:
-        waiting = [pool.submit(make, step) for step in steps[: _WORKERS + 1]]
-        for step in steps[_WORKERS + 1 :]:
+    # processes. Half of the cores: the training needs the others on a small machine, and a GPU keeps few of them busy.
+    workers = max(2, cores() // 2)
+    with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
+        waiting = [pool.submit(make, step) for step in steps[: workers + 1]]
+        for step in steps[workers + 1 :]:
             yield waiting.pop(0).result()
             waiting.append(pool.submit(make, step))
         for future in waiting:

@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from itrcore.cores import cores
 from itrcore.data import punkt
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
@@ -151,7 +152,7 @@ def _count_words(captions: Sequence[str], tokenizer: Tokenizer) -> Iterator[Coun
         return
     # Spawned: a process that has threads, such as torch's, is not safely forked.
     description = (tokenizer.sentence_data, tokenizer.nltk_folder)
-    with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_prepare, initargs=description) as pool:
+    with ProcessPoolExecutor(cores(), get_context("spawn"), _prepare, description) as pool:
         yield from pool.map(_count_prepared, parts)
 
 

@@ -27,11 +27,11 @@ from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
 
+from itrcore.cores import cores
 from itrcore.errors import DataError
 from itrcore.files import digest, read_json, remove, replacing, sha256, write_json
 
 _VERSION = 1  # raise it when the same samples would give other bytes: work begun before is not gone on with
-_MOST_PROCESSES = 8
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def write(
             progress(done, total)
 
     count(0)
-    _run(missing, samples, min(processes or _cores(), len(missing)), count)
+    _run(missing, samples, min(processes or cores(), len(missing)), count)
     _finish(folder / "shards", list(splits), jobs, schema, describe)
     return folder / "shards"
 
@@ -198,11 +198,6 @@ class _Tar:
         self._handle.write(piece)
         self.hash.update(piece)
         self.size += memoryview(piece).nbytes
-
-
-def _cores() -> int:
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, _MOST_PROCESSES)
 
 
 def _run(jobs: Sequence[_Job], samples: Samples, processes: int, count: Callable[[int], None]) -> None:

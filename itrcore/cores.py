@@ -1,0 +1,14 @@
+"""How many workers to start."""
+
+from __future__ import annotations
+
+import os
+
+# More gain little, and each process costs memory.
+_MOST = 8
+
+
+def cores() -> int:
+    """The processor cores that this process may use, at most 8."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, _MOST)
