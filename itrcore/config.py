@@ -124,6 +124,15 @@ class Params(Settings):
                     f"datasets.{name}.reads: {dataset.reads} is the record of no download{nearest(dataset.reads, known)} "
                     f"(known: {', '.join(known)})"
                 )
+            for key, given in dataset.paths().items():
+                parts = PurePosixPath(given).parts
+                if parts[:1] == (str(layout.DOWNLOADS),) and len(parts) > 1:
+                    record = layout.download_record(parts[1]).as_posix()
+                    if record != path.as_posix():
+                        yield (
+                            f"datasets.{name}.{key}: {given} is fetched only where reads is {record}, not {dataset.reads}; "
+                            "what does not come from there may be a part of that download with link: true"
+                        )
 
     def _wrong_runs(self) -> Iterator[str]:
         seen: dict[tuple[str, str, int], str] = {}
@@ -136,6 +145,8 @@ class Params(Settings):
                 *_unknown(f"{where}.profile", run.profile, self.profiles, "profiles"),
             ]
             yield from unknown
+            if run.data in self.datasets and self.datasets[run.data].without_regions:
+                yield f"{where}: {run.data} has no region features, which every method so far needs"
             twin = seen.setdefault((run.data, run.method, run.seed), name)
             if twin != name:
                 yield f"{where}: same data, method and seed as runs.{twin}; remove one or change its seed"

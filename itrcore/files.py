@@ -18,7 +18,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it is flushed to disk and renamed to `path`.
 
     On an error the temporary file or folder is removed and `path` is left as it was. What a killed process left of its
-    files is removed by the next one that writes the same path.
+    files is removed, or put back where it is all there is, by the next one that writes the same path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _tidy(path)
@@ -27,6 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         if temporary.is_file():
             _flush(temporary)
+        if temporary.is_file() and not path.is_dir():
             os.replace(temporary, path)
         else:
             _replace_folder(temporary, path)
@@ -54,7 +55,10 @@ def _tidy(path: Path) -> None:
     for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
         pid, _, kind = left.name.removeprefix(f".{path.name}.").partition(".")
         if pid.isdigit() and kind in ("tmp", "old") and (int(pid) == os.getpid() or not _alive(int(pid))):
-            remove(left)
+            if kind == "old" and not path.exists():
+                os.replace(left, path)  # its process was killed before the new one took its place
+            else:
+                remove(left)
 
 
 def _alive(pid: int) -> bool:

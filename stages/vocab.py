@@ -37,7 +37,7 @@ def _released(name: str, given: str) -> Path:
     source = Source.read(layout.raw(name))
     if source.vocabulary is None:
         raise DataError.at(
-            str(source.folder),
+            source.folder or layout.raw(name),
             "no released vocabulary lies beside these files",
             "vocab/<name>_precomp_vocab.json as in SCAN's or VSE∞'s layout",
             do="Give vocabulary.released a path, or remove it to build one.",

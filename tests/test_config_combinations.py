@@ -70,6 +70,33 @@ def test_a_data_set_that_reads_no_such_download_is_named(complaints: Any, tmp_pa
     assert (params.download_of("tiny"), params.download_of("other")) == ("f30k", None)
 
 
+def test_what_is_read_of_a_download_that_nobody_fetches_is_named(complaints: Any) -> None:
+    data = plain()
+    data["downloads"] = {"f30k": {"karpathy": {"sources": ["https://mirror/caption_datasets.zip"]}}}
+    data["datasets"]["tiny"]["source"]["karpathy"] = "downloads/f30k/dataset_flickr30k.json"
+    [line] = complaints(data)
+    assert line.startswith(
+        "datasets.tiny.source.karpathy: downloads/f30k/dataset_flickr30k.json is fetched only where reads"
+    )
+    data["datasets"]["tiny"]["reads"] = "downloads/f30k.json"
+    assert complaints(data) == []
+
+
+def test_a_run_on_a_data_set_without_region_features_is_refused(complaints: Any) -> None:
+    data = plain()
+    data["datasets"]["tiny"]["source"]["features"] = "none"
+    data["datasets"]["tiny"]["shards"] = {"images": {"samples_per_shard": 10, "max_megapixels": 50}}
+    assert complaints(data)[0] == "runs.one: tiny has no region features, which every method so far needs"
+
+
+@pytest.mark.parametrize("source", ["s3://bucket/data.zip", "ftp://host/data.zip"])
+def test_a_source_of_no_known_kind_is_named(complaints: Any, source: str) -> None:
+    data = plain()
+    data["downloads"] = {"f30k": {"features": {"sources": [source]}}}
+    [line] = complaints(data)
+    assert line.startswith("downloads.f30k.features.sources.0: ") and "no kind of source" in line
+
+
 def test_a_download_stays_in_its_folder(complaints: Any) -> None:
     data = plain()
     for into in ("../other", "/etc", "C:\\x", "a/../../b"):

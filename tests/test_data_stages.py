@@ -41,7 +41,7 @@ STAGES: dict[str, Callable[[Params, str], None]] = {
 OUTPUTS = {"raw": "raw", "splits": "captions.parquet", "nltk": "nltk", "vocab": "vocab.json", "shards": "shards"}
 
 
-def write_params(**changes: Any) -> Params:
+def write_params(downloads: Any = None, **changes: Any) -> Params:
     """The project's params.yaml with one small data set `toy` and no runs, in the current folder."""
     yaml = YAML(typ="safe", pure=True)
     params = yaml.load((ROOT / "params.yaml").read_text("utf-8"))
@@ -56,7 +56,7 @@ def write_params(**changes: Any) -> Params:
         "vocabulary": {"min_count": 2},
         "shards": {"regions": {"dtype": "float16", "samples_per_shard": 3}},
     }
-    params |= {"downloads": {}, "datasets": {"toy": toy | changes}, "runs": {}, "ensembles": {}}
+    params |= {"downloads": downloads or {}, "datasets": {"toy": toy | changes}, "runs": {}, "ensembles": {}}
     params["nltk"]["sources"] = []
     with open("params.yaml", "w", encoding="utf-8") as handle:
         yaml.dump(params, handle)

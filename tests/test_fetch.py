@@ -254,24 +254,32 @@ def test_files_of_a_local_folder_are_linked_to_one_by_one_where_patterns_choose(
     assert link.is_symlink() and link.resolve() == tmp_path / "user" / "data" / "f30k" / "ims.npy"
 
 
-def test_a_path_inside_a_download_is_covered_by_its_record(tmp_path: Path) -> None:
+def test_a_downloaded_files_digest_comes_from_the_record_and_any_others_from_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(ARCHIVE)
-    vocab = {"sources": [str(tmp_path / "a.zip")], "into": "vocab", "only": ["vocab/*"]}
-    get(tmp_path, features=features(tmp_path / "a.zip"), vocab=vocab)
-    inside = tmp_path / "f30k" / "precomp"
-    covering = record.covering(inside, tmp_path)
-    assert covering is not None and covering.record == tmp_path / "f30k.json"
-    assert record.covering(tmp_path / "f30k" / "absent", tmp_path) is None
-    assert record.covering(tmp_path, tmp_path) is None and record.covering(tmp_path.parent, tmp_path) is None
-    whole = record.covering(tmp_path / "f30k", tmp_path)
-    assert whole is not None and whole.digest != covering.digest
+    get(tmp_path, features=features(tmp_path / "a.zip"))
+    path = tmp_path / "f30k" / "precomp" / "ims.npy"
+    real = digest_of(FEATURES)
+    assert record.sha256(path, tmp_path) == real == record.sha256(path, tmp_path / "elsewhere")
     parts = record.read(tmp_path / "f30k.json")
-    parts["vocab"]["vocab/f30k.json"]["sha256"] = "0" * 64
-    record.write(tmp_path / "f30k.json", parts)
-    assert record.covering(inside, tmp_path) == covering
     parts["features"]["precomp/ims.npy"]["sha256"] = "0" * 64
     record.write(tmp_path / "f30k.json", parts)
-    assert record.covering(inside, tmp_path) != covering
+    assert record.sha256(path, tmp_path) == "0" * 64  # not read again
+    (path.parent / "own.npy").write_bytes(b"own")
+    assert record.sha256(path.parent / "own.npy", tmp_path) == digest_of(b"own")
+    path.write_bytes(b"changed")
+    assert record.sha256(path, tmp_path) == digest_of(b"changed")
+    assert record.owner(path, tmp_path) == "f30k" and record.owner(tmp_path.parent, tmp_path) is None
+
+
+@pytest.mark.parametrize("only", [[], ["*ims.npy"]])
+def test_what_a_link_points_to_may_change_and_is_read(tmp_path: Path, only: list[str]) -> None:
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / "ims.npy").write_bytes(b"before")
+    get(tmp_path, features={"sources": [str(tmp_path / "user")], "into": "precomp", "only": only, "link": True})
+    path = tmp_path / "f30k" / "precomp" / "ims.npy"
+    assert record.sha256(path, tmp_path) == digest_of(b"before")
+    (tmp_path / "user" / "ims.npy").write_bytes(b"aftera")
+    assert record.sha256(path, tmp_path) == digest_of(b"aftera")
 
 
 def test_what_is_missing_or_cut_is_named_with_the_command_that_mends_it(tmp_path: Path) -> None:

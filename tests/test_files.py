@@ -154,3 +154,18 @@ def test_remove_takes_links_not_what_they_point_to(tmp_path: Path) -> None:
     for name in ("link", "absent"):
         remove(tmp_path / name)
     assert names(tmp_path) == ["kept"]
+
+
+def test_what_a_killed_process_had_moved_aside_comes_back(tmp_path: Path) -> None:
+    """Killed between its two renames: the old folder is aside, the new one not yet in place."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    old = tmp_path / f".out.{dead.pid}.old"
+    old.mkdir()
+    (old / "kept").write_text("old")
+    (tmp_path / f".out.{dead.pid}.tmp").mkdir()
+    with pytest.raises(RuntimeError), replacing(tmp_path / "out") as temporary:
+        temporary.mkdir()
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "kept").read_text() == "old"

@@ -67,9 +67,27 @@ def test_a_plain_folder_holds_everything_itself(tmp_path: Path, monkeypatch: pyt
     assert found(tmp_path, locate(Path("."), "train")) == expected
 
 
-def test_of_two_karpathy_files_neither_of_its_name_none_is_guessed(tmp_path: Path) -> None:
+def test_of_two_karpathy_files_neither_of_its_name_none_is_guessed_or_silently_left_out(tmp_path: Path) -> None:
     touch(tmp_path, "own/train_caps.txt", "own/dataset_a.json", "own/dataset_b.json")
-    assert locate(tmp_path / "own", "train").karpathy is None
+    with pytest.raises(DataError, match=r"found dataset_a\.json, dataset_b\.json, .* Set source\.karpathy"):
+        locate(tmp_path / "own", "train")
+    given = tmp_path / "own" / "dataset_b.json"
+    assert locate(tmp_path / "own", "train", given).karpathy == given
+
+
+@pytest.mark.parametrize("name", ["flickr30k", "f30k", "f30k_precomp"])
+def test_all_of_karpathys_files_may_lie_there_under_the_names_in_use(tmp_path: Path, name: str) -> None:
+    files = [f"{name}/dataset_{data}.json" for data in ("flickr8k", "flickr30k", "coco")]
+    touch(tmp_path, f"{name}/train_caps.txt", *files)
+    assert locate(tmp_path / name, "train").karpathy == tmp_path / name / "dataset_flickr30k.json"
+
+
+def test_a_link_goes_by_its_own_name_and_neighbours(tmp_path: Path) -> None:
+    touch(tmp_path, "elsewhere/x/train_caps.txt", "data/f30k/", "data/vocab/f30k_precomp_vocab.json")
+    (tmp_path / "data" / "f30k" / "precomp").symlink_to(tmp_path / "elsewhere" / "x")
+    located = locate(tmp_path / "data" / "f30k", "train")
+    assert located.folder == tmp_path / "data" / "f30k" / "precomp"
+    assert located.vocabulary == tmp_path / "data" / "vocab" / "f30k_precomp_vocab.json"
 
 
 def test_several_data_sets_are_named_and_one_can_be_chosen(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_captions_and_indexes_are_fetched_and_no_shard(server: Server, local: Pa
     assert source.published == {"url": f"{server.url}f30k", "cache": str(tmp_path / "cache")}
     assert (tmp_path / "raw" / "captions.parquet").read_bytes() == (local / "captions.parquet").read_bytes()
     names = {path.name for path in (local / "shards").iterdir() if path.suffix != ".tar"}
-    assert {path.name for path in folder.iterdir()} == names | {"remote.json"}
+    assert {path.name for path in folder.iterdir()} == names
     assert shard_requests(server) == []
     assert source.content != Source("synthetic", {}).content
 
@@ -90,17 +90,28 @@ def test_the_address_may_end_in_a_slash(server: Server, tmp_path: Path) -> None:
 
 
 def test_what_is_published_is_taken_regions_pictures_or_both(server: Server, tmp_path: Path) -> None:
-    assert [path.name for path in obtain(server, tmp_path / "a").parent.iterdir()] == ["regions"]
+    assert {path.name for path in obtain(server, tmp_path / "a").parent.iterdir()} == {"regions", "regions.remote.json"}
     regions = [name for name in server.files if "regions" in name]
     for name in regions:
         server.files[name.replace("regions", "images")] = server.files[name]
     both = obtain(server, tmp_path / "b").parent
-    assert {path.name for path in both.iterdir()} == {"regions", "images"}
-    assert read_json(both / "images" / "remote.json")["url"].endswith("f30k/shards/images")
+    assert {path.name for path in both.iterdir()} > {"regions", "images"}
+    assert read_json(both / "images.remote.json")["url"].endswith("f30k/shards/images")
     for name in regions:
         del server.files[name]
-    assert [path.name for path in obtain(server, tmp_path / "c").parent.iterdir()] == ["images"]
+    assert {path.name for path in obtain(server, tmp_path / "c").parent.iterdir()} == {"images", "images.remote.json"}
     assert Source.read(tmp_path / "c" / "raw").features == "none"
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_server_that_fails_just_now_is_not_taken_for_one_that_has_no_regions(
+    server: Server, tmp_path: Path, status: int
+) -> None:
+    for name in [name for name in server.files if "regions" in name]:
+        server.files[name.replace("regions", "images")] = server.files[name]
+    server.files["f30k/shards/regions/shards.json"] = Served(b"", status=status)
+    with pytest.raises(DataError, match=rf"shards/regions: the server answers {status}"):
+        obtain(server, tmp_path)
 
 
 # Reading
@@ -226,7 +237,10 @@ def test_other_bytes_than_were_published_are_never_kept(server: Server, tmp_path
 
 def test_a_dead_server_is_one_clear_error(server: Server, tmp_path: Path) -> None:
     folder = obtain(server, tmp_path)
-    write_json(folder / "remote.json", {**read_json(folder / "remote.json"), "url": "http://127.0.0.1:9/x"})
+    write_json(
+        folder.with_name("regions.remote.json"),
+        {**read_json(folder.with_name("regions.remote.json")), "url": "http://127.0.0.1:9/x"},
+    )
     with pytest.raises(DataError, match=r"^http://127\.0\.0\.1:9/x/train-00000\.tar: the connection failed"):
         FeatureStore(folder, "train")
     settings = ShardsSource(kind="shards", url="http://127.0.0.1:9/x")

@@ -256,6 +256,48 @@ def test_boxes_of_another_shape_are_refused(made: ScanFolder) -> None:
     refuses(r"train_boxes\.npy: found shape \(7, 2, 4\)", made.path)
 
 
+def test_padding_is_left_out_where_counts_say_how_many_regions_are_real(made: ScanFolder) -> None:
+    np.save(made.path / "train_counts.npy", np.array([3, 1, 2, 3, 3, 3, 1]))
+    split = scan.open_split(made.path, "train")
+    assert [len(split.image(i)) for i in range(7)] == [3, 1, 2, 3, 3, 3, 1]
+    np.testing.assert_array_equal(split.image(2), made.features["train"][2, :2])
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ([3, 3, 3, 4, 3, 3, 3], "row 3: found 4; expected from 1 to 3 regions"),
+        ([0, 3, 3, 3, 3, 3, 3], "row 0: found 0"),
+        ([3, 3], r"found int64 of shape \(2,\)"),
+        ([1.5] * 7, "found float64"),
+    ],
+)
+def test_wrong_counts_are_named(made: ScanFolder, counts: list[float], said: str) -> None:
+    np.save(made.path / "train_counts.npy", np.array(counts))
+    refuses(rf"train_counts\.npy.*{said}", made.path)
+
+
+def test_counts_that_differ_between_the_rows_of_one_image_are_named(made: ScanFolder) -> None:
+    np.save(made.path / "dev_ims.npy", made.features["dev"].repeat(2, axis=0))
+    np.save(made.path / "dev_counts.npy", np.array([2, 2, 2, 1, 3, 3]))
+    with pytest.raises(DataError, match=r"dev_counts\.npy, row 3: found 1; expected 2, as in the image's first row"):
+        scan.open_split(made.path, "dev")
+
+
+def test_a_split_of_another_name_says_which_there_are(made: ScanFolder) -> None:
+    refuses(
+        r"testall_caps\.txt: no such file.* There are dev_caps\.txt, test_caps\.txt, train_caps\.txt",
+        made.path,
+        "testall",
+    )
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_word(made: ScanFolder) -> None:
+    path = made.path / "train_caps.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert scan.read_captions(made.path, "train")[1] == made.captions["train"]
+
+
 def test_a_garbled_id_mapping_is_named(made: ScanFolder) -> None:
     path = made.path / "id_mapping.json"
     with pytest.raises(DataError, match=r"id_mapping\.json: no such file"):

@@ -23,6 +23,8 @@ from itrcore.data.settings import SPLITS
 from itrcore.data.shards.images import ImageStore
 from itrcore.data.vocabulary import Vocabulary
 from itrcore.errors import DataError
+from itrcore.fetch.run import fetch
+from itrcore.fetch.settings import DownloadSettings
 from tests.picture_data import encoded, photo
 from tests.scan_data import write_scan_folder
 from tests.test_data_stages import STAGES, write_params
@@ -108,6 +110,31 @@ def test_a_picture_that_is_cut_short_leaves_no_shards_of_either_kind() -> None:
     path.write_bytes(encoded(photo(108)))
     run_stages(shards={"regions": REGIONS, "images": IMAGES})
     assert layout.region_shards("toy").is_dir() and layout.image_shards("toy").is_dir()
+
+
+def test_links_that_lead_nowhere_or_in_circles_harm_nobody_who_does_not_speak_of_them() -> None:
+    write_scan_folder(Path("scan"))
+    Path("scan/images").mkdir()
+    Path("scan/images/gone.jpg").symlink_to("nowhere.jpg")
+    Path("scan/images/up").symlink_to("..")
+    run_stages()
+
+
+def test_a_download_that_lost_a_file_is_named_with_what_to_do() -> None:
+    """What is optional, such as counts and Karpathy's JSON, would silently be left out."""
+    made = write_scan_folder(Path("mirror/toy_precomp"))
+    np.save(made.path / "train_counts.npy", np.array([3, 1, 2, 3, 3, 3, 1]))
+    features = {"sources": ["mirror"], "only": ["*toy_precomp/*"], "into": "precomp"}
+    download = {"toy": {"features": features}}
+    fetch("toy", {"features": DownloadSettings.model_validate(features)}, layout.DOWNLOADS)
+    source = {
+        "kind": "scan", "folder": "downloads/toy", "features": "synthetic",
+        "splits": {"train": "train", "dev": "dev", "test": "test"},
+    }  # fmt: skip
+    run_stages(source=source, reads="downloads/toy.json", downloads=download)
+    Path("downloads/toy/precomp/train_counts.npy").unlink()
+    with pytest.raises(DataError, match=r"train_counts\.npy: .* fetch@toy"):
+        run_stages(source=source, reads="downloads/toy.json", downloads=download)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from itrcore.data.karpathy import KarpathyImage
 from itrcore.data.settings import SPLITS
 from itrcore.errors import DataError
 from itrcore.files import read_json
-from tests.scan_data import write_scan_folder
+from tests.scan_data import table_of, write_scan_folder
 from tests.test_data_stages import STAGES, write_params
 
 WHERE = Path("train_caps.txt")
@@ -38,13 +38,35 @@ def scan_images(described: Sequence[KarpathyImage]) -> list[Image]:
 
 
 def test_karpathys_json_alone_makes_the_table_with_restval_after_train() -> None:
-    table = splits.from_karpathy(COCO, 5)
+    table = splits.from_karpathy(Path("dataset_coco.json"), COCO, 5)
     train = captions.images_of(table, "train")
     assert [image.image_id for image in train] == [902, 904, 900, 905]
     assert [image.image_id for image in captions.images_of(table, "dev")] == [903]
     assert train[0].file_name == "val2014/COCO_val2014_000000000902.jpg"
     assert train[0].caption_ids == [200, 201, 202, 203, 204]
     assert train[0].captions[4] == "Image 2 caption 4."
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (COCO[2:], "no image in split test"),
+        ([*COCO, coco(6, "val", 4)], r"has 4 captions \(imgid 6\); expected 5 for each image"),
+        ([*COCO, replace(coco(7, "val"), captions=["a", "b", " ", "d", "e"])], r"an empty caption \(imgid 7\)"),
+    ],
+    ids=["no test images", "too few captions", "an empty caption"],
+)
+def test_what_karpathys_json_lacks_is_refused(images: list[KarpathyImage], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        splits.from_karpathy(Path("dataset_coco.json"), images, 5)
+
+
+def test_one_picture_under_two_ids_is_refused(tmp_path: Path) -> None:
+    made = write_scan_folder(tmp_path / "scan")
+    names = {i: f"{i}.jpg" for ids in made.ids.values() for i in ids}
+    scan.write_id_mapping(made.path, {**names, 112: "103.jpg"})
+    with pytest.raises(DataError, match=r"image 103 of train and image 112 of test have the same file name, 103\.jpg"):
+        table_of(made.path)
 
 
 def test_the_same_words_agree_whatever_case_and_punctuation() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -170,6 +172,19 @@ def test_missing_sentence_data_are_an_error_that_says_what_to_do(
     for folder in (without_data, tmp_path / "absent"):
         with pytest.raises(DataError, match=rf"sentence data is missing in {folder}.*nltk\.sources in params\.yaml"):
             Vocabulary.load(tmp_path / "vocab.json", folder)
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_sentence_data_that_dvc_linked_into_its_cache_are_read(
+    with_data: Path, tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    """As it takes outputs out of its cache; nltk itself refuses files that have a second name."""
+    before = tokenizer_for(with_data)(CAPTIONS[0])
+    (tmp_path / "cache").mkdir()
+    for path in [path for path in with_data.rglob("*") if path.is_file()]:
+        kept = path.rename(tmp_path / "cache" / path.name)
+        link(kept, path)
+    assert tokenizer_for(with_data)(CAPTIONS[0]) == before
 
 
 def test_other_sentence_data_are_an_error(with_data: Path, tmp_path: Path) -> None:

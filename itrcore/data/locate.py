@@ -15,7 +15,11 @@ from itrcore.errors import DataError
 # Below the folder that is given: the files themselves, or one or two levels down in either layout.
 _PLACES = ("", "precomp", "*_precomp", "*/precomp", "data/*_precomp", "data/*/precomp")
 _PICTURES = ("images", "flickr30k-images", "flickr30k_images")
-_KARPATHY = {"f30k": "dataset_flickr30k.json", "f8k": "dataset_flickr8k.json", "coco": "dataset_coco.json"}
+_KARPATHY = {
+    **dict.fromkeys(("f30k", "flickr30k"), "dataset_flickr30k.json"),
+    **dict.fromkeys(("f8k", "flickr8k"), "dataset_flickr8k.json"),
+    **dict.fromkeys(("coco", "mscoco"), "dataset_coco.json"),
+}
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,10 @@ class Located:
     vocabulary: Path | None
 
 
-def locate(folder: Path, train: str) -> Located:
+def locate(folder: Path, train: str, karpathy: Path | None = None) -> Located:
     """Find the data set whose training captions are `{train}_caps.txt` (or `.txt.gz`) in `folder` or below it.
 
+    karpathy: the JSON, where it is known already
     `DataError` where there is none, or where several are and the folder does not say which.
     """
     if not folder.is_dir():
@@ -45,7 +50,7 @@ def locate(folder: Path, train: str) -> Located:
     if len(found) > 1:
         names = ", ".join(str(place.relative_to(folder)) for place in found)
         raise DataError.at(folder, f"found several data sets: {names}", "one", do="Set source.folder to one of them.")
-    return _around(found[0])
+    return _around(found[0], karpathy)
 
 
 def _places(folder: Path) -> Iterator[Path]:
@@ -57,31 +62,36 @@ def _holds(folder: Path, train: str) -> bool:
     return any((folder / f"{train}_caps.txt{ending}").exists() for ending in ("", ".gz"))
 
 
-def _around(folder: Path) -> Located:
+def _around(folder: Path, karpathy: Path | None) -> Located:
     """What lies with the SCAN files; in VSE∞'s layout, with the folder `precomp`."""
     inside_precomp = folder.name == "precomp"
-    # Resolved, as "." has a name and neighbours too.
-    name = (folder.resolve().parent.name if inside_precomp else folder.resolve().name).removesuffix("_precomp")
+    # Absolute, as "." has a name too; links are not followed, as it is the name of the link that was chosen.
+    name = (folder.absolute().parent.name if inside_precomp else folder.absolute().name).removesuffix("_precomp")
     homes = [folder, *([folder.parent] if inside_precomp else [])]
-    vocabularies = [home / ".." / "vocab" for home in homes] + [home / "vocab" for home in homes]
-    if folder.parent.name == "data":
-        vocabularies.append(folder / ".." / ".." / "vocab")
     return Located(
         folder,
         _first(home / "id_mapping.json" for home in homes),
-        _karpathy(homes, name),
+        karpathy or _karpathy(homes, name),
         _first(home / pictures for home in homes for pictures in _PICTURES),
-        _first(place / f"{name}_precomp_vocab.json" for place in vocabularies),
+        # Beside the folder or the folders above it, as far as either layout goes; the name says whose it is.
+        _first(place / "vocab" / f"{name}_precomp_vocab.json" for place in (folder, *folder.absolute().parents[:3])),
     )
 
 
 def _karpathy(homes: list[Path], name: str) -> Path | None:
-    """The file of this data set; another name is taken where it is the only one."""
+    """The file of this data set; another name is taken where it is the only one. `DataError` where none of several fits."""
     for home in homes:
         files = sorted(home.glob("dataset_*.json"))
         wanted = [path for path in files if path.name == _KARPATHY.get(name)]
         if wanted or len(files) == 1:
             return (wanted or files)[0]
+        if files:
+            raise DataError.at(
+                home,
+                f"found {', '.join(path.name for path in files)}, and the folder's name ({name}) does not say which",
+                "one Karpathy file",
+                do="Set source.karpathy, or leave only the right one there.",
+            )
     return None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from itrcore import layout
 from itrcore.data import karpathy as karpathy_json
 from itrcore.data import scan
 from itrcore.data.locate import locate
@@ -24,7 +25,7 @@ from itrcore.data.simulated import write_simulated
 from itrcore.data.source import Source
 from itrcore.errors import DataError
 from itrcore.fetch import record
-from itrcore.files import digest, replacing, sha256, write_json
+from itrcore.files import digest, replacing, write_json
 
 ProgressHook = Callable[[int, int], None]  # images done, images in all
 
@@ -63,7 +64,8 @@ def make(settings: SourceSettings, raw: Path, progress: ProgressHook) -> Source:
 
 def _point_to(settings: ScanSource) -> Source:
     splits = settings.splits.model_dump()
-    found = locate(Path(settings.folder), splits["train"])
+    _check_downloads(settings.folder, settings.karpathy, settings.pictures)
+    found = locate(Path(settings.folder), splits["train"], _given(settings.karpathy, "karpathy"))
     folder = found.folder
     if settings.features == "none":
         ids = {split: scan.read_captions(folder, prefix)[0] for split, prefix in splits.items()}
@@ -79,15 +81,14 @@ def _point_to(settings: ScanSource) -> Source:
             "what they are, as every table will say so",
             do=f"Set the source's features to {made}.",
         )
-    karpathy = _given(settings.karpathy, "karpathy") or found.karpathy
     pictures = _given(settings.pictures, "pictures") or found.pictures
-    read = [path for path in (found.id_mapping, karpathy, found.vocabulary) if path]
+    read = [path for path in (found.id_mapping, found.karpathy, found.vocabulary) if path]
     return Source(
         settings.features,
         splits,
         str(folder),
         id_mapping=_text(found.id_mapping),
-        karpathy=_text(karpathy),
+        karpathy=_text(found.karpathy),
         pictures=_text(pictures),
         vocabulary=_text(found.vocabulary),
         content=_content(folder, splits, read, pictures),
@@ -98,30 +99,44 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
+def _check_downloads(*paths: str | None) -> None:
+    """`DataError` where a download that is read has lost files: what is optional would silently be left out."""
+    for name in {record.owner(Path(path)) for path in paths if path}:
+        if name is not None:
+            record.check_present(layout.download_record(name), layout.download(name))
+
+
 def _content(folder: Path, splits: Mapping[str, str], others: list[Path], pictures: Path | None) -> str:
-    """A digest of what the data set is read from. A download's record holds the SHA-256 of tens of gigabytes already."""
-    covering = record.covering(folder)
-    found = scan.content_digest(folder, list(splits.values())) if covering is None else covering.digest
-    return digest([found, *(sha256(path) for path in others), _listing(pictures) if pictures else None])
+    """A digest of what the data set is read from."""
+    files = [*scan.files_of(folder, list(splits.values())), *others]
+    return digest([{path.name: record.sha256(path) for path in files}, _listing(pictures) if pictures else None])
 
 
 def _listing(pictures: Path) -> str:
     """A digest of the names and sizes of all files: a hundred thousand pictures are listed in a second, not read in one."""
-    files = {
-        str(Path(folder, name).relative_to(pictures)): Path(folder, name).stat().st_size
-        for folder, _, names in os.walk(pictures, followlinks=True)
-        for name in names
-    }
-    return digest(files)
+    sizes: dict[str, int | None] = {}
+    seen: set[tuple[int, int]] = set()
+    for folder, below, names in os.walk(pictures, followlinks=True):
+        here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in seen:  # a link that leads back up
+            below.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        for name in names:
+            path = Path(folder, name)
+            # A link that leads nowhere is an error only where captions speak of that picture: stage `shards` says so.
+            sizes[str(path.relative_to(pictures))] = path.stat().st_size if path.exists() else None
+    return digest(sizes)
 
 
 def _point_to_karpathy(settings: KarpathySource) -> Source:
     file, pictures = Path(settings.file), Path(settings.pictures)
+    _check_downloads(settings.file, settings.pictures)
     karpathy_json.read(file)
     if not pictures.is_dir():
         raise DataError.at(pictures, "no such folder", "the data set's pictures", do="Correct source.pictures.")
     own = {split: split for split in SPLITS}
-    content = digest([sha256(file), _listing(pictures)])
+    content = digest([record.sha256(file), _listing(pictures)])
     return Source("none", own, karpathy=str(file), pictures=str(pictures), content=content)
 
 

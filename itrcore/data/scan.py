@@ -7,6 +7,7 @@ likewise one id per image or per caption. `id_mapping.json` (id → file name) a
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import mmap
 import zlib
@@ -19,7 +20,7 @@ import numpy as np
 
 from itrcore.arrays import open_array
 from itrcore.errors import DataError
-from itrcore.files import digest, read_json, sha256, write_json
+from itrcore.files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,12 @@ def open_split(folder: Path, split: str) -> ScanSplit:
         boxes = open_array(boxes_path)
         if boxes.shape != (*features.shape[:2], 4):
             raise DataError.at(boxes_path, f"found shape {boxes.shape}", f"{(*features.shape[:2], 4)}, as {path.name}")
-    regions = _read_counts(folder / f"{split}_counts.npy", features.shape[:2])
+    regions = _read_counts(folder / f"{split}_counts.npy", features.shape[:2], np.repeat(rows, repeats))
     return ScanSplit(image_ids, captions, rows, repeats, features, boxes, regions, path)
 
 
-def _read_counts(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
+def _read_counts(path: Path, shape: tuple[int, int], first: np.ndarray) -> np.ndarray | None:
+    """first: (n_rows,) the first row of each row's image"""
     if not path.exists():
         return None
     mapped = open_array(path)
@@ -154,6 +156,8 @@ def _read_counts(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
     counts = np.array(mapped)
     for row in np.flatnonzero((counts < 1) | (counts > shape[1])):
         raise DataError.at(path, f"found {counts[row]}", f"from 1 to {shape[1]} regions", int(row))
+    for row in np.flatnonzero(counts != counts[first]):
+        raise DataError.at(path, f"found {counts[row]}", f"{counts[first[row]]}, as in the image's first row", int(row))
     return counts
 
 
@@ -187,11 +191,11 @@ def check_ids(folder: Path, names: Mapping[str, str], ids: Mapping[str, Sequence
                 )
 
 
-def content_digest(folder: Path, prefixes: Sequence[str]) -> str:
-    """SHA-256 over the bytes of all files that these splits are read from. Reads them whole."""
+def files_of(folder: Path, prefixes: Sequence[str]) -> list[Path]:
+    """All files that these splits are read from."""
     parts = ("ims.npy", "counts.npy", "caps.txt", "caps.txt.gz", "ids.txt", "ids.txt.gz", "boxes.npy")
     paths = [folder / f"{prefix}_{part}" for prefix in prefixes for part in parts]
-    return digest({path.name: sha256(path) for path in paths if path.exists()})
+    return [path for path in paths if path.exists()]
 
 
 def read_id_mapping(path: Path) -> dict[int, str]:
@@ -270,12 +274,15 @@ def _read_lines(folder: Path, name: str) -> tuple[Path, list[str]]:
         if path.suffix == ".gz":
             data = gzip.decompress(data)
     except FileNotFoundError:
-        raise DataError.at(path, "no such file", "SCAN's layout", do=f"Does {folder} hold the data set?") from None
+        others = sorted(found.name for found in folder.glob(f"*_{name.rpartition('_')[2]}*"))
+        do = f"There are {', '.join(others)}: correct source.splits." if others else f"Does {folder} hold the data set?"
+        raise DataError.at(path, "no such file", "SCAN's layout", do=do) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError.at(path, f"damaged ({error})", "a whole gzip file", do="Download it again.") from error
     except OSError as error:
         raise DataError.at(path, f"cannot be read ({error.strerror})", "a text file") from error
     lines = []
+    data = data.removeprefix(codecs.BOM_UTF8)  # some editors put it there; it is no part of the first word
     for row, line in enumerate(data.removesuffix(b"\n").split(b"\n")):
         try:
             lines.append(line.decode("utf-8").strip())

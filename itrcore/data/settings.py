@@ -144,6 +144,23 @@ class DatasetSettings(Settings):
     vocabulary: VocabularySettings
     shards: ShardSettings  # {} with the source `shards`, which has them
 
+    @property
+    def without_regions(self) -> bool:
+        """Whether it will have no region features; of published shards that is not known here."""
+        return self.shards.regions is None and not isinstance(self.source, ShardsSource)
+
+    def paths(self) -> dict[str, str]:
+        """Everything outside that it names: key → path."""
+        source = self.source
+        found: dict[str, str | None] = {"vocabulary.released": self.vocabulary.released}
+        if isinstance(source, ScanSource):
+            found |= {"source.folder": source.folder, "source.karpathy": source.karpathy}
+        if isinstance(source, KarpathySource):
+            found |= {"source.file": source.file}
+        if isinstance(source, ScanSource | KarpathySource):
+            found |= {"source.pictures": source.pictures}
+        return {key: path for key, path in found.items() if path is not None}
+
     @model_validator(mode="after")
     def _shards_fit(self) -> DatasetSettings:
         source = self.source

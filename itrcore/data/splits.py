@@ -62,7 +62,7 @@ def build(source: Source, settings: SourceSettings, raw: Path) -> tuple[pa.Table
     described = karpathy.read(Path(source.karpathy)) if source.karpathy else []
     compared = False
     if isinstance(settings, KarpathySource):
-        table = from_karpathy(described, settings.captions_per_image)
+        table = from_karpathy(Path(settings.file), described, settings.captions_per_image)
     elif source.folder is None:
         table = captions.read_table(raw / "captions.parquet")
     else:
@@ -112,11 +112,24 @@ def from_scan(
                 caption_ids = _caption_ids(ids_file, image, what, split, len(group))
                 file_name = file_name or (image.path if image else None)
             images[split].append(Image(image_id, file_name, caption_ids, group))
+    _check_names(folder, images)
     return _table(images)
 
 
-def from_karpathy(described: Sequence[KarpathyImage], captions_per_image: int) -> pa.Table:
-    """The caption table of Karpathy's JSON alone: the first so many captions of each image, as SCAN's files have them."""
+def from_karpathy(file: Path, described: Sequence[KarpathyImage], captions_per_image: int) -> pa.Table:
+    """The caption table of Karpathy's JSON alone: the first so many captions of each image, as SCAN's files have them.
+
+    `DataError` where a split has no image, or an image not so many captions, or an empty one.
+    """
+    for image in described:
+        taken = image.captions[:captions_per_image]
+        if len(taken) < captions_per_image or not all(text.strip() for text in taken):
+            found = f"{image.filename} has {len(taken)} captions" if all(map(str.strip, taken)) else "an empty caption"
+            where = f"{found} (imgid {image.imgid})"
+            do = "Lower source.captions_per_image, or mend the file."
+            raise DataError.at(file, where, f"{captions_per_image} for each image, none empty", do=do)
+    if empty := [split for split in SPLITS if not karpathy.in_our_order(described, split)]:
+        raise DataError.at(file, f"no image in split {', '.join(empty)}", "images to train, select and test on")
     images = {
         split: [
             Image(
@@ -158,6 +171,24 @@ def compare(images: Sequence[Image], described: Sequence[KarpathyImage], split: 
             do="The files belong to different data, or ids and captions are out of step.",
         )
     return Agreement(len(listed), places == sorted(places), equal, other[:_SHOWN])
+
+
+def _check_names(folder: Path, images: Mapping[str, Sequence[Image]]) -> None:
+    """`DataError` where one picture goes by two ids: it could be trained on and tested on."""
+    owner: dict[str, str] = {}
+    for split, group in images.items():
+        for image in group:
+            if image.file_name is None:
+                continue
+            here = f"image {image.image_id} of {split}"
+            other = owner.setdefault(image.file_name, here)
+            if other is not here:
+                raise DataError.at(
+                    folder,
+                    f"{other} and {here} have the same file name, {image.file_name}",
+                    "every picture once",
+                    do="Correct id_mapping.json; a test picture among the training ones would make every result worthless.",
+                )
 
 
 def _caption_ids(where: Path, image: KarpathyImage | None, what: str, split: str, count: int) -> list[int]:

@@ -6,6 +6,8 @@ captions were split into words; captions are always split the way their vocabula
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -185,10 +187,13 @@ def _load_punkt(folder: Path | None, sentence_data: str) -> Any:
             str(folder), "nltk's sentence data is missing or another one", f"the data of digest {sentence_data}"
         )
     before = list(nltk.data.path)
-    nltk.data.path[:] = [str(folder.absolute())]  # this folder and no other: data elsewhere may differ
     try:
-        return PunktTokenizer("english").tokenize
-    except LookupError as error:
+        with tempfile.TemporaryDirectory() as copy:
+            # nltk refuses files with several names, and DVC links what it takes out of its cache.
+            shutil.copytree(folder / "tokenizers", Path(copy, "tokenizers"))
+            nltk.data.path[:] = [copy]  # this folder and no other: data elsewhere may differ
+            return PunktTokenizer("english").tokenize
+    except (LookupError, OSError) as error:
         raise DataError.at(
             folder, "nltk's sentence data is incomplete", "the output of stage nltk", do="Remove it and run: dvc repro"
         ) from error

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from itrcore.fetch.problems import SourceError, WrongContent, mismatch, require_room, room_on_disk
+from itrcore.fetch.problems import SourceError, WrongContent, mismatch, require_room, room_on_disk, wrong_size
 from itrcore.fetch.progress import SILENT, Progress
 from itrcore.files import read_json, write_json
 
@@ -168,7 +168,7 @@ class _Download:
         if status in (206, 416) and offset:  # another version, or a server that miscounts
             self._forget()
             raise _Interrupted("the server cannot go on where the download stopped", met=True)
-        raise SourceError(f"the server answers {status} {response.reason}")
+        raise SourceError(f"the server answers {status} {response.reason}", status)
 
     def _same_version(self, response: Any) -> bool:
         """False where a server that ignored If-Range gives away that the file has changed."""
@@ -220,7 +220,7 @@ class _Download:
 
     def _check_size(self, size: int | None) -> None:
         if self.size is not None and size not in (None, self.size):
-            raise WrongContent(f"what it serves has {size:,} bytes, {self.source} says {self.size:,}")
+            raise wrong_size("what it serves", size or 0, self.size, self.source)
 
     def _refuse_page(self, response: Any, first: bytes) -> None:
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()

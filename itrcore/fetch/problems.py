@@ -12,7 +12,11 @@ from itrcore.errors import DataError
 
 
 class SourceError(Exception):
-    """This source does not give what was asked for; another one may."""
+    """This source does not give what was asked for; another one may. `status`: what a server answered in place of it."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class WrongContent(SourceError):
@@ -21,7 +25,12 @@ class WrongContent(SourceError):
 
 def mismatch(what: str, found: str, expected: str, whose: str) -> WrongContent:
     """`what` has the SHA-256 `found`; `whose` says where `expected` comes from."""
-    return WrongContent(f"{what} has sha256 {found}, {whose} says {expected}")
+    return WrongContent(f"{what} has sha256 {found}, {whose} says {expected}; correct that if it is wrong")
+
+
+def wrong_size(what: str, found: int, expected: int, whose: str) -> WrongContent:
+    """`what` has `found` bytes; `whose` says where `expected` comes from."""
+    return WrongContent(f"{what} has {found:,} bytes, {whose} says {expected:,}; correct that if it is wrong")
 
 
 def require_room(folder: Path, needed: int) -> None:

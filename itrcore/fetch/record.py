@@ -12,11 +12,12 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from itrcore import layout
 from itrcore.errors import DataError
-from itrcore.files import digest, replacing
+from itrcore.files import replacing
+from itrcore.files import sha256 as hash_file
 
 
 class File(TypedDict):
@@ -27,13 +28,6 @@ class File(TypedDict):
 
 
 Files = dict[str, File]  # path in the download's folder, with / → file
-
-
-class Covering(NamedTuple):
-    """The record that speaks for a path, and a digest of what it says of the files there."""
-
-    record: Path
-    digest: str
 
 
 def read(path: Path) -> dict[str, Files]:
@@ -82,19 +76,31 @@ def check_present(path: Path, folder: Path) -> None:
                 raise DataError.at(folder / inside, f"{size:,} bytes", f"{file['bytes']:,}, as downloaded", do=do)
 
 
-def covering(path: Path, downloads: Path = layout.DOWNLOADS) -> Covering | None:
-    """The record that covers a file or folder below `downloads`; None for any other path, and where nothing is recorded.
+def owner(path: Path, downloads: Path = layout.DOWNLOADS) -> str | None:
+    """The download that a path lies in; None for any other path."""
+    inside = _inside(path, downloads)
+    return inside.parts[0] if inside else None
 
-    The digest is of the recorded files' paths below `path`, sizes and SHA-256; no file is read.
+
+def sha256(path: Path, downloads: Path = layout.DOWNLOADS) -> str:
+    """SHA-256 of a file. Of a downloaded one it is taken from the record, so that tens of gigabytes are not read again.
+
+    Links are read: what they point to is the user's, and may change after it was recorded. So are files that the record
+    does not have, or has with another size.
     """
-    inside = Path(os.path.relpath(path, downloads))  # links are not followed: they stand for what they point to
-    if ".." in inside.parts or len(inside.parts) == 0:
-        return None
-    record, below = downloads / f"{inside.parts[0]}.json", "/".join(inside.parts[1:])
-    found = {
-        name.removeprefix(below).removeprefix("/"): file
-        for files in read(record).values()
-        for name, file in files.items()
-        if not below or name == below or name.startswith(f"{below}/")
-    }
-    return Covering(record, digest(found)) if found else None
+    inside = _inside(path, downloads)
+    if inside:
+        folder = downloads / inside.parts[0]
+        on_the_way = [folder.joinpath(*inside.parts[1 : depth + 1]) for depth in range(1, len(inside.parts))]
+        if not any(place.is_symlink() for place in on_the_way):
+            name = "/".join(inside.parts[1:])
+            for files in read(downloads / f"{inside.parts[0]}.json").values():
+                file = files.get(name)
+                if file and "sha256" in file and file["bytes"] == path.stat().st_size:
+                    return file["sha256"]
+    return hash_file(path)
+
+
+def _inside(path: Path, downloads: Path) -> Path | None:
+    inside = Path(os.path.relpath(path, downloads))  # links are not followed: what is asked for is their name
+    return None if ".." in inside.parts or len(inside.parts) < 1 or str(inside) == "." else inside

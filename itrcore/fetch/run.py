@@ -253,7 +253,7 @@ def _find(path: Path, only: list[str]) -> tuple[Contents, list[Entry]]:
                 if entries := matching(inner.entries, only):
                     return inner, entries
         holds = ", ".join(entry.name for entry in contents.entries[:5]) + (", …" if len(contents.entries) > 5 else "")
-        raise SourceError(f"no entry matches {only}; it holds {holds or 'nothing'}")
+        raise SourceError(f"no entry matches {only}; it holds {holds or 'nothing'}; correct `only`")
     return contents, entries
 
 

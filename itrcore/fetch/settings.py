@@ -16,6 +16,15 @@ def _inside(text: str) -> str:
     return text
 
 
+def _known(source: str) -> str:
+    kind = source.partition("://")[0] if "://" in source else None
+    if kind not in (None, "http", "https"):
+        raise ValueError(
+            f"{source!r} is no kind of source; give a path, http(s)://…, kaggle:owner/dataset or gdrive:file-id"
+        )
+    return source
+
+
 class DownloadSettings(Settings):
     """One part of a download: files that come from one place.
 
@@ -24,7 +33,7 @@ class DownloadSettings(Settings):
     only: applies to what archives, data sets and folders hold; bytes and sha256 to a source that is one file or archive
     """
 
-    sources: Annotated[list[str], Field(min_length=1)]
+    sources: Annotated[list[Annotated[str, AfterValidator(_known)]], Field(min_length=1)]
     into: Annotated[str, AfterValidator(_inside)] = ""  # where in the download's folder its files go
     only: list[str] = Field(default_factory=list)  # patterns of the entries wanted (* matches / too); none: all
     bytes: Annotated[int, Field(ge=1)] | None = None  # where it is known

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from itrcore import files
 from itrcore.fetch.download import TRIES, download, file_name
-from itrcore.fetch.problems import SourceError, WrongContent, mismatch, require_room, room_on_disk
+from itrcore.fetch.problems import SourceError, WrongContent, mismatch, require_room, room_on_disk, wrong_size
 from itrcore.fetch.progress import Progress
 from itrcore.fetch.settings import DownloadSettings
 
@@ -104,7 +104,7 @@ def _finished(place: Path, settings: DownloadSettings) -> Path | None:
 def _verify(path: Path, settings: DownloadSettings) -> None:
     size = path.stat().st_size
     if settings.bytes not in (None, size):
-        raise WrongContent(f"{path.name} has {size:,} bytes, params.yaml says {settings.bytes:,}")
+        raise wrong_size(path.name, size, settings.bytes or 0, "params.yaml")
     if settings.sha256 is not None and (found := files.sha256(path)) != settings.sha256:
         raise mismatch(path.name, found, settings.sha256, "params.yaml")
 

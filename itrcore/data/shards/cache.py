@@ -18,8 +18,6 @@ from itrcore.fetch.problems import SourceError
 from itrcore.fetch.progress import Progress
 from itrcore.files import read_json, write_json
 
-REMOTE = "remote.json"
-
 
 class ShardCache:
     """The shards below one address.
@@ -34,14 +32,14 @@ class ShardCache:
     @classmethod
     def of(cls, shards: Path) -> ShardCache | None:
         """The one that a folder with description and indexes, but no shards, says to use; None for other folders."""
-        if not (shards / REMOTE).exists():
+        if not _address(shards).exists():
             return None
-        remote = read_json(shards / REMOTE)
+        remote = read_json(_address(shards))
         return cls(remote["url"], Path(remote["cache"]))
 
     def record(self, shards: Path) -> None:
         """Have the shards of that folder taken from here."""
-        write_json(shards / REMOTE, {"url": self.url, "cache": str(self.folder)})
+        write_json(_address(shards), {"url": self.url, "cache": str(self.folder)})
 
     def path(self, file: Mapping[str, Any]) -> Path:
         """Where a shard is kept."""
@@ -89,6 +87,11 @@ class ShardCache:
             raise DataError.at(
                 self.folder, f"cannot be written ({error})", "a folder to keep shards in", do="Correct source.cache."
             ) from error
+
+
+def _address(shards: Path) -> Path:
+    # Beside the folder, not in it: trainings depend on the folder, and another mirror or cache changes no result.
+    return shards.with_name(f"{shards.name}.remote.json")
 
 
 class _Shown(Progress):

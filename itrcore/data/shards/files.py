@@ -2,7 +2,7 @@
 
 shards.json      counts, sizes and SHA-256 of every shard and index; what the samples are; its own digest
 {split}.arrow    index: one row per sample, with its shard and place in it
-{split}-*.tar    the shards; where `remote.json` stands in their place, they are taken from `itrcore/data/shards/cache.py`
+{split}-*.tar    the shards; where `<folder>.remote.json` lies beside the folder, they are taken from `itrcore/data/shards/cache.py`
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from itrcore.fetch.problems import SourceError
 from itrcore.files import digest, sha256
 
 KINDS = ("regions", "images")
+_ABSENT = (403, 404, 410)  # buckets answer 403 for what is not there
 _AGAIN = "Correct source.url, or run it again when it is there."
 
 
@@ -47,6 +48,8 @@ def obtain(settings: ShardsSource, raw: Path) -> Source:
         try:
             download(f"{url}/shards/{kind}/shards.json", raw / "shards" / kind / "shards.json")
         except SourceError as error:
+            if error.status not in _ABSENT:  # a server that fails just now says nothing about what is published
+                raise DataError.at(f"{url}/shards/{kind}", str(error), "published shards", do=_AGAIN) from error
             missing.append(f"{kind}: {error}")
             shutil.rmtree(raw / "shards" / kind)
         else:
