@@ -157,7 +157,7 @@ def test_a_dev_image_among_the_training_images_is_refused_before_training(tmp_pa
     dev_ids = (raw / "dev_ids.txt").read_text().split("\n")
     leaked = [train_id if value == dev_ids[0] else value for value in dev_ids]
     (raw / "dev_ids.txt").write_text("\n".join(leaked))
-    without_karpathy(tmp_path)
+    with_scans_files_alone(tmp_path)
     with contextlib.chdir(tmp_path), pytest.raises(DataError, match=rf"{train_id} .*is in split train as well"):
         splits.main(params, "tiny")
         shards.main(params, "tiny")
@@ -228,7 +228,7 @@ def test_true_pairs_are_learnt_and_shuffled_ones_end_at_chance(tmp_path: Path) -
     lines = captions.read_text().splitlines()
     random.Random(0).shuffle(lines)
     captions.write_text("\n".join(lines) + "\n")
-    without_karpathy(tmp_path)
+    with_scans_files_alone(tmp_path)
     with contextlib.chdir(tmp_path):
         for stage in (splits, vocab, shards):
             stage.main(params, "tiny")
@@ -237,10 +237,10 @@ def test_true_pairs_are_learnt_and_shuffled_ones_end_at_chance(tmp_path: Path) -
     assert shuffled < 1.5 * chance, (shuffled, chance)
 
 
-def without_karpathy(folder: Path) -> None:
-    """Captions or ids that are changed after `raw` contradict Karpathy's JSON, which would be noticed first."""
+def with_scans_files_alone(folder: Path) -> None:
+    """Captions or ids that are changed after `raw` contradict the JSON files beside, which would be noticed first."""
     path = folder / "data" / "tiny" / "raw" / "source.json"
-    write_json(path, {**read_json(path), "karpathy": None})
+    write_json(path, {**read_json(path), "karpathy": None, "id_mapping": None})
 
 
 SETTINGS = {"threads": 1, "save_every_steps": 1, "selection": {"captions": 1}}
