@@ -185,6 +185,12 @@ class Params(Settings):
             raise ConfigError(f"params.yaml: {problem}")
         return self.datasets[name]
 
+    def download(self, name: str) -> dict[Name, DownloadSettings]:
+        """The parts of the download of this name. `ConfigError` where there is none."""
+        for problem in _unknown("download", name, self.downloads, "downloads"):
+            raise ConfigError(f"params.yaml: {problem}")
+        return self.downloads[name]
+
     def download_of(self, data: str) -> str | None:
         """The download that a data set reads, where its `reads` is the record of one."""
         reads = PurePosixPath(self.dataset(data).reads)

@@ -8,7 +8,6 @@ from rich.progress import Progress as Bars
 
 from itrcore import layout
 from itrcore.config import Params
-from itrcore.errors import ConfigError, nearest
 from itrcore.fetch.progress import Progress
 from itrcore.fetch.run import fetch
 from stages import run_stage
@@ -36,13 +35,11 @@ class Shown(Progress):
 
 def main(params: Params, name: str) -> None:
     """Fetch every part of the download."""
-    if name not in params.downloads:
-        known = ", ".join(params.downloads) or "none"
-        raise ConfigError(f"params.yaml: no {name!r} in downloads{nearest(name, [*params.downloads])} (known: {known})")
+    parts = params.download(name)
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Bars(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bars:
-        fetch(name, params.downloads[name], layout.DOWNLOADS, Shown(bars))
+        fetch(name, parts, layout.DOWNLOADS, Shown(bars))
 
 
 if __name__ == "__main__":

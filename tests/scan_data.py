@@ -52,6 +52,12 @@ def write_scan_folder(
     return made
 
 
+def image(split: scan.ScanSplit, index: int) -> np.ndarray:
+    """The features of one image, read and checked."""
+    [regions] = split.features_of(range(index, index + 1))
+    return regions
+
+
 def table_of(folder: Path) -> pa.Table:
     """The caption table of a folder in SCAN's layout, with whatever lies beside."""
     found = locate(folder, "train")

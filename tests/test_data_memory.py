@@ -49,7 +49,8 @@ from itrcore.data import scan
 before = peak()
 split = scan.open_split(Path(sys.argv[1]), "train")
 for i in (0, len(split) // 2, len(split) - 1):
-    assert split.image(i).shape == (36, 2048)
+    [regions] = split.features_of(range(i, i + 1))
+    assert regions.shape == (36, 2048)
 print(peak() - before, split.features.nbytes // 1024)
 """
 

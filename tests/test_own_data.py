@@ -20,6 +20,7 @@ from itrcore.config import load
 from itrcore.data import scan
 from itrcore.data.own.make import Made, make
 from itrcore.errors import DataError, ITRError
+from tests.scan_data import image as image_of
 from tests.tiny_project import ROOT, write_params
 
 N, REGIONS, WIDTH = 20, 3, 4
@@ -69,7 +70,7 @@ def opened(split: str) -> tuple[dict[str, list[str]], dict[str, np.ndarray]]:
     names = scan.read_id_mapping(folder / "id_mapping.json")
     found = scan.open_split(folder, split)
     images = [names[i] for i in found.image_ids]
-    return dict(zip(images, found.captions, strict=True)), {name: found.image(i) for i, name in enumerate(images)}
+    return dict(zip(images, found.captions, strict=True)), {name: image_of(found, i) for i, name in enumerate(images)}
 
 
 def split_of() -> dict[str, str]:

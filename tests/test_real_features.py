@@ -22,6 +22,7 @@ from itrcore.data.vocabulary import Tokenizer, Vocabulary
 from itrcore.models.base import EmbeddingMethod
 from itrcore.models.registry import build
 from tests.helpers import METHOD_MODELS, method_settings
+from tests.scan_data import image
 
 ROWS = {"train": range(6), "dev": range(6, 8), "test": range(8, 10)}
 NAMES = {split: split for split in ROWS}
@@ -101,8 +102,8 @@ def test_the_reader_takes_the_real_file_as_it_is(real: Path, boxes: np.ndarray) 
         real / "ims.npy",
     )
     for row in range(10):
-        image = split.image(row)
-        assert image.min() >= 0 and 5 < image.max() < 50 and 0.1 < (image == 0).mean() < 0.6
+        regions = image(split, row)
+        assert regions.min() >= 0 and 5 < regions.max() < 50 and 0.1 < (regions == 0).mean() < 0.6
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

@@ -13,7 +13,7 @@ import pytest
 from itrcore.arrays import open_array
 from itrcore.data import scan
 from itrcore.errors import DataError
-from tests.scan_data import OWN_NAMES, ScanFolder, write_scan_folder
+from tests.scan_data import OWN_NAMES, ScanFolder, image, write_scan_folder
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_both_conventions_give_the_same_split(made: ScanFolder, rows_per: str, i
     split = scan.open_split(made.path, "train")
     assert (split.image_ids, split.captions, len(split)) == (ids, captions, len(ids))
     for i in range(len(ids)):
-        np.testing.assert_array_equal(split.image(i), features[i])
+        np.testing.assert_array_equal(image(split, i), features[i])
 
 
 def test_images_may_have_different_numbers_of_captions_where_ids_say_so(made: ScanFolder) -> None:
@@ -56,7 +56,7 @@ def test_images_may_have_different_numbers_of_captions_where_ids_say_so(made: Sc
     split = scan.open_split(made.path, "dev")
     assert split.image_ids == [5, 9, 7] and split.captions == [["a", "b", "c"], ["d"], ["e", "f"]]
     for i in range(3):
-        np.testing.assert_array_equal(split.image(i), features[i])
+        np.testing.assert_array_equal(image(split, i), features[i])
 
 
 def test_repeated_rows_that_differ_are_named(made: ScanFolder) -> None:
@@ -64,9 +64,9 @@ def test_repeated_rows_that_differ_are_named(made: ScanFolder) -> None:
     rows[3, 1, 2] += 1e-3
     np.save(made.path / "dev_ims.npy", rows)
     split = scan.open_split(made.path, "dev")
-    split.image(0)
+    image(split, 0)
     with pytest.raises(DataError, match=r"dev_ims\.npy, row 3: .* row 2, though both are of image 108"):
-        split.image(1)
+        image(split, 1)
 
 
 def test_written_splits_read_back(made: ScanFolder) -> None:
@@ -175,9 +175,9 @@ def test_a_value_that_is_not_finite_is_named_by_row(made: ScanFolder, value: flo
     features[row, 1, 3] = value
     np.save(made.path / "dev_ims.npy", features)
     split = scan.open_split(made.path, "dev")
-    split.image(1)
+    image(split, 1)
     with pytest.raises(DataError, match=rf"dev_ims\.npy, row {row}: found {value}; expected finite numbers"):
-        split.image(2)
+        image(split, 2)
 
 
 def test_a_truncated_array_names_the_row_where_it_ends(made: ScanFolder) -> None:
@@ -259,8 +259,8 @@ def test_boxes_of_another_shape_are_refused(made: ScanFolder) -> None:
 def test_padding_is_left_out_where_counts_say_how_many_regions_are_real(made: ScanFolder) -> None:
     np.save(made.path / "train_counts.npy", np.array([3, 1, 2, 3, 3, 3, 1]))
     split = scan.open_split(made.path, "train")
-    assert [len(split.image(i)) for i in range(7)] == [3, 1, 2, 3, 3, 3, 1]
-    np.testing.assert_array_equal(split.image(2), made.features["train"][2, :2])
+    assert [len(image(split, i)) for i in range(7)] == [3, 1, 2, 3, 3, 3, 1]
+    np.testing.assert_array_equal(image(split, 2), made.features["train"][2, :2])
 
 
 @pytest.mark.parametrize(

@@ -1,172 +1,252 @@
-"""Region shards from a SCAN folder: the source's values rounded once, bad ones refused by file and row, nothing stale."""
+"""Writing shards in parallel processes: the bytes of one, nothing done twice, one clear error, no process left."""
 
 from __future__ import annotations
 
+import json
+import os
+import resource
+import signal
 import subprocess
 import sys
+import tarfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import numpy as np
+import psutil
+import pyarrow as pa
 import pytest
 
-from itrcore.data.settings import RegionShardSettings
-from itrcore.data.shards import region_writer, regions
-from itrcore.data.shards.regions import FeatureStore
+from itrcore.data.shards import writing
+from itrcore.data.shards.writing import Sample
 from itrcore.errors import DataError
+from itrcore.files import read_json
 from tests.conftest import ROOT
-from tests.scan_data import OWN_NAMES, ScanFolder, write_scan_folder, write_shards, write_table
+
+SPLITS = {"train": 23, "dev": 4}
+PER_SHARD = 4
+NAMES = [f"dev-{0:05d}.tar", *(f"train-{i:05d}.tar" for i in range(6))]
+SCHEMA = pa.schema([("key", pa.string()), ("shard", pa.int32()), ("offset", pa.int64()), ("square", pa.int64())])
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Samples made of their number. `at`: row of train → what happens there; `wait`: train waits for this file at row 12."""
+
+    at: Mapping[int, str]
+    wait: Path | None = None
+
+    def shard(self, split: str, rows: range) -> NumbersShard:
+        return NumbersShard(self, split, rows)
+
+
+@dataclass(frozen=True)
+class NumbersShard:
+    numbers: Numbers
+    split: str
+    rows: range
+
+    def __iter__(self) -> Iterator[Sample]:
+        for row in self.rows:
+            if self.split == "train":
+                while self.numbers.wait and row == 12 and not self.numbers.wait.exists():
+                    time.sleep(0.02)
+                if row in self.numbers.at:
+                    misfortune(self.numbers.at[row], row)
+            yield Sample(f"{row:03d}", members(self.split, row), "values.bin", {"square": row**2})
+
+
+def members(split: str, row: int) -> dict[str, list[Any]]:
+    values = memoryview(bytes([row % 7]) * (500 * row)).cast("B")
+    return {"values.bin": [b"head", values], "json": [json.dumps({"of": f"{split} {row}"}).encode()], "a.bin": [b""]}
+
+
+def misfortune(kind: str, row: int) -> None:
+    if kind == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise DataError.at("numbers", "found a bad one", "a good one", row)
+
+
+def write(work: Path, numbers: Numbers, processes: int = 2, **identity: Any) -> tuple[Path, list[tuple[int, int]]]:
+    seen: list[tuple[int, int]] = []
+    finished = writing.write(
+        work / "numbers",
+        identity,
+        SPLITS,
+        PER_SHARD,
+        numbers,
+        SCHEMA,
+        lambda indexes: {"odd": sum(len(index) % 2 for index in indexes.values())},
+        lambda *done: seen.append(done),
+        processes,
+    )
+    return finished, seen
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """By this process alone."""
+    return contents(write(tmp_path_factory.mktemp("one"), Numbers({}), 1)[0])
+
+
+def finished_shards(work: Path) -> dict[str, tuple[int, int]]:
+    """Shards that have their record: file name → inode and time."""
+    found = {}
+    for record in work.glob("numbers-*/records/*.json"):
+        path = record.parent.parent / "shards" / f"{record.stem}.tar"
+        found[path.name] = (path.stat().st_ino, path.stat().st_mtime_ns)
+    return found
+
+
+# What is written
+
+
+def test_shards_are_webdatasets_to_the_byte(expected: dict[str, bytes], tmp_path: Path) -> None:
+    import webdataset  # brings torch, which the processes that import this file would load too
+
+    for split, size in SPLITS.items():
+        for number, start in enumerate(range(0, size, PER_SHARD)):
+            path = tmp_path / f"{split}-{number:05d}.tar"
+            with open(path, "wb") as handle, webdataset.TarWriter(handle, encoder=False, mtime=0) as tar:
+                for row in range(start, min(start + PER_SHARD, size)):
+                    tar.write({"__key__": f"{row:03d}"} | {k: b"".join(v) for k, v in members(split, row).items()})
+            assert expected[path.name] == path.read_bytes()
+    assert sorted(name for name in expected if name.endswith(".tar")) == NAMES
+
+
+def test_the_index_points_to_the_last_piece_of_its_member(tmp_path: Path) -> None:
+    folder, _ = write(tmp_path, Numbers({}), 1)
+    with pa.memory_map(str(folder / "train.arrow")) as source:
+        index = pa.ipc.open_file(source).read_all()
+    assert index.schema == SCHEMA
+    for row, entry in enumerate(index.to_pylist()):
+        with tarfile.open(folder / f"train-{entry['shard']:05d}.tar") as tar:
+            assert tar.getmember(f"{row:03d}.values.bin").offset_data + len(b"head") == entry["offset"]
+        assert (entry["key"], entry["shard"], entry["square"]) == (f"{row:03d}", row // PER_SHARD, row**2)
+    assert read_json(folder / "shards.json")["odd"] == 1
+
+
+def test_several_processes_write_what_one_writes(expected: dict[str, bytes], tmp_path: Path) -> None:
+    folder, seen = write(tmp_path, Numbers({}), 3)
+    assert contents(folder) == expected
+    assert [total for _, total in seen] == [27] * len(seen)
+    assert [done for done, _ in seen] == [0, 4, 8, 12, 16, 20, 23, 27]
+    writing.move(folder, tmp_path / "out" / "shards")
+    assert contents(tmp_path / "out" / "shards") == expected
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+# Errors, and going on after them
+
+
+def test_of_several_bad_samples_the_first_shards_is_named_and_finished_shards_stay(
+    expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"^numbers, row 9: found a bad one; expected a good one\.$"):
+        write(tmp_path, Numbers({21: "bad", 9: "bad"}))
+    kept = finished_shards(tmp_path)
+    assert {NAMES[1], NAMES[2]} <= set(kept) and not {NAMES[3], NAMES[6]} & set(kept)
+    folder, seen = write(tmp_path, Numbers({}))
+    assert contents(folder) == expected
+    assert {name: finished_shards(tmp_path)[name] for name in kept} == kept
+    assert seen[0] == (4 * len(kept), 27)
+
+
+def test_a_killed_process_is_one_clear_error(expected: dict[str, bytes], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a process that writes shards was killed.*Run it again: finished shards are"):
+        write(tmp_path, Numbers({17: "killed"}))
+    kept = finished_shards(tmp_path)
+    folder, _ = write(tmp_path, Numbers({}))
+    assert contents(folder) == expected
+    assert {name: finished_shards(tmp_path)[name] for name in kept} == kept
+
+
+_RUN = """
+import sys
+from pathlib import Path
+from tests.test_shard_writing import Numbers, write
+write(Path(sys.argv[1]), Numbers({}, Path(sys.argv[1]) / "go on"))
+"""
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> ScanFolder:
-    return write_scan_folder(tmp_path / "scan")
+def halfway(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]:
+    """A process that writes with two others, when three shards are done and the fourth waits, and those others."""
+    process = subprocess.Popen([sys.executable, "-c", _RUN, str(tmp_path)], cwd=ROOT)
+    wait_until(lambda: len(finished_shards(tmp_path)) == 6)
+    yield process, psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
 
 
-# What is stored
+def wait_until(condition: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
-def test_float16_is_numpys_for_every_value_and_every_border_between_two() -> None:
-    stored = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    values = np.sort(stored[np.isfinite(stored)].astype(np.float32))
-    middle = (values[1:] + values[:-1]) / 2
-    near = [np.nextafter(middle, np.float32(to)) for to in (-np.inf, np.inf)]
-    last = np.float32([65519.996, 1e-45, 1e-38])  # the largest that fits; float32's own subnormal numbers
-    random = np.random.default_rng(0).integers(0, 0x477FF000, 500_000, dtype=np.uint32).view(np.float32)
-    for part in (np.concatenate([values, middle, *near, last, random, -random, -last]), random, np.abs(values)):
-        found = region_writer.convert(part, "float16")
-        assert found is not None
-        np.testing.assert_array_equal(found.view(np.uint16), part.astype(np.float16).view(np.uint16))
-    for value in (65520, np.inf, np.nan):
-        for sign in (1, -1):
-            assert region_writer.convert(np.float32([0, sign * value]), "float16") is None
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("source", ["<f2", "<f8", ">f4"])
-def test_any_floating_point_source_is_rounded_once(made: ScanFolder, tmp_path: Path, source: str, dtype: str) -> None:
-    features = made.features["train"].astype(source) * 1.0000001
-    np.save(made.path / "train_ims.npy", features.astype(source))
-    (sample, *_) = regions.samples(write_shards(made, tmp_path / "out", dtype) / "train-00000.tar")
-    np.testing.assert_array_equal(sample["regions"], features.astype(source).astype(dtype)[0])
-
-
-def test_features_in_fortran_order_are_read_as_what_they_are(made: ScanFolder, tmp_path: Path) -> None:
-    np.save(made.path / "train_ims.npy", np.asfortranarray(made.features["train"]))
-    store = FeatureStore(write_shards(made, tmp_path / "out"), "train")
-    np.testing.assert_array_equal(store.gather(np.arange(7))[0], made.features["train"])
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_padding_is_left_out(made: ScanFolder, tmp_path: Path, dtype: str) -> None:
-    counts = np.array([3, 1, 2, 3, 2, 1, 3])
-    padded = made.features["train"].copy()
-    for row, count in enumerate(counts):
-        padded[row, count:] = np.nan  # whatever it holds
-    np.save(made.path / "train_ims.npy", padded)
-    np.save(made.path / "train_counts.npy", counts)
-    np.save(made.path / "train_boxes.npy", np.ones((7, 3, 4), np.float32))
-    folder = write_shards(made, tmp_path / "out", dtype)
-    store = FeatureStore(folder, "train")
-    assert store.n_regions.tolist() == counts.tolist()
-    np.testing.assert_array_equal(store.gather([2])[0][0], padded[2, :2].astype(dtype))
-    stored = [sample for path in sorted(folder.glob("train-*.tar")) for sample in regions.samples(path)]
-    assert [len(sample["boxes"]) for sample in stored] == counts.tolist()
-
-
-# What is refused when writing
-
-
-@pytest.mark.parametrize("repeated", [False, True])
-def test_a_value_too_large_for_float16_names_the_files_row(made: ScanFolder, tmp_path: Path, repeated: bool) -> None:
-    features = made.features["train"].copy()
-    features[4, 1, 1] = 70000
-    np.save(made.path / "train_ims.npy", np.repeat(features, 2, axis=0) if repeated else features)
-    row = 8 if repeated else 4
-    with pytest.raises(DataError, match=rf"train_ims\.npy, row {row}: 70000 does not fit float16; .*to float32"):
-        write_shards(made, tmp_path / "half", "float16")
-    assert FeatureStore(write_shards(made, tmp_path / "full", "float32"), "train").gather([4])[0].max() == 70000
-
-
-def test_a_value_too_large_for_float32_is_not_blamed_on_float16(made: ScanFolder, tmp_path: Path) -> None:
-    np.save(made.path / "train_ims.npy", np.full((7, 3, 4), 1e39))
-    with pytest.raises(
-        DataError, match=r"1e\+39 does not fit float32; expected values within ±3\.40282e\+38"
-    ) as caught:
-        write_shards(made, tmp_path / "out")
-    assert "Set shards.regions.dtype" not in str(caught.value)
-
-
-def test_a_caption_table_of_another_folder_is_refused(made: ScanFolder, tmp_path: Path) -> None:
-    table = write_table(made, tmp_path / "captions.parquet")
-    (made.path / "dev_ids.txt").write_text("107\n107\n109\n109\n108\n108\n")
-    settings = RegionShardSettings(dtype="float32", samples_per_shard=3)
-    with pytest.raises(DataError, match=r"captions\.parquet: other images than .*dev_ims\.npy"):
-        region_writer.write(made.path, OWN_NAMES, table, "synthetic", settings, tmp_path / "work")
-
-
-@pytest.mark.parametrize("damage", ["width", "ids"])
-def test_splits_that_do_not_go_together_are_refused(made: ScanFolder, tmp_path: Path, damage: str) -> None:
-    """Also here, where features are read, and not only in stage raw: a pointed-to folder can change in between."""
-    if damage == "width":
-        np.save(made.path / "test_ims.npy", np.ones((4, 3, 5), np.float32))
-    else:
-        (made.path / "dev_ids.txt").write_text("107\n107\n101\n101\n109\n109\n")
-    with pytest.raises(DataError, match=r"test_ims\.npy: found feature width 5|dev_ids\.txt: image id 101"):
-        write_shards(made, tmp_path / "out")
-
-
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_other_features_in_an_images_second_row_are_refused(made: ScanFolder, tmp_path: Path, split: str) -> None:
-    repeated = np.repeat(made.features[split], 2, axis=0)
-    repeated[7, 2, 3] += 1e-6
-    np.save(made.path / f"{split}_ims.npy", repeated)
-    with pytest.raises(DataError, match=rf"{split}_ims\.npy, row 7: found other features than in row 6"):
-        write_shards(made, tmp_path / "out", "float16")
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_value_that_is_not_finite_names_its_row(made: ScanFolder, tmp_path: Path, value: float, dtype: str) -> None:
-    made.features["test"][3, 2, 3] = value
-    np.save(made.path / "test_ims.npy", made.features["test"])
-    with pytest.raises(DataError, match=rf"test_ims\.npy, row 3: found {value}; expected finite numbers"):
-        write_shards(made, tmp_path / "out", dtype)
-
-
-# Going on, and doing it again
-
-
-def write_again(made: ScanFolder, tmp_path: Path, dtype: Literal["float16", "float32"] = "float32") -> list[str]:
-    """Write into the same work folder; which shards were written now."""
-    settings = RegionShardSettings(dtype=dtype, samples_per_shard=3)
-    table = write_table(made, tmp_path / "captions.parquet")
-    before = {path: path.stat().st_ino for path in (tmp_path / "state").glob("*/shards/*.tar")}
-    finished = region_writer.write(
-        made.path, OWN_NAMES, table, "synthetic", settings, tmp_path / "state" / "regions", processes=1
-    )  # fmt: skip
-    assert len(list((tmp_path / "state").iterdir())) == 1
-    return [path.name for path in sorted(finished.glob("*.tar")) if before.get(path) != path.stat().st_ino]
-
-
-def test_finished_shards_are_used_only_while_nothing_has_changed_that_decides_them(
-    made: ScanFolder, tmp_path: Path
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_writing_leaves_no_process_and_is_gone_on_with(
+    halfway: tuple[subprocess.Popen[bytes], list[psutil.Process]],
+    expected: dict[str, bytes],
+    tmp_path: Path,
+    way: signal.Signals,
 ) -> None:
-    every = [f"dev-{0:05d}.tar", *(f"test-{i:05d}.tar" for i in range(2)), *(f"train-{i:05d}.tar" for i in range(3))]
-    assert write_again(made, tmp_path) == every
-    assert write_again(made, tmp_path) == []
-    assert write_again(made, tmp_path, "float16") == every
-    made.features["dev"][2, 2, 3] += 1
-    np.save(made.path / "dev_ims.npy", made.features["dev"])
-    assert write_again(made, tmp_path, "float16") == every
-    captions = made.path / "train_caps.txt"
-    captions.write_text(captions.read_text().replace("says 0", "says none"))
-    assert write_again(made, tmp_path, "float16") == every
-    np.save(made.path / "test_boxes.npy", np.ones((4, 3, 4), np.float32))
-    assert write_again(made, tmp_path, "float16") == every
+    process, others = halfway
+    kept = finished_shards(tmp_path)
+    if way == signal.SIGINT:  # as a terminal does on Ctrl-C: to all of them
+        for other in others:
+            other.send_signal(way)
+    process.send_signal(way)
+    assert process.wait(10) != 0
+    _, alive = psutil.wait_procs(others, timeout=10)
+    assert len(others) >= 2 and not alive
+    assert finished_shards(tmp_path) == kept
+    folder, seen = write(tmp_path, Numbers({}), 1)
+    assert seen == [(23, 27), (27, 27)]
+    assert contents(folder) == expected
+    assert {name: finished_shards(tmp_path)[name] for name in kept} == kept
 
 
-def test_writing_processes_do_not_load_torch() -> None:
-    """It is 140 MB in each of them."""
-    code = "import sys, itrcore.data.shards.region_writer; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+def test_a_full_disk_is_one_clear_error(expected: dict[str, bytes], tmp_path: Path) -> None:
+    """Here: files of more than 40 KB are refused."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
+    try:
+        with pytest.raises(DataError, match=r"train-00003\.tar: cannot be written \(File too large\); expected room"):
+            write(tmp_path, Numbers({}), 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert contents(write(tmp_path, Numbers({}), 1)[0]) == expected
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "no record"])
+def test_only_a_shard_of_the_recorded_size_counts_as_finished(
+    expected: dict[str, bytes], tmp_path: Path, damage: str
+) -> None:
+    folder, _ = write(tmp_path, Numbers({}), 1)
+    path = folder / NAMES[3]
+    if damage == "cut":
+        os.truncate(path, 512)
+    elif damage == "gone":
+        path.unlink()
+    else:
+        (folder.parent / "records" / f"{path.stem}.json").unlink()
+    assert write(tmp_path, Numbers({}), 1)[1] == [(23, 27), (27, 27)]
+    assert contents(folder) == expected
+
+
+def test_work_of_another_identity_is_not_used_and_removed(tmp_path: Path) -> None:
+    (tmp_path / "others-0").mkdir()
+    first, _ = write(tmp_path, Numbers({}), 1, dtype="float16")
+    second, seen = write(tmp_path, Numbers({}), 1, dtype="float32")
+    assert first != second and not first.exists() and seen[0] == (0, 27)
+    assert (tmp_path / "others-0").exists()

@@ -22,7 +22,7 @@ from itrcore.data.shards.files import ShardFiles
 from itrcore.data.shards.regions import FeatureStore, ShardInfo
 from itrcore.errors import DataError
 from itrcore.files import digest, read_json, sha256, write_json
-from tests.scan_data import ScanFolder, write_scan_folder, write_shards
+from tests.scan_data import ScanFolder, image, write_scan_folder, write_shards
 
 ROOT = Path(__file__).parents[1]
 
@@ -230,4 +230,4 @@ def test_the_array_read_by_the_shards_is_the_readers(made: ScanFolder, folder: P
     for name in SPLITS:
         split, store = scan.open_split(made.path, name), FeatureStore(folder, name)
         for i in range(len(split)):
-            np.testing.assert_array_equal(store.gather([i])[0][0], split.image(i))
+            np.testing.assert_array_equal(store.gather([i])[0][0], image(split, i))

@@ -21,6 +21,7 @@ from itrcore.data.settings import (
     SimulatedSource,
     SourceSettings,
 )
+from itrcore.data.shards import published
 from itrcore.data.simulated import write_simulated
 from itrcore.data.source import Source
 from itrcore.errors import DataError
@@ -55,8 +56,6 @@ def make(settings: SourceSettings, raw: Path, progress: ProgressHook) -> Source:
             case KarpathySource():
                 source = _point_to_karpathy(settings)
             case ShardsSource():
-                from itrcore.data.shards import published
-
                 source = published.obtain(settings, temporary)
         write_json(temporary / "source.json", asdict(source))
     return source

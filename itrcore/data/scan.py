@@ -11,7 +11,7 @@ import codecs
 import gzip
 import mmap
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,8 @@ import numpy as np
 from itrcore.arrays import open_array
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
+
+_GIVE_BACK = 16 << 20  # bytes read; more are more memory, fewer more calls
 
 
 @dataclass(frozen=True)
@@ -49,35 +51,68 @@ class ScanSplit:
     def __len__(self) -> int:
         return len(self.captions)
 
-    def image(self, index: int) -> np.ndarray:
-        """Features of one image, (n_regions, width) without padding, read from disk now and checked.
+    def features_of(self, images: range) -> FeatureRows:
+        """The features of these images, in order; nothing is read yet."""
+        rows = self.rows[images.start : images.stop].tolist()
+        return FeatureRows(
+            self.path,
+            self.image_ids[images.start : images.stop],
+            rows,
+            self.repeats[images.start : images.stop].tolist(),
+            [self._regions(row) for row in rows],
+        )
+
+    def boxes_of(self, index: int) -> np.ndarray | None:
+        """Boxes of one image, float32 (n_regions, 4), pixels xyxy, without padding; None where the folder has none."""
+        if self.boxes is None:
+            return None
+        row = int(self.rows[index])
+        return np.array(self.boxes[row, : self._regions(row)], np.float32)
+
+    def _regions(self, row: int) -> int:
+        return int(self.features.shape[1] if self.counts is None else self.counts[row])
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """Features of some images of a split, read and checked where this is iterated over: it is light, and can be pickled.
+
+    rows, repeats, n_regions: for each image its first row in the file, its number of rows, its regions without padding
+    """
+
+    path: Path
+    image_ids: list[int]
+    rows: list[int]
+    repeats: list[int]
+    n_regions: list[int]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Each image's features, (n_regions, width), memory-mapped.
 
         `DataError` where a value is not finite, or the repeated rows of one image differ.
         """
-        first = int(self.rows[index])
-        features = self._row(first)
-        for row in range(first + 1, first + int(self.repeats[index])):
-            if not np.array_equal(self._row(row), features):
-                raise DataError.at(
-                    self.path,
-                    f"found other features than in row {first}, though both are of image {self.image_ids[index]}",
-                    "the same features for every caption of an image",
-                    row,
-                    "Check that the ids file belongs to these features.",
-                )
-        _give_back(self.features)
-        return features
-
-    def regions(self, row: int) -> int:
-        """How many regions a row of the features has, padding left out."""
-        return int(self.features.shape[1] if self.counts is None else self.counts[row])
-
-    def _row(self, row: int) -> np.ndarray:
-        features = np.array(self.features[row, : self.regions(row)])
-        if not np.isfinite(features).all():
-            found = features[~np.isfinite(features)][0]
-            raise DataError.at(self.path, f"found {found}", "finite numbers", row, "Extract or download it again.")
-        return features
+        features = open_array(self.path)
+        mapped = 0
+        for image_id, first, repeats, n in zip(self.image_ids, self.rows, self.repeats, self.n_regions, strict=True):
+            regions = features[first, :n]
+            for row in range(first, first + repeats):
+                found = features[row, :n]
+                if not np.isfinite(found).all():
+                    wrong = f"found {found[~np.isfinite(found)][0]}"
+                    raise DataError.at(self.path, wrong, "finite numbers", row, "Extract or download it again.")
+                if row > first and not np.array_equal(found, regions):
+                    raise DataError.at(
+                        self.path,
+                        f"found other features than in row {first}, though both are of image {image_id}",
+                        "the same features for every caption of an image",
+                        row,
+                        "Check that the ids file belongs to these features.",
+                    )
+            yield regions
+            mapped += repeats * features[0].nbytes
+            if mapped >= _GIVE_BACK:
+                _give_back(features)
+                mapped = 0
 
 
 def read_captions(folder: Path, split: str) -> tuple[list[int], list[list[str]]]:

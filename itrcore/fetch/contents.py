@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from lzma import LZMAError
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from itrcore.fetch.problems import WrongContent
+from itrcore.files import inside
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, NotImplementedError)
@@ -143,10 +144,9 @@ def _entry(path: Path, name: str) -> Entry:
 
 
 def _refuse_unsafe(archive: Path, name: str, plain: bool) -> None:
-    windows, posix = PureWindowsPath(name), PurePosixPath(name)
     if not plain:
         reason = "is a link or a device"
-    elif posix.is_absolute() or windows.anchor or ".." in windows.parts or ".." in posix.parts:
+    elif not inside(name):
         reason = "points outside its folder"
     else:
         return

@@ -103,4 +103,4 @@ def sha256(path: Path, downloads: Path = layout.DOWNLOADS) -> str:
 
 def _inside(path: Path, downloads: Path) -> Path | None:
     inside = Path(os.path.relpath(path, downloads))  # links are not followed: what is asked for is their name
-    return None if ".." in inside.parts or len(inside.parts) < 1 or str(inside) == "." else inside
+    return inside if inside.parts and ".." not in inside.parts else None

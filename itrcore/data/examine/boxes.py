@@ -32,14 +32,6 @@ class AllBoxes:
     problems: list[Problem]
 
 
-def read_boxes(split: scan.ScanSplit, position: int) -> np.ndarray | None:
-    """The boxes of one image, float32 (n_regions, 4), pixels xyxy, without padding; None where the folder has none."""
-    if split.boxes is None:
-        return None
-    row = int(split.rows[position])
-    return np.asarray(split.boxes[row, : split.regions(row)], np.float32)
-
-
 def examine(
     files: Mapping[str, scan.ScanSplit], splits: Splits, sizes: Mapping[str, Mapping[int, tuple[int, int]]]
 ) -> AllBoxes:
@@ -54,7 +46,7 @@ def examine(
         outside = Finding("warning", f"boxes of {split} outside of their picture")
         count, areas = 0, []
         for position, image in enumerate(images):
-            boxes = read_boxes(files[split], position)
+            boxes = files[split].boxes_of(position)
             assert boxes is not None
             count += len(boxes)
             finite = np.isfinite(boxes).all(1)

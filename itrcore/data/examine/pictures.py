@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from itrcore.cores import cores
 from itrcore.data import pictures
 from itrcore.data.captions import Image
 from itrcore.data.examine.problems import Duplicates, Finding, Problem, Progress, Shared, Splits, name_of
@@ -87,7 +87,7 @@ def examine(folder: Path, needed: bool, max_megapixels: float, splits: Splits, p
 
 def _read_all(folder: Path, images: Sequence[Image], max_megapixels: float) -> Iterator[_Read]:
     # Threads suffice: most of the time goes into decoding, during which Pillow lets others run.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(images), _BLOCK):
             yield from pool.map(partial(_read, folder, max_megapixels), images[start : start + _BLOCK])
 

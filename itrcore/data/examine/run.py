@@ -15,7 +15,7 @@ from itrcore import layout
 from itrcore.data import captions, scan
 from itrcore.data.captions import Image
 from itrcore.data.examine import boxes, features, pictures, texts
-from itrcore.data.examine.boxes import AllBoxes, read_boxes
+from itrcore.data.examine.boxes import AllBoxes
 from itrcore.data.examine.features import AllFeatures
 from itrcore.data.examine.pictures import AllPictures
 from itrcore.data.examine.problems import Problem, Splits, unreadable
@@ -165,4 +165,4 @@ def _samples(
             image, picture = images[position], None
             if position in shown and source and source.pictures and image.file_name:
                 picture = find(Path(source.pictures), image.file_name)
-            yield Sample(split, image, read_boxes(files[split], position) if split in files else None, picture)
+            yield Sample(split, image, files[split].boxes_of(position) if split in files else None, picture)

@@ -14,7 +14,7 @@ from itrcore.data import scan
 from itrcore.data.own import KINDS, division, entry
 from itrcore.data.own.captions import OwnImage, read
 from itrcore.data.own.features import Features, open_features
-from itrcore.data.pictures import examine, find
+from itrcore.data.pictures import read as read_picture
 from itrcore.data.settings import SPLITS
 from itrcore.errors import DataError
 from itrcore.files import remove, replacing
@@ -160,9 +160,7 @@ def _look(
                 survey.largest = max(survey.largest, float(np.abs(array).max()))
                 digests.add(hashlib.sha256(b"features" + array.tobytes()).digest())
             if pictures:
-                path = find(pictures, image.name)
-                data = path.read_bytes()
-                examine(data, path, _MAX_MEGAPIXELS)
+                data, _ = read_picture(pictures, image.name, _MAX_MEGAPIXELS)
                 digests.add(hashlib.sha256(b"picture" + data).digest())
         except DataError as problem:
             problems.append((image, problem))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import mmap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from itrcore.arrays import open_array
 from itrcore.data import captions as caption_table
 from itrcore.data import scan
 from itrcore.data.captions import Image
 from itrcore.data.settings import SPLITS, RegionShardSettings
 from itrcore.data.shards import writing
+from itrcore.data.shards.regions import INDEX_SCHEMA
 from itrcore.data.shards.writing import Sample
 from itrcore.errors import DataError
 from itrcore.files import sha256
-
-_GIVE_BACK = 16 << 20  # bytes read; more are more memory, fewer more calls
 
 
 def write(
@@ -43,10 +40,6 @@ def write(
     work, progress, processes: as in `writing.write`
     `DataError` names file and row of the first value that is not finite, of other widths, of ids in two splits.
     """
-    from itrcore.data.shards.regions import (
-        INDEX_SCHEMA,  # not above: webdataset brings torch, 200 MB in each writing process
-    )
-
     splits = {split: scan.open_split(raw, split_names[split]) for split in SPLITS}
     scan.check_splits(splits)
     scan.check_ids(raw, split_names, {name: split.image_ids for name, split in splits.items()})
@@ -112,75 +105,42 @@ class _Regions:
 
     def shard(self, split: str, rows: range) -> _Shard:
         source = self.splits[split]
-        first = source.rows[rows.start : rows.stop]
         return _Shard(
-            source.path,
-            rows.start,
+            source.features_of(rows),
+            rows,
             self.captions[split].images(split, rows),
-            [int(row) for row in first],
-            [int(repeats) for repeats in source.repeats[rows.start : rows.stop]],
-            [source.regions(row) for row in first],
-            None if source.boxes is None else np.array(source.boxes[first], np.float32),
+            [source.boxes_of(row) for row in rows],
             self.dtype,
         )
 
 
 @dataclass(frozen=True)
 class _Shard:
-    """The samples of one shard, without their features: those are read where it is iterated over."""
+    """The samples of one shard; their features are read where it is iterated over."""
 
-    path: Path
-    start: int
+    features: scan.FeatureRows
+    rows: range
     images: Sequence[Image]
-    rows: list[int]
-    repeats: list[int]
-    n_regions: list[int]
-    boxes: np.ndarray | None
+    boxes: Sequence[np.ndarray | None]
     dtype: str
 
     def __iter__(self) -> Iterator[Sample]:
-        features = open_array(self.path)
-        mapped = 0
-        for i, image in enumerate(self.images):
-            stored = self._stored(features, i)
-            members: dict[str, list[Any]] = {"json": [image.as_json()], "regions.npy": _npy(stored)}
-            if self.boxes is not None:
-                members["boxes.npy"] = _npy(self.boxes[i, : self.n_regions[i]])
-            row = {"image_id": image.image_id, "n_regions": self.n_regions[i]}
-            yield Sample(f"{self.start + i:07d}", members, "regions.npy", row)
-            mapped += self.repeats[i] * features[0].nbytes
-            if mapped >= _GIVE_BACK:
-                _give_back(features)
-                mapped = 0
-
-    def _stored(self, features: np.ndarray, i: int) -> np.ndarray:
-        first = self.rows[i]
-        regions = features[first, : self.n_regions[i]]
-        stored = convert(regions, self.dtype)
-        if stored is None:
-            raise self._refused(regions, first)
-        for row in range(first + 1, first + self.repeats[i]):
-            if not np.array_equal(features[row, : self.n_regions[i]], regions):
+        samples = zip(self.rows, self.features, self.features.rows, self.images, self.boxes, strict=True)
+        for row, regions, source_row, image, boxes in samples:
+            stored = convert(regions, self.dtype)
+            if stored is None:
                 raise DataError.at(
-                    self.path,
-                    f"found other features than in row {first}, though both are of image {self.images[i].image_id}",
-                    "the same features for every caption of an image",
-                    row,
-                    "Check that the ids file belongs to these features.",
+                    self.features.path,
+                    f"{np.abs(regions).max():g} does not fit {self.dtype}",
+                    f"values within ±{np.finfo(self.dtype).max:g}",
+                    source_row,
+                    "Set shards.regions.dtype to float32." if self.dtype == "float16" else "Are these region features?",
                 )
-        return stored
-
-    def _refused(self, regions: np.ndarray, row: int) -> DataError:
-        wrong = regions[~np.isfinite(regions)]
-        if len(wrong):
-            return DataError.at(self.path, f"found {wrong[0]}", "finite numbers", row, "Extract or download it again.")
-        return DataError.at(
-            self.path,
-            f"{np.abs(regions).max():g} does not fit {self.dtype}",
-            f"values within ±{np.finfo(self.dtype).max:g}",
-            row,
-            "Set shards.regions.dtype to float32." if self.dtype == "float16" else "Are these region features?",
-        )
+            members: dict[str, list[Any]] = {"json": [image.as_json()], "regions.npy": _npy(stored)}
+            if boxes is not None:
+                members["boxes.npy"] = _npy(boxes)
+            index = {"image_id": image.image_id, "n_regions": len(regions)}
+            yield Sample(f"{row:07d}", members, "regions.npy", index)
 
 
 def convert(values: np.ndarray, dtype: str) -> np.ndarray | None:
@@ -228,10 +188,3 @@ def _npy_header(descr: str, shape: tuple[int, ...]) -> bytes:
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})
     return buffer.getvalue()
-
-
-def _give_back(mapped: np.ndarray) -> None:
-    # Mapped pages count as this process's memory until they are given back; the system keeps them in its cache.
-    pages: object = mapped.base
-    if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        pages.madvise(mmap.MADV_DONTNEED)
