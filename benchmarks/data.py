@@ -36,10 +36,12 @@ from itrcore import config
 from itrcore.data.batches import Batch, ImageBatch, Split, TextBatch, TrainingBatches, Views
 from itrcore.data.shards import writing
 from itrcore.data.shards.regions import FeatureStore
+from itrcore.data.tokens import TokenIds, Tokenised
 from itrcore.device import make_accelerator
 from itrcore.files import write_json
 from itrcore.models import registry
 from itrcore.models.base import Progress
+from itrcore.models.text import TextInputs
 
 ROOT = Path(__file__).parents[1]
 WORDS = 8481  # of SCAN's Flickr30K vocabulary
@@ -48,6 +50,7 @@ WARM_UP = 5  # batches
 TIMES, LIMIT_MB = 3.0, 1500  # what the project promises
 METHOD = config.load(ROOT / "params.yaml").methods["esa_bigru"]
 SIZE = METHOD.recipe.batch_size
+IDS = TokenIds(WORDS + 1, WORDS, np.arange(4, WORDS))
 
 
 def caption_ids(n_images: int) -> list[np.ndarray]:
@@ -57,17 +60,22 @@ def caption_ids(n_images: int) -> list[np.ndarray]:
     return [np.array([1, *rng.integers(4, WORDS, length), 2]) for length in lengths]
 
 
+def tokenised(ids: np.ndarray) -> Tokenised:
+    """Every token but the first and the last is a word."""
+    return Tokenised(ids.tolist(), [-1, *range(len(ids) - 2), -1])
+
+
 def views() -> Views:
     """As ESA-BiGRU's recipe has them; its regions are taken out here as VSE∞'s are, which is more to do."""
     model: Any = METHOD.model
-    return Views(model.views, model.token_views, WORDS, model.region_drop)
+    return Views(model.views, model.token_views, IDS, model.region_drop)
 
 
 def ours(folder: Path, n_images: int) -> Iterator[Any]:
     store = FeatureStore(folder / "regions", "train")
     store.verify()  # as before a training
     ids = caption_ids(n_images)
-    split = Split(store, range(len(ids)), ids, np.repeat(np.arange(n_images), CAPTIONS))
+    split = Split(store, range(len(ids)), map(tokenised, ids), np.repeat(np.arange(n_images), CAPTIONS))
     batches = TrainingBatches(split, SIZE, 0, views())
     for epoch in itertools.count():
         yield from batches.epoch(epoch)
@@ -96,7 +104,7 @@ class PublishedPairs(Dataset):
             if token > 3 and random.random() < settings.touch:
                 kind = random.random()
                 if kind < settings.mask:
-                    tokens.append(self.views.mask_id)
+                    tokens.append(IDS.mask)
                 elif kind < settings.mask + settings.random:
                     tokens.append(random.randrange(4, WORDS))
             else:
@@ -128,7 +136,7 @@ def published(folder: Path, n_images: int) -> Iterator[Any]:
 def esa_steps(folder: Path, n_images: int) -> Iterator[None]:
     """Steps on one batch that is there already, with every core; the rest as in `itrcore/training/loop.py`."""
     accelerator = make_accelerator(config.load(ROOT / "params.yaml").training)
-    method = registry.build(METHOD, WIDTH, WORDS, 0)
+    method = registry.build(METHOD, WIDTH, TextInputs(IDS), 0)
     recipe = METHOD.recipe
     optimiser = torch.optim.AdamW(method.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     model, optimiser = accelerator.prepare(method, optimiser)

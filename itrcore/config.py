@@ -17,7 +17,7 @@ from itrcore import layout
 from itrcore.data.settings import DatasetSettings
 from itrcore.errors import ConfigError, nearest
 from itrcore.fetch.settings import DownloadSettings
-from itrcore.models.settings import Count, MethodSettings
+from itrcore.models.settings import BertSettings, BiGRUSettings, Count, MethodSettings
 from itrcore.settings import Settings
 
 
@@ -32,13 +32,48 @@ def _name(text: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]  # safe as a folder, a DVC stage and an MLflow run
 
 
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # SHA-256
+
+
+class CheckpointSettings(Settings):
+    """A released checkpoint in place of a training; `itr import` writes this.
+
+    vocabulary: the one it was trained with (SCAN's JSON, or BERT's vocab.txt); None: the data set's, or the method's BERT
+    """
+
+    path: str
+    sha256: Digest
+    vocabulary: str | None = None
+    vocabulary_sha256: Digest | None = None
+
+    @model_validator(mode="after")
+    def _vocabulary_has_a_digest(self) -> CheckpointSettings:
+        if (self.vocabulary is None) != (self.vocabulary_sha256 is None):
+            raise ValueError("vocabulary and vocabulary_sha256 go together; itr import writes both")
+        return self
+
+
 class RunSettings(Settings):
-    """One training: which data, method and seed; `profile` names changes to the method's published settings."""
+    """One model on one data set: trained with a seed, or imported from a checkpoint.
+
+    profile: names changes to the method's published settings
+    """
 
     data: Name
     method: Name
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
     profile: Name
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    checkpoint: CheckpointSettings | None = None
+
+    @model_validator(mode="after")
+    def _trained_or_imported(self) -> RunSettings:
+        if (self.seed is None) == (self.checkpoint is None):
+            raise ValueError(
+                "the key seed is missing"
+                if self.seed is None
+                else "give seed, for a training, or checkpoint, for an import, not both"
+            )
+        return self
 
 
 class EnsembleSettings(Settings):
@@ -52,8 +87,8 @@ class PunktSettings(Settings):
     """Where nltk's English sentence data comes from, tried in order: a folder of nltk data, a zip file, or a URL of it."""
 
     sources: list[str]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # of the zip
-    files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]  # of each file inside english/
+    sha256: Digest  # of the zip
+    files: dict[str, Digest]  # of each file inside english/
     timeout: Annotated[float, Field(gt=0.0)]  # seconds without a byte before a source is given up
 
 
@@ -135,7 +170,7 @@ class Params(Settings):
                         )
 
     def _wrong_runs(self) -> Iterator[str]:
-        seen: dict[tuple[str, str, int], str] = {}
+        seen: dict[tuple[str, str, int | str], str] = {}
         pairs: set[tuple[str, str]] = set()
         for name, run in self.runs.items():
             where = f"runs.{name}"
@@ -147,15 +182,46 @@ class Params(Settings):
             yield from unknown
             if run.data in self.datasets and self.datasets[run.data].without_regions:
                 yield f"{where}: {run.data} has no region features, which every method so far needs"
-            twin = seen.setdefault((run.data, run.method, run.seed), name)
-            if twin != name:
+            what = run.seed if run.checkpoint is None else run.checkpoint.sha256
+            assert what is not None
+            twin = seen.setdefault((run.data, run.method, what), name)
+            if twin != name and run.checkpoint is None:
                 yield f"{where}: same data, method and seed as runs.{twin}; remove one or change its seed"
-            if not unknown and (run.method, run.profile) not in pairs:
-                pairs.add((run.method, run.profile))  # they serve many runs: what is wrong with them is said once
-                try:
-                    self.method_of(name)
-                except ValueError as error:
+            if twin != name and run.checkpoint is not None:
+                yield f"{where}: same data, method and checkpoint as runs.{twin}; remove one"
+            if unknown:
+                continue
+            try:
+                method = self.method_of(name)
+            except ValueError as error:
+                if (run.method, run.profile) not in pairs:  # they serve many runs: what is wrong with them is said once
                     yield str(error)
+                pairs.add((run.method, run.profile))
+            else:
+                yield from self._wrong_text(where, run, method)
+
+    def _wrong_text(self, where: str, run: RunSettings, method: MethodSettings) -> Iterator[str]:
+        """What a method's text encoder needs of its data set."""
+        if run.checkpoint is not None:
+            return  # it brings its own weights, and says which vocabulary
+        text, vocabulary = method.model.text, self.datasets[run.data].vocabulary
+        if isinstance(text, BiGRUSettings) and text.init == "glove":
+            if vocabulary.glove is None:
+                yield (
+                    f"{where}: {run.method} starts its word embeddings from GloVe, and "
+                    f"datasets.{run.data}.vocabulary.glove names no file of it; give one, or lay "
+                    "model: {text: {init: random}} over the method in a profile"
+                )
+            elif vocabulary.glove.width != text.word_dim:
+                yield (
+                    f"{where}: {run.method} with profile {run.profile} has text.word_dim {text.word_dim}, and the vectors "
+                    f"of datasets.{run.data}.vocabulary.glove have width {vocabulary.glove.width}; make them the same"
+                )
+        if isinstance(text, BertSettings) and text.size is not None and vocabulary.word_pieces is None:
+            yield (
+                f"{where}: {run.method} with profile {run.profile} starts a BERT at random, which needs word pieces of the data "
+                f"set; give datasets.{run.data}.vocabulary.word_pieces, such as {{size: 4000, min_count: 2}}"
+            )
 
     def _wrong_ensembles(self) -> Iterator[str]:
         for name, ensemble in self.ensembles.items():

@@ -7,6 +7,8 @@ from pathlib import Path
 NLTK = Path("data/nltk")
 REPORT = Path("report")
 LEADERBOARD = Path("leaderboard.json")
+WORDS, PIECES, VECTORS = "vocab.json", "wordpieces.txt", "glove.safetensors"  # in a data set's vocabulary folder
+WEIGHTS, TEXT = "model.safetensors", "text"  # in a run's folder
 # Not a DVC output: a killed training goes on from here, and DVC removes outputs before it runs a stage again.
 STATE = Path("state")
 DOWNLOADS = Path("downloads")
@@ -38,8 +40,8 @@ def splits(data: str) -> Path:
 
 
 def vocabulary(data: str) -> Path:
-    """The vocabulary."""
-    return Path("data", data, "vocab.json")
+    """What captions are tokenised with: vocab.json, and word pieces and GloVe vectors where they are asked for."""
+    return Path("data", data, "vocab")
 
 
 def shards(data: str) -> Path:
@@ -63,7 +65,7 @@ def check(data: str) -> Path:
 
 
 def run(data: str, name: str) -> Path:
-    """A training's results: model.safetensors, history.json, run.json."""
+    """A training's results: model.safetensors, text/, history.json, run.json; of an imported run all but the history."""
     return Path("runs", data, name)
 
 

@@ -20,7 +20,11 @@ _TRAINING_CODE = (
     "data/shards/cache.py",
     "data/shards/files.py",
     "data/shards/regions.py",
+    "data/glove.py",
+    "data/token_table.py",
+    "data/tokens.py",
     "data/vocabulary.py",
+    "data/wordpieces.py",
     "evaluation/ranking.py",
     "evaluation/similarity.py",
 )

@@ -12,19 +12,17 @@ from itrcore.provenance import code_version
 from itrcore.report import leaderboard
 from itrcore.report.attachments import page_files
 from itrcore.report.html import entry_path, write_report
-from itrcore.report.results import collect
+from itrcore.report.results import configured
 from itrcore.tracking import Tracker
 from stages import run_stage
 
 
 def main(params: Params, _: str) -> None:
     """Read every configured run's and ensemble's results and write the report."""
-    runs = {name: run.data for name, run in params.runs.items()}
-    ensembles = {name: ensemble.data for name, ensemble in params.ensembles.items()}
-    results = collect(Path("."), runs, ensembles)
+    results = configured(params)
     pictures = {
         data: Path(folder)
-        for data in set(runs.values())
+        for data in results.datasets
         if (folder := Source.read(layout.raw(data)).pictures) is not None
     }
     with replacing(layout.REPORT) as temporary:

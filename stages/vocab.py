@@ -1,4 +1,4 @@
-"""Stage `vocab@<data>`: the vocabulary of train and dev, or a released one."""
+"""Stage `vocab@<data>`: the vocabulary of train and dev, or a released one; word pieces; GloVe vectors."""
 
 from __future__ import annotations
 
@@ -6,29 +6,56 @@ from pathlib import Path
 
 from itrcore import layout
 from itrcore.config import Params
-from itrcore.data import captions
+from itrcore.data import captions, glove
+from itrcore.data.settings import VocabularySettings
 from itrcore.data.source import Source
 from itrcore.data.vocabulary import Vocabulary, tokenizer_for
+from itrcore.data.wordpieces import WordPieces
 from itrcore.errors import DataError
+from itrcore.files import replacing, write_json
 from stages import run_stage
 
 
 def main(params: Params, name: str) -> None:
-    """Build (or take over) the vocabulary."""
+    """Build (or take over) the vocabulary, train word pieces and look up GloVe vectors where they are asked for."""
     settings = params.dataset(name).vocabulary
-    if settings.released:
-        vocabulary = Vocabulary.load(_released(name, settings.released), layout.NLTK)
-    else:
+    with replacing(layout.vocabulary(name)) as folder:
+        folder.mkdir(parents=True)
         texts = [
             caption
             for split in ("train", "dev")
             for image in captions.read(layout.captions(name), split)
             for caption in image.captions
         ]
-        vocabulary = Vocabulary.build(texts, settings.min_count, tokenizer_for(layout.NLTK))
-    vocabulary.save(layout.vocabulary(name))
-    how = "with" if vocabulary.tokenizer.sentence_data else "without"
-    print(f"{name}: {len(vocabulary):,} words, captions split {how} nltk's sentence data")
+        vocabulary = _words(name, settings, texts)
+        vocabulary.save(folder / layout.WORDS)
+        how = "with" if vocabulary.tokenizer.sentence_data else "without"
+        print(f"{name}: {len(vocabulary):,} words, captions split {how} nltk's sentence data")
+        if settings.word_pieces:
+            pieces = WordPieces.train(texts, settings.word_pieces.size, settings.word_pieces.min_count)
+            pieces.save_vocabulary(folder / layout.PIECES)
+            print(f"{name}: {len(pieces):,} word pieces")
+        if settings.glove:
+            vectors = glove.look_up(Path(settings.glove.file), vocabulary.words, settings.glove.width)
+            vectors.save(folder / layout.VECTORS)
+            missing = vectors.missing(vocabulary.words)
+            found = {
+                "source": vectors.source,
+                "sha256": vectors.sha256,
+                "hit_rate": vectors.hit_rate,
+                "missing": missing,
+            }
+            write_json(folder / "glove.json", found)
+            print(
+                f"{name}: {len(vocabulary) - len(missing):,} of {len(vocabulary):,} words ({100 * vectors.hit_rate:.1f} %) "
+                f"have a vector in {vectors.source}; {layout.vocabulary(name) / 'glove.json'} lists the others"
+            )
+
+
+def _words(name: str, settings: VocabularySettings, texts: list[str]) -> Vocabulary:
+    if settings.released:
+        return Vocabulary.load(_released(name, settings.released), layout.NLTK)
+    return Vocabulary.build(texts, settings.min_count, tokenizer_for(layout.NLTK))
 
 
 def _released(name: str, given: str) -> Path:

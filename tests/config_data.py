@@ -22,9 +22,10 @@ methods:
     model:
       kind: vse
       dim: 8
-      text: {kind: bigru, word_dim: 8, dropout: 0.0}
+      text: {kind: bigru, word_dim: 8, dropout: 0.0, init: random}
       pooling: {kind: gpo, code_dim: 8, hidden_dim: 8, temperature: 0.1}
       region_drop: 0.2
+      token_views: {touch: 0.2, mask: 0.5, random: 0.1, remove: 0.4}
     loss: {margin: 0.2, warmup_epochs: 1}
     recipe: {learning_rate: 5.0e-4, weight_decay: 0, batch_size: 8, epochs: 25, decay_epochs: [15], decay: 0.1, clip_norm: 2.0}
 profiles:

@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from itrcore.data.batches import Batch, ImageBatch, TextBatch
-from itrcore.models.settings import MethodSettings
+from itrcore.data.tokens import TokenIds, Tokenised
+from itrcore.models import bert
+from itrcore.models.settings import BertSettings, BertSize, MethodSettings
+from itrcore.models.text import TextInputs
 
-METHOD_MODELS: dict[str, dict[str, Any]] = {
-    "vse_pp_bigru": {"kind": "vse", "pooling": {"kind": "mean"}},
-    "vse_infty_bigru": {
-        "kind": "vse",
-        "pooling": {"kind": "gpo", "code_dim": 8, "hidden_dim": 8, "temperature": 0.1},
-    },
-    "esa_bigru": {
-        "kind": "esa",
-        "views": 2,
-        "token_views": {"touch": 0.2, "mask": 0.5, "random": 0.1, "remove": 0.4},
+if TYPE_CHECKING:
+    from transformers import BertModel
+
+_MODELS: dict[str, dict[str, Any]] = {
+    "vse_pp": {"kind": "vse", "pooling": {"kind": "mean"}},
+    "vse_infty": {"kind": "vse", "pooling": {"kind": "gpo", "code_dim": 8, "hidden_dim": 8, "temperature": 0.1}},
+    "esa": {"kind": "esa", "views": 2},
+}
+_TEXTS: dict[str, dict[str, Any]] = {
+    "bigru": {"kind": "bigru", "word_dim": 8, "dropout": 0.0, "init": "random"},
+    "bert": {
+        "kind": "bert",
+        "weights": "random",
+        "size": {"hidden": 16, "layers": 2, "heads": 2, "intermediate": 16, "positions": 32},
+        "dropout": 0.0,
     },
 }
+METHODS = [f"{model}_{text}" for text in _TEXTS for model in _MODELS]
+VIEWS = {"touch": 0.2, "mask": 0.5, "random": 0.1, "remove": 0.4}
 
 
 def method_settings(name: str, dim: int = 16, **recipe: Any) -> MethodSettings:
-    """Settings of one of the methods at a tiny size; `recipe` changes the recipe's entries."""
+    """Settings of one of `METHODS` at a tiny size; `recipe` changes the recipe's entries."""
+    model, _, text = name.rpartition("_")
+    if text == "bert":
+        recipe = {"factors": {"bert": 0.1}, **recipe}
     return MethodSettings.model_validate(
         {
-            "model": {
-                **METHOD_MODELS[name],
-                "dim": dim,
-                "text": {"kind": "bigru", "word_dim": 8, "dropout": 0.0},
-                "region_drop": 0.2,
-            },
+            "model": {**_MODELS[model], "dim": dim, "text": _TEXTS[text], "region_drop": 0.2, "token_views": VIEWS},
             "loss": {"margin": 0.2, "warmup_epochs": 1},
             "recipe": {
                 "learning_rate": 5e-3,
@@ -47,6 +57,23 @@ def method_settings(name: str, dim: int = 16, **recipe: Any) -> MethodSettings:
             },
         }
     )
+
+
+def text_inputs(settings: MethodSettings, n_words: int) -> TextInputs:
+    """Ids below n_words, of which the last is the mask token's and the first four are special; a BERT that has no dropout."""
+    ids = TokenIds(n_words, n_words - 1, np.arange(4, n_words - 1))
+    text = settings.model.text
+    if not isinstance(text, BertSettings):
+        return TextInputs(ids)
+    assert text.size is not None
+    config = bert.config_of(text.size, n_words)
+    config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
+    return TextInputs(ids, bert=lambda: bert.configured(config))
+
+
+def words(captions: Sequence[Sequence[int]]) -> list[Tokenised]:
+    """Captions given as ids: the first and the last token are special, every other one a word of its own."""
+    return [Tokenised(list(ids), [-1, *range(len(ids) - 2), -1]) for ids in captions]
 
 
 def image_batch(lengths: list[int], width: int, seed: int = 0) -> ImageBatch:
@@ -70,3 +97,13 @@ def pair_batch(n: int, views: int, width: int, n_words: int, seed: int = 0) -> B
     texts = TextBatch.pad([caption for caption in captions for _ in range(views)])
     lengths = [int(length) for length in rng.integers(2, 6, n)]
     return Batch(image_batch(lengths, width, seed), texts, list(range(n)), list(range(n)))
+
+
+def bert_folder(folder: Path, pieces: Sequence[str], seed: int = 0, dtype: torch.dtype = torch.float32) -> BertModel:
+    """A published BERT as a folder holds one: config.json, model.safetensors, vocab.txt. Returns what is in it."""
+    torch.manual_seed(seed)
+    size = BertSize(hidden=16, layers=1, heads=2, intermediate=16, positions=12)
+    model = bert.configured(bert.config_of(size, len(pieces))).to(dtype)
+    model.save_pretrained(folder)
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), "utf-8")
+    return model

@@ -89,7 +89,7 @@ def tiny_params(params: dict[str, Any]) -> dict[str, Any]:
     source |= {"images": {"train": 24, "dev": 8, "test": 8}, "regions": 6, "width": 32, "picture_size": 64}
     params["nltk"]["sources"] = []
     params["profiles"]["small"] = {
-        "model": {"dim": 16, "text": {"word_dim": 8}},
+        "model": {"dim": 16, "text": {"word_dim": 8, "init": "random"}},
         "loss": {"warmup_epochs": 1},
         "recipe": {"batch_size": 20, "epochs": 2, "decay_epochs": [1]},
     }

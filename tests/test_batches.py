@@ -19,12 +19,13 @@ from itrcore.data.batches import (
     TrainingBatches,
     Views,
     keep_regions,
-    touch_tokens,
 )
 from itrcore.data.shards.regions import FeatureStore
+from itrcore.data.tokens import TokenIds
 from itrcore.data.vocabulary import Tokenizer, Vocabulary
 from itrcore.errors import DataError
 from itrcore.models.settings import TokenViewSettings
+from tests.helpers import words
 from tests.scan_data import ScanFolder, write_scan_folder, write_shards
 
 N, PER_IMAGE = 60, 3
@@ -77,7 +78,7 @@ def test_a_batch_holds_matching_pairs(made: ScanFolder, split: Split) -> None:
             assert caption_id // PER_IMAGE == i
             np.testing.assert_array_equal(batch.images.regions[row].numpy(), made.features["train"][i])
             words = batch.texts.ids[row, : batch.texts.lengths[row]].tolist()
-            assert words == split.ids[caption_id].tolist() and words[0] == 1 and words[-1] == 2
+            assert words == split.tokens.ids_of(caption_id).tolist() and words[0] == 1 and words[-1] == 2
             assert not batch.texts.ids[row, batch.texts.lengths[row] :].any()
 
 
@@ -86,7 +87,10 @@ def test_the_views_of_a_pair_lie_side_by_side(split: Split) -> None:
         assert len(batch.texts.ids) == 24 and len(batch.images.regions) == len(batch.caption_ids) == 8
         for row, caption_id in enumerate(batch.caption_ids):
             for view in range(3 * row, 3 * row + 3):
-                assert batch.texts.ids[view, : batch.texts.lengths[view]].tolist() == split.ids[caption_id].tolist()
+                assert (
+                    batch.texts.ids[view, : batch.texts.lengths[view]].tolist()
+                    == split.tokens.ids_of(caption_id).tolist()
+                )
 
 
 @pytest.mark.parametrize("size", [1, 8, 60, 179, 180])
@@ -132,7 +136,7 @@ def test_order_follows_from_seed_and_epoch(split: Split) -> None:
     assert len({tuple(order) for order in orders.values()}) == 4
 
 
-VIEWS = Views(captions=2, tokens=TOKENS, mask_id=500, region_drop=0.3)
+VIEWS = Views(captions=2, tokens=TOKENS, ids=TokenIds(501, 500, np.arange(4, 500)), region_drop=0.3)
 
 
 @pytest.mark.parametrize("start", [1, 2, 21, 22, 23])
@@ -144,7 +148,7 @@ def test_starting_at_a_step_gives_the_batches_that_skipping_gives(split: Split, 
 
 
 def test_views_are_drawn_anew_each_epoch_and_leave_the_split_as_it_is(split: Split) -> None:
-    before = [caption.tolist() for caption in split.ids]
+    before = split.tokens.ids.tolist()
     batches = TrainingBatches(split, 180, 1, VIEWS)
     seen = []
     for epoch in (0, 1, 0):
@@ -154,7 +158,7 @@ def test_views_are_drawn_anew_each_epoch_and_leave_the_split_as_it_is(split: Spl
         seen.append([ids[row, 0][ids[row, 0] > 0].tolist() for row in range(180)])
         assert (ids[:, 0] != ids[:, 1]).any(1).float().mean() > 0.5  # the two views of a pair are touched on their own
     assert seen[0] == seen[2] != seen[1]
-    assert [caption.tolist() for caption in split.ids] == before
+    assert split.tokens.ids.tolist() == before
 
 
 # The threads that work ahead
@@ -192,56 +196,7 @@ def test_an_epoch_left_early_leaves_no_thread(split: Split) -> None:
     assert not any(thread.name.startswith("batches") for thread in threading.enumerate())
 
 
-# Views
-
-
-def test_tokens_are_touched_at_the_settings_rates() -> None:
-    n, words, mask_id = 3000, 40, 10**9  # random ids almost never hit a word's own
-    caption = np.array([1, *range(10, 10 + words), 2])
-    touched = touch_tokens([caption] * n, TOKENS, mask_id, np.random.default_rng(0))
-    total = n * words
-    masked = sum(int((view == mask_id).sum()) for view in touched)
-    removed = sum(len(caption) - len(view) for view in touched)
-    replaced = sum(int(((view >= 10 + words) & (view < mask_id)).sum()) for view in touched)
-    assert (masked + removed + replaced) / total == pytest.approx(0.2, abs=0.005)
-    for count, share in ((masked, 0.5), (replaced, 0.1), (removed, 0.4)):
-        assert count / (masked + removed + replaced) == pytest.approx(share, abs=0.012)
-
-
-def test_start_and_end_are_never_touched_and_the_rest_keeps_its_order() -> None:
-    rng = np.random.default_rng(1)
-    all_of_them = TokenViewSettings(touch=1.0, mask=0.4, random=0.3, remove=0.3)
-    lengths = rng.integers(0, 9, 500)
-    originals = [np.array([1, *range(10, 10 + length), 2]) for length in lengths]
-    for settings in (all_of_them, TOKENS):
-        views = touch_tokens(originals, settings, 50, rng)
-        assert len(views) == 500
-        for original, view in zip(originals, views, strict=True):
-            assert view[0] == 1 and view[-1] == 2 and 2 <= len(view) <= len(original)
-            assert not np.isin(view[1:-1], [0, 1, 2, 3]).any() and view.max(initial=0) <= 50
-            if settings is TOKENS and 50 not in view and len(view) == len(original):
-                assert (view == original).mean() > 0.5
-    assert all(len(view) == 2 for view, n in zip(views, lengths, strict=True) if n == 0)
-
-
-@pytest.mark.parametrize(
-    ("shares", "expected"),
-    [
-        ({"touch": 0.0, "mask": 0.5, "random": 0.1, "remove": 0.4}, [1, 7, 8, 9, 2]),
-        ({"touch": 1.0, "mask": 1.0, "random": 0.0, "remove": 0.0}, [1, 20, 20, 20, 2]),
-        ({"touch": 1.0, "mask": 0.0, "random": 0.0, "remove": 1.0}, [1, 2]),
-    ],
-)
-def test_tokens_at_the_limits(shares: dict[str, float], expected: list[int]) -> None:
-    settings = TokenViewSettings.model_validate(shares)
-    (view,) = touch_tokens([np.array([1, 7, 8, 9, 2])], settings, 20, np.random.default_rng(0))
-    assert view.tolist() == expected
-
-
-def test_random_tokens_are_words_of_the_vocabulary() -> None:
-    settings = TokenViewSettings(touch=1.0, mask=0.0, random=1.0, remove=0.0)
-    views = touch_tokens([np.array([1, *[30] * 50, 2])] * 40, settings, 12, np.random.default_rng(0))
-    assert set(np.concatenate([view[1:-1] for view in views])) == set(range(4, 12))
+# Dropped regions
 
 
 @pytest.mark.parametrize("drop", [0.2, 0.5])
@@ -280,14 +235,17 @@ def test_batches_with_dropped_regions_are_what_the_plain_way_makes(made: ScanFol
 def test_first_takes_whole_images_up_to_the_number(split: Split) -> None:
     for asked, images in ((180, 60), (10**6, 60), (179, 59), (30, 10), (32, 10), (3, 1), (2, 1), (1, 1)):
         part = split.first(asked)
-        assert (part.n_images, len(part.ids), len(part.caption_ids), len(part.image_of)) == (images, *[3 * images] * 3)
+        assert (part.n_images, part.n_captions, len(part.caption_ids), len(part.image_of)) == (
+            images,
+            *[3 * images] * 3,
+        )
         assert part.caption_ids == split.caption_ids[: 3 * images] and part.image_of.max() == images - 1
-    assert (split.n_images, len(split.ids)) == (60, 180)
+    assert (split.n_images, split.n_captions) == (60, 180)
 
 
 def test_first_with_uneven_captions(split: Split) -> None:
-    uneven = Split(split.store, range(6), [[1, 2]] * 6, np.array([0, 0, 0, 1, 2, 2]))
-    assert [(uneven.first(n).n_images, len(uneven.first(n).ids)) for n in range(1, 7)] == [
+    uneven = Split(split.store, range(6), words([[1, 2]] * 6), np.array([0, 0, 0, 1, 2, 2]))
+    assert [(uneven.first(n).n_images, uneven.first(n).n_captions) for n in range(1, 7)] == [
         (1, 3), (1, 3), (1, 3), (2, 4), (2, 4), (3, 6),
     ]  # fmt: skip
 

@@ -136,7 +136,6 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     (("methods", "vse", "model", "region_drop"), 1.0, "less than 1, not 1.0"),
     (("training", "device"), "gpu", "'auto', 'cpu', 'cuda' or 'mps', not 'gpu'"),
     (("runs", "one", "seed"), -1, "greater than or equal to 0, not -1"),
-    (("runs", "one", "seed"), None, "valid integer, not None"),
     (("runs", "one"), None, "it is empty"),
     (("profiles", "published"), None, "it is empty"),
     (("runs",), [], "object"),

@@ -119,3 +119,142 @@ def test_a_name_that_is_no_safe_folder_is_refused(section: str, name: str, compl
     data = plain()
     data[section][name] = next(iter(data[section].values()))
     assert any(f"{name!r} cannot be a name" in line for line in complaints(data))
+
+
+CHECKPOINT = {"path": "model_best.pth", "sha256": "a" * 64}
+IMPORTED = {"data": "tiny", "method": "vse", "profile": "short", "checkpoint": CHECKPOINT}
+BERT = {"kind": "bert", "weights": "lab/bert", "dropout": 0.1}
+SIZE = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 32}
+
+
+def test_a_run_is_either_trained_or_imported(complaints: Any, tmp_path: Path) -> None:
+    data = plain()
+    data["runs"]["one"] |= {"checkpoint": CHECKPOINT}
+    assert complaints(data) == ["runs.one: give seed, for a training, or checkpoint, for an import, not both"]
+    del data["runs"]["one"]["seed"]
+    assert complaints(data) == []
+    imported, trained = (load(tmp_path / "params.yaml").runs[name] for name in ("one", "two"))
+    assert (imported.seed, trained.checkpoint) == (None, None)
+    del data["runs"]["one"]["checkpoint"]
+    assert complaints(data) == ["runs.one: the key seed is missing"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sha256": "a" * 63}, "runs.new.checkpoint.sha256: String should match pattern"),
+        (
+            {"vocabulary": "v.json"},
+            "runs.new.checkpoint: vocabulary and vocabulary_sha256 go together; itr import writes",
+        ),
+        ({"vocabulary_sha256": "a" * 64}, "runs.new.checkpoint: vocabulary and vocabulary_sha256 go together"),
+        ({"sha": "a" * 64}, "runs.new.checkpoint: unknown key 'sha'; did you mean 'sha256'?"),
+    ],
+)
+def test_a_checkpoint_that_is_not_said_in_full_is_named(change: dict[str, str], said: str, complaints: Any) -> None:
+    data = plain()
+    data["runs"]["new"] = {**IMPORTED, "checkpoint": CHECKPOINT | change}
+    [line] = complaints(data)
+    assert line.startswith(said)
+
+
+def test_a_checkpoint_imported_twice_is_refused_and_two_checkpoints_of_one_method_are_not(complaints: Any) -> None:
+    data = plain()
+    data["runs"] |= {"new": IMPORTED, "again": {**IMPORTED, "checkpoint": CHECKPOINT | {"path": "copy.pth"}}}
+    assert complaints(data) == ["runs.again: same data, method and checkpoint as runs.new; remove one"]
+    data["runs"]["again"]["checkpoint"]["sha256"] = "b" * 64
+    assert complaints(data) == []
+
+
+def test_a_text_encoder_that_starts_from_glove_needs_vectors_of_its_width(complaints: Any) -> None:
+    data = plain()
+    data["methods"]["vse"]["model"]["text"]["init"] = "glove"
+    for line, run in zip(complaints(data), ("one", "two"), strict=True):
+        assert line.startswith(
+            f"runs.{run}: vse starts its word embeddings from GloVe, and datasets.tiny.vocabulary.glove"
+        )
+    data["datasets"]["tiny"]["vocabulary"]["glove"] = {"file": "glove.txt", "width": 50}
+    for line, run in zip(complaints(data), ("one", "two"), strict=True):
+        assert line.startswith(f"runs.{run}: vse with profile short ")
+        assert "has text.word_dim 8, and the vectors of datasets.tiny.vocabulary.glove have width 50" in line
+    data["datasets"]["tiny"]["vocabulary"]["glove"]["width"] = 8
+    assert complaints(data) == []
+    del data["datasets"]["tiny"]["vocabulary"]["glove"]
+    data["profiles"]["short"]["model"]["text"] = {"init": "random"}
+    assert complaints(data) == []
+
+
+def test_an_imported_run_needs_neither_glove_nor_word_pieces_of_the_data_set(complaints: Any) -> None:
+    data = plain()
+    data["methods"]["vse"]["model"]["text"]["init"] = "glove"
+    data["runs"], data["ensembles"] = {"new": IMPORTED}, {}
+    assert complaints(data) == []
+    data["methods"]["vse"]["model"]["text"] = BERT | {"weights": "random", "size": SIZE}
+    data["methods"]["vse"]["recipe"]["factors"] = {"bert": 0.1}
+    assert complaints(data) == []
+
+
+def test_a_bert_that_starts_at_random_needs_word_pieces_and_a_published_one_does_not(complaints: Any) -> None:
+    data = plain()
+    method = data["methods"]["vse"]
+    method["model"]["text"], method["recipe"]["factors"] = BERT, {"bert": 0.1}
+    assert complaints(data) == []
+    data["profiles"]["short"]["model"]["text"] = {"weights": "random", "size": SIZE}
+    for line, run in zip(complaints(data), ("one", "two"), strict=True):
+        assert line.startswith(f"runs.{run}: vse with profile short starts a BERT at random, which needs word pieces")
+    data["datasets"]["tiny"]["vocabulary"]["word_pieces"] = {"size": 100, "min_count": 2}
+    assert complaints(data) == []
+
+
+WRONG_BERTS: list[tuple[dict[str, Any], str]] = [
+    ({"weights": "random"}, "weights: random needs size (hidden, layers, heads, intermediate, positions)"),
+    ({"size": SIZE}, "size is for weights: random; those of lab/bert have their own"),
+    ({"weights": "random", "size": SIZE, "revision": "v1"}, "revision is for weights from the hub; remove it"),
+    ({"weights": "random", "size": SIZE | {"heads": 3}}, "hidden 16 must be a multiple of heads 3"),
+    ({"weights": "random", "size": SIZE | {"positions": 7}}, "greater than or equal to 8, not 7"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), WRONG_BERTS, ids=lambda value: str(value)[:40])
+def test_a_bert_that_cannot_be_built_is_named(change: dict[str, Any], said: str, complaints: Any) -> None:
+    data = plain()
+    method = data["methods"]["vse"]
+    method["model"]["text"], method["recipe"]["factors"] = BERT | change, {"bert": 0.1}
+    [line] = complaints(data)
+    assert line.startswith("methods.vse.model.text") and said in line
+
+
+def test_the_factor_of_berts_learning_rate_is_given_where_there_is_a_bert_and_nowhere_else(complaints: Any) -> None:
+    data = plain()
+    method = data["methods"]["vse"]
+    method["recipe"]["factors"] = {"bert": 0.1}
+    assert complaints(data) == [
+        "methods.vse: recipe.factors {'bert': 0.1} name parts that this model does not have; remove them"
+    ]
+    method["model"]["text"] = BERT
+    assert complaints(data) == []
+    del method["recipe"]["factors"]
+    assert complaints(data) == [
+        "methods.vse: recipe.factors must give the factor of BERT's learning rate, such as {bert: 0.1}"
+    ]
+    method["recipe"]["factors"] = {"bert": 0}
+    assert "greater than 0, not 0" in complaints(data)[0]
+    method["recipe"]["factors"] = {"brt": 0.1}
+    assert any("methods.vse.recipe.factors" in line and "bert" in line for line in complaints(data))
+
+
+def test_a_family_follows_from_the_settings_whatever_the_entry_is_called(complaints: Any, tmp_path: Path) -> None:
+    data = plain()
+    method = data["methods"]["vse"]
+    for pooling in ({"kind": "mean"}, method["model"]["pooling"]):
+        for text in (method["model"]["text"], BERT):
+            entry = {**method, "model": {**method["model"], "pooling": pooling, "text": text}}
+            if text is BERT:
+                entry["recipe"] = {**method["recipe"], "factors": {"bert": 0.1}}
+            data["methods"][f"mine-{len(data['methods'])}"] = entry
+    assert complaints(data) == []
+    params = load(tmp_path / "params.yaml")
+    family = {name: settings.family for name, settings in params.methods.items()}
+    assert list(family.values()) == [
+        "vse_infty_bigru", "vse_pp_bigru", "vse_pp_bert", "vse_infty_bigru", "vse_infty_bert",
+    ]  # fmt: skip

@@ -38,7 +38,7 @@ STAGES: dict[str, Callable[[Params, str], None]] = {
     "vocab": stages.vocab.main,
     "shards": stages.shards.main,
 }
-OUTPUTS = {"raw": "raw", "splits": "captions.parquet", "nltk": "nltk", "vocab": "vocab.json", "shards": "shards"}
+OUTPUTS = {"raw": "raw", "splits": "captions.parquet", "nltk": "nltk", "vocab": "vocab", "shards": "shards"}
 
 
 def write_params(downloads: Any = None, **changes: Any) -> Params:
@@ -91,7 +91,7 @@ def test_a_sound_folder_becomes_shards_a_table_and_a_vocabulary(made: ScanFolder
         assert OUTPUTS[name] in left()
     assert left() == set(OUTPUTS.values())
     assert source.Source.read(layout.raw("toy")).features == "bottom-up attention"
-    vocabulary = Vocabulary.load(layout.vocabulary("toy"), layout.NLTK)
+    vocabulary = Vocabulary.load(layout.vocabulary("toy") / layout.WORDS, layout.NLTK)
     assert {"picture", "dev", "train"} <= set(vocabulary.words) and "test" not in vocabulary.words
     store = FeatureStore(layout.region_shards("toy"), "test")
     store.verify()

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from itrcore.data.batches import ImageBatch, TextBatch
+from itrcore.data.tokens import TokenIds
 from itrcore.models.encoders import BiGRUEncoder, RegionEncoder, l2, length_mask, xavier
 from itrcore.models.settings import BiGRUSettings
+from itrcore.models.text import TextInputs
 
 WIDTH, DIM = 10, 8
-SETTINGS = BiGRUSettings(kind="bigru", word_dim=6, dropout=0.0)
+SETTINGS = BiGRUSettings(kind="bigru", word_dim=6, dropout=0.0, init="random")
+IDS = TextInputs(TokenIds(20, 19, np.arange(4, 19)))
 
 
 def images(lengths: list[int], longest: int, seed: int = 0) -> ImageBatch:
@@ -110,7 +113,7 @@ def captions(lengths: list[int], more: int = 0) -> TextBatch:
 
 def text_encoder() -> BiGRUEncoder:
     torch.manual_seed(2)
-    return BiGRUEncoder(20, DIM, SETTINGS).eval()
+    return BiGRUEncoder(IDS, DIM, SETTINGS).eval()
 
 
 def naive_bigru(encoder: BiGRUEncoder, ids: Tensor) -> Tensor:
@@ -148,7 +151,7 @@ def test_weights_start_in_their_published_ranges() -> None:
     assert regions.fc.weight.abs().max() > 0.99 * bound
     assert abs(float(regions.fc.weight.detach().std()) - bound / math.sqrt(3)) < 0.02 * bound
     assert torch.equal(regions.fc.bias, torch.zeros(100))
-    words = BiGRUEncoder(50, 100, BiGRUSettings(kind="bigru", word_dim=30, dropout=0.0))
+    words = BiGRUEncoder(IDS, 100, BiGRUSettings(kind="bigru", word_dim=30, dropout=0.0, init="random"))
     assert 0.099 < words.embed.weight[1:].abs().max() <= 0.1
     gru_bound = 1 / math.sqrt(100)
     assert 0.99 * gru_bound < words.gru.get_parameter("weight_ih_l0").abs().max() <= gru_bound
@@ -163,7 +166,7 @@ def test_xavier_sets_the_bias_to_zero_and_the_weights_by_both_widths() -> None:
 
 def test_dropout_works_on_word_embeddings_in_training_only() -> None:
     torch.manual_seed(3)
-    encoder = BiGRUEncoder(20, DIM, BiGRUSettings(kind="bigru", word_dim=6, dropout=0.5))
+    encoder = BiGRUEncoder(IDS, DIM, BiGRUSettings(kind="bigru", word_dim=6, dropout=0.5, init="random"))
     batch = captions([6, 6])
     with torch.no_grad():
         assert not torch.equal(encoder(batch), encoder(batch))

@@ -13,11 +13,11 @@ from itrcore import config, layout
 from itrcore.data import obtain
 from itrcore.data.batches import Split
 from itrcore.data.prepared import open_split
-from itrcore.data.vocabulary import Vocabulary
 from itrcore.evaluation.ranking import metrics
 from itrcore.evaluation.similarity import encode, score
 from itrcore.models import registry
 from itrcore.models.base import Method
+from itrcore.models.text import prepare
 from itrcore.training.loop import Trainer
 from itrcore.training.state import StateFolder
 from tests.project import ROOT
@@ -48,10 +48,10 @@ def test_trained_is_20_times_chance_and_untrained_is_at_chance(
 ) -> None:
     monkeypatch.chdir(scenes)
     settings = PARAMS.method_of(RUNS[method_name])
-    vocabulary = Vocabulary.load(layout.vocabulary("scenes"), layout.NLTK)
-    train, dev, test = (open_split("scenes", split, vocabulary) for split in ("train", "dev", "test"))
-    method = registry.build(settings, train.store.width, len(vocabulary), seed=3)
-    chance = 100.0 * np.bincount(test.image_of).mean() / len(test.ids)
+    text = prepare(settings.model.text, layout.vocabulary("scenes"), layout.NLTK)
+    train, dev, test = (open_split("scenes", split, text.tokeniser) for split in ("train", "dev", "test"))
+    method = registry.build(settings, train.store.width, text.inputs, seed=3)
+    chance = 100.0 * np.bincount(test.image_of).mean() / test.n_captions
 
     untrained = _evaluate(method, test)
     assert untrained["i2t_r1"] <= 5 * chance  # of 150 images at most 5 by luck

@@ -54,7 +54,7 @@ def test_hinge_triplet_is_its_formula_and_so_is_its_gradient(n: int, hardest: bo
 
 
 @pytest.mark.parametrize("hardest", [False, True])
-@pytest.mark.parametrize(("n", "views"), [(1, 2), (2, 2), (5, 2), (3, 3), (6, 1)])
+@pytest.mark.parametrize(("n", "views"), [(1, 2), (2, 2), (5, 2), (2, 3), (4, 3), (6, 1)])
 def test_self_expanding_triplet_is_its_formula_and_so_is_its_gradient(n: int, views: int, hardest: bool) -> None:
     scores = scores_of(n * views, 10 * n + views)
     loss = self_expanding_triplet(scores, views, MARGIN, hardest)
@@ -67,8 +67,12 @@ def test_self_expanding_triplet_is_its_formula_and_so_is_its_gradient(n: int, vi
 
 
 @pytest.mark.parametrize("hardest", [False, True])
-def test_gradients_agree_with_finite_differences(hardest: bool) -> None:
-    assert torch.autograd.gradcheck(lambda scores: self_expanding_triplet(scores, 2, MARGIN, hardest), scores_of(6, 3))
+@pytest.mark.parametrize(("n", "views"), [(5, 1), (4, 2), (3, 3)])
+def test_gradients_agree_with_finite_differences(n: int, views: int, hardest: bool) -> None:
+    scores = scores_of(n * views, 3)
+    assert torch.autograd.gradcheck(lambda s: self_expanding_triplet(s, views, MARGIN, hardest), scores)
+    if views == 1:
+        assert torch.autograd.gradcheck(lambda s: hinge_triplet(s, MARGIN, hardest), scores)
 
 
 def test_one_view_per_item_is_the_plain_hinge_loss() -> None:
@@ -77,13 +81,25 @@ def test_one_view_per_item_is_the_plain_hinge_loss() -> None:
         assert self_expanding_triplet(scores, 1, MARGIN, hardest) == hinge_triplet(scores, MARGIN, hardest)
 
 
-def test_views_of_one_item_are_never_each_others_negatives() -> None:
-    # Inside the blocks one positive is far better than the others; outside, nothing comes near a margin.
-    scores = torch.full((6, 6), -1.0, dtype=torch.float64)
-    for item in range(3):
-        scores[2 * item : 2 * item + 2, 2 * item : 2 * item + 2] = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
-    assert self_expanding_triplet(scores, 2, MARGIN, False) == 0
-    assert self_expanding_triplet(scores, 2, MARGIN, True) == 0
+@pytest.mark.parametrize("hardest", [False, True])
+@pytest.mark.parametrize("views", [2, 3])
+def test_views_of_one_item_are_never_each_others_negatives(views: int, hardest: bool) -> None:
+    n = 4
+    own = torch.block_diag(*[torch.ones(views, views)] * n).bool()
+    worst = torch.eye(n * views, dtype=torch.bool)  # each view's positive, of rows and columns, lies on the diagonal
+    scores = scores_of(n * views, views).detach().masked_fill(worst, -0.6)
+
+    def loss_and_gradient(own_others: float) -> tuple[Tensor, Tensor]:
+        leaf = scores.masked_fill(own & ~worst, own_others).requires_grad_()
+        loss = self_expanding_triplet(leaf, views, MARGIN, hardest)
+        return loss.detach(), torch.autograd.grad(loss, leaf)[0]
+
+    loss, gradient = loss_and_gradient(-0.55)
+    most_alike = loss_and_gradient(10.0)  # by far the largest of every row and column
+    assert loss > 0
+    assert most_alike[0] == loss
+    assert most_alike[1].equal(gradient)  # the same negatives are chosen
+    assert not gradient[own & ~worst].any()
 
 
 def test_the_positive_is_the_worst_view_not_the_best_nor_the_mean() -> None:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import math
 
 import pytest
 import torch
-from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from itrcore.data.batches import Batch, ImageBatch, TextBatch
-from itrcore.errors import DataError
-from itrcore.evaluation.run import load_method
 from itrcore.losses import hinge_triplet, self_expanding_triplet
 from itrcore.models import registry
 from itrcore.models.base import EmbeddingMethod, Encoded, Losses, Method, Progress
 from itrcore.models.esa import ESA
-from tests.helpers import METHOD_MODELS, image_batch, method_settings, pair_batch, text_batch
+from tests.helpers import METHODS, image_batch, method_settings, pair_batch, text_batch, text_inputs
 
 WIDTH, N_WORDS = 12, 30
-EVERY_METHOD = pytest.mark.parametrize("name", list(METHOD_MODELS))
+EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
 
 
 def build(name: str, seed: int = 0, width: int = WIDTH) -> EmbeddingMethod:
-    method = registry.build(method_settings(name), width, N_WORDS, seed)
+    settings = method_settings(name)
+    method = registry.build(settings, width, text_inputs(settings, N_WORDS), seed)
     assert isinstance(method, EmbeddingMethod)
     return method
 
@@ -36,7 +33,7 @@ def encoded(method: Method, images: ImageBatch, texts: TextBatch) -> tuple[Encod
 
 
 def test_every_kind_in_the_registry_is_tested_here() -> None:
-    assert {model["kind"] for model in METHOD_MODELS.values()} == set(registry.METHODS)
+    assert {method_settings(name).model.kind for name in METHODS} == set(registry.METHODS)
 
 
 @EVERY_METHOD
@@ -128,7 +125,7 @@ def test_training_fits_the_right_pairs_and_tells_them_from_wrong_ones(name: str)
         optimiser.step()
     after = loss_value(method, batch, epoch=1)
     assert after < 0.5 * before
-    assert loss_value(method, shuffled(batch, views), epoch=1) > 1.5 * before
+    assert loss_value(method, shuffled(batch, views), epoch=1) > 1.2 * before
     texts = TextBatch(batch.texts.ids[::views], batch.texts.lengths[::views])
     with torch.no_grad():
         similarity = method.similarity(*encoded(method, batch.images, texts))
@@ -205,16 +202,30 @@ def test_esa_hides_regions_anew_for_each_view_over_one_encoding(monkeypatch: pyt
     assert torch.equal(masks[0], valid[:, None])  # evaluation: one view, nothing hidden
 
 
-def test_esa_has_a_row_for_its_mask_token_after_the_last_word_and_vse_has_none() -> None:
-    esa, vse = build("esa_bigru"), build("vse_pp_bigru")
-    assert (esa.views.mask_id, len(esa.state_dict()["words.embed.weight"])) == (N_WORDS, N_WORDS + 1)
-    assert (vse.views.tokens, len(vse.state_dict()["words.embed.weight"])) == (None, N_WORDS)
+@pytest.mark.parametrize("name", ["esa_bigru", "esa_bert"])
+def test_esa_starts_as_released_xavier_but_for_bigrus_captions(name: str) -> None:
+    settings = method_settings(name, dim=100)
+    weights = registry.build(settings, 200, text_inputs(settings, N_WORDS), 0).state_dict()
+    default = 1 / math.sqrt(100)  # torch's own bound; Xavier's is sqrt(6 / (in + out))
+    bounds = {
+        "regions.fc": math.sqrt(6 / 300),
+        "region_pooling.linear": math.sqrt(6 / 200),
+        "word_pooling.linear": default if name == "esa_bigru" else math.sqrt(6 / 200),
+    }
+    if name == "esa_bert":
+        bounds["words.linear"] = math.sqrt(6 / 116)
+    for layer, bound in bounds.items():
+        assert 0.97 * bound < weights[f"{layer}.weight"].abs().max() <= bound
+        assert (weights[f"{layer}.bias"] == 0).all() == (bound != default)
 
 
 def test_views_follow_the_settings() -> None:
     esa, vse = build("esa_bigru").views, build("vse_infty_bigru").views
     assert (esa.captions, esa.region_drop) == (2, 0.0)  # ESA hides regions itself
     assert (vse.captions, vse.region_drop) == (1, 0.2)
+    for views in (esa, vse):
+        assert views.tokens == method_settings("esa_bigru").model.token_views
+        assert views.ids is not None and views.ids.mask == N_WORDS - 1
 
 
 @EVERY_METHOD
@@ -236,22 +247,6 @@ def test_similarity_stays_float32_and_close_under_bf16(name: str) -> None:
         loss = method.loss(pair_batch(5, method.views.captions, WIDTH, N_WORDS), Progress(1, 0)).total
     assert loss.dtype == torch.float32
     assert loss.isfinite()
-
-
-@EVERY_METHOD
-def test_stored_weights_and_settings_give_the_same_method_back(name: str, tmp_path: Path) -> None:
-    method = build(name, seed=3)
-    save_file(method.state_dict(), tmp_path / "model.safetensors")
-    settings = json.loads(json.dumps(method_settings(name).model_dump(mode="json")))
-    run = {"name": "a-run", "settings": settings, "width": WIDTH, "n_words": N_WORDS, "seed": 8}
-    sides = image_batch([5, 2], WIDTH), text_batch([4, 6], N_WORDS)
-    for ours, stored in zip(encoded(method, *sides), encoded(load_method(run, tmp_path), *sides), strict=True):
-        assert torch.equal(ours.vectors, stored.vectors)
-    path = tmp_path / "model.safetensors"
-    for damaged in (path.read_bytes()[:-10], save({"x": torch.zeros(2)}), None):
-        path.write_bytes(damaged) if damaged is not None else path.unlink()
-        with pytest.raises(DataError, match=r"(?s)model\.safetensors: cannot be loaded .*the weights of a-run"):
-            load_method(run, tmp_path)
 
 
 def test_total_is_the_weighted_sum_of_the_terms() -> None:

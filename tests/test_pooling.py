@@ -154,10 +154,3 @@ def test_gradients_stay_finite_where_a_view_shows_nothing() -> None:
 def test_esa_pooling_gradient_is_that_of_its_formula() -> None:
     pooling, (features, mask) = attention(), sets()
     assert torch.autograd.gradcheck(lambda x: pooling(x, mask[:, :2, :4]), features[:, :4].requires_grad_())
-
-
-def test_esa_attention_starts_with_xavier_weights() -> None:
-    layer = ExternalSpaceAttention(100).linear
-    bound = math.sqrt(6 / 200)
-    assert 0.99 * bound < layer.weight.abs().max() <= bound
-    assert torch.equal(layer.bias, torch.zeros(100))

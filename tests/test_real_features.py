@@ -21,7 +21,7 @@ from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.vocabulary import Tokenizer, Vocabulary
 from itrcore.models.base import EmbeddingMethod
 from itrcore.models.registry import build
-from tests.helpers import METHOD_MODELS, method_settings
+from tests.helpers import METHODS, method_settings, text_inputs
 from tests.scan_data import image
 
 ROWS = {"train": range(6), "dev": range(6, 8), "test": range(8, 10)}
@@ -124,13 +124,13 @@ def test_shards_hold_the_real_values_and_boxes(
     assert cosine > 1 - 1e-6
 
 
-@pytest.mark.parametrize("name", METHOD_MODELS)
+@pytest.mark.parametrize("name", METHODS)
 def test_encoders_tell_real_images_apart_in_either_dtype(shards_of: Callable[[str], Path], name: str) -> None:
     similarity = {}
     for dtype in ("float32", "float16"):
         split = open_training(shards_of(dtype))
-        n_words = 4 + len({int(i) for caption in split.ids for i in caption if i >= 4})
-        method = build(method_settings(name, dim=64), split.store.width, n_words, seed=1)
+        settings = method_settings(name, dim=64)
+        method = build(settings, split.store.width, text_inputs(settings, int(split.tokens.ids.max()) + 2), seed=1)
         assert isinstance(method, EmbeddingMethod)
         method.eval()
         with torch.no_grad():

@@ -62,12 +62,12 @@ def saved(folder: Path, name: str = "one") -> TrainingState:
 
 SHORT = {
     f"methods.{name}.recipe.{key}": value
-    for name in ("esa", "gpo")
+    for name in ("esa", "gpo", "esa_bert")
     for key, value in (("epochs", 2), ("decay_epochs", [1]), ("batch_size", 16))
-}
+} | {"runs.three": {"data": "tiny", "method": "esa_bert", "seed": 1, "profile": "published"}}
 
 
-@pytest.mark.parametrize("name", ["one", "two"])
+@pytest.mark.parametrize("name", ["one", "two", "three"])
 def test_a_training_killed_after_every_single_step_ends_with_the_same_bits(
     name: str, tmp_path: Path, kill: Kill
 ) -> None:
@@ -116,7 +116,9 @@ def test_a_state_of_other_settings_data_or_code_is_not_continued(
         del described["digest"]
         write_json(data / "shards" / "regions" / "shards.json", {**described, "digest": digest(described)})
     elif change == "vocabulary":
-        (data / "vocab.json").write_text((data / "vocab.json").read_text() + " ")
+        vocabulary = Vocabulary.load(data / "vocab" / "vocab.json", tmp_path / "data" / "nltk")
+        changed = Vocabulary([*vocabulary.words[:-1], "unheard-of"], vocabulary.tokenizer)
+        changed.save(data / "vocab" / "vocab.json")
     elif change == "captions":
         with open(data / "captions.parquet", "r+b") as handle:
             handle.seek(-30, os.SEEK_END)  # the writer's name
@@ -180,7 +182,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_ids_and_the_state_can_go_
         patch.setattr(ESA, "loss", loss)
         train_in(tmp_path)
     monkeypatch.chdir(tmp_path)
-    vocabulary = Vocabulary.load(Path("data/tiny/vocab.json"), Path("data/nltk"))
+    vocabulary = Vocabulary.load(Path("data/tiny/vocab/vocab.json"), Path("data/nltk"))
     batches = TrainingBatches(open_split("tiny", "train", vocabulary), 8, 1, params_views(params))
     batch = next(iter(batches.epoch(1, 6)))
     said = str(caught.value)
@@ -193,8 +195,11 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_ids_and_the_state_can_go_
 
 def params_views(params: Any) -> Any:
     from itrcore.models import registry
+    from itrcore.models.text import prepare
 
-    return registry.build(params.method_of("one"), 16, 200, 1).views
+    settings = params.method_of("one")
+    text = prepare(settings.model.text, Path("data/tiny/vocab"), Path("data/nltk"))
+    return registry.build(settings, 16, text.inputs, 1).views
 
 
 def test_a_learning_rate_far_too_high_is_a_clear_error(tmp_path: Path) -> None:

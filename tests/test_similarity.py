@@ -14,7 +14,7 @@ from itrcore.data.batches import Batch, ImageBatch, Split, TextBatch
 from itrcore.evaluation.similarity import encode, score
 from itrcore.models import registry
 from itrcore.models.base import EmbeddingMethod, Encoded, Losses, Method, Progress
-from tests.helpers import METHOD_MODELS, method_settings
+from tests.helpers import METHODS, method_settings, text_inputs, words
 
 WIDTH, N_WORDS, CPU = 6, 20, torch.device("cpu")
 LENGTHS = np.array([3, 5, 1, 4, 5, 2, 3])
@@ -45,7 +45,12 @@ def split() -> Split:
     rng = np.random.default_rng(1)
     image_of = np.repeat(np.arange(len(LENGTHS)), [1, 3, 2, 5, 1, 2, 3])
     captions = [rng.integers(4, N_WORDS, int(rng.integers(2, 9))) for _ in image_of]
-    return Split(Store(), range(len(image_of)), captions, image_of)  # type: ignore[arg-type]
+    return Split(Store(), range(len(image_of)), words(captions), image_of)  # type: ignore[arg-type]
+
+
+def built(name: str) -> Method:
+    settings = method_settings(name)
+    return registry.build(settings, WIDTH, text_inputs(settings, N_WORDS), 0)
 
 
 class SetMethod(Method):
@@ -81,7 +86,8 @@ class SetMethod(Method):
 def naive_sets(method: SetMethod, data: Split) -> np.ndarray:
     words = method.words.weight.detach().numpy()
     features = [data.images([row]).regions[0].numpy() for row in range(data.n_images)]
-    return np.array([[sum((f @ words[w]).max() for w in ids) for ids in data.ids] for f in features])
+    captions = [data.tokens.ids_of(row) for row in range(data.n_captions)]
+    return np.array([[sum((f @ words[w]).max() for w in ids) for ids in captions] for f in features])
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
@@ -117,7 +123,7 @@ def test_the_methods_mode_is_put_back_also_after_an_error(training: bool) -> Non
     score(method, encoded.images, encoded.texts, 4)
     assert method.training is training
     assert method.norm.training is training
-    data.ids[0] = np.array([N_WORDS + 5])
+    data.tokens.ids[0] = N_WORDS + 5
     with pytest.raises(IndexError):
         encode(method, data, 4, CPU)
     assert method.training is training
@@ -126,9 +132,9 @@ def test_the_methods_mode_is_put_back_also_after_an_error(training: bool) -> Non
     assert method.training is training
 
 
-@pytest.mark.parametrize("name", list(METHOD_MODELS))
+@pytest.mark.parametrize("name", METHODS)
 def test_tiles_of_a_vector_method_make_one_product_and_leave_no_trace_in_it(name: str) -> None:
-    method, data = registry.build(method_settings(name), WIDTH, N_WORDS, 0).train(), split()
+    method, data = built(name).train(), split()
     assert isinstance(method, EmbeddingMethod)
     before = {key: value.clone() for key, value in method.state_dict().items()}
     encoded = encode(method, data, 3, CPU)
@@ -145,9 +151,9 @@ def test_tiles_of_a_vector_method_make_one_product_and_leave_no_trace_in_it(name
 
 
 def test_scores_fill_the_array_that_is_given(tmp_path: Path) -> None:
-    method, data = registry.build(method_settings("vse_pp_bigru"), WIDTH, N_WORDS, 0), split()
+    method, data = built("vse_pp_bigru"), split()
     encoded = encode(method, data, 3, CPU)
-    out = np.lib.format.open_memmap(tmp_path / "s.npy", "w+", np.float32, (data.n_images, len(data.ids)))
+    out = np.lib.format.open_memmap(tmp_path / "s.npy", "w+", np.float32, (data.n_images, data.n_captions))
     out[:] = np.nan
     assert score(method, encoded.images, encoded.texts, 3, out) is out
     out.flush()

@@ -121,7 +121,7 @@ def test_a_training_is_one_run_with_all_that_its_folders_hold(folder: Path) -> N
     assert run.data.metrics["encode_image_ms"] == measured["encode_image_ms"]
     assert run.data.metrics["best_epoch"] == described["best_epoch"]
     assert store.files(run) == [
-        *(f"checkpoint/{name}" for name in ("history.json", "model.safetensors", "run.json")),
+        *(f"checkpoint/{name}" for name in ("history.json", "model.safetensors", "run.json", "text/vocab.json")),
         *(f"evaluation/{name}" for name in ("metrics.json", "retrieved.json", "similarity.npy")),
     ]
     (copy,) = (folder / "mlartifacts" / "tiny").rglob("model.safetensors")  # of the project, wherever it is called from

@@ -34,7 +34,7 @@ from tests.tiny_project import ROOT, prepare, project, train_in, weights
 
 def dev_split(folder: Path, name: str = "dev") -> Split:
     with contextlib.chdir(folder):
-        return open_split("tiny", name, Vocabulary.load(Path("data/tiny/vocab.json"), Path("data/nltk")))
+        return open_split("tiny", name, Vocabulary.load(Path("data/tiny/vocab/vocab.json"), Path("data/nltk")))
 
 
 def rsums(run: Path) -> list[float]:
@@ -92,7 +92,7 @@ def test_the_checkpoint_is_the_epoch_of_highest_dev_rsum_and_gives_its_metrics_a
     described, history = read_json(run / "run.json"), read_json(run / "history.json")
     best = described["best_epoch"]
     assert best == history["best_epoch"] == 1 + max(range(3), key=lambda epoch: rsums(run)[epoch])
-    method, dev = load_method(described, run), dev_split(tmp_path)
+    (method, _), dev = load_method(described, run), dev_split(tmp_path)
     encoded = encode(method, dev, 16, torch.device("cpu"))
     found = metrics(score(method, encoded.images, encoded.texts, 16), dev.image_of)
     assert found == history["epochs"][best - 1]["dev"]
@@ -121,7 +121,7 @@ def test_only_the_first_captions_of_dev_select_as_many_as_stated(tmp_path: Path)
     project(tmp_path, {"training.selection.captions": 12})
     run = train_in(tmp_path)
     dev = dev_split(tmp_path).first(12)
-    assert (dev.n_images, len(dev.ids)) == (2, 10)
+    assert (dev.n_images, dev.n_captions) == (2, 10)
     for epoch in read_json(run / "history.json")["epochs"]:
         assert epoch["dev"]["i2t_r5"] == 100.0  # of two images
         assert epoch["dev"]["t2i_r1"] % 10 == 0  # ten captions
@@ -208,7 +208,7 @@ LEARNING = {
     "datasets.tiny.source.width": 64,
     "datasets.tiny.source.noise": 0.05,
     "methods.gpo.model.dim": 64,
-    "methods.gpo.model.text": {"kind": "bigru", "word_dim": 32, "dropout": 0.0},
+    "methods.gpo.model.text": {"kind": "bigru", "word_dim": 32, "dropout": 0.0, "init": "random"},
     "methods.gpo.model.pooling": {"kind": "mean"},
     "methods.gpo.recipe.batch_size": 32,
     "methods.gpo.recipe.learning_rate": 3e-3,

@@ -89,8 +89,8 @@ def test_special_tokens_have_scans_ids() -> None:
 
 def test_encodes_with_start_end_and_unknown() -> None:
     vocabulary = Vocabulary([*SPECIAL, "a", "dog", "."], Tokenizer(None))
-    assert vocabulary.encode("A DOG flies.") == [1, 4, 5, 3, 6, 2]
-    assert vocabulary.encode("") == [1, 2]
+    assert vocabulary.encode("A DOG flies.") == ([1, 4, 5, 3, 6, 2], [-1, 0, 1, 2, 3, -1])
+    assert vocabulary.encode("") == ([1, 2], [-1, -1])
 
 
 def test_captions_without_a_frequent_word_are_an_error() -> None:
@@ -142,7 +142,7 @@ def test_reads_back_what_it_saved(data: str, tmp_path: Path, request: pytest.Fix
 def test_a_released_file_is_read_and_tokenised_with_sentence_data(released: Path, with_data: Path) -> None:
     vocabulary = Vocabulary.load(released, with_data)
     assert len(vocabulary) == 7
-    assert vocabulary.encode("Dog rides. Dog rides.") == [1, 4, 5, 6, 4, 5, 6, 2]
+    assert vocabulary.encode("Dog rides. Dog rides.").ids == [1, 4, 5, 6, 4, 5, 6, 2]
     assert vocabulary.tokenizer.description["sentence_data"] == punkt.data_digest(with_data)
 
 

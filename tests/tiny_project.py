@@ -34,7 +34,14 @@ _RECIPE = {
     "decay": 0.1,
     "clip_norm": 2.0,
 }
-_TEXT = {"kind": "bigru", "word_dim": 8, "dropout": 0.1}
+_TEXT = {"kind": "bigru", "word_dim": 8, "dropout": 0.1, "init": "random"}
+_BERT = {
+    "kind": "bert",
+    "weights": "random",
+    "size": {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 32},
+    "dropout": 0.1,
+}
+_VIEWS = {"touch": 0.2, "mask": 0.5, "random": 0.1, "remove": 0.4}
 PARAMS: dict[str, Any] = {
     "nltk": {"sources": [], "sha256": "0" * 64, "files": {}, "timeout": 1},
     "downloads": {},
@@ -54,7 +61,7 @@ PARAMS: dict[str, Any] = {
                 "noise": 0.1,
                 "picture_size": 32,
             },
-            "vocabulary": {"min_count": 1},
+            "vocabulary": {"min_count": 1, "word_pieces": {"size": 200, "min_count": 1}},
             "shards": {"regions": {"dtype": "float32", "samples_per_shard": 10}},
         }
     },
@@ -66,6 +73,7 @@ PARAMS: dict[str, Any] = {
                 "text": _TEXT,
                 "pooling": {"kind": "gpo", "code_dim": 4, "hidden_dim": 4, "temperature": 0.1},
                 "region_drop": 0.2,
+                "token_views": _VIEWS,
             },
             "loss": _LOSS,
             "recipe": _RECIPE,
@@ -77,10 +85,15 @@ PARAMS: dict[str, Any] = {
                 "text": _TEXT,
                 "views": 2,
                 "region_drop": 0.2,
-                "token_views": {"touch": 0.2, "mask": 0.5, "random": 0.1, "remove": 0.4},
+                "token_views": _VIEWS,
             },
             "loss": _LOSS,
             "recipe": _RECIPE,
+        },
+        "esa_bert": {
+            "model": {"kind": "esa", "dim": 16, "text": _BERT, "views": 2, "region_drop": 0.2, "token_views": _VIEWS},
+            "loss": _LOSS,
+            "recipe": {**_RECIPE, "factors": {"bert": 0.1}},
         },
     },
     "profiles": {"published": {}},

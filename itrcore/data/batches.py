@@ -6,7 +6,7 @@ random about a batch follows from (seed, epoch, step), so a run can be continued
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
@@ -18,7 +18,9 @@ from torch import Tensor
 from itrcore.cores import cores
 from itrcore.data.captions import Image
 from itrcore.data.shards.regions import FeatureStore
-from itrcore.data.vocabulary import PAD, Vocabulary
+from itrcore.data.token_table import TokenTable, touch_tokens
+from itrcore.data.tokens import TokenIds, Tokenised, Tokeniser
+from itrcore.data.vocabulary import PAD
 from itrcore.errors import DataError
 from itrcore.models.settings import TokenViewSettings
 
@@ -50,7 +52,7 @@ class TextBatch:
     def pad(cls, captions: Sequence[np.ndarray]) -> TextBatch:
         """From arrays of ids."""
         lengths = torch.tensor([len(caption) for caption in captions])
-        ids = torch.full((len(captions), int(lengths.max())), PAD)
+        ids = torch.full((len(captions), int(lengths.max())), PAD, dtype=torch.int64)
         for row, caption in enumerate(captions):
             ids[row, : len(caption)] = torch.from_numpy(caption)
         return cls(ids, lengths)
@@ -71,22 +73,27 @@ class Batch:
 
 
 class Split:
-    """One split ready for a method: features on disk, captions as ids in memory.
+    """One split ready for a method: features on disk, captions as tokens in memory.
 
     image_of: (n_captions,) the image (row of the split) each caption belongs to
     """
 
     def __init__(
-        self, store: FeatureStore, caption_ids: Sequence[int], ids: Sequence[Sequence[int]], image_of: np.ndarray
+        self, store: FeatureStore, caption_ids: Sequence[int], captions: Iterable[Tokenised], image_of: np.ndarray
     ) -> None:
-        if len(ids) != len(image_of) or (len(image_of) and int(image_of.max()) >= len(store)):
+        self.tokens = TokenTable.of(captions)
+        if len(self.tokens) != len(image_of) or (len(image_of) and int(image_of.max()) >= len(store)):
             raise DataError(f"{store.folder}: captions of {image_of.max() + 1} images for {len(store)} feature rows")
         self.store, self.n_images = store, len(store)
         self.caption_ids, self.image_of = list(caption_ids), image_of
-        self.ids = [np.asarray(caption, np.int64) for caption in ids]
+
+    @property
+    def n_captions(self) -> int:
+        """Captions of all images."""
+        return len(self.tokens)
 
     @classmethod
-    def open(cls, shards: FeatureStore, images: Sequence[Image], vocabulary: Vocabulary) -> Split:
+    def open(cls, shards: FeatureStore, images: Sequence[Image], tokeniser: Tokeniser) -> Split:
         """From the shards and the caption table (`captions.read`) of the same split."""
         if [image.image_id for image in images] != shards.image_ids:
             raise DataError.at(
@@ -96,7 +103,7 @@ class Split:
         return cls(
             shards,
             [caption_id for image in images for caption_id in image.caption_ids],
-            [vocabulary.encode(caption) for image in images for caption in image.captions],
+            (tokeniser.encode(caption) for image in images for caption in image.captions),
             np.repeat(np.arange(len(images)), counts),
         )
 
@@ -107,15 +114,15 @@ class Split:
 
     def texts(self, rows: Sequence[int] | np.ndarray) -> TextBatch:
         """The given captions."""
-        return TextBatch.pad([self.ids[row] for row in rows])
+        return TextBatch.pad([self.tokens.ids_of(row) for row in rows])
 
     def first(self, captions: int) -> Split:
         """The first images whose captions number at most `captions` in all (at least one image)."""
-        n_captions = min(captions, len(self.ids))
+        n_captions = min(captions, self.n_captions)
         n_images = max(1, int(np.searchsorted(np.bincount(self.image_of).cumsum(), n_captions, side="right")))
         n_captions = int((self.image_of < n_images).sum())
         part = copy(self)
-        part.n_images, part.ids = n_images, self.ids[:n_captions]
+        part.n_images, part.tokens = n_images, self.tokens.first(n_captions)
         part.caption_ids, part.image_of = self.caption_ids[:n_captions], self.image_of[:n_captions]
         return part
 
@@ -124,13 +131,13 @@ class Split:
 class Views:
     """How a method wants its training pairs changed; a method without views leaves both at nothing.
 
-    captions: token sequences made of each caption; tokens: how each is touched; mask_id: the mask token's id
+    captions: token sequences made of each caption; tokens: how each is touched, with which `ids`
     region_drop: the probability that a region is taken out of its image before encoding
     """
 
     captions: int = 1
     tokens: TokenViewSettings | None = None
-    mask_id: int = -1
+    ids: TokenIds | None = None
     region_drop: float = 0.0
 
 
@@ -138,20 +145,20 @@ class TrainingBatches:
     """The shuffled training pairs of a split, epoch by epoch."""
 
     def __init__(self, split: Split, batch_size: int, seed: int, views: Views) -> None:
-        if batch_size > len(split.ids):
+        if batch_size > split.n_captions:
             raise DataError(
                 f"{split.store.folder}: a batch of {batch_size} pairs needs as many captions, the training split has "
-                f"{len(split.ids)}; lower recipe.batch_size"
+                f"{split.n_captions}; lower recipe.batch_size"
             )
         self.split, self.batch_size, self.seed, self.views = split, batch_size, seed, views
 
     def __len__(self) -> int:
         """Steps per epoch. The rest that does not fill a batch sits out; another one each epoch."""
-        return len(self.split.ids) // self.batch_size
+        return self.split.n_captions // self.batch_size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Batches of one epoch from step `start` on; the next ones are made in threads while one is used."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split.ids))
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.split.n_captions)
 
         def make(step: int) -> Batch:
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
@@ -164,9 +171,11 @@ class TrainingBatches:
         keep = None
         if self.views.region_drop:
             keep = keep_regions(self.split.store.n_regions[images], self.views.region_drop, rng)
-        ids: Sequence[np.ndarray] = [self.split.ids[row] for row in captions for _ in range(self.views.captions)]
-        if self.views.tokens:
-            ids = touch_tokens(ids, self.views.tokens, self.views.mask_id, rng)
+        rows = np.repeat(captions, self.views.captions)
+        if self.views.tokens and self.views.ids:
+            ids = touch_tokens(self.split.tokens, rows, self.views.tokens, self.views.ids, rng)
+        else:
+            ids = [self.split.tokens.ids_of(row) for row in rows]
         return Batch(
             self.split.images(images, keep),
             TextBatch.pad(ids),
@@ -185,27 +194,6 @@ def keep_regions(lengths: np.ndarray, drop: float, rng: np.random.Generator) -> 
     for row in np.flatnonzero(~keep.any(axis=1)):
         keep[row, rng.integers(int(lengths[row]))] = True
     return keep
-
-
-def touch_tokens(
-    captions: Sequence[np.ndarray], settings: TokenViewSettings, mask_id: int, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """Mask, replace or remove words at random; `<start>` and `<end>` stay. `mask_id` is one past the last word's id."""
-    lengths = np.array([len(caption) for caption in captions])
-    tokens = np.concatenate(captions)
-    ends = lengths.cumsum()
-    inner = np.ones(len(tokens), bool)
-    inner[ends - 1] = inner[ends - lengths] = False
-    touched = inner & (rng.random(len(tokens)) < settings.touch)
-    kind = rng.random(len(tokens))
-    masked = touched & (kind < settings.mask)
-    replaced = touched & ~masked & (kind < settings.mask + settings.random)
-    removed = touched & ~masked & ~replaced
-    tokens[masked] = mask_id
-    tokens[replaced] = rng.integers(4, mask_id, int(replaced.sum()))  # any word, none of the four special tokens
-    owner = np.repeat(np.arange(len(captions)), lengths)
-    kept = np.bincount(owner[~removed], minlength=len(captions))
-    return np.split(tokens[~removed], kept.cumsum()[:-1])
 
 
 def _ahead(make: Callable[[int], Batch], steps: Sequence[int]) -> Iterator[Batch]:

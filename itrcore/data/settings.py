@@ -12,6 +12,8 @@ SPLITS = ("train", "dev", "test")
 # Shown with every result. Closed on purpose: an unknown spelling must not pass for real features.
 FeatureKind = Literal["bottom-up attention", "other", "simulated", "synthetic"]
 
+Benchmark = Literal["f30k", "coco"]
+
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -103,13 +105,30 @@ class ShardsSource(Settings):
     cache: str = "cache/shards"  # shards are kept here, each downloaded once
 
 
+class WordPieceSettings(Settings):
+    """A WordPiece vocabulary trained on the captions, for a BERT that starts at random."""
+
+    size: Annotated[int, Field(ge=100)]  # at most
+    min_count: Count  # pieces that stand together less often stay apart
+
+
+class GloVeSettings(Settings):
+    """A GloVe text file (plain, .gz or .zip), for text encoders with init: glove."""
+
+    file: str
+    width: Count  # values of each vector; word_dim of those text encoders
+
+
 class VocabularySettings(Settings):
-    """SCAN's vocabulary: words of train + dev with at least `min_count` occurrences."""
+    """SCAN's vocabulary: words of train + dev with at least `min_count` occurrences.
+
+    released: path of a released SCAN vocabulary to use in place of one built here; found: the one beside
+    """
 
     min_count: Count
-    released: str | None = (
-        None  # path of a released SCAN vocabulary to use in place of one built here; found: the one beside
-    )
+    released: str | None = None
+    word_pieces: WordPieceSettings | None = None
+    glove: GloVeSettings | None = None
 
 
 class RegionShardSettings(Settings):
@@ -143,6 +162,7 @@ class DatasetSettings(Settings):
     source: Annotated[SourceSettings, Field(discriminator="kind")]
     vocabulary: VocabularySettings
     shards: ShardSettings  # {} with the source `shards`, which has them
+    benchmark: Benchmark | None = None  # which published benchmark it is; its results then stand beside published ones
 
     @property
     def without_regions(self) -> bool:
@@ -151,8 +171,11 @@ class DatasetSettings(Settings):
 
     def paths(self) -> dict[str, str]:
         """Everything outside that it names: key → path."""
-        source = self.source
-        found: dict[str, str | None] = {"vocabulary.released": self.vocabulary.released}
+        source, glove = self.source, self.vocabulary.glove
+        found = {
+            "vocabulary.released": self.vocabulary.released,
+            "vocabulary.glove.file": glove.file if glove else None,
+        }
         if isinstance(source, ScanSource):
             found |= {"source.folder": source.folder, "source.karpathy": source.karpathy}
         if isinstance(source, KarpathySource):

@@ -16,8 +16,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from itrcore.cores import cores
 from itrcore.data import punkt
+from itrcore.data.tokens import TokenIds, Tokenised
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
 
@@ -81,9 +84,16 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.words)
 
-    def encode(self, caption: str) -> list[int]:
+    @property
+    def token_ids(self) -> TokenIds:
+        """With the mask token, which follows the last word and is in no caption."""
+        return TokenIds(len(self) + 1, len(self), np.arange(len(SPECIAL), len(self)))
+
+    def encode(self, caption: str) -> Tokenised:
         """`<start>`, the ids of the caption's words (`<unk>` for unknown ones), `<end>`."""
-        return [START, *(self.ids.get(word, UNKNOWN) for word in self.tokenizer(caption)), END]
+        words = self.tokenizer(caption)
+        ids = [START, *(self.ids.get(word, UNKNOWN) for word in words), END]
+        return Tokenised(ids, [-1, *range(len(words)), -1])
 
     @classmethod
     def build(cls, captions: Iterable[str], min_count: int, tokenizer: Tokenizer) -> Vocabulary:

@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from itrcore import layout
 from itrcore.config import Params
 from itrcore.data.prepared import open_split
-from itrcore.data.vocabulary import Vocabulary
 from itrcore.device import make_accelerator
 from itrcore.errors import DataError
 from itrcore.evaluation.results import SPLIT, images_of_test, read_output, write_result
@@ -23,20 +22,25 @@ from itrcore.files import replacing
 from itrcore.models import registry
 from itrcore.models.base import Method
 from itrcore.models.settings import MethodSettings
+from itrcore.models.text import Text, restore
 
 
-def load_method(run: dict[str, Any], folder: Path) -> Method:
-    """The trained method of a run's folder. `run` is its run.json. `DataError` where the weights cannot be read."""
+def load_method(run: dict[str, Any], folder: Path) -> tuple[Method, Text]:
+    """The method of a run's folder with its weights, and its text side. `run` is its run.json.
+
+    `DataError` where the weights cannot be read.
+    """
     settings = MethodSettings.model_validate(run["settings"])
-    method = registry.build(settings, run["width"], run["n_words"], run["seed"])
-    path = folder / "model.safetensors"
+    text = restore(settings.model.text, folder / layout.TEXT, layout.NLTK)
+    method = registry.build(settings, run["width"], text.inputs, 0)
+    path = folder / layout.WEIGHTS
     try:
         method.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: readable, but other tensors
         raise DataError.at(
             path, f"cannot be loaded ({error})", f"the weights of {run['name']}", do="Run: dvc repro"
         ) from error
-    return method
+    return method, text
 
 
 def evaluate(params: Params, name: str) -> Path:
@@ -46,8 +50,9 @@ def evaluate(params: Params, name: str) -> Path:
     run = read_output(folder / "run.json", f"train@{name}")
     torch.set_num_threads(params.training.threads)
     accelerator = make_accelerator(params.training)
-    method = load_method(run, folder).to(accelerator.device)
-    split = open_split(data, SPLIT, Vocabulary.load(layout.vocabulary(data), layout.NLTK), verify=True)
+    method, text = load_method(run, folder)
+    method = method.to(accelerator.device)
+    split = open_split(data, SPLIT, text.tokeniser, verify=True)
     settings = params.evaluation
     with replacing(layout.evaluation(data, name)) as temporary:
         temporary.mkdir(parents=True)
@@ -61,8 +66,9 @@ def evaluate(params: Params, name: str) -> Path:
         matrix.flush()
         result = {
             "kind": "run",
-            **{key: run[key] for key in ("name", "data", "method", "seed", "profile", "features", "selected_on")},
-            **{key: run[key] for key in ("parameters", "train_seconds", "data_digest")},
+            **{key: run[key] for key in ("name", "data", "method", "family", "origin", "seed", "profile")},
+            **{key: run[key] for key in ("features", "selected_on", "parameters", "train_seconds", "data_digest")},
+            "checkpoint": run.get("checkpoint"),
             "encode_image_ms": 1000 * encoded.image_seconds / shape[0],
             "encode_caption_ms": 1000 * encoded.text_seconds / shape[1],
             "score_image_ms": 1000 * seconds / shape[0],

@@ -33,8 +33,11 @@ def encode(method: Method, split: Split, batch_size: int, device: torch.device) 
         images = Encoded.join([method.encode_images(split.images(list(block)).to(device)) for block in rows])
         _wait(device)
         between = time.perf_counter()
-        rows = [range(i, min(i + batch_size, len(split.ids))) for i in range(0, len(split.ids), batch_size)]
-        texts = Encoded.join([method.encode_texts(split.texts(block).to(device)) for block in rows])
+        # Captions of one length together: padding to the longest of a block would be most of a BERT's work.
+        order = np.argsort(split.tokens.lengths, kind="stable")
+        blocks = [order[i : i + batch_size] for i in range(0, split.n_captions, batch_size)]
+        sorted_texts = Encoded.join([method.encode_texts(split.texts(block).to(device)) for block in blocks])
+        texts = sorted_texts.take(np.argsort(order))
         _wait(device)
         return EncodedSplit(images, texts, between - started, time.perf_counter() - between)
     finally:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +29,12 @@ class Encoded:
     def __getitem__(self, rows: slice) -> Encoded:
         """A block of items."""
         return Encoded(self.vectors[rows], None if self.lengths is None else self.lengths[rows])
+
+    def take(self, rows: np.ndarray) -> Encoded:
+        """The given items, in that order. rows: (m,) item numbers"""
+        wanted = torch.from_numpy(rows)
+        lengths = None if self.lengths is None else self.lengths[wanted.to(self.lengths.device)]
+        return Encoded(self.vectors[wanted.to(self.vectors.device)], lengths)
 
     @classmethod
     def join(cls, blocks: Sequence[Encoded]) -> Encoded:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from itrcore.data.batches import ImageBatch, TextBatch
 from itrcore.data.vocabulary import PAD
-from itrcore.models.settings import BiGRUSettings
+from itrcore.models.settings import BertSettings, BiGRUSettings
+from itrcore.models.text import TextInputs
+
+if TYPE_CHECKING:
+    from transformers import BertModel
 
 
 def l2(x: Tensor) -> Tensor:
@@ -59,12 +65,20 @@ class RegionEncoder(nn.Module):
 
 
 class BiGRUEncoder(nn.Module):
-    """Word embedding (uniform ±0.1) → dropout → bidirectional GRU → mean of the two directions."""
+    """Word embedding → dropout → bidirectional GRU → mean of the two directions.
 
-    def __init__(self, n_tokens: int, dim: int, settings: BiGRUSettings) -> None:
+    Embeddings start uniform in ±0.1 (VSE∞), or from GloVe, where words without a vector start standard normal (ESA).
+    """
+
+    def __init__(self, text: TextInputs, dim: int, settings: BiGRUSettings) -> None:
         super().__init__()
-        self.embed = nn.Embedding(n_tokens, settings.word_dim, padding_idx=PAD)
-        nn.init.uniform_(self.embed.weight, -0.1, 0.1)
+        self.embed = nn.Embedding(text.ids.size, settings.word_dim, padding_idx=PAD)
+        if text.vectors is None:
+            nn.init.uniform_(self.embed.weight, -0.1, 0.1)
+        else:
+            found = torch.from_numpy(text.vectors.found)
+            with torch.no_grad():
+                self.embed.weight[: len(found)][found] = torch.from_numpy(text.vectors.vectors)[found]
         self.dropout = nn.Dropout(settings.dropout)
         self.gru = nn.GRU(settings.word_dim, dim, batch_first=True, bidirectional=True)
 
@@ -78,3 +92,28 @@ class BiGRUEncoder(nn.Module):
         forward, backward = out.chunk(2, dim=-1)
         mean: Tensor = (forward + backward) / 2
         return mean
+
+
+class BertEncoder(nn.Module):
+    """BERT's last hidden state → linear layer → dropout."""
+
+    def __init__(self, bert: BertModel, dim: int, settings: BertSettings) -> None:
+        super().__init__()
+        self.bert = bert
+        self.linear = nn.Linear(bert.config.hidden_size, dim)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, batch: TextBatch) -> Tensor:
+        """(m, l) ids → (m, l, d); padded pieces come out as 0 and no other piece attends to them."""
+        mask = length_mask(batch.lengths, batch.ids.shape[1], batch.ids.device)
+        hidden = self.bert(batch.ids, attention_mask=mask.long()).last_hidden_state
+        features: Tensor = self.dropout(self.linear(hidden)).masked_fill(~mask[..., None], 0.0)
+        return features
+
+
+def word_encoder(text: TextInputs, dim: int, settings: BiGRUSettings | BertSettings) -> BiGRUEncoder | BertEncoder:
+    """The text encoder that the settings name."""
+    if isinstance(settings, BiGRUSettings):
+        return BiGRUEncoder(text, dim, settings)
+    assert text.bert is not None
+    return BertEncoder(text.bert(), dim, settings)

@@ -8,9 +8,10 @@ from torch import Tensor
 from itrcore.data.batches import Batch, ImageBatch, TextBatch, Views
 from itrcore.losses import self_expanding_triplet
 from itrcore.models.base import EmbeddingMethod, Encoded, Losses, Progress
-from itrcore.models.encoders import BiGRUEncoder, RegionEncoder, l2, length_mask
+from itrcore.models.encoders import BertEncoder, RegionEncoder, l2, length_mask, word_encoder, xavier
 from itrcore.models.pooling import ExternalSpaceAttention
 from itrcore.models.settings import ESASettings, HingeSettings
+from itrcore.models.text import TextInputs
 
 
 class ESA(EmbeddingMethod):
@@ -20,16 +21,21 @@ class ESA(EmbeddingMethod):
     token sequences touched at random.
     """
 
-    def __init__(self, settings: ESASettings, loss: HingeSettings, width: int, n_words: int) -> None:
+    def __init__(self, settings: ESASettings, loss: HingeSettings, width: int, text: TextInputs) -> None:
         super().__init__()
         self.hinge = loss
         self.region_drop = settings.region_drop
-        # The mask token follows the vocabulary's last word.
-        self.views = Views(captions=settings.views, tokens=settings.token_views, mask_id=n_words)
+        self.views = Views(captions=settings.views, tokens=settings.token_views, ids=text.ids)
         self.regions = RegionEncoder(width, settings.dim)
         self.region_pooling = ExternalSpaceAttention(settings.dim)
-        self.words = BiGRUEncoder(n_words + 1, settings.dim, settings.text)
+        self.words = word_encoder(text, settings.dim, settings.text)
         self.word_pooling = ExternalSpaceAttention(settings.dim)
+        xavier(self.region_pooling.linear)
+        if isinstance(
+            self.words, BertEncoder
+        ):  # with BiGRU the released code leaves the captions' layers as torch starts them
+            xavier(self.words.linear)
+            xavier(self.word_pooling.linear)
 
     def encode_images(self, batch: ImageBatch) -> Encoded:
         """(n, d) unit vectors, all regions shown."""

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from itrcore.models.encoders import length_mask, xavier
+from itrcore.models.encoders import length_mask
 from itrcore.models.settings import GPOSettings, MeanSettings
 
 HIDDEN = -10000.0  # the released codes' value for positions that must not count in a softmax
@@ -64,7 +64,7 @@ class ExternalSpaceAttention(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.linear = xavier(nn.Linear(dim, dim))
+        self.linear = nn.Linear(dim, dim)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Pool each set once per view.

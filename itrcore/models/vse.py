@@ -5,21 +5,22 @@ from __future__ import annotations
 from itrcore.data.batches import Batch, ImageBatch, TextBatch, Views
 from itrcore.losses import hinge_triplet
 from itrcore.models.base import EmbeddingMethod, Encoded, Losses, Progress
-from itrcore.models.encoders import BiGRUEncoder, RegionEncoder, l2
+from itrcore.models.encoders import RegionEncoder, l2, word_encoder
 from itrcore.models.pooling import set_pooling
 from itrcore.models.settings import HingeSettings, VSESettings
+from itrcore.models.text import TextInputs
 
 
 class VSE(EmbeddingMethod):
     """Both sides: encoder → pooling → l2; similarity is the inner product."""
 
-    def __init__(self, settings: VSESettings, loss: HingeSettings, width: int, n_words: int) -> None:
+    def __init__(self, settings: VSESettings, loss: HingeSettings, width: int, text: TextInputs) -> None:
         super().__init__()
         self.hinge = loss
-        self.views = Views(region_drop=settings.region_drop)
+        self.views = Views(tokens=settings.token_views, ids=text.ids, region_drop=settings.region_drop)
         self.regions = RegionEncoder(width, settings.dim)
         self.region_pooling = set_pooling(settings.pooling)
-        self.words = BiGRUEncoder(n_words, settings.dim, settings.text)
+        self.words = word_encoder(text, settings.dim, settings.text)
         self.word_pooling = set_pooling(settings.pooling)
 
     def encode_images(self, batch: ImageBatch) -> Encoded:

@@ -62,7 +62,9 @@ class RunLog:
     def training(self, run: Mapping[str, Any], epochs: Iterable[Mapping[str, Any]], folder: Path) -> None:
         """A finished training: what is missing of its epochs, its checkpoint, and last that it is whole."""
         self.epochs(epochs)
-        self.metrics({key: run[key] for key in ("train_seconds", "best_epoch")})
+        self.metrics({key: run[key] for key in ("train_seconds", "best_epoch") if run[key] is not None})
+        if checkpoint := run.get("checkpoint"):
+            self._client.set_tag(self.run_id, "checkpoint", f"{checkpoint['path']} {checkpoint['sha256']}")
         self._client.log_artifacts(self.run_id, str(folder), "checkpoint")
         self._client.set_tag(self.run_id, RESULT, sha256(folder / "run.json"))
         self._client.set_terminated(self.run_id)

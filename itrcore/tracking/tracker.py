@@ -116,7 +116,8 @@ class Tracker:
 
     def finish(self, log: RunLog, folder: Path) -> None:
         """Make `log` hold the whole training in `folder`; it is then the one active run of its name."""
-        run, epochs = read_json(folder / "run.json"), read_json(folder / "history.json")["epochs"]
+        run, history = read_json(folder / "run.json"), folder / "history.json"
+        epochs = read_json(history)["epochs"] if history.exists() else []  # an imported run has none
         log.training(run, epochs, folder)
         self._supersede(self._experiment(run["data"]), run["name"], keep=log.run_id)
 
@@ -184,10 +185,11 @@ class Tracker:
             self._client.update_run(tracking_id, status="RUNNING")
             log = RunLog(self._client, tracking_id)
         else:
-            tags = {"kind": "run", **{key: str(run[key]) for key in ("profile", "selected_on")}}
+            tags = {"kind": "run", **{key: str(run[key]) for key in ("profile", "selected_on", "family", "origin")}}
             log = RunLog(self._client, self._create(experiment, name, tags).info.run_id)
             wanted = {key: run[key] for key in ("data", "method", "seed", "profile", "parameters")}
-            log.params({**wanted, **flatten(run["settings"]), **flatten(run["training"], "training.")})
+            chosen = {**flatten(run["settings"]), **flatten(run.get("training") or {}, "training.")}
+            log.params({key: value for key, value in {**wanted, **chosen}.items() if value is not None})
             log.dataset(run)
         log.versions(run, self._root / "dvc.lock")
         self._supersede(experiment, name, keep=log.run_id, finished=False)

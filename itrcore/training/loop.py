@@ -57,9 +57,8 @@ class Trainer:
         self.recipe, self.training, self.seed = settings.recipe, training, seed
         torch.set_num_threads(training.threads)
         self.accelerator: Accelerator = make_accelerator(training)
-        optimiser = torch.optim.AdamW(
-            method.parameters(), lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay
-        )
+        groups, self.factors = parameter_groups(method, self.recipe)
+        optimiser = torch.optim.AdamW(groups, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
         self.model, self.optimiser = self.accelerator.prepare(method, optimiser)
         self.batches = TrainingBatches(train, self.recipe.batch_size, seed, method.views)
         self.dev = dev.first(training.selection.captions)
@@ -104,8 +103,8 @@ class Trainer:
 
     def _epoch(self, state: TrainingState, folder: StateFolder, display: Display) -> None:
         rate = learning_rate(self.recipe, state.epoch)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        for group, factor in zip(self.optimiser.param_groups, self.factors, strict=True):
+            group["lr"] = rate * factor
         self.model.train()
         clock = time.perf_counter()
 
@@ -183,3 +182,14 @@ class Trainer:
 def learning_rate(recipe: Recipe, epoch: int) -> float:
     """The published step schedule: × decay at each of the decay epochs. `epoch` counts from 0."""
     return recipe.learning_rate * recipe.decay ** sum(epoch >= at for at in recipe.decay_epochs)
+
+
+def parameter_groups(method: Method, recipe: Recipe) -> tuple[list[dict[str, Any]], list[float]]:
+    """AdamW's parameter groups and the factor of the learning rate of each.
+
+    First what is new, then each part that `recipe.factors` names: the submodule of that name, wherever it is in the model.
+    """
+    groups: dict[str | None, list[Tensor]] = {part: [] for part in (None, *recipe.factors)}
+    for name, parameter in method.named_parameters():
+        groups[next((part for part in recipe.factors if part in name.split(".")), None)].append(parameter)
+    return [{"params": parameters} for parameters in groups.values()], [1.0, *recipe.factors.values()]

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from itrcore import entry
 from itrcore.data import scan
-from itrcore.data.own import KINDS, division, entry
+from itrcore.data.own import KINDS, division
 from itrcore.data.own.captions import OwnImage, read
 from itrcore.data.own.features import Features, open_features
 from itrcore.data.pictures import read as read_picture
@@ -71,7 +72,9 @@ def make(
     """
     folder = FOLDER / name
     _check(features, images, kind)
-    entry.text_with(params, name, _settings(name, images, kind, "float16"))  # before hours are spent on features
+    entry.text_with(
+        params, "datasets", name, _settings(name, images, kind, "float16")
+    )  # before hours are spent on features
     if folder.exists():
         raise DataError.at(folder, "it is there already", "a new folder", do="Choose another name, or remove it.")
     table = read(captions)
@@ -98,7 +101,7 @@ def make(
             _write_split(temporary, split, table, positions, opened, survey, lambda: progress(next(steps), total))
     float16 = survey.largest <= float(np.finfo(np.float16).max)
     try:
-        entry.add(params, name, _settings(name, images, kind, "float16" if float16 else "float32"))
+        entry.add(params, "datasets", name, _settings(name, images, kind, "float16" if float16 else "float32"))
     except BaseException:
         remove(folder)
         raise

@@ -1,4 +1,4 @@
-"""A new data set in params.yaml: nothing else in that file changes, and it is valid before it takes the old one's place."""
+"""A new entry of params.yaml: nothing else in that file changes, and it is valid before it takes the old one's place."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from itrcore.errors import ConfigError
 from itrcore.files import replacing
 
 
-def add(path: Path, name: str, settings: Mapping[str, Any]) -> None:
-    """Put `datasets.<name>` into params.yaml, comments and order kept. `ConfigError` as for `text_with`."""
+def add(path: Path, section: str, name: str, settings: Mapping[str, Any]) -> None:
+    """Put `<section>.<name>` into params.yaml, comments and order kept. `ConfigError` as for `text_with`."""
     path = path.resolve()  # a link to params.yaml stays one
     with replacing(path) as temporary:
-        temporary.write_text(text_with(path, name, settings), "utf-8")
+        temporary.write_text(text_with(path, section, name, settings), "utf-8")
 
 
-def text_with(path: Path, name: str, settings: Mapping[str, Any]) -> str:
-    """What params.yaml would be with `datasets.<name>`, checked.
+def text_with(path: Path, section: str, name: str, settings: Mapping[str, Any]) -> str:
+    """What params.yaml would be with `<section>.<name>`, checked.
 
-    `ConfigError` where the file is not valid as it is, has that data set, or would not be valid with it.
+    section: one that holds entries by name, such as `datasets`
+    `ConfigError` where the file is not valid as it is, has that entry, or would not be valid with it.
     """
-    if name in load(path).datasets:
-        raise ConfigError(f"{path}: datasets.{name} is there already; choose another name or remove it first")
+    if name in getattr(load(path), section):
+        raise ConfigError(f"{path}: {section}.{name} is there already; choose another name or remove it first")
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 1_000_000  # no line is broken anew
     yaml.indent(mapping=2, sequence=4, offset=2)
     document = yaml.load(path.read_text("utf-8"))
-    if not document["datasets"]:
-        document["datasets"] = CommentedMap()
-    # First, not last: for the YAML library a comment above the next section belongs to the data set before it.
-    document["datasets"].insert(0, name, _in_house_style(settings))
+    if not document[section]:
+        document[section] = CommentedMap()
+    # First, not last: for the YAML library a comment above the next section belongs to the entry before it.
+    document[section].insert(0, name, _in_house_style(settings))
     stream = io.StringIO()
     yaml.dump(document, stream)
     with tempfile.TemporaryDirectory() as folder:
