@@ -8,12 +8,15 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from itrcore import cli_released
 from itrcore.cli_data import data as data_commands
-from itrcore.config import Params, load
+from itrcore.config import Params, RunSettings, load
 from itrcore.terminal import user_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(data_commands, name="data")
+app.command("import")(cli_released.import_)
+app.command("export")(cli_released.export)
 
 
 @app.command()
@@ -37,7 +40,7 @@ def _described(params: Params) -> Iterator[str]:
         recipe = params.method_of(names[0]).recipe
         yield f"{method} on {data}, profile {profile}"
         yield f"  {recipe.epochs} epochs, batch {recipe.batch_size}, learning rate {recipe.learning_rate:g}"
-        yield from (f"  seed {params.runs[name].seed}: {name}" for name in names)
+        yield from (f"  {_origin(params.runs[name])}: {name}" for name in names)
         yield ""
     for name, ensemble in params.ensembles.items():
         yield f"ensemble {name} on {ensemble.data}"
@@ -45,17 +48,18 @@ def _described(params: Params) -> Iterator[str]:
         yield ""
 
 
+def _origin(run: RunSettings) -> str:
+    return f"seed {run.seed}" if run.checkpoint is None else f"imported from {run.checkpoint.path}"
+
+
 @app.command()
 def leaderboard() -> None:
     """Print the leaderboard of the evaluated runs."""
-    from itrcore.report import leaderboard as board
-    from itrcore.report.results import collect
+    from itrcore.report.results import configured
+    from itrcore.report.terminal import print_leaderboard
 
     with user_errors():
-        params = load()
-        runs = {name: run.data for name, run in params.runs.items()}
-        ensembles = {name: ensemble.data for name, ensemble in params.ensembles.items()}
-        board.print_leaderboard(collect(Path("."), runs, ensembles), Console())
+        print_leaderboard(configured(load()), Console())
 
 
 @app.command()

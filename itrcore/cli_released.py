@@ -1,0 +1,135 @@
+"""`itr import` and `itr export`: checkpoints of the methods' released codes, in and out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from itrcore import entry, layout
+from itrcore.config import Params, RunSettings, load
+from itrcore.errors import ConfigError, DataError, nearest
+from itrcore.files import sha256
+from itrcore.terminal import user_errors, warn
+
+PARAMS = Path("params.yaml")
+
+
+def import_(
+    method: str = typer.Option(help="esa or vse_infty"),
+    text: str = typer.Option(help="its text encoder: bigru or bert"),
+    dataset: str = typer.Option(help="the data set in params.yaml that it is evaluated on"),
+    checkpoint: Path = typer.Option(help="the released file, such as model_best.pth"),
+    vocab: Path | None = typer.Option(
+        None,
+        help="the vocabulary it was trained with: SCAN's JSON, or BERT's vocab.txt; else the data set's or BERT's own",
+    ),
+    name: str | None = typer.Option(None, help="of the run; else DATASET-METHOD_TEXT-released"),
+    profile: str = typer.Option("published", help="of params.yaml, laid over the method; sizes are the checkpoint's"),
+    evaluate: bool = typer.Option(True, help="evaluate it now"),
+) -> None:
+    """Add a released checkpoint as a run: checked, put into params.yaml, evaluated and logged like any other."""
+    console = Console(soft_wrap=True, highlight=False)
+    with user_errors():
+        params = load(PARAMS)
+        params.dataset(dataset)
+        name = name or _free_name(params, f"{dataset}-{method}_{text}-released")
+        run: dict[str, Any] = {
+            "data": dataset,
+            "method": _method(params, f"{method}_{text}"),
+            "profile": profile,
+            "checkpoint": _described(checkpoint, vocab),
+        }
+        _not_twice(params, run)
+        entry.text_with(PARAMS, "runs", name, run)  # before a checkpoint is read
+        lines = _summary(params, name, run)
+        entry.add(PARAMS, "runs", name, run)
+    for line in lines:
+        console.print(line, markup=False)
+    if vocab is None and text == "bigru":
+        warn(
+            f"the vocabulary of {dataset} is used, as it has the right size. Copies of SCAN's vocabularies differ in their "
+            "order: if the figures are far from the published ones, name the checkpoint's own with --vocab."
+        )
+    console.print(f"runs.{name} stands in params.yaml.", markup=False)
+    if not evaluate:
+        console.print(f"Next: dvc repro evaluate@{name}", markup=False)
+        return
+    # The steps are DVC's; this only starts them, as a user would.
+    done = subprocess.run([sys.executable, "-m", "dvc", "--wait-for-lock", "repro", f"evaluate@{name}"])
+    raise typer.Exit(done.returncode)
+
+
+def export(
+    run: str = typer.Option(help="the run's name in params.yaml"),
+    out: Path = typer.Option(help="the file to write, such as model_best.pth"),
+    layout_name: str = typer.Option("released", "--layout", help="released: that of the method's released code"),
+) -> None:
+    """Write a run's model as its method's released code saves one, so that this can evaluate it."""
+    console = Console(soft_wrap=True, highlight=False)
+    with user_errors():
+        if layout_name != "released":
+            raise ConfigError(f"--layout {layout_name}: not known; the one layout is released")
+        from itrcore.released.export import export_run
+
+        params = load(PARAMS)
+        folder = layout.run(params.run(run).data, run)
+        if not (folder / "run.json").exists():
+            raise DataError.at(folder, "no results yet", "a trained run", do=f"Run: dvc repro train@{run}")
+        exported = export_run(folder, out)
+    console.print(f"{out}: {run} in the layout of the released code", markup=False)
+    if exported.vocabulary is not None:
+        console.print(f"{exported.vocabulary}: its vocabulary", markup=False)
+    for caution in exported.cautions:
+        warn(f"the released code will not evaluate this as it stands: {caution}")
+
+
+def _method(params: Params, family: str) -> str:
+    """The entry of `methods` that is this method with this text encoder; the one of the same name where there are several."""
+    found = {settings.family: name for name, settings in reversed(params.methods.items())}
+    if family in params.methods and params.methods[family].family == family:
+        return family
+    if family not in found:
+        known = sorted(found)
+        raise ConfigError(f"no method in params.yaml is {family}{nearest(family, known)} (known: {', '.join(known)})")
+    return found[family]
+
+
+def _free_name(params: Params, name: str) -> str:
+    taken, number, free = {*params.runs, *params.ensembles}, 2, name
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    return free
+
+
+def _not_twice(params: Params, run: dict[str, Any]) -> None:
+    for name, other in params.runs.items():
+        same = (other.data, other.method) == (run["data"], run["method"])
+        if same and other.checkpoint is not None and other.checkpoint.sha256 == run["checkpoint"]["sha256"]:
+            raise ConfigError(
+                f"{run['checkpoint']['path']}: imported already, as runs.{name} in params.yaml; remove that one to import "
+                "it otherwise"
+            )
+
+
+def _described(checkpoint: Path, vocab: Path | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, digest, path in (("path", "sha256", checkpoint), ("vocabulary", "vocabulary_sha256", vocab)):
+        if path is not None:
+            try:
+                found |= {key: path.as_posix(), digest: sha256(path)}
+            except OSError as error:
+                raise DataError.at(path, f"cannot be read ({error.strerror})", "a file") from None
+    return found
+
+
+def _summary(params: Params, name: str, run: dict[str, Any]) -> list[str]:
+    """Read the checkpoint as the stage will, so that what is wrong is said before anything is written."""
+    from itrcore.released.run import read_run
+
+    added = {**params.runs, name: RunSettings.model_validate(run)}
+    return read_run(params.model_copy(update={"runs": added}), name).summary()

@@ -1,0 +1,69 @@
+"""What a checkpoint's weights say of its BERT."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from itrcore.errors import DataError
+from itrcore.models.settings import BertSettings, BertSize
+from itrcore.released.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from transformers import BertConfig
+
+HEADS = "num_attention_heads"  # in the options of checkpoints that are exported here; no released code writes it
+_PREFIX = "words.bert."
+_LAYER = re.compile(re.escape(_PREFIX) + r"encoder\.layer\.(\d+)\.")
+_SIZES = (
+    ("vocab_size", "embeddings.word_embeddings.weight", 0),
+    ("hidden_size", "embeddings.word_embeddings.weight", 1),
+    ("max_position_embeddings", "embeddings.position_embeddings.weight", 0),
+    ("type_vocab_size", "embeddings.token_type_embeddings.weight", 0),
+    ("intermediate_size", "encoder.layer.0.intermediate.dense.weight", 0),
+)
+
+
+def config(checkpoint: Checkpoint, found: Mapping[str, Tensor], text: BertSettings) -> BertConfig:
+    """The configuration as the weights (under our names) have it, bert-base-uncased's where one is missing.
+
+    The number of attention heads is in no shape: the options' where they have it, the settings' where they are of this
+    BERT, else one per 64 dimensions, as in all BERTs of its authors; `DataError` where that does not divide.
+    """
+    from transformers import BertConfig
+
+    known: dict[str, Any] = {}
+    for key, name, axis in _SIZES:
+        if (tensor := found.get(_PREFIX + name)) is not None and tensor.dim() == 2:
+            known[key] = tensor.shape[axis]
+    if layers := {match[1] for match in map(_LAYER.match, found) if match}:
+        known["num_hidden_layers"] = len(layers)
+    hidden = known.get("hidden_size", BertConfig().hidden_size)
+    if isinstance(given := checkpoint.options.get(HEADS), int) and given > 0 and hidden % given == 0:
+        known["num_attention_heads"] = given
+    elif text.size is not None and text.size.hidden == hidden:
+        known["num_attention_heads"] = text.size.heads
+    elif hidden % 64 == 0:
+        known["num_attention_heads"] = hidden // 64
+    else:
+        raise DataError.at(
+            checkpoint.path,
+            f"its BERT has {hidden} dimensions, which do not tell how many attention heads it has",
+            "a multiple of 64",
+            do="Lay a profile with its text.size over the method, and name that with --profile.",
+        )
+    return BertConfig(**known)
+
+
+def size(config: BertConfig) -> BertSize:
+    """The configuration as `size` in a method's settings."""
+    return BertSize(
+        hidden=config.hidden_size,
+        layers=config.num_hidden_layers,
+        heads=config.num_attention_heads,
+        intermediate=config.intermediate_size,
+        positions=config.max_position_embeddings,
+    )

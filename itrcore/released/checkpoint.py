@@ -1,0 +1,138 @@
+"""Released checkpoint files (`model_best.pth`): read without running anything that they hold, and written.
+
+VSE++ began the layout, its successors kept it: `{"epoch", "model": [one state dict per part], "best_rsum", "opt":
+argparse.Namespace, "Eiters"}`. They are pickles, and a pickle may name any code to run; only `ALLOWED` is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from itrcore.errors import DataError
+from itrcore.files import replacing
+
+# Beside tensors and plain containers. `best_rsum` needs nothing more: the released codes sum `100.0 * len(…) / len(…)`,
+# which are Python's own floats, not numpy's.
+ALLOWED: list[Any] = [argparse.Namespace]
+
+_LAYOUT = "a released checkpoint: {epoch, model: [one state dict per part], best_rsum, opt, Eiters}"
+_PREFIX = "module."  # of every entry of a part that torch.nn.DataParallel wrapped
+_OTHERS = {
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself",
+    b"<": "a web page or XML",
+    b"{": "JSON",
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """parts: a state dict each, in the file's order, names without DataParallel's prefix; all values are finite.
+
+    path: the file, for messages; epoch: epochs done; iterations: steps done; best_rsum: on dev, up to 600
+    options: `opt`, what its training was told. What a file leaves out is None, or {} for `options`.
+    """
+
+    path: Path
+    parts: list[dict[str, Tensor]]
+    epoch: int | None
+    best_rsum: float | None
+    iterations: int | None
+    options: dict[str, Any]
+
+
+def read(path: Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU.
+
+    `DataError` where the file is missing, damaged or something else, wants code to be run, or holds a weight that is
+    not finite.
+    """
+    content = _load(path)
+    if not isinstance(content, dict) or "model" not in content:
+        keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
+        raise DataError.at(path, f"no entry `model` in what it holds ({keys})", _LAYOUT)
+    parts = content["model"]
+    if not isinstance(parts, list) or not all(isinstance(part, Mapping) for part in parts):
+        raise DataError.at(path, f"its `model` is one {type(parts).__name__}, not a list of state dicts", _LAYOUT)
+    options = content.get("opt")
+    return Checkpoint(
+        path,
+        [_part(path, number, part) for number, part in enumerate(parts)],
+        _number(content.get("epoch")),
+        _number(content.get("best_rsum")),
+        _number(content.get("Eiters")),
+        dict(vars(options)) if isinstance(options, argparse.Namespace) else {},
+    )
+
+
+def write(checkpoint: Checkpoint, data_parallel: bool) -> None:
+    """Write `checkpoint.path`; `data_parallel`: with the prefix that a model wrapped in DataParallel expects."""
+    prefix = _PREFIX if data_parallel else ""
+    content = {
+        "epoch": checkpoint.epoch,
+        "model": [{prefix + name: value for name, value in part.items()} for part in checkpoint.parts],
+        "best_rsum": checkpoint.best_rsum,
+        "opt": argparse.Namespace(**checkpoint.options),
+        "Eiters": checkpoint.iterations,
+    }
+    with replacing(checkpoint.path) as temporary:
+        # Not as a zip: VSE∞ asks for torch 1.2, which reads none.
+        torch.save(content, temporary, _use_new_zipfile_serialization=False)
+
+
+def _load(path: Path) -> Any:
+    try:
+        with open(path, "rb") as handle:
+            start = handle.read(64).lstrip()
+    except OSError as error:
+        raise DataError.at(path, f"cannot be read ({error.strerror})", _LAYOUT) from None
+    for beginning, what in _OTHERS.items():
+        if start.startswith(beginning):
+            raise DataError.at(path, what, _LAYOUT, do="Download the checkpoint itself.")
+    try:
+        with torch.serialization.safe_globals(ALLOWED):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        if wanted is None:
+            raise DataError.at(path, "damaged, or not a torch file", _LAYOUT, do=_AGAIN) from error
+        raise DataError.at(
+            path,
+            f"it wants {wanted[1]} to be loaded, which could run code; nothing of it was run",
+            "tensors, plain values and argparse.Namespace alone",
+            do="If you trust its author, load it where it was made and save again `model` and `opt` alone.",
+        ) from None
+    except Exception as error:  # a damaged file can make the reader stumble anywhere
+        raise DataError.at(path, f"damaged, or not a torch file ({_short(error)})", _LAYOUT, do=_AGAIN) from error
+
+
+_AGAIN = "Download it again, and compare its SHA-256."
+
+
+def _short(error: Exception) -> str:
+    return str(error).partition(". ")[0].partition("\n")[0] or type(error).__name__
+
+
+def _number(value: Any) -> Any:
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _part(path: Path, number: int, part: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """The part without DataParallel's prefix, if all of its names have it."""
+    wrapped = bool(part) and all(str(name).startswith(_PREFIX) for name in part)
+    entries = {str(name).removeprefix(_PREFIX) if wrapped else str(name): value for name, value in part.items()}
+    for name, value in entries.items():
+        if not isinstance(value, Tensor):
+            raise DataError.at(path, f"entry {name!r} of part {number} is a {type(value).__name__}", "a tensor")
+        if not bool(value.isfinite().all()):
+            raise DataError.at(path, f"entry {name!r} of part {number} holds NaN or infinity", "finite weights")
+    return entries

@@ -1,0 +1,287 @@
+"""`itr import` and `itr export`: what they say and write, and that whatever is wrong leaves params.yaml as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from itrcore.cli import app
+from itrcore.config import load
+from itrcore.files import sha256
+from itrcore.released.export import export_run
+from tests.project import Project, tiny_params
+from tests.tiny_project import project, train_in
+
+BERT = {"data": "tiny", "method": "esa_bert", "seed": 1, "profile": "published"}
+COMMENT = "# above the runs\n"
+
+
+def itr(*arguments: str) -> Any:
+    """Run `itr`, with its standard error and output in one."""
+    return CliRunner(env={"COLUMNS": "80", "HF_HUB_OFFLINE": "1"}).invoke(app, list(arguments))
+
+
+def import_(*arguments: str, **options: str) -> Any:
+    """`itr import` of run `one`'s export, not evaluated, with options changed or added."""
+    given = {"method": "esa", "text": "bigru", "dataset": "tiny", "checkpoint": "one/model_best.pth", **options}
+    return itr(
+        "import", *(part for key, value in given.items() for part in (f"--{key}", value)), "--no-evaluate", *arguments
+    )
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: Any) -> Path:
+    """A project with a BiGRU and a BERT, trained and exported, and a params.yaml with comments."""
+    folder: Path = tmp_path_factory.mktemp("command")
+    project(folder, {"runs.three": BERT})
+    for name in ("one", "three"):
+        train_in(folder, name)
+        with contextlib.chdir(folder):
+            export_run(Path("runs/tiny") / name, Path(name, "model_best.pth"))
+    text = (folder / "params.yaml").read_text()
+    assert text.count("\nruns:\n  one:") == 1
+    (folder / "params.yaml").write_text(text.replace("\nruns:\n  one:", f"\n{COMMENT}runs:  # all of them\n  one:"))
+    return folder
+
+
+@pytest.fixture
+def folder(template: Path, tmp_path: Path, monkeypatch: Any) -> Path:
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_an_import_says_what_it_found_and_adds_an_entry_and_nothing_else(folder: Path) -> None:
+    before = Path("params.yaml").read_text().splitlines()
+    result = import_()
+    assert result.exit_code == 0, result.output
+    n_tokens = len(json.loads(Path("data/tiny/vocab/vocab.json").read_text())["word2idx"]) + 1
+    *said, warning, stands, then = result.output.splitlines()
+    assert said == [
+        "image encoder: 13 entries used; known to be unused: mlp.bns.1.bias, mlp.bns.1.num_batches_tracked, "
+        "mlp.bns.1.running_mean, mlp.bns.1.running_var, mlp.bns.1.weight",
+        "text encoder: 11 entries used",
+        f"dimensions 16, region features 16, tokens {n_tokens}",
+        said[-1],
+    ]
+    assert said[-1].startswith("saved after epoch ") and "best dev rsum" in said[-1]
+    assert warning.startswith("warning: the vocabulary of tiny is used, as it has the right size.")
+    assert stands == "runs.tiny-esa_bigru-released stands in params.yaml."
+    assert then == "Next: dvc repro evaluate@tiny-esa_bigru-released"
+    after = Path("params.yaml").read_text().splitlines()
+    new = [
+        "  tiny-esa_bigru-released:",
+        "    data: tiny",
+        "    method: esa",
+        "    profile: published",
+        f"    checkpoint: {{path: one/model_best.pth, sha256: {sha256(Path('one/model_best.pth'))}}}",
+    ]
+    at = after.index(new[0])
+    assert after[at : at + len(new)] == new
+    assert after[:at] + after[at + len(new) :] == before
+    assert {path.name for path in Path("runs/tiny").iterdir()} == {"one", "three"}
+    checked = itr("check").output.splitlines()
+    assert "  imported from one/model_best.pth: tiny-esa_bigru-released" in checked and "  seed 1: one" in checked
+
+
+def test_its_own_vocabulary_a_name_and_a_profile_go_into_the_entry_without_warning(folder: Path) -> None:
+    Path("params.yaml").write_text(
+        Path("params.yaml").read_text().replace("published: {}", "published: {}\n  wide: {model: {dim: 32}}")
+    )
+    result = import_(vocab="one/f30k_precomp_vocab.json", name="best", profile="wide")
+    assert result.exit_code == 0 and "warning" not in result.output, result.output
+    run = load().runs["best"]
+    assert run.checkpoint is not None and run.seed is None and run.profile == "wide"
+    vocabulary = Path("one/f30k_precomp_vocab.json")
+    assert (run.checkpoint.vocabulary, run.checkpoint.vocabulary_sha256) == (str(vocabulary), sha256(vocabulary))
+
+
+def test_berts_are_imported_and_names_are_found_that_are_free(folder: Path) -> None:
+    result = import_(text="bert", checkpoint="three/model_best.pth")
+    assert result.exit_code == 0 and "warning" not in result.output, result.output
+    assert "known to be unused: bert.pooler.dense.bias, bert.pooler.dense.weight" in result.output
+    content = torch.load("three/model_best.pth", weights_only=False)
+    torch.save({**content, "epoch": 99}, "three/other.pth")
+    result = import_(text="bert", checkpoint="three/other.pth")
+    assert result.exit_code == 0 and "runs.tiny-esa_bert-released-2 stands in params.yaml." in result.output
+    assert {"tiny-esa_bert-released", "tiny-esa_bert-released-2"} <= load().runs.keys()
+
+
+def test_the_same_checkpoint_a_second_time_is_refused_with_the_name_that_it_has(folder: Path) -> None:
+    assert import_(name="first").exit_code == 0
+    before = Path("params.yaml").read_bytes()
+    result = import_()
+    assert result.exit_code == 1 and Path("params.yaml").read_bytes() == before
+    assert result.output == (
+        "error: one/model_best.pth: imported already, as runs.first in params.yaml; remove that one to import it otherwise\n"
+    )
+
+
+def unprepared() -> None:
+    shutil.rmtree("data")
+
+
+def damaged() -> None:
+    Path("one/model_best.pth").write_bytes(Path("one/model_best.pth").read_bytes()[:999])
+
+
+def wrong_vocabulary() -> None:
+    shutil.copy("data/tiny/vocab/vocab.json", "vocab.json")
+    value = json.loads(Path("vocab.json").read_text())
+    last = value["idx2word"].pop(str(value["idx"] - 1))
+    del value["word2idx"][last]
+    Path("vocab.json").write_text(json.dumps(value))
+
+
+def other_bert() -> None:
+    text = Path("params.yaml").read_text()
+    start = text.index("weights: random")
+    end = text.index("dropout", start)
+    Path("params.yaml").write_text(text[:start] + "weights: no/such/folder\n        " + text[end:])
+
+
+def no_such_line() -> None:
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("threads: 1", "thread: 1"))
+
+
+ERRORS: dict[str, tuple[Any, dict[str, str], str]] = {
+    "method": (None, {"method": "esb"}, "no method in params.yaml is esb_bigru; did you mean 'esa_bigru'? (known: "),
+    "text": (None, {"text": "bigur"}, "no method in params.yaml is esa_bigur; did you mean 'esa_bigru'? (known: "),
+    "another method's file": (None, {"method": "vse_infty"}, "Its names are those of esa_bigru."),
+    "another text's file": (None, {"text": "bert"}, "Its names are those of esa_bigru."),
+    "data set": (None, {"dataset": "tiyn"}, "params.yaml: data set: no 'tiyn' in datasets; did you mean 'tiny'?"),
+    "profile": (None, {"profile": "publishd"}, "no 'publishd' in profiles; did you mean 'published'?"),
+    "name taken": (None, {"name": "one"}, "params.yaml: runs.one is there already; choose another name or remove it"),
+    "name of an ensemble": (None, {"name": "both"}, "ensembles.both: a run has this name already"),
+    "no name": (None, {"name": "a/b"}, "'a/b' cannot be a name"),
+    "no file": (None, {"checkpoint": "no.pth"}, "no.pth: cannot be read (No such file or directory)"),
+    "a folder": (None, {"checkpoint": "one"}, "one: cannot be read (Is a directory)"),
+    "no vocabulary": (None, {"vocab": "no.json"}, "no.json: cannot be read (No such file or directory)"),
+    "no checkpoint": (None, {"checkpoint": "params.yaml"}, "params.yaml: damaged, or not a torch file"),
+    "damaged": (damaged, {}, "one/model_best.pth: damaged, or not a torch file"),
+    "wrong vocabulary": (wrong_vocabulary, {"vocab": "vocab.json"}, "vocab.json: a vocabulary of "),
+    "no vocabulary file": (None, {"vocab": "one/model_best.pth"}, "one/model_best.pth: not a vocabulary"),
+    "not prepared": (
+        unprepared,
+        {},
+        "vocab.json: no such file; expected the vocabulary of tiny. Run: dvc repro vocab@",
+    ),
+    "invalid params.yaml": (no_such_line, {}, "params.yaml: training: unknown key 'thread'"),
+    "hub": (
+        other_bert,
+        {"text": "bert", "checkpoint": "three/model_best.pth"},
+        "Or name the BERT's vocab.txt with --vocab.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_whatever_is_wrong_is_one_error_and_params_yaml_stays(case: str, folder: Path) -> None:
+    prepare, options, says = ERRORS[case]
+    if prepare:
+        prepare()
+    before = Path("params.yaml").read_bytes()
+    result = import_(**options)
+    assert result.exit_code == 1, result.output
+    (line,) = result.output.splitlines()
+    assert line.startswith("error: ") and says in line
+    assert Path("params.yaml").read_bytes() == before
+    assert not {path.name for path in folder.iterdir()} - {
+        *("data", "one", "three", "runs", "state", "params.yaml", "vocab.json"),
+    }
+
+
+def test_a_data_set_that_is_not_prepared_needs_the_vocabulary_alone(folder: Path) -> None:
+    shutil.rmtree("data")
+    result = import_(vocab="one/f30k_precomp_vocab.json")
+    assert result.exit_code == 0, result.output
+
+
+def test_an_export_says_what_it_wrote_and_where_it_will_not_do(folder: Path) -> None:
+    result = itr("export", "--run", "one", "--out", "new/folder/model_best.pth")
+    assert result.exit_code == 0
+    assert result.output.splitlines() == [
+        "new/folder/model_best.pth: one in the layout of the released code",
+        "new/folder/f30k_precomp_vocab.json: its vocabulary",
+    ]
+    lines = itr("export", "--run", "three", "--out", "bert.pth").output.splitlines()
+    assert lines[0] == "bert.pth: three in the layout of the released code"
+    assert len(lines) == 3
+    assert all(
+        line.startswith("warning: the released code will not evaluate this as it stands: ") for line in lines[1:]
+    )
+    assert "(200, 16); the released code builds (30522, 768)" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--run", "oen", "--out", "x.pth"], "params.yaml: run: no 'oen' in runs; did you mean 'one'?"),
+        (["--run", "both", "--out", "x.pth"], "params.yaml: run: no 'both' in runs"),
+        (
+            ["--run", "two", "--out", "x.pth"],
+            "runs/tiny/two: no results yet; expected a trained run. Run: dvc repro train@",
+        ),
+        (["--run", "one", "--out", "data"], "data: a folder; expected the file to write, such as data/model_best.pth."),
+        (
+            ["--run", "one", "--out", "x.pth", "--layout", "ours"],
+            "--layout ours: not known; the one layout is released",
+        ),
+    ],
+    ids=lambda value: value[1] if isinstance(value, list) else "",
+)
+def test_an_export_that_cannot_be_made_is_one_error_and_writes_nothing(
+    arguments: list[str], says: str, folder: Path
+) -> None:
+    before = set(folder.rglob("*"))
+    result = itr("export", *arguments)
+    assert result.exit_code == 1
+    (line,) = result.output.splitlines()
+    assert line.startswith(f"error: {says}"), line
+    assert set(folder.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_an_imported_run_goes_through_the_pipeline_like_any_other(tmp_path: Path) -> None:
+    made = Project(tmp_path)
+    params = tiny_params(made.params)
+    name = "scenes-esa_bigru-1"
+    params["runs"], params["ensembles"] = {name: params["runs"][name]}, {}
+    made.write_params(params)
+    made.repro(f"evaluate@{name}")
+    cli = [sys.executable, "-m", "itrcore.cli"]
+    made.run(*cli, "export", "--run", name, "--out", "out/model_best.pth")
+    options = {"method": "esa", "text": "bigru", "dataset": "scenes", "checkpoint": "out/model_best.pth"}
+    out = made.run(*cli, "import", *(part for key, value in options.items() for part in (f"--{key}", value))).stdout
+    assert "scenes-esa_bigru-released: test rsum" in out
+    evaluations = tmp_path / "evaluations" / "scenes"
+    matrices = [(evaluations / run / "similarity.npy").read_bytes() for run in (name, "scenes-esa_bigru-released")]
+    assert matrices[0] == matrices[1]
+    params = made.params
+    params["ensembles"] = {"both": {"data": "scenes", "runs": [name, "scenes-esa_bigru-released"]}}
+    made.write_params(params)
+    again = made.repro().stdout
+    ran = {line.split("'")[1] for line in again.splitlines() if line.startswith("Running stage")}
+    assert ran == {"ensemble@both", "report"}
+    board = json.loads((tmp_path / "leaderboard.json").read_text("utf-8"))["scenes"]
+    assert set(board) == {"esa_bigru/small", "scenes-esa_bigru-released", "both"}
+    assert (tmp_path / "report" / "runs" / "scenes-esa_bigru-released.html").is_file()
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        tags = dict(
+            store.execute(
+                "select t.key, t.value from tags t join runs r using (run_uuid) where r.name = ? "
+                "and r.lifecycle_stage = 'active'",
+                ("scenes-esa_bigru-released",),
+            ).fetchall()
+        )
+    assert (tags["origin"], tags["family"]) == ("imported", "esa_bigru")
+    assert "Running stage" not in made.repro().stdout

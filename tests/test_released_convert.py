@@ -1,0 +1,255 @@
+"""Between released entries and our weights: nothing left out in either direction, and all that is wrong said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from itrcore.errors import ConfigError, DataError
+from itrcore.models import bert
+from itrcore.models.settings import BertSettings, BertSize, BiGRUSettings, MethodSettings
+from itrcore.released import convert
+from itrcore.released.checkpoint import Checkpoint, read, write
+from itrcore.released.layouts import LAYOUTS, layout_of
+from tests.parity_fixtures import OWN, build, family, import_file, load, published, released_parts, write_checkpoint
+
+FAMILIES = sorted(LAYOUTS)
+
+
+def fixture_of(name: str) -> dict[str, Any]:
+    (fixture,) = [fixture for fixture in map(load, OWN.glob("*.json")) if family(fixture) == name]
+    return fixture
+
+
+def checkpoint_of(name: str) -> Checkpoint:
+    fixture = fixture_of(name)
+    return Checkpoint(Path("model_best.pth"), released_parts(fixture), 25, 512.5, 28300, fixture["opt"])
+
+
+def imported(checkpoint: Checkpoint, name: str) -> dict[str, torch.Tensor]:
+    method = build(convert.sizes(checkpoint, published(name)))
+    return convert.weights(checkpoint, layout_of(published(name)), method)
+
+
+def refusal(checkpoint: Checkpoint, name: str) -> str:
+    with pytest.raises(DataError) as caught:
+        imported(checkpoint, name)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_export_gives_back_every_used_entry_bit_for_bit(tmp_path: Path, name: str) -> None:
+    layout = layout_of(published(name))
+    method, original, _ = import_file(write_checkpoint(fixture_of(name), tmp_path / "a.pth"), published(name))
+    write(replace(original, path=tmp_path / "b.pth", parts=convert.released(method, layout)), layout.data_parallel)
+    exported = read(tmp_path / "b.pth")
+    for part, before, after in zip(layout.parts, original.parts, exported.parts, strict=True):
+        assert before.keys() == after.keys()
+        used = before.keys() - part.unused.keys()
+        assert all(torch.equal(before[entry], after[entry]) for entry in used) and used
+    again, _, _ = import_file(tmp_path / "b.pth", published(name))
+    first, second = method.state_dict(), again.state_dict()
+    assert first.keys() == second.keys() and all(torch.equal(first[entry], second[entry]) for entry in first)
+
+
+def test_unused_entries_are_written_as_a_training_starts_them() -> None:
+    checkpoint = checkpoint_of("esa_bert")
+    method = build(convert.sizes(checkpoint, published("esa_bert")))
+    images, texts = convert.released(method, LAYOUTS["esa_bert"])
+    fresh = nn.BatchNorm1d(64).state_dict()
+    for entry in fresh:
+        written = images[f"mlp.bns.1.{entry}"]
+        assert torch.equal(written, fresh[entry]) and written.dtype == fresh[entry].dtype, entry
+    assert texts["bert.pooler.dense.weight"].shape == (768, 768) and not texts["bert.pooler.dense.weight"].any()
+    assert texts["bert.pooler.dense.bias"].shape == (768,) and not texts["bert.pooler.dense.bias"].any()
+
+
+class Pooling(nn.Module):
+    """The released GPO's names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(32, 32, bidirectional=True)
+        self.linear = nn.Linear(32, 1, bias=False)
+
+
+def released_modules(name: str, sizes: convert.Sizes) -> list[nn.Module]:
+    """Modules whose state dicts have the names and shapes of the released encoders'."""
+    dim, text = sizes.settings.model.dim, sizes.settings.model.text
+    mlp = nn.Module()
+    mlp.layers = nn.ModuleList([nn.Linear(sizes.width, dim // 2), nn.Linear(dim // 2, dim)])
+    mlp.bns = nn.ModuleList([nn.BatchNorm1d(dim // 2), nn.BatchNorm1d(dim)])
+    images, texts = nn.Module(), nn.Module()
+    images.fc, images.mlp = nn.Linear(sizes.width, dim), mlp
+    if isinstance(text, BiGRUSettings):
+        texts.embed = nn.Embedding(sizes.n_tokens, text.word_dim)
+        texts.rnn = nn.GRU(text.word_dim, dim, bidirectional=True)
+    else:
+        from transformers import BertModel
+
+        assert sizes.bert is not None
+        texts.bert, texts.linear = BertModel(sizes.bert), nn.Linear(sizes.bert.hidden_size, dim)
+    for module in (images, texts):
+        if name.startswith("esa"):
+            module.linear1 = nn.Linear(dim, dim)
+        else:
+            module.gpool = Pooling()
+    return [images, texts]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_exported_file_loads_strictly_where_the_released_evaluation_loads_it(tmp_path: Path, name: str) -> None:
+    layout, checkpoint = layout_of(published(name)), checkpoint_of(name)
+    sizes = convert.sizes(checkpoint, published(name))
+    method = build(sizes)
+    method.load_state_dict(convert.weights(checkpoint, layout, method))
+    write(replace(checkpoint, path=tmp_path / "m.pth", parts=convert.released(method, layout)), layout.data_parallel)
+    stored = torch.load(tmp_path / "m.pth", weights_only=False)
+    wrapped = name.endswith("_bert")  # VSE∞'s master and ESA_BERT wrap before they load, the BiGRU codes do not
+    for module, part in zip(released_modules(name, sizes), stored["model"], strict=True):
+        (nn.DataParallel(module) if wrapped else module).load_state_dict(part, strict=True)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_options_have_every_field_that_the_released_evaluation_reads(name: str) -> None:
+    sizes = convert.sizes(checkpoint_of(name), published(name))
+    options = convert.options(sizes, "f30k")
+    read_by_all = (
+        "data_name data_path vocab_path vocab_size batch_size workers img_dim embed_size no_imgnorm no_txtnorm"
+    )
+    read_by_all += " margin max_violation grad_clip learning_rate optim precomp_enc_type backbone_source backbone_path"
+    of_text = "word_dim num_layers" if name.endswith("bigru") else ""
+    of_method = "hardnum" if name.startswith("esa") else ""
+    assert set(f"{read_by_all} {of_text} {of_method}".split()) <= options.keys()
+    assert (options["img_dim"], options["embed_size"], options["vocab_size"]) == (48, 64, 60)
+    assert options["data_name"] == "f30k" and options.get("word_dim", 20) == 20 and options.get("hardnum", 2) == 2
+
+
+def test_sizes_come_from_the_weights_and_the_rest_from_the_settings() -> None:
+    checkpoint = checkpoint_of("vse_infty_bigru")
+    for part in checkpoint.parts:
+        gru = nn.GRU(12, 6, bidirectional=True).state_dict()
+        part |= {f"gpool.gru.{name}": value for name, value in gru.items()} | {"gpool.linear.weight": torch.ones(1, 6)}
+    sizes = convert.sizes(checkpoint, published("vse_infty_bigru"))
+    assert (sizes.width, sizes.n_tokens, sizes.bert) == (48, 60, None)
+    expected = published("vse_infty_bigru").model_dump(mode="json")
+    expected["model"]["dim"], expected["model"]["text"]["word_dim"] = 64, 20
+    expected["model"]["pooling"] |= {"code_dim": 12, "hidden_dim": 6}
+    assert sizes.settings == MethodSettings.model_validate(expected)
+    imported(checkpoint, "vse_infty_bigru")
+
+
+def test_everything_missing_unexpected_and_misshapen_is_listed_in_one_error() -> None:
+    checkpoint = checkpoint_of("esa_bigru")
+    images, texts = checkpoint.parts
+    del images["fc.weight"], texts["rnn.bias_hh_l0"]  # the first decides sizes
+    texts |= {"rnn.weight_ih_l1": torch.ones(2), "gate.weight": torch.ones(2)}
+    images["mlp.bns.1.gain"] = torch.ones(64)
+    images["linear1.bias"], texts["embed.weight"] = torch.ones(63), texts["embed.weight"].half()
+    said = refusal(checkpoint, "esa_bigru")
+    assert said.startswith("model_best.pth: entries ") and "KevinLight831/ESA, folder ESA_BIGRU" in said
+    assert "2 missing: image encoder: fc.weight, text encoder: rnn.bias_hh_l0;" in said
+    names = "image encoder: mlp.bns.1.gain, text encoder: rnn.weight_ih_l1, text encoder: gate.weight;"
+    assert f"3 unexpected: {names}" in said
+    assert "image encoder: linear1.bias (63,) float32, not (" in said
+    assert "text encoder: embed.weight (60, 20) float16, not (60, 20) float32" in said
+
+
+def test_a_layer_that_a_bert_lacks_is_listed_entry_by_entry() -> None:
+    checkpoint = checkpoint_of("vse_infty_bert")
+    for name in [name for name in checkpoint.parts[1] if name.startswith("bert.encoder.layer.0.")]:
+        del checkpoint.parts[1][name]
+    said = refusal(checkpoint, "vse_infty_bert")
+    assert "text encoder: bert.encoder.layer.0.attention.self.query.weight" in said and "unexpected" in said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda parts: [parts[0].pop(name) for name in list(parts[0]) if name.startswith("mlp.bns.1.")],
+        lambda parts: [parts[1].pop(name) for name in list(parts[1]) if name.startswith("bert.pooler.")],
+        lambda parts: parts[1].update({"bert.embeddings.position_ids": torch.arange(32)[None]}),
+    ],
+    ids=["no second norm", "no pooling layer", "position ids"],
+)
+def test_entries_known_to_be_unused_may_be_there_or_not(change: Callable[[Any], Any]) -> None:
+    checkpoint = checkpoint_of("esa_bert")
+    change(checkpoint.parts)
+    imported(checkpoint, "esa_bert")
+
+
+def test_a_checkpoint_of_another_method_is_recognised() -> None:
+    assert "Its names are those of esa_bigru." in refusal(checkpoint_of("esa_bigru"), "vse_infty_bigru")
+
+
+def test_a_checkpoint_of_grid_features_is_recognised() -> None:
+    checkpoint = checkpoint_of("vse_infty_bert")
+    grid = {f"image_encoder.{name}": value for name, value in checkpoint.parts[0].items()}
+    changed = replace(
+        checkpoint, parts=[grid, checkpoint.parts[1]], options=checkpoint.options | {"precomp_enc_type": "backbone"}
+    )
+    assert "It was trained on grid features" in refusal(changed, "vse_infty_bert")
+
+
+def test_another_number_of_parts_is_said() -> None:
+    checkpoint = checkpoint_of("esa_bigru")
+    said = refusal(replace(checkpoint, parts=[*checkpoint.parts, {}]), "esa_bigru")
+    assert "`model` has 3 parts; expected 2 (image encoder, text encoder)" in said
+
+
+def test_sizes_that_no_method_can_have_are_said() -> None:
+    checkpoint = checkpoint_of("esa_bigru")
+    checkpoint.parts[0]["fc.weight"] = torch.ones(63, 48)
+    assert "its weights' sizes fit no esa_bigru (model.esa.dim" in refusal(checkpoint, "esa_bigru")
+
+
+def test_a_method_without_released_checkpoints_is_said_with_those_that_have() -> None:
+    with pytest.raises(ConfigError, match=r"^vse_pp_bigru has no released checkpoints; .*: esa_bert, esa_b"):
+        layout_of(published("vse_pp_bigru"))
+
+
+def small_bert(heads: int) -> tuple[Checkpoint, BertSize]:
+    """A checkpoint of a BERT with 48 dimensions."""
+    size = BertSize(hidden=48, layers=2, heads=heads, intermediate=40, positions=16)
+    settings = convert.sizes(checkpoint_of("esa_bert"), published("esa_bert")).settings
+    method = build(convert.Sizes(settings, 24, 50, bert.config_of(size, 50)))
+    parts = convert.released(method, LAYOUTS["esa_bert"])
+    return Checkpoint(Path("small.pth"), parts, 1, 100.0, 10, {}), size
+
+
+def test_a_berts_heads_come_from_its_configuration_where_its_size_does_not_tell() -> None:
+    checkpoint, size = small_bert(heads=4)
+    with pytest.raises(DataError, match=r"^small\.pth: its BERT has 48 dimensions, .* attention heads"):
+        convert.sizes(checkpoint, published("esa_bert"))
+    given = convert.sizes(checkpoint, published("esa_bert"), bert.config_of(size, 50))
+    assert given.bert is not None and given.bert.num_attention_heads == 4
+    convert.weights(checkpoint, LAYOUTS["esa_bert"], build(given))
+
+
+def test_a_bert_of_the_settings_own_size_has_their_heads_and_the_other_sizes_of_the_weights() -> None:
+    checkpoint, size = small_bert(heads=6)
+    settings = published("esa_bert").model_dump(mode="json")
+    settings["model"]["text"] |= {"weights": "random", "size": {**size.model_dump(), "layers": 9, "positions": 99}}
+    sizes = convert.sizes(checkpoint, MethodSettings.model_validate(settings))
+    assert isinstance(sizes.settings.model.text, BertSettings) and sizes.settings.model.text.size == size
+    assert sizes.bert is not None and (sizes.bert.num_attention_heads, sizes.n_tokens) == (6, 50)
+
+
+def test_what_the_released_code_would_not_load_as_it_stands_is_said() -> None:
+    words = build(convert.sizes(checkpoint_of("vse_infty_bigru"), published("vse_infty_bigru")))
+    assert convert.cautions(words, LAYOUTS["vse_infty_bigru"]) == []
+    tiny = build(convert.sizes(checkpoint_of("vse_infty_bert"), published("vse_infty_bert")))
+    pieces, layers = convert.cautions(tiny, LAYOUTS["vse_infty_bert"])
+    assert "bert.embeddings.word_embeddings.weight is (60, 768); the released code builds (30522, 768)" in pieces
+    assert "bert.encoder.layer.11.output.dense.weight is not there" in layers
+    from transformers import BertConfig
+
+    with torch.device("meta"):
+        base = build(convert.Sizes(published("vse_infty_bert"), 2048, 30522, BertConfig()))
+    assert convert.cautions(base, LAYOUTS["vse_infty_bert"]) == []
