@@ -19,13 +19,27 @@ def figures(r1: float) -> dict[str, float]:
 
 
 def evaluation(name: str, data: str, method: str | None, seed: int | None, r1: float, **other: Any) -> dict[str, Any]:
+    """metrics.json of a trained run, or, with no method, of an ensemble; the method is its own family."""
     return {
-        "name": name, "kind": "run", "data": data, "features": "synthetic", "split": "test", "selected_on": "dev",
-        "method": method, "seed": seed, "profile": "small", "n_images": 150, "n_captions": 750,
+        "name": name, "kind": "run" if method else "ensemble", "data": data, "features": "synthetic", "split": "test",
+        "selected_on": "dev", "method": method, "family": method, "origin": "trained" if method else None,
+        "seed": seed, "profile": "small", "n_images": 150, "n_captions": 750,
         "metrics": figures(r1), "parameters": 2_100_000, "train_seconds": 12.3, "encode_image_ms": 0.4,
         "encode_caption_ms": 0.2, "score_image_ms": 0.01, "score_caption_ms": 0.01, "device": "cpu",
         "code_version": "abc123", "data_digest": "d" * 64,
     } | other  # fmt: skip
+
+
+def imported(name: str, data: str, method: str, r1: float, **other: Any) -> dict[str, Any]:
+    """metrics.json of a run read from a checkpoint."""
+    checkpoint = {"path": "/models/f30k/model_best.pth", "sha256": "c" * 64, "epoch": 22, "best_rsum": 512.34}
+    changes = {
+        "origin": "imported",
+        "selected_on": "unknown: imported",
+        "train_seconds": None,
+        "checkpoint": checkpoint,
+    }
+    return evaluation(name, data, method, None, r1, **(changes | other))
 
 
 def image_row(number: int, file_name: str | None, correct: bool) -> dict[str, Any]:
@@ -72,4 +86,11 @@ def put_run(root: Path, value: dict[str, Any]) -> None:
     folder = root / "evaluations" / value["data"] / value["name"]
     write(folder / "metrics.json", value)
     write(folder / "retrieved.json", retrieved())
-    write(root / "runs" / value["data"] / value["name"] / "history.json", history())
+    if value["origin"] == "trained":
+        write(root / "runs" / value["data"] / value["name"] / "history.json", history())
+
+
+def put_ensemble(root: Path, value: dict[str, Any]) -> None:
+    folder = root / "ensembles" / value["data"] / value["name"]
+    write(folder / "metrics.json", value)
+    write(folder / "retrieved.json", retrieved())

@@ -21,8 +21,9 @@ from itrcore.errors import DataError
 from itrcore.files import inside
 from itrcore.report import formats
 from itrcore.report.html import write_report
-from itrcore.report.leaderboard import as_json, as_markdown, chance_r1, print_leaderboard, rows
+from itrcore.report.leaderboard import as_json, as_markdown, chance_r1, rows
 from itrcore.report.results import NOT_REAL, Results, collect
+from itrcore.report.terminal import print_leaderboard
 from tests.report_data import (
     ODD,
     OUTSIDE,
@@ -30,8 +31,8 @@ from tests.report_data import (
     TITLE,
     evaluation,
     figures,
+    put_ensemble,
     put_run,
-    retrieved,
     write,
 )
 
@@ -48,12 +49,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         put_run(root, evaluation(f"strong-{seed}", "toy", "strong", seed, r1, train_seconds=10.0 * seed))
     put_run(root, evaluation("photo-1", "real", "strong", 1, 70.0, features="bottom-up attention"))
     ensemble = {
-        "kind": "ensemble", "members": ["weak-1", "strong-1"], "profile": None, "train_seconds": None,
-        "encode_image_ms": None, "encode_caption_ms": None, "parameters": 4_200_000,
+        "members": ["weak-1", "strong-1"], "profile": None, "train_seconds": None, "encode_image_ms": None,
+        "encode_caption_ms": None, "parameters": 4_200_000,
     }  # fmt: skip
-    folder = root / "ensembles" / "toy" / "both"
-    write(folder / "metrics.json", evaluation("both", "toy", None, None, 30.0, **ensemble))
-    write(folder / "retrieved.json", retrieved())
+    put_ensemble(root, evaluation("both", "toy", None, None, 30.0, **ensemble))
     return root
 
 

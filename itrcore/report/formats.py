@@ -10,6 +10,12 @@ def recall(mean: float, std: float | None = None) -> str:
     return f"{mean:.1f}" if std is None else f"{mean:.1f} ± {std:.1f}"
 
 
+def difference(value: float) -> str:
+    """`+0.4`, `−1.2`, `0.0`: a true minus, and no sign where nothing is left to one decimal."""
+    rounded = round(value, 1)
+    return f"{rounded:+.1f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.0"
+
+
 def rank(value: float) -> str:
     """One decimal, or none where it says nothing: `3`, `3.5`."""
     return f"{value:.1f}".removesuffix(".0")

@@ -14,9 +14,10 @@ from jinja2 import Environment
 from itrcore.config import ReportSettings
 from itrcore.files import write_json
 from itrcore.report import formats, leaderboard, pages
-from itrcore.report.leaderboard import COST, DIRECTIONS, QUALITY, Row, Stat
+from itrcore.report.leaderboard import COST, DIRECTIONS, PUBLISHED, QUALITY, Row, Stat, published_cells
 from itrcore.report.pictures import Shelf
 from itrcore.report.plots import Curve, Plot, curves, recall_bars
+from itrcore.report.published import KINDS, beside
 from itrcore.report.results import NOT_REAL, Entry, Results
 
 DIGEST_SHOWN = 12  # characters of a digest; enough to tell two apart by eye
@@ -61,6 +62,9 @@ def write_report(
                 pages.write(
                     environment, folder / entry_path(entry), "entry.html", "../",
                     entry=entry, e=entry.evaluation, row=row, known=known, facts=_entry_facts(entry),
+                    published=beside(
+                        entry.evaluation, results.benchmarks.get(entry.data), entry.evaluation.metrics.model_dump()
+                    ),
                     plots=_entry_plots(entry, row, folder), banner=_banner([entry]),
                     picture=lambda name, data=entry.data: shelf.get(data, name),
                 )  # fmt: skip
@@ -77,7 +81,8 @@ def entry_path(entry: Entry) -> str:
 def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Environment:
     return pages.templates(
         title=settings.title, provenance=dict(provenance), not_real=NOT_REAL, quality=QUALITY, cost=COST,
-        directions=DIRECTIONS, entry_path=entry_path,
+        published_columns=PUBLISHED, published_cells=published_cells, kinds=KINDS, directions=DIRECTIONS,
+        entry_path=entry_path,
         single=lambda column, value: column.format(Stat(value, None)),
     )  # fmt: skip
 
@@ -157,7 +162,8 @@ def _entry_facts(entry: Entry) -> dict[str, str]:
     e = entry.evaluation
     facts = {"Data set": e.data, "Features": e.features}
     if e.kind == "run":
-        facts |= {"Method": str(e.method), "Profile": str(e.profile), "Seed": str(e.seed)}
+        facts |= {"Method": str(e.method), "Profile": str(e.profile)}
+        facts["Seed"] = "imported" if e.imported else str(e.seed)
     facts |= {
         "Evaluated on": f"{e.split} split, {e.n_images:,} images and {e.n_captions:,} captions",
         "Selected on": e.selected_on,

@@ -1,19 +1,16 @@
-"""The leaderboard: runs that differ only in their seed become one row; rows as JSON, Markdown and a terminal table."""
+"""The leaderboard: runs that differ only in their seed become one row; rows as JSON and Markdown."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from itrcore.data.settings import Benchmark
 from itrcore.report import formats
+from itrcore.report.published import FIGURES, KINDS, Comparison, beside
 from itrcore.report.results import NOT_REAL, Entry, Metrics, Results
 
 METRICS = tuple(Metrics.model_fields)
@@ -37,25 +34,35 @@ class Stat:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a leaderboard: a method with a profile over its seeds, or an ensemble."""
+    """One line of a leaderboard: a method with a profile over its seeds, an imported run, or an ensemble."""
 
     data: str
     kind: str
-    label: str  # the method's or the ensemble's name
+    label: str  # the method's, the imported run's or the ensemble's name
     profile: str | None
     features: str
     entries: tuple[Entry, ...]  # by seed
     values: dict[str, Stat]  # what was not measured is absent
+    published: Comparison | None  # of the means
 
     @property
     def name(self) -> str:
-        """Unique in its data set: `method/profile`, or the ensemble's name (which holds no slash)."""
-        return self.label if self.profile is None else f"{self.label}/{self.profile}"
+        """Unique in its data set: `method/profile`, or the imported run's or ensemble's name (which hold no slash)."""
+        return self.label if self.kind == "ensemble" or self.imported else f"{self.label}/{self.profile}"
+
+    @property
+    def imported(self) -> bool:
+        """Whether it is a run whose weights were trained elsewhere."""
+        return self.entries[0].evaluation.imported
 
     def cell(self, column: Column) -> str:
         """The text of one cell."""
         value = self.values.get(column.key)
         return formats.NONE if value is None else column.format(value)
+
+    def published_cells(self, column: Column) -> tuple[str, str]:
+        """The published figure of a column and ours minus it."""
+        return published_cells(self.published, column.key)
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,13 @@ class Column:
     group: str
     heading: str
     format: Callable[[Stat], str]
+
+
+def published_cells(found: Comparison | None, key: str) -> tuple[str, str]:
+    """A published figure and ours minus it, as texts."""
+    if found is None or key not in found.figures:
+        return formats.NONE, formats.NONE
+    return formats.recall(found.figures[key]), formats.difference(found.difference[key])
 
 
 def _recall(value: Stat) -> str:
@@ -98,6 +112,8 @@ QUALITY = (
     Column("rsum", "both", "rsum", _recall),
 )
 
+PUBLISHED = tuple(column for column in QUALITY if column.key in FIGURES)
+
 COST = (
     Column("parameters", "model", "parameters", lambda value: formats.count(value.mean)),
     Column("train_seconds", "model", "training time", lambda value: formats.duration(value.mean)),
@@ -113,13 +129,17 @@ def rows(results: Results, data: str) -> list[Row]:
     groups: dict[tuple[str, str, str | None], list[Entry]] = {}
     for entry in results.of(data):
         found = entry.evaluation
-        key = (found.kind, found.name if found.kind == "ensemble" else str(found.method), found.profile)
+        # Whoever trained an imported run did so with a recipe and a seed of their own: it is nobody's further seed.
+        alone = found.kind == "ensemble" or found.imported
+        key = (found.kind, found.name if alone else str(found.method), found.profile)
         groups.setdefault(key, []).append(entry)
-    made = [_row(data, *key, entries) for key, entries in groups.items()]
+    made = [_row(data, *key, entries, results.benchmarks.get(data)) for key, entries in groups.items()]
     return sorted(made, key=lambda row: (-row.values["rsum"].mean, row.name))
 
 
-def _row(data: str, kind: str, label: str, profile: str | None, entries: list[Entry]) -> Row:
+def _row(
+    data: str, kind: str, label: str, profile: str | None, entries: list[Entry], benchmark: Benchmark | None
+) -> Row:
     entries = sorted(entries, key=lambda entry: (entry.evaluation.seed or 0, entry.name))
     values = {key: Stat.of([getattr(entry.evaluation.metrics, key) for entry in entries]) for key in METRICS}
     for key in COSTS:
@@ -127,7 +147,9 @@ def _row(data: str, kind: str, label: str, profile: str | None, entries: list[En
         if None not in costs:
             values[key] = Stat.of(costs)
     profile = None if kind == "ensemble" else profile
-    return Row(data, kind, label, profile, entries[0].evaluation.features, tuple(entries), values)
+    first = entries[0].evaluation
+    published = beside(first, benchmark, {key: value.mean for key, value in values.items()})
+    return Row(data, kind, label, profile, first.features, tuple(entries), values, published)
 
 
 def chance_r1(n_images: int, n_captions: int) -> dict[str, float]:
@@ -146,16 +168,21 @@ def chance_text(n_images: int, n_captions: int) -> str:
 
 
 def as_json(results: Results) -> dict[str, Any]:
-    """`{data: {row: {metric: mean, …, "seeds": n, "std": {metric: …}}}}`, a DVC metrics file."""
+    """`{data: {row: {metric: mean, …, "seeds": n, "std": {…}, "published": {…}}}}`, a DVC metrics file.
+
+    An imported run has no seeds; `published` stands where figures were published, with ours minus theirs and the source.
+    """
     board: dict[str, Any] = {}
     for data in results.datasets:
         board[data] = {}
         for row in rows(results, data):
             figures: dict[str, Any] = {key: value.mean for key, value in row.values.items()}
-            if row.kind == "run":
+            if row.kind == "run" and not row.imported:
                 figures["seeds"] = len(row.entries)
             std = {key: value.std for key, value in row.values.items() if value.std is not None}
             board[data][row.name] = figures | ({"std": std} if std else {})
+            if row.published is not None:
+                board[data][row.name]["published"] = asdict(row.published)
     return board
 
 
@@ -165,16 +192,19 @@ def as_markdown(results: Results, title: str) -> str:
     for data in results.datasets:
         board = rows(results, data)
         first = board[0].entries[0].evaluation
-        selected = " and ".join(sorted({entry.evaluation.selected_on for entry in results.of(data)}))
+        selected = ", ".join(sorted({entry.evaluation.selected_on for entry in results.of(data)}))
         parts.append(f"## {markdown_text(data)}")
         if first.features in NOT_REAL:
             parts.append(f"> **{first.features.capitalize()} features.** {NOT_REAL[first.features]}")
         parts.append(
-            f"{markdown_text(first.split)} split: {first.n_images} images, {first.n_captions} captions; models "
-            f"selected on {markdown_text(selected)}; mean ± standard deviation over seeds. R@1 of a random ranking: "
+            f"{markdown_text(first.split)} split: {first.n_images} images, {first.n_captions} captions; mean ± "
+            f"standard deviation over seeds. Models selected on: {markdown_text(selected)}. R@1 of a random ranking: "
             f"{chance_text(first.n_images, first.n_captions)}."
         )
-        parts += [_markdown_table(board, QUALITY), _markdown_table(board, COST)]
+        parts.append(_markdown_table(board, QUALITY))
+        if any(row.published for row in board):
+            parts += ["Published figures, and in brackets ours minus published:", _markdown_published(board)]
+        parts.append(_markdown_table(board, COST))
     if not results.entries:
         parts.append("No run is configured.")
     return "\n\n".join(parts) + "\n"
@@ -182,11 +212,31 @@ def as_markdown(results: Results, title: str) -> str:
 
 def _markdown_table(board: Iterable[Row], columns: tuple[Column, ...]) -> str:
     headings = ["method", "profile", "features", "seeds"]
-    headings += [c.heading if c.key == "rsum" or c.group == "model" else f"{c.group} {c.heading}" for c in columns]
+    headings += [_long_heading(column) for column in columns]
     lines = [headings, ["---"] * 4 + ["--:"] * len(columns)]
     for row in board:
         texts = (row_label(row), row.profile or formats.NONE, row.features, seeds(row))
         lines.append([markdown_text(text) for text in texts] + [row.cell(column) for column in columns])
+    return _markdown_lines(lines)
+
+
+def _markdown_published(board: Iterable[Row]) -> str:
+    lines = [["beside", "published for", *(_long_heading(column) for column in PUBLISHED), "source"]]
+    lines.append(["---"] * 2 + ["--:"] * len(PUBLISHED) + ["---"])
+    for row in board:
+        if row.published is not None:
+            cells = [row.published_cells(column) for column in PUBLISHED]
+            shown = [figure if figure == formats.NONE else f"{figure} ({difference})" for figure, difference in cells]
+            names = [markdown_text(text) for text in (row.name, KINDS[row.published.kind])]
+            lines.append([*names, *shown, markdown_text(row.published.source)])
+    return _markdown_lines(lines)
+
+
+def _long_heading(column: Column) -> str:
+    return column.heading if column.key == "rsum" or column.group == "model" else f"{column.group} {column.heading}"
+
+
+def _markdown_lines(lines: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -197,43 +247,15 @@ def markdown_text(text: str) -> str:
 
 def row_label(row: Row) -> str:
     """What a row is called in a table."""
-    return row.label if row.kind == "run" else f"{row.label} (ensemble of {len(row.entries[0].evaluation.members)})"
+    if row.kind == "ensemble":
+        return f"{row.label} (ensemble of {len(row.entries[0].evaluation.members)})"
+    return f"{row.label} ({row.entries[0].evaluation.method})" if row.imported else row.label
 
 
 def seeds(row: Row) -> str:
-    """How many seeds, and which: `2 (1, 2)`."""
+    """How many seeds, and which: `2 (1, 2)`; `imported` where another program trained it."""
     if row.kind == "ensemble":
         return formats.NONE
+    if row.imported:
+        return "imported"
     return f"{len(row.entries)} ({', '.join(str(entry.evaluation.seed) for entry in row.entries)})"
-
-
-def print_leaderboard(results: Results, console: Console) -> None:
-    """Print one table per data set that fits 80 columns: recalls and rsum, with deviations for R@1 and rsum."""
-    compact = [column for column in QUALITY if column.heading in ("R@1", "R@5", "R@10", "rsum")]
-    for data in results.datasets:
-        board = rows(results, data)
-        first = board[0].entries[0].evaluation
-        facts = f"{data}: {first.split}, {first.n_images:,} images, {first.n_captions:,} captions, {first.features} features"
-        table = Table(title=Text(facts), box=box.SIMPLE_HEAD, padding=(0, 0), title_justify="left")
-        table.add_column("method/profile", overflow="fold", min_width=max(len(row.name) for row in board))
-        table.add_column("n", justify="right", no_wrap=True)
-        for column in compact:
-            short = column.key.partition("_")[0]
-            heading = f"{short}\n{column.heading}" if short in DIRECTIONS else f"\n{column.heading}"
-            table.add_column(heading, no_wrap=True)
-        lines = [[_compact(row.values[column.key], column) for column in compact] for row in board]
-        # Means below each other, whether or not a deviation follows.
-        widths = [max(len(line[at][0]) for line in lines) for at in range(len(compact))]
-        for row, line in zip(board, lines, strict=True):
-            cells = [mean.rjust(width) + deviation for (mean, deviation), width in zip(line, widths, strict=True)]
-            size = str(len(row.entries)) if row.kind == "run" else formats.NONE
-            table.add_row(Text(row.name), size, *cells)
-        console.print(table, width=min(console.width, 100))
-        if first.features in NOT_REAL:
-            console.print(Text(NOT_REAL[first.features], style="yellow"), width=min(console.width, 100))
-
-
-def _compact(value: Stat, column: Column) -> tuple[str, str]:
-    """Mean and deviation as text; the deviation only where a narrow table has room for it."""
-    shown = value.std is not None and column.heading in ("R@1", "rsum")
-    return formats.recall(value.mean), f"±{value.std:.1f}" if shown else ""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from itrcore.data.settings import FeatureKind
+from itrcore.config import Params
+from itrcore.data.settings import Benchmark, FeatureKind
 from itrcore.errors import DataError
 
 NOT_REAL: dict[str, str] = {
@@ -42,6 +44,15 @@ class Metrics(Record):
     rsum: float
 
 
+class Checkpoint(Record):
+    """The file that an imported run was read from, and what it says of its training."""
+
+    path: str
+    sha256: str
+    epoch: int | None
+    best_rsum: float | None
+
+
 class Evaluation(Record):
     """metrics.json of a run or an ensemble."""
 
@@ -52,8 +63,11 @@ class Evaluation(Record):
     split: str
     selected_on: str
     method: str | None
+    family: str | None  # method and text encoder by their published names; None for an ensemble of several
+    origin: Literal["trained", "imported"] | None  # None for an ensemble
     seed: int | None
     profile: str | None
+    checkpoint: Checkpoint | None = None
     members: tuple[str, ...] = ()
     n_images: Annotated[int, Field(ge=1)]
     n_captions: Annotated[int, Field(ge=1)]
@@ -70,9 +84,18 @@ class Evaluation(Record):
 
     @model_validator(mode="after")
     def _a_run_has_a_method(self) -> Evaluation:
-        if self.kind == "run" and None in (self.method, self.seed, self.profile):
-            raise ValueError("a run needs method, seed and profile")
+        if self.kind == "run" and None in (self.method, self.profile, self.origin):
+            raise ValueError("a run needs method, profile and origin")
+        if (self.seed is None) == (self.origin == "trained"):
+            raise ValueError("a trained run needs a seed, and nothing else has one")
+        if (self.checkpoint is None) == (self.origin == "imported"):
+            raise ValueError("an imported run needs its checkpoint, and nothing else has one")
         return self
+
+    @property
+    def imported(self) -> bool:
+        """Whether it is a run whose weights were trained elsewhere."""
+        return self.origin == "imported"
 
 
 class FoundCaption(Record):
@@ -153,7 +176,7 @@ class History(Record):
 
 @dataclass(frozen=True)
 class Entry:
-    """One run or ensemble with everything the report shows of it; only runs have a history."""
+    """One run or ensemble with everything the report shows of it; only what was trained here has a history."""
 
     evaluation: Evaluation
     retrieved: Retrieved
@@ -175,6 +198,7 @@ class Results:
     """All configured runs and ensembles, in the order of the configuration."""
 
     entries: tuple[Entry, ...]
+    benchmarks: Mapping[str, Benchmark]  # data set → published benchmark, where it is one
 
     @property
     def datasets(self) -> list[str]:
@@ -186,8 +210,25 @@ class Results:
         return [entry for entry in self.entries if entry.data == data]
 
 
-def collect(root: Path, runs: Mapping[str, str], ensembles: Mapping[str, str]) -> Results:
+def configured(params: Params, root: Path = Path(".")) -> Results:
+    """The results of every run and ensemble of params.yaml; errors as of `collect`."""
+    return collect(
+        root,
+        {name: run.data for name, run in params.runs.items()},
+        {name: ensemble.data for name, ensemble in params.ensembles.items()},
+        {name: dataset.benchmark for name, dataset in params.datasets.items() if dataset.benchmark is not None},
+    )
+
+
+def collect(
+    root: Path,
+    runs: Mapping[str, str],
+    ensembles: Mapping[str, str],
+    benchmarks: Mapping[str, Benchmark] = MappingProxyType({}),
+) -> Results:
     """Read the results of exactly these runs and ensembles (name → data set) below `root`.
+
+    benchmarks: data set → the published benchmark that it is, where it is one
 
     Reads `evaluations/<data>/<run>/{metrics,retrieved}.json`, `runs/<data>/<run>/history.json` and
     `ensembles/<data>/<name>/{metrics,retrieved}.json`; other folders there are ignored.
@@ -196,7 +237,7 @@ def collect(root: Path, runs: Mapping[str, str], ensembles: Mapping[str, str]) -
     """
     entries = [_entry(root, "run", name, data) for name, data in runs.items()]
     entries += [_entry(root, "ensemble", name, data) for name, data in ensembles.items()]
-    results = Results(tuple(entries))
+    results = Results(tuple(entries), benchmarks)
     for data in results.datasets:
         _check_comparable(data, results.of(data))
     return results
@@ -212,7 +253,9 @@ def _entry(root: Path, kind: str, name: str, data: str) -> Entry:
             path, f"holds {found[0]} {found[1]!r} on {found[2]!r}", f"{kind} {name!r} on {data!r}", do=_repro(stage)
         )
     retrieved = _read(path.with_name("retrieved.json"), Retrieved, stage)
-    history = _read(root / "runs" / data / name / "history.json", History, f"train@{name}") if kind == "run" else None
+    history = None
+    if evaluation.origin == "trained":
+        history = _read(root / "runs" / data / name / "history.json", History, f"train@{name}")
     return Entry(evaluation, retrieved, history)
 
 

@@ -1,0 +1,81 @@
+"""The leaderboard as a table for the terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from itrcore.report import formats
+from itrcore.report.leaderboard import DIRECTIONS, PUBLISHED, Column, Row, Stat, rows
+from itrcore.report.published import KINDS
+from itrcore.report.results import NOT_REAL, Results
+
+WIDEST = 100
+IMPORTED = "*"  # in place of the number of seeds
+
+
+def print_leaderboard(results: Results, console: Console) -> None:
+    """Print one table per data set that fits 80 columns: recalls and rsum, with deviations for R@1 and rsum.
+
+    Below a row stand its published figures and ours minus them, their sources below the table. Where the terminal is too
+    narrow a name is folded; no figure is cut.
+    """
+    width = min(console.width, WIDEST)
+    for data in results.datasets:
+        board = rows(results, data)
+        first = board[0].entries[0].evaluation
+        facts = f"{data}: {first.split}, {first.n_images:,} images, {first.n_captions:,} captions, {first.features} features"
+        sources = list(dict.fromkeys(source for row in board if (source := _source(row))))
+        console.print(_table(facts, board, sources), width=width)
+        notes = [f" [{number}] {source}" for number, source in enumerate(sources, 1)]
+        if any(row.imported for row in board):
+            notes.insert(0, f" {IMPORTED} imported, not trained here")
+        for note in notes:
+            console.print(Text(note), width=width)
+        if notes:
+            console.print()
+        if first.features in NOT_REAL:
+            console.print(Text(NOT_REAL[first.features], style="yellow"), width=width)
+
+
+def _table(title: str, board: list[Row], sources: list[str]) -> Table:
+    lines: list[tuple[str, str, list[tuple[str, str]]]] = []  # name, seeds, (mean, deviation) of each column
+    for row in board:
+        lines.append((row.name, _seeds(row), [_compact(row.values[column.key], column) for column in PUBLISHED]))
+        if row.published is not None:
+            figures, differences = zip(*(row.published_cells(column) for column in PUBLISHED), strict=True)
+            number = sources.index(_source(row)) + 1
+            lines.append((f"  published [{number}]", "", [(text, "") for text in figures]))
+            lines.append(("  difference", "", [(text, "") for text in differences]))
+    table = Table(title=Text(title), box=box.SIMPLE_HEAD, padding=(0, 0), title_justify="left")
+    table.add_column("method/profile", overflow="fold", min_width=16)  # "  published [12]"
+    table.add_column("n", justify="right", no_wrap=True)
+    for column in PUBLISHED:
+        short = column.key.partition("_")[0]
+        heading = f"{short}\n{column.heading}" if short in DIRECTIONS else f"\n{column.heading}"
+        table.add_column(heading, no_wrap=True)
+    # Means below each other, whether or not a deviation follows.
+    widths = [max(len(cells[at][0]) for _, _, cells in lines) for at in range(len(PUBLISHED))]
+    for name, seeds, cells in lines:
+        shown = [mean.rjust(width) + deviation for (mean, deviation), width in zip(cells, widths, strict=True)]
+        table.add_row(Text(name), seeds, *shown)
+    return table
+
+
+def _seeds(row: Row) -> str:
+    if row.kind == "ensemble":
+        return formats.NONE
+    return IMPORTED if row.imported else str(len(row.entries))
+
+
+def _source(row: Row) -> str:
+    """Where a row's published figures are from, and for how many models; empty where nothing was published."""
+    return "" if row.published is None else f"{KINDS[row.published.kind]}: {row.published.source}"
+
+
+def _compact(value: Stat, column: Column) -> tuple[str, str]:
+    """Mean and deviation as text; the deviation only where a narrow table has room for it."""
+    shown = value.std is not None and column.heading in ("R@1", "rsum")
+    return formats.recall(value.mean), f"±{value.std:.1f}" if shown else ""

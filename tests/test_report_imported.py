@@ -1,0 +1,103 @@
+"""Imported runs in the report: each a row of its own, with its checkpoint, and nothing that only a training has."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from itrcore.config import ReportSettings
+from itrcore.errors import DataError
+from itrcore.report.html import write_report
+from itrcore.report.leaderboard import as_json, as_markdown, rows
+from itrcore.report.results import Results, collect
+from itrcore.report.terminal import print_leaderboard
+from tests.report_data import evaluation, imported, put_run
+
+CHECKPOINT = {"path": "a <b>.pth", "sha256": "c" * 64, "epoch": None, "best_rsum": None}
+RUNS = dict.fromkeys(("trained-1", "trained-2", "released", "other"), "toy")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Two trained seeds of a method and two imported runs of the same method and profile."""
+    root = tmp_path_factory.mktemp("results")
+    for seed, r1 in ((1, 20.0), (2, 30.0)):
+        put_run(root, evaluation(f"trained-{seed}", "toy", "esa", seed, r1))
+    put_run(root, imported("released", "toy", "esa", 60.0))
+    put_run(root, imported("other", "toy", "esa", 50.0, checkpoint=CHECKPOINT))
+    return collect(root, RUNS, {})
+
+
+@pytest.fixture(scope="module")
+def report(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_report(results, folder, ReportSettings(title="t"), {}, {})
+    return folder
+
+
+def test_imported_runs_never_mix_with_trained_seeds_of_their_method(results: Results) -> None:
+    board = rows(results, "toy")
+    assert [row.name for row in board] == ["released", "other", "esa/small"]
+    assert board[2].values["i2t_r1"].mean == pytest.approx(25.0)
+    assert "train_seconds" not in board[0].values
+
+
+def test_imported_stands_where_seeds_stand(results: Results, report: Path) -> None:
+    text = as_markdown(results, "t")
+    assert "| released (esa) | small | synthetic | imported | 60.0 |" in text
+    assert "| esa | small | synthetic | 2 (1, 2) |" in text
+    assert "Models selected on: dev, unknown: imported." in text
+    assert '<td class="text">imported</td>' in (report / "index.html").read_text("utf-8")
+    assert "seeds" not in as_json(results)["toy"]["released"]
+    assert as_json(results)["toy"]["esa/small"]["seeds"] == 2
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    print_leaderboard(results, console)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert next(line.split()[:3] for line in lines if "released" in line) == ["released", "*", "60.0"]
+    assert any(line.strip() == "* imported, not trained here" for line in lines)
+
+
+def test_its_page_names_its_checkpoint_and_shows_no_training(report: Path) -> None:
+    page = (report / "runs" / "released.html").read_text("utf-8")
+    assert "Imported from <code>/models/f30k/model_best.pth</code>, saved in epoch 22, best rsum 512.3" in page
+    assert "c" * 64 in page
+    assert "<h2>Training</h2>" not in page
+    assert "Imported from" not in (report / "runs" / "trained-1.html").read_text("utf-8")
+    drawn = {path.parent.name for path in (report / "plots" / "runs").rglob("*.png")}
+    assert drawn == {"trained-1", "trained-2"}
+
+
+def test_a_checkpoint_that_says_little_is_named_all_the_same(report: Path) -> None:
+    page = (report / "runs" / "other.html").read_text("utf-8")
+    assert "Imported from <code>a &lt;b&gt;.pth</code>. SHA-256" in page
+
+
+def test_a_report_of_imported_runs_alone_has_no_curves(results: Results, tmp_path: Path) -> None:
+    alone = Results(tuple(entry for entry in results.entries if entry.name == "released"), {})
+    write_report(alone, tmp_path, ReportSettings(title="t"), {}, {})
+    assert {path.stem for path in tmp_path.rglob("*.png")} == {
+        f"recall-{side}{theme}" for side in ("i2t", "t2i") for theme in ("", "-dark")
+    }
+    seeds = (tmp_path / "index.html").read_text("utf-8").split("<dt>Seeds</dt>")[1].split("</dd>")[0]
+    assert seeds == "<dd>–"
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (evaluation("a", "toy", "esa", None, 1.0), "a trained run needs a seed"),
+        (evaluation("a", "toy", "esa", 1, 1.0, checkpoint=CHECKPOINT), "needs its checkpoint, and nothing else"),
+        (imported("a", "toy", "esa", 1.0, checkpoint=None), "an imported run needs its checkpoint"),
+        (imported("a", "toy", "esa", 1.0) | {"seed": 1}, "nothing else has one"),
+        (evaluation("a", "toy", "esa", 1, 1.0, origin=None), "a run needs method, profile and origin"),
+        (evaluation("a", "toy", "esa", 1, 1.0, origin="bought"), "origin"),
+    ],
+)
+def test_a_run_that_is_neither_trained_nor_imported_is_an_error(tmp_path: Path, value: Any, says: str) -> None:
+    put_run(tmp_path, value)
+    with pytest.raises(DataError, match=says):
+        collect(tmp_path, {"a": "toy"}, {})
