@@ -3,26 +3,57 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from ruamel.yaml import YAML
 
 from itrcore import config
+from itrcore.cli import app
+from itrcore.report.published import published
 from tests.project import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+METHOD_PAGES = sorted(set((ROOT / "docs" / "methods").glob("*.md")) - {ROOT / "docs/methods/README.md"})
+TOY = ROOT / "docs" / "add-a-method.md"  # its blocks are run by tests/test_add_a_method.py
 YAML_12 = YAML(typ="safe", pure=True)
+METHODS = YAML_12.load((ROOT / "params.yaml").read_text("utf-8"))["methods"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def headings(page: Path) -> set[str]:
+    """What GitHub calls a page's headings in links."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
+    for target, heading in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", page.read_text("utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+            assert not heading or heading in headings(page.parent / target if target else page), heading
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_of_itr_are_ones_that_it_has(page: Path) -> None:
+    for block in re.findall(r"```\n(.*?)```", page.read_text("utf-8"), re.S):
+        for line in re.findall(r"^itr ([^\[\n]+)$", block, re.M):  # no synopsis with [--options]
+            command: Any = typer.main.get_command(app)
+            words = shlex.split(line, comments=True)
+            while hasattr(command, "commands"):
+                command = command.commands[words.pop(0)]
+            command.make_context(command.name, words)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != TOY], ids=name_of)
 def test_configuration_shown_is_valid(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.S)):
         params = YAML_12.load((ROOT / "params.yaml").read_text("utf-8"))
@@ -38,3 +69,54 @@ def test_every_make_target_and_command_named_in_the_readme_exists() -> None:
     readme, makefile = ((ROOT / name).read_text("utf-8") for name in ("README.md", "Makefile"))
     for target in set(re.findall(r"^make (\w+)", readme, re.M)):
         assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_a_page_with_the_numbers_of_params_yaml(name: str) -> None:
+    (page,) = (page for page in METHOD_PAGES if f"| `{name}` |" in page.read_text("utf-8").split("## Recipe")[-1])
+    shown = {}
+    header, *body = rows(page, "## Recipe")
+    for cells in body:
+        value = cells[header.index(f"`{name}`")]
+        if value != "–":
+            shown[cells[0].strip("`")] = YAML_12.load(value)
+    settings = METHODS[name]
+    for key, value in shown.items():
+        assert at(settings, key) == value, key
+    missing = [leaf for leaf in leaves(settings) if not any(leaf == key or leaf.startswith(f"{key}.") for key in shown)]
+    assert not missing
+
+
+def test_published_figures_are_those_beside_which_results_are_shown() -> None:
+    shown = {}
+    for page in METHOD_PAGES:
+        for family, data, kind, *values in rows(page, "## Published")[1:]:
+            shown[family.strip("`"), data, kind] = [None if value == "–" else float(value) for value in values]
+    families = {family for family, _, _ in shown}
+    for family, row in published().items():
+        if family in families:
+            for data in ("f30k", "coco_1k", "coco_5k"):
+                for kind, values in getattr(row, data).items():
+                    pairs = zip(values, shown[family, data, kind], strict=True)
+                    assert all(ours in (None, theirs) for ours, theirs in pairs), (family, data, kind)
+
+
+def rows(page: Path, heading: str) -> list[list[str]]:
+    """The cells of the table below a heading, its header first."""
+    _, _, section = page.read_text("utf-8").partition(f"{heading}\n")
+    lines = [line for line in section.split("\n## ")[0].splitlines() if line.startswith("|") and "|---" not in line]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def at(settings: Any, key: str) -> Any:
+    for part in key.split("."):
+        settings = settings[part]
+    return settings
+
+
+def leaves(settings: dict[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"
