@@ -110,7 +110,12 @@ def test_the_shipped_settings_of_the_real_data_sets_take_a_small_archive_of_thei
     for file in ("dataset_flickr30k.json", "dataset_coco.json", "dataset_flickr8k.json"):
         karpathy.write(tmp_path / "json" / file, file, described)
     scan.write_id_mapping(tmp_path, {i: f"{i}.jpg" for ids in made.ids.values() for i in ids})
+    (tmp_path / "glove").mkdir()
+    (tmp_path / "glove" / "glove.840B.300d.txt").write_text(
+        "".join(f"{word}{' 0.5' * 300}\n" for word in ("picture", ". ."))
+    )
     sources = {
+        "glove": shutil.make_archive(str(tmp_path / "glove.840B.300d"), "zip", tmp_path / "glove"),
         "features": shutil.make_archive(str(tmp_path / "data"), "zip", tmp_path / "in"),
         "karpathy": shutil.make_archive(str(tmp_path / "caption_datasets"), "zip", tmp_path / "json"),
         "id_mapping": str(tmp_path / "id_mapping.json"),
@@ -125,7 +130,8 @@ def test_the_shipped_settings_of_the_real_data_sets_take_a_small_archive_of_thei
         for unknown in ("bytes", "sha256"):
             settings.pop(unknown, None)
     project.write_params(params)
-    project.repro(f"shards@{name}", f"vocab@{name}")
+    out = project.repro(f"shards@{name}", f"vocab@{name}").stdout
+    assert "have a vector in glove.840B.300d.txt" in out
     counts = read_json(project.folder / "data" / name / "splits.json")
     assert {split: (count["images"], count["karpathy"]["equal"]) for split, count in counts.items()} == {
         "train": (7, 14), "dev": (3, 6), "test": (4, 8),

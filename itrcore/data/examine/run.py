@@ -66,7 +66,7 @@ def examine(name: str, settings: DatasetSettings, progress: Callable[[str, int, 
     What cannot be read becomes a problem, and the rest is still looked at.
     """
     found = Examined(name)
-    raw, table, words = layout.raw(name), layout.captions(name), layout.vocabulary(name)
+    raw, table, words = layout.raw(name), layout.captions(name), layout.vocabulary(name) / layout.WORDS
     source = _read(found, raw / "source.json", "raw", lambda: Source.read(raw))
     splits = _read(found, table, "splits", lambda: {split: captions.read(table, split) for split in SPLITS})
     vocabulary = _read(found, words, "vocab", lambda: Vocabulary.load(words, layout.NLTK))
