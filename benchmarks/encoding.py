@@ -66,9 +66,8 @@ def text_inputs(settings: Any) -> tuple[TextInputs, tuple[int, ...]]:
         return TextInputs(F30K_IDS), WORDS
     from transformers import BertConfig
 
-    return TextInputs(
-        BERT_IDS, bert=partial(bert.configured, BertConfig())
-    ), PIECES  # the default is bert-base-uncased's
+    base = BertConfig()  # transformers' default is bert-base-uncased's
+    return TextInputs(BERT_IDS, bert=partial(bert.configured, base)), PIECES
 
 
 def measure(name: str, params: config.Params, store: FeatureStore) -> dict[str, float]:

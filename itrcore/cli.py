@@ -37,9 +37,11 @@ def _described(params: Params) -> Iterator[str]:
     for name, run in params.runs.items():
         groups.setdefault((run.data, run.method, run.profile), []).append(name)
     for (data, method, profile), names in groups.items():
-        recipe = params.method_of(names[0]).recipe
+        trained = [name for name in names if params.runs[name].checkpoint is None]
         yield f"{method} on {data}, profile {profile}"
-        yield f"  {recipe.epochs} epochs, batch {recipe.batch_size}, learning rate {recipe.learning_rate:g}"
+        if trained:
+            recipe = params.method_of(trained[0]).recipe
+            yield f"  {recipe.epochs} epochs, batch {recipe.batch_size}, learning rate {recipe.learning_rate:g}"
         yield from (f"  {_origin(params.runs[name])}: {name}" for name in names)
         yield ""
     for name, ensemble in params.ensembles.items():
@@ -55,11 +57,16 @@ def _origin(run: RunSettings) -> str:
 @app.command()
 def leaderboard() -> None:
     """Print the leaderboard of the evaluated runs."""
-    from itrcore.report.results import configured
+    from itrcore.report.results import available
     from itrcore.report.terminal import print_leaderboard
 
     with user_errors():
-        print_leaderboard(configured(load()), Console())
+        results, missing = available(load())
+        print_leaderboard(results, Console())
+    if missing:
+        Console(soft_wrap=True, highlight=False).print(
+            f"No results yet, run dvc repro: {', '.join(missing)}", markup=False
+        )
 
 
 @app.command()

@@ -5,15 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.console import Console
 
 from itrcore import entry, layout
-from itrcore.config import Params, RunSettings, load
+from itrcore.config import Params, load
 from itrcore.errors import ConfigError, DataError, nearest
-from itrcore.files import sha256
 from itrcore.terminal import user_errors, warn
 
 PARAMS = Path("params.yaml")
@@ -35,19 +33,25 @@ def import_(
     """Add a released checkpoint as a run: checked, put into params.yaml, evaluated and logged like any other."""
     console = Console(soft_wrap=True, highlight=False)
     with user_errors():
+        from itrcore.released import run as released
+
         params = load(PARAMS)
         params.dataset(dataset)
         name = name or _free_name(params, f"{dataset}-{method}_{text}-released")
-        run: dict[str, Any] = {
-            "data": dataset,
-            "method": _method(params, f"{method}_{text}"),
-            "profile": profile,
-            "checkpoint": _described(checkpoint, vocab),
+        entry_name = _method(params, f"{method}_{text}")
+        _check_new(params, name, profile)
+        imported = released.load(checkpoint, params.method_with(entry_name, profile), vocab, dataset)
+        given = {
+            "path": checkpoint.as_posix(),
+            "sha256": released.sha256_of(checkpoint),
+            "text_digest": imported.text.digest,
         }
-        _not_twice(params, run)
-        entry.text_with(PARAMS, "runs", name, run)  # before a checkpoint is read
-        lines = _summary(params, name, run)
-        entry.add(PARAMS, "runs", name, run)
+        if vocab is not None:
+            given["vocabulary"] = vocab.as_posix()
+        entry.add(
+            PARAMS, "runs", name, {"data": dataset, "method": entry_name, "profile": profile, "checkpoint": given}
+        )
+        lines = imported.summary()
     for line in lines:
         console.print(line, markup=False)
     if vocab is None and text == "bigru":
@@ -61,6 +65,8 @@ def import_(
         return
     # The steps are DVC's; this only starts them, as a user would.
     done = subprocess.run([sys.executable, "-m", "dvc", "--wait-for-lock", "repro", f"evaluate@{name}"])
+    if done.returncode == 0:
+        console.print("\nNext: itr leaderboard, or dvc repro for the report", markup=False)
     raise typer.Exit(done.returncode)
 
 
@@ -80,7 +86,10 @@ def export(
         folder = layout.run(params.run(run).data, run)
         if not (folder / "run.json").exists():
             raise DataError.at(folder, "no results yet", "a trained run", do=f"Run: dvc repro train@{run}")
-        exported = export_run(folder, out)
+        try:
+            exported = export_run(folder, out)
+        except OSError as error:
+            raise DataError.at(out, f"cannot be written ({error.strerror})", "a path that can be written to") from error
     console.print(f"{out}: {run} in the layout of the released code", markup=False)
     if exported.vocabulary is not None:
         console.print(f"{exported.vocabulary}: its vocabulary", markup=False)
@@ -106,30 +115,12 @@ def _free_name(params: Params, name: str) -> str:
     return free
 
 
-def _not_twice(params: Params, run: dict[str, Any]) -> None:
-    for name, other in params.runs.items():
-        same = (other.data, other.method) == (run["data"], run["method"])
-        if same and other.checkpoint is not None and other.checkpoint.sha256 == run["checkpoint"]["sha256"]:
-            raise ConfigError(
-                f"{run['checkpoint']['path']}: imported already, as runs.{name} in params.yaml; remove that one to import "
-                "it otherwise"
-            )
-
-
-def _described(checkpoint: Path, vocab: Path | None) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for key, digest, path in (("path", "sha256", checkpoint), ("vocabulary", "vocabulary_sha256", vocab)):
-        if path is not None:
-            try:
-                found |= {key: path.as_posix(), digest: sha256(path)}
-            except OSError as error:
-                raise DataError.at(path, f"cannot be read ({error.strerror})", "a file") from None
-    return found
-
-
-def _summary(params: Params, name: str, run: dict[str, Any]) -> list[str]:
-    """Read the checkpoint as the stage will, so that what is wrong is said before anything is written."""
-    from itrcore.released.run import read_run
-
-    added = {**params.runs, name: RunSettings.model_validate(run)}
-    return read_run(params.model_copy(update={"runs": added}), name).summary()
+def _check_new(params: Params, name: str, profile: str) -> None:
+    """`ConfigError` where the run cannot be added, before a large file is read."""
+    if name in params.runs or name in params.ensembles:
+        raise ConfigError(f"{PARAMS}: {name} is there already; choose another name or remove it first")
+    if profile not in params.profiles:
+        known = list(params.profiles)
+        raise ConfigError(
+            f"--profile {profile}: not in params.yaml{nearest(profile, known)} (known: {', '.join(known)})"
+        )

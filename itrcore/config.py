@@ -13,15 +13,19 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from itrcore import layout
+from itrcore import config_checks, layout
 from itrcore.data.settings import DatasetSettings
 from itrcore.errors import ConfigError, nearest
 from itrcore.fetch.settings import DownloadSettings
-from itrcore.models.settings import BertSettings, BiGRUSettings, Count, MethodSettings
+from itrcore.models.settings import Count, MethodSettings
 from itrcore.settings import Settings
 
 
 def _name(text: str) -> str:
+    if text in ("size", "nfiles"):
+        raise ValueError(
+            f"{text!r} cannot be a name: DVC leaves keys of this name out when it looks for cached results"
+        )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", text):
         raise ValueError(
             f"{text!r} cannot be a name; use letters, digits, - and _, a letter or digit first, at most 100 in all"
@@ -39,18 +43,13 @@ class CheckpointSettings(Settings):
     """A released checkpoint in place of a training; `itr import` writes this.
 
     vocabulary: the one it was trained with (SCAN's JSON, or BERT's vocab.txt); None: the data set's, or the method's BERT
+    text_digest: of the ids that captions then get; with others the weights would mean nothing
     """
 
     path: str
     sha256: Digest
+    text_digest: Digest
     vocabulary: str | None = None
-    vocabulary_sha256: Digest | None = None
-
-    @model_validator(mode="after")
-    def _vocabulary_has_a_digest(self) -> CheckpointSettings:
-        if (self.vocabulary is None) != (self.vocabulary_sha256 is None):
-            raise ValueError("vocabulary and vocabulary_sha256 go together; itr import writes both")
-        return self
 
 
 class RunSettings(Settings):
@@ -139,121 +138,25 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Params:
-        if problems := [*self._wrong_names(), *self._wrong_reads(), *self._wrong_runs(), *self._wrong_ensembles()]:
+        if problems := list(config_checks.problems(self)):
             raise ValueError("\n".join(problems))
         return self
 
-    def _wrong_names(self) -> Iterator[str]:
-        if "nltk" in self.datasets:
-            yield "datasets.nltk: data/nltk holds nltk's sentence data; choose another name"
-        yield from _alike("datasets", self.datasets)
-        yield from _alike("downloads", self.downloads)
-        yield from _alike("runs and ensembles", [*self.runs, *self.ensembles])
-
-    def _wrong_reads(self) -> Iterator[str]:
-        for name, dataset in self.datasets.items():
-            path = PurePosixPath(dataset.reads)
-            if path.parts[:1] == (str(layout.DOWNLOADS),) and self.download_of(name) is None:
-                known = [str(layout.download_record(known)) for known in self.downloads]
-                yield (
-                    f"datasets.{name}.reads: {dataset.reads} is the record of no download{nearest(dataset.reads, known)} "
-                    f"(known: {', '.join(known)})"
-                )
-            for key, given in dataset.paths().items():
-                parts = PurePosixPath(given).parts
-                if parts[:1] == (str(layout.DOWNLOADS),) and len(parts) > 1:
-                    record = layout.download_record(parts[1]).as_posix()
-                    if record != path.as_posix():
-                        yield (
-                            f"datasets.{name}.{key}: {given} is fetched only where reads is {record}, not {dataset.reads}; "
-                            "what does not come from there may be a part of that download with link: true"
-                        )
-
-    def _wrong_runs(self) -> Iterator[str]:
-        seen: dict[tuple[str, str, int | str], str] = {}
-        pairs: set[tuple[str, str]] = set()
-        for name, run in self.runs.items():
-            where = f"runs.{name}"
-            unknown = [
-                *_unknown(f"{where}.data", run.data, self.datasets, "datasets"),
-                *_unknown(f"{where}.method", run.method, self.methods, "methods"),
-                *_unknown(f"{where}.profile", run.profile, self.profiles, "profiles"),
-            ]
-            yield from unknown
-            if run.data in self.datasets and self.datasets[run.data].without_regions:
-                yield f"{where}: {run.data} has no region features, which every method so far needs"
-            what = run.seed if run.checkpoint is None else run.checkpoint.sha256
-            assert what is not None
-            twin = seen.setdefault((run.data, run.method, what), name)
-            if twin != name and run.checkpoint is None:
-                yield f"{where}: same data, method and seed as runs.{twin}; remove one or change its seed"
-            if twin != name and run.checkpoint is not None:
-                yield f"{where}: same data, method and checkpoint as runs.{twin}; remove one"
-            if unknown:
-                continue
-            try:
-                method = self.method_of(name)
-            except ValueError as error:
-                if (run.method, run.profile) not in pairs:  # they serve many runs: what is wrong with them is said once
-                    yield str(error)
-                pairs.add((run.method, run.profile))
-            else:
-                yield from self._wrong_text(where, run, method)
-
-    def _wrong_text(self, where: str, run: RunSettings, method: MethodSettings) -> Iterator[str]:
-        """What a method's text encoder needs of its data set."""
-        if run.checkpoint is not None:
-            return  # it brings its own weights, and says which vocabulary
-        text, vocabulary = method.model.text, self.datasets[run.data].vocabulary
-        if isinstance(text, BiGRUSettings) and text.init == "glove":
-            if vocabulary.glove is None:
-                yield (
-                    f"{where}: {run.method} starts its word embeddings from GloVe, and "
-                    f"datasets.{run.data}.vocabulary.glove names no file of it; give one, or lay "
-                    "model: {text: {init: random}} over the method in a profile"
-                )
-            elif vocabulary.glove.width != text.word_dim:
-                yield (
-                    f"{where}: {run.method} with profile {run.profile} has text.word_dim {text.word_dim}, and the vectors "
-                    f"of datasets.{run.data}.vocabulary.glove have width {vocabulary.glove.width}; make them the same"
-                )
-        if isinstance(text, BertSettings) and text.size is not None and vocabulary.word_pieces is None:
-            yield (
-                f"{where}: {run.method} with profile {run.profile} starts a BERT at random, which needs word pieces of the data "
-                f"set; give datasets.{run.data}.vocabulary.word_pieces, such as {{size: 4000, min_count: 2}}"
-            )
-
-    def _wrong_ensembles(self) -> Iterator[str]:
-        for name, ensemble in self.ensembles.items():
-            where = f"ensembles.{name}"
-            yield from _unknown(f"{where}.data", ensemble.data, self.datasets, "datasets")
-            if name in self.runs:
-                yield f"{where}: a run has this name already; choose another"
-            if len(set(ensemble.runs)) < len(ensemble.runs):
-                yield f"{where}.runs: a run is listed twice in {ensemble.runs}"
-            for run in ensemble.runs:
-                yield from _unknown(f"{where}.runs", run, self.runs, "runs")
-                if run in self.runs and self.runs[run].data != ensemble.data:
-                    yield (
-                        f"{where}.runs: {run} is a run on {self.runs[run].data}, not on {ensemble.data}; an ensemble "
-                        "needs one and the same data set"
-                    )
-
     def run(self, name: str) -> RunSettings:
         """The run of this name. `ConfigError` where there is none."""
-        for problem in _unknown("run", name, self.runs, "runs"):
+        for problem in config_checks.unknown("run", name, self.runs, "runs"):
             raise ConfigError(f"params.yaml: {problem}")
         return self.runs[name]
 
     def dataset(self, name: str) -> DatasetSettings:
         """The data set of this name. `ConfigError` where there is none."""
-        for problem in _unknown("data set", name, self.datasets, "datasets"):
+        for problem in config_checks.unknown("data set", name, self.datasets, "datasets"):
             raise ConfigError(f"params.yaml: {problem}")
         return self.datasets[name]
 
     def download(self, name: str) -> dict[Name, DownloadSettings]:
         """The parts of the download of this name. `ConfigError` where there is none."""
-        for problem in _unknown("download", name, self.downloads, "downloads"):
+        for problem in config_checks.unknown("download", name, self.downloads, "downloads"):
             raise ConfigError(f"params.yaml: {problem}")
         return self.downloads[name]
 
@@ -264,16 +167,20 @@ class Params(Settings):
 
     def ensemble(self, name: str) -> EnsembleSettings:
         """The ensemble of this name. `ConfigError` where there is none."""
-        for problem in _unknown("ensemble", name, self.ensembles, "ensembles"):
+        for problem in config_checks.unknown("ensemble", name, self.ensembles, "ensembles"):
             raise ConfigError(f"params.yaml: {problem}")
         return self.ensembles[name]
 
     def method_of(self, run: str) -> MethodSettings:
         """The settings of a run's method with its profile laid over them. `ValueError` where they do not fit."""
         settings = self.run(run)
-        base = self.methods[settings.method].model_dump(mode="json")
-        where = f"profiles.{settings.profile} over methods.{settings.method}"
-        merged = _overlay(base, self.profiles[settings.profile])
+        return self.method_with(settings.method, settings.profile)
+
+    def method_with(self, method: str, profile: str) -> MethodSettings:
+        """The settings of a method with a profile laid over them. `ValueError` where they do not fit."""
+        base = self.methods[method].model_dump(mode="json")
+        where = f"profiles.{profile} over methods.{method}"
+        merged = _overlay(base, self.profiles[profile])
         try:
             return _validate(MethodSettings, merged)
         except ValidationError as error:
@@ -379,17 +286,3 @@ def _overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         inner = isinstance(value, dict) and isinstance(base.get(key), dict)
         merged[key] = _overlay(base[key], value) if inner else value
     return merged
-
-
-def _unknown(where: str, name: str, known: dict[str, Any], section: str) -> Iterator[str]:
-    if name not in known:
-        yield f"{where}: no {name!r} in {section}{nearest(name, list(known))} (known: {', '.join(known)})"
-
-
-def _alike(section: str, names: Iterable[str]) -> Iterator[str]:
-    """Names that a file system without upper and lower case would put into one folder."""
-    seen: dict[str, str] = {}
-    for name in names:
-        twin = seen.setdefault(name.casefold(), name)
-        if twin != name:
-            yield f"{section}: {name} and {twin} differ only in upper and lower case; some file systems take them for one"

@@ -18,9 +18,9 @@ from itrcore.files import replacing
 
 def add(path: Path, section: str, name: str, settings: Mapping[str, Any]) -> None:
     """Put `<section>.<name>` into params.yaml, comments and order kept. `ConfigError` as for `text_with`."""
-    path = path.resolve()  # a link to params.yaml stays one
-    with replacing(path) as temporary:
-        temporary.write_text(text_with(path, section, name, settings), "utf-8")
+    text = text_with(path, section, name, settings)
+    with replacing(path.resolve()) as temporary:  # a link to params.yaml stays one
+        temporary.write_text(text, "utf-8")
 
 
 def text_with(path: Path, section: str, name: str, settings: Mapping[str, Any]) -> str:

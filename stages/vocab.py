@@ -32,7 +32,7 @@ def main(params: Params, name: str) -> None:
         how = "with" if vocabulary.tokenizer.sentence_data else "without"
         print(f"{name}: {len(vocabulary):,} words, captions split {how} nltk's sentence data")
         if settings.word_pieces:
-            pieces = WordPieces.train(texts, settings.word_pieces.size, settings.word_pieces.min_count)
+            pieces = WordPieces.train(texts, settings.word_pieces.pieces, settings.word_pieces.min_count)
             pieces.save_vocabulary(folder / layout.PIECES)
             print(f"{name}: {len(pieces):,} word pieces")
         if settings.glove:

@@ -44,11 +44,6 @@ class WordVectors:
     sha256: str
 
     @property
-    def n_missing(self) -> int:
-        """Words without a vector."""
-        return int((~self.found).sum())
-
-    @property
     def hit_rate(self) -> float:
         """The share of words that have a vector."""
         return float(self.found.mean())

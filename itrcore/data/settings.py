@@ -108,7 +108,7 @@ class ShardsSource(Settings):
 class WordPieceSettings(Settings):
     """A WordPiece vocabulary trained on the captions, for a BERT that starts at random."""
 
-    size: Annotated[int, Field(ge=100)]  # at most
+    pieces: Annotated[int, Field(ge=100)]  # at most
     min_count: Count  # pieces that stand together less often stay apart
 
 

@@ -74,6 +74,7 @@ def evaluate(params: Params, name: str) -> Path:
             "score_image_ms": 1000 * seconds / shape[0],
             "score_caption_ms": 1000 * seconds / shape[1],
             "device": str(accelerator.device),
+            "precision": "bf16" if accelerator.mixed_precision == "bf16" else "float32",
             "code_version": run["code_version"],
         }
         write_result(temporary, result, matrix, split.image_of, images_of_test(data), settings)

@@ -10,7 +10,7 @@ import torch
 
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
-from itrcore.models.settings import BertSize
+from itrcore.models.settings import BertShape
 
 if TYPE_CHECKING:
     from transformers import BertConfig, BertModel
@@ -23,17 +23,17 @@ def configured(config: BertConfig) -> BertModel:
     return BertModel(config, add_pooling_layer=False)
 
 
-def config_of(size: BertSize, n_pieces: int) -> BertConfig:
-    """The configuration of a BERT that starts at random; what `size` leaves open is as in bert-base-uncased."""
+def config_of(shape: BertShape, n_pieces: int) -> BertConfig:
+    """The configuration of a BERT that starts at random; what `shape` leaves open is as in bert-base-uncased."""
     from transformers import BertConfig
 
     return BertConfig(
         vocab_size=n_pieces,
-        hidden_size=size.hidden,
-        num_hidden_layers=size.layers,
-        num_attention_heads=size.heads,
-        intermediate_size=size.intermediate,
-        max_position_embeddings=size.positions,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.intermediate,
+        max_position_embeddings=shape.positions,
     )
 
 

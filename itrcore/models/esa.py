@@ -31,9 +31,8 @@ class ESA(EmbeddingMethod):
         self.words = word_encoder(text, settings.dim, settings.text)
         self.word_pooling = ExternalSpaceAttention(settings.dim)
         xavier(self.region_pooling.linear)
-        if isinstance(
-            self.words, BertEncoder
-        ):  # with BiGRU the released code leaves the captions' layers as torch starts them
+        # With BiGRU the released code leaves the captions' attention as torch starts it.
+        if isinstance(self.words, BertEncoder):
             xavier(self.words.linear)
             xavier(self.word_pooling.linear)
 

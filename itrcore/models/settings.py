@@ -26,7 +26,7 @@ class BiGRUSettings(Settings):
     init: Literal["random", "glove"]  # what the word embeddings start from; glove: the data set's vocabulary.glove
 
 
-class BertSize(Settings):
+class BertShape(Settings):
     """A BERT that starts at random."""
 
     hidden: Count
@@ -36,7 +36,7 @@ class BertSize(Settings):
     positions: Annotated[int, Field(ge=8)]  # longer captions are cut
 
     @model_validator(mode="after")
-    def _heads_fit(self) -> BertSize:
+    def _heads_fit(self) -> BertShape:
         if self.hidden % self.heads:
             raise ValueError(f"hidden {self.hidden} must be a multiple of heads {self.heads}")
         return self
@@ -48,16 +48,16 @@ class BertSettings(Settings):
     kind: Literal["bert"]
     weights: str  # a BERT's name on the Hugging Face hub, the folder of one, or `random`
     revision: str | None = None  # of the hub's repository
-    size: BertSize | None = None  # of `random`, whose word pieces are the data set's own (vocabulary.word_pieces)
+    shape: BertShape | None = None  # of `random`, whose word pieces are the data set's own (vocabulary.word_pieces)
     dropout: Share  # after the linear layer
 
     @model_validator(mode="after")
     def _size_fits(self) -> BertSettings:
-        if (self.weights == "random") != (self.size is not None):
+        if (self.weights == "random") != (self.shape is not None):
             raise ValueError(
-                "weights: random needs size (hidden, layers, heads, intermediate, positions)"
-                if self.size is None
-                else f"size is for weights: random; those of {self.weights} have their own"
+                "weights: random needs shape (hidden, layers, heads, intermediate, positions)"
+                if self.shape is None
+                else f"shape is for weights: random; those of {self.weights} have their own"
             )
         if self.weights == "random" and self.revision is not None:
             raise ValueError("revision is for weights from the hub; remove it")

@@ -6,6 +6,7 @@ A training prepares it from the data set's vocabulary and from pretrained weight
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -100,7 +101,8 @@ class Pieces:
         """The pretrained BERT, or one drawn at random."""
         model = self._pretrained
         return TextInputs(
-            self.tokeniser.token_ids, bert=partial(bert.configured, self.config) if model is None else lambda: model
+            self.tokeniser.token_ids,
+            bert=partial(bert.configured, self.config) if model is None else partial(copy.deepcopy, model),
         )
 
     @property
@@ -125,7 +127,7 @@ def prepare(settings: BiGRUSettings | BertSettings, vocabulary: Path, nltk_folde
         return Words(
             words, _vectors(vocabulary / layout.VECTORS, words, settings) if settings.init == "glove" else None
         )
-    if settings.size is not None:
+    if settings.shape is not None:
         path = vocabulary / layout.PIECES
         if not path.exists():
             raise DataError.at(
@@ -135,7 +137,9 @@ def prepare(settings: BiGRUSettings | BertSettings, vocabulary: Path, nltk_folde
                 do="Set vocabulary.word_pieces of the data set, then: dvc repro",
             )
         pieces = WordPieces.read(path)
-        return Pieces(pieces, bert.config_of(settings.size, len(pieces)))
+        return Pieces(pieces, bert.config_of(settings.shape, len(pieces)))
+    if settings.weights.startswith(("/", "./", "../", "~")) and not Path(settings.weights).is_dir():
+        raise DataError.at(settings.weights, "no such folder", "a BERT's, as text.weights names it")
     pieces = WordPieces.pretrained(settings.weights, settings.revision)
     model = bert.pretrained(settings.weights, settings.revision)
     return Pieces(pieces, model.config, model)

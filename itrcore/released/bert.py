@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from itrcore.errors import DataError
-from itrcore.models.settings import BertSettings, BertSize
+from itrcore.models.settings import BertSettings, BertShape
 from itrcore.released.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def config(checkpoint: Checkpoint, found: Mapping[str, Tensor], text: BertSettin
     hidden = known.get("hidden_size", BertConfig().hidden_size)
     if isinstance(given := checkpoint.options.get(HEADS), int) and given > 0 and hidden % given == 0:
         known["num_attention_heads"] = given
-    elif text.size is not None and text.size.hidden == hidden:
-        known["num_attention_heads"] = text.size.heads
+    elif text.shape is not None and text.shape.hidden == hidden:
+        known["num_attention_heads"] = text.shape.heads
     elif hidden % 64 == 0:
         known["num_attention_heads"] = hidden // 64
     else:
@@ -53,14 +53,14 @@ def config(checkpoint: Checkpoint, found: Mapping[str, Tensor], text: BertSettin
             checkpoint.path,
             f"its BERT has {hidden} dimensions, which do not tell how many attention heads it has",
             "a multiple of 64",
-            do="Lay a profile with its text.size over the method, and name that with --profile.",
+            do="Lay a profile with its text.shape over the method, and name that with --profile.",
         )
     return BertConfig(**known)
 
 
-def size(config: BertConfig) -> BertSize:
-    """The configuration as `size` in a method's settings."""
-    return BertSize(
+def shape(config: BertConfig) -> BertShape:
+    """The configuration as `shape` in a method's settings."""
+    return BertShape(
         hidden=config.hidden_size,
         layers=config.num_hidden_layers,
         heads=config.num_attention_heads,

@@ -67,9 +67,9 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(
         path,
         [_part(path, number, part) for number, part in enumerate(parts)],
-        _number(content.get("epoch")),
+        _number(content.get("epoch"), int),
         _number(content.get("best_rsum")),
-        _number(content.get("Eiters")),
+        _number(content.get("Eiters"), int),
         dict(vars(options)) if isinstance(options, argparse.Namespace) else {},
     )
 
@@ -115,6 +115,7 @@ def _load(path: Path) -> Any:
         raise DataError.at(path, f"damaged, or not a torch file ({_short(error)})", _LAYOUT, do=_AGAIN) from error
 
 
+_TYPES = (torch.float32, torch.int64)  # of weights and of counters, as the released codes have them
 _AGAIN = "Download it again, and compare its SHA-256."
 
 
@@ -122,8 +123,11 @@ def _short(error: Exception) -> str:
     return str(error).partition(". ")[0].partition("\n")[0] or type(error).__name__
 
 
-def _number(value: Any) -> Any:
-    return value if isinstance(value, int | float) and math.isfinite(value) else None
+def _number(value: Any, kinds: Any = int | float) -> Any:
+    try:
+        return value if isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) else None
+    except OverflowError:  # a whole number beyond any float
+        return None
 
 
 def _part(path: Path, number: int, part: Mapping[Any, Any]) -> dict[str, Tensor]:
@@ -133,6 +137,11 @@ def _part(path: Path, number: int, part: Mapping[Any, Any]) -> dict[str, Tensor]
     for name, value in entries.items():
         if not isinstance(value, Tensor):
             raise DataError.at(path, f"entry {name!r} of part {number} is a {type(value).__name__}", "a tensor")
+        plain = value.layout == torch.strided and not value.is_nested
+        if not plain or value.device.type != "cpu" or value.dtype not in _TYPES:
+            kind = f"{value.layout} {value.dtype} on {value.device}".replace("torch.", "")
+            kind = f"nested {kind}" if value.is_nested else kind
+            raise DataError.at(path, f"entry {name!r} of part {number} is {kind}", "a plain float32 or int64 tensor")
         if not bool(value.isfinite().all()):
             raise DataError.at(path, f"entry {name!r} of part {number} holds NaN or infinity", "finite weights")
     return entries

@@ -59,8 +59,8 @@ def sizes(checkpoint: Checkpoint, settings: MethodSettings, bert: BertConfig | N
         group[last] = size(place) or group[last]
     if isinstance(settings.model.text, BertSettings):
         bert = bert or released_bert.config(checkpoint, found, settings.model.text)
-        if model["text"]["size"] is not None:
-            model["text"]["size"] = released_bert.size(bert).model_dump()
+        if model["text"]["shape"] is not None:
+            model["text"]["shape"] = released_bert.shape(bert).model_dump()
     try:
         changed = MethodSettings.model_validate(settings.model_dump(mode="json") | {"model": model})
     except ValidationError as error:
@@ -91,9 +91,16 @@ def weights(checkpoint: Checkpoint, layout: Layout, method: Method) -> dict[str,
     places = [_place(layout, name) for name in wanted if name not in seen]
     missing = [_label(layout.parts[number], name) for number, name in places]
     problems = {"missing": missing, "unexpected": unexpected, "of another shape or type": wrong}
+    if unexpected and (others := _fitting(checkpoint, layout)):
+        raise DataError.at(
+            checkpoint.path,
+            f"a checkpoint of {' or '.join(others)}, by the names of its entries",
+            f"one as {layout.source} writes it",
+            do="Give its method and text encoder.",
+        )
     if any(problems.values()):
         found = "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in problems.items() if names)
-        raise DataError.at(checkpoint.path, f"entries {found}", _as(layout), do=_suggestion(checkpoint, layout))
+        raise DataError.at(checkpoint.path, f"entries {found}", _as(layout), do=_suggestion(checkpoint))
     return result
 
 
@@ -201,14 +208,18 @@ def _as(layout: Layout) -> str:
     return f"those that {layout.source} writes"
 
 
-def _suggestion(checkpoint: Checkpoint, layout: Layout) -> str:
+def _suggestion(checkpoint: Checkpoint) -> str:
     if checkpoint.options.get("precomp_enc_type", "basic") != "basic":
         return "It was trained on grid features, with its backbone; only region features are read here."
-    fitting = [
+    return ""
+
+
+def _fitting(checkpoint: Checkpoint, layout: Layout) -> list[str]:
+    """Other families that have a place for every entry of the checkpoint."""
+    return [
         family
         for family, other in LAYOUTS.items()
         if other is not layout
         and len(other.parts) == len(checkpoint.parts)
         and all(ours is not None for ours, _, _ in _named(checkpoint, other))
     ]
-    return f"Its names are those of {' or '.join(fitting)}." if fitting else ""

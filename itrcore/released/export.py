@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ from itrcore.data.vocabulary import Vocabulary
 from itrcore.errors import DataError
 from itrcore.evaluation.run import load_method
 from itrcore.files import read_json
-from itrcore.models.settings import MethodSettings
-from itrcore.models.text import Pieces, Words
+from itrcore.models.settings import GPOSettings, MethodSettings
+from itrcore.models.text import Pieces, Text, Words
 from itrcore.released import checkpoint as released
 from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.layouts import layout_of
+
+_TEMPERATURE = 0.1  # of the released GPO's softmax
+_BERT_BASE = {"num_hidden_layers": 12, "num_attention_heads": 12, "hidden_act": "gelu", "layer_norm_eps": 1e-12}
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,28 @@ def export_run(folder: Path, out: Path) -> Exported:
             convert.released(method, found),
             run["best_epoch"],
             _best_rsum(run, folder),
-            0,
+            None,
             convert.options(convert.Sizes(settings, run["width"], text.inputs.ids.size, config), data),
         ),
         found.data_parallel,
     )
     if words is not None and new:
         words.save(vocabulary)
-    return Exported(vocabulary if words is not None else None, convert.cautions(method, found))
+    cautions = [*convert.cautions(method, found), *_other_values(settings, text)]
+    return Exported(vocabulary if words is not None else None, cautions)
+
+
+def _other_values(settings: MethodSettings, text: Text) -> Iterator[str]:
+    """What no weight's shape tells and the released codes have fixed."""
+    pooling = getattr(settings.model, "pooling", None)
+    if isinstance(pooling, GPOSettings) and pooling.temperature != _TEMPERATURE:
+        yield f"its pooling's temperature is {pooling.temperature:g}; the released code has {_TEMPERATURE:g}"
+    if isinstance(text, Pieces):
+        for key, value in _BERT_BASE.items():
+            if (found := getattr(text.config, key)) != value:
+                yield f"its BERT's {key} is {found}; the released code builds bert-base-uncased, with {value}"
+        if not text.tokeniser.lower:
+            yield "its captions keep upper case; the released code's BERT is uncased"
 
 
 def _is_new(path: Path, words: Vocabulary) -> bool:

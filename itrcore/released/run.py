@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.torch import save_file
 
 from itrcore import layout
-from itrcore.config import CheckpointSettings, Params
+from itrcore.config import Params
 from itrcore.data.shards.regions import ShardInfo
 from itrcore.data.tokens import TokenIds
 from itrcore.data.vocabulary import Vocabulary
@@ -29,7 +29,11 @@ from itrcore.released.layouts import layout_of
 from itrcore.training.observer import Observer
 from itrcore.training.run import describe
 
-SELECTED_ON = "unknown: imported"
+if TYPE_CHECKING:
+    from transformers import BertConfig
+
+SELECTED_ON = "unknown (imported)"
+_SHOWN = 12  # characters of a digest
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,11 @@ def load(path: Path, settings: MethodSettings, vocabulary: Path | None, data: st
 
     vocabulary: the one it was trained with (SCAN's JSON, or BERT's vocab.txt); None: that of the data set, or of the
     BERT that the settings name
-    `DataError` where the file is none of that method, or the vocabulary is not of its size.
+    data: the data set, checked as far as it is prepared
+    `DataError` where the file is none of that method, or the vocabulary or the region features are not of its size.
     """
     checkpoint = released.read(path)
-    sizes = convert.sizes(checkpoint, settings)
+    sizes = convert.sizes(checkpoint, settings, _config_of(settings))
     # Before the vocabulary is looked at: a file of another method would be told to need another vocabulary.
     inputs = TextInputs(
         TokenIds(sizes.n_tokens, sizes.n_tokens - 1, np.arange(0)),
@@ -75,35 +80,24 @@ def load(path: Path, settings: MethodSettings, vocabulary: Path | None, data: st
     )
     method = registry.build(sizes.settings, sizes.width, inputs, 0)
     method.load_state_dict(convert.weights(checkpoint, layout_of(settings), method))
+    shards = layout.region_shards(data)
+    if shards.exists() and (width := ShardInfo.read(shards).width) != sizes.width:
+        raise DataError.at(path, f"trained on region features of width {sizes.width}", f"{width}, as {data} has them")
     return Imported(method, _text(sizes, vocabulary, data), sizes.settings, sizes.width, checkpoint)
-
-
-def read_run(params: Params, name: str) -> Imported:
-    """What imported run `name` of the configuration imports, checked against the data set as far as it is prepared.
-
-    `DataError` where the checkpoint or its vocabulary is another one than when it was added, or does not fit.
-    """
-    run = params.run(name)
-    given = run.checkpoint
-    assert given is not None
-    _check_unchanged(given, name)
-    vocabulary = Path(given.vocabulary) if given.vocabulary else None
-    imported = load(Path(given.path), params.method_of(name), vocabulary, run.data)
-    shards = layout.region_shards(run.data)
-    if shards.exists() and (width := ShardInfo.read(shards).width) != imported.width:
-        raise DataError.at(
-            given.path, f"trained on region features of width {imported.width}", f"{width}, as {run.data} has them"
-        )
-    return imported
 
 
 def import_run(params: Params, name: str, observer: Observer) -> Path:
     """Write the folder of imported run `name`: what a training leaves there but its history. Returns the folder.
 
-    `DataError` as for `read_run`.
+    `DataError` where the checkpoint or its vocabulary is another one than when it was added, or does not fit.
     """
-    run, imported = params.run(name), read_run(params, name)
+    run = params.run(name)
     assert run.checkpoint is not None
+    path, vocabulary = Path(run.checkpoint.path), run.checkpoint.vocabulary
+    _check_unchanged(path, sha256_of(path), run.checkpoint.sha256, name)
+    imported = load(path, params.method_of(name), Path(vocabulary) if vocabulary else None, run.data)
+    read_with = vocabulary or _own_vocabulary(imported.settings, run.data)
+    _check_unchanged(read_with, imported.text.digest, run.checkpoint.text_digest, name)
     described: dict[str, Any] = {
         **describe(params, name, imported.settings, ShardInfo.read(layout.region_shards(run.data)), imported.method),
         "origin": "imported",
@@ -112,6 +106,7 @@ def import_run(params: Params, name: str, observer: Observer) -> Path:
             "sha256": run.checkpoint.sha256,
             "epoch": imported.checkpoint.epoch,
             "best_rsum": imported.checkpoint.best_rsum,
+            "vocabulary": read_with,
         },
         "text_digest": imported.text.digest,
         "selected_on": SELECTED_ON,
@@ -136,9 +131,11 @@ def import_run(params: Params, name: str, observer: Observer) -> Path:
 
 def _text(sizes: convert.Sizes, vocabulary: Path | None, data: str) -> Text:
     settings = sizes.settings.model.text
+    if vocabulary is not None and not vocabulary.is_file():
+        raise DataError.at(vocabulary, "no such file", "the vocabulary that the checkpoint was trained with")
     if isinstance(settings, BertSettings):
         assert sizes.bert is not None
-        if vocabulary is None and settings.size is None:
+        if vocabulary is None and settings.shape is None:
             where = settings.weights
             try:
                 pieces = WordPieces.pretrained(where, settings.revision)
@@ -177,20 +174,38 @@ def _check_size(path: Path | str, tokens: int, wanted: int) -> None:
         )
 
 
-def _check_unchanged(given: CheckpointSettings, name: str) -> None:
-    for path, wanted in ((given.path, given.sha256), (given.vocabulary, given.vocabulary_sha256)):
-        if path is None:
-            continue
-        try:
-            found = sha256(Path(path))
-        except OSError as error:
-            raise DataError.at(
-                path, f"cannot be read ({error.strerror})", f"the file that runs.{name} imports"
-            ) from None
-        if found != wanted:
-            raise DataError.at(
-                path,
-                f"SHA-256 {found}",
-                f"{wanted}, as when runs.{name} was added",
-                do="Put the same file back, or remove that run from params.yaml and import it again.",
-            )
+def _config_of(settings: MethodSettings) -> BertConfig | None:
+    """Of a BERT whose folder the settings name; weights alone do not tell all of it."""
+    text = settings.model.text
+    folder = Path(text.weights) if isinstance(text, BertSettings) else None
+    return bert.read_config(folder / "config.json") if folder and (folder / "config.json").is_file() else None
+
+
+def _own_vocabulary(settings: MethodSettings, data: str) -> str:
+    text = settings.model.text
+    if isinstance(text, BertSettings) and text.shape is None:
+        return f"the word pieces of {text.weights}"
+    return f"the vocabulary of {data}"
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a checkpoint file. `DataError` where it cannot be read."""
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise DataError.at(
+            path,
+            f"cannot be read ({error.strerror})",
+            "a checkpoint",
+            do="Put it back, or correct checkpoint.path of its run in params.yaml.",
+        ) from None
+
+
+def _check_unchanged(what: Path | str, found: str, wanted: str, name: str) -> None:
+    if found != wanted:
+        raise DataError.at(
+            str(what),
+            f"digest {found[:_SHOWN]}…",
+            f"{wanted[:_SHOWN]}…, as when runs.{name} was added",
+            do="Put the same file back, or remove that run from params.yaml and import it again.",
+        )

@@ -99,7 +99,9 @@ def _banner(entries: Iterable[Entry]) -> dict[str, list[str]]:
 
 
 def _distinct(values: Iterable[object]) -> str:
-    return ", ".join(dict.fromkeys(str(value) for value in values if value is not None)) or formats.NONE
+    """Each value once, in order; an ensemble's holds those of its members, separated by commas."""
+    parts = (part for value in values if value is not None for part in str(value).split(", "))
+    return ", ".join(dict.fromkeys(parts)) or formats.NONE
 
 
 def _section(results: Results, data: str, folder: Path) -> Section:
@@ -162,8 +164,8 @@ def _entry_facts(entry: Entry) -> dict[str, str]:
     e = entry.evaluation
     facts = {"Data set": e.data, "Features": e.features}
     if e.kind == "run":
-        facts |= {"Method": str(e.method), "Profile": str(e.profile)}
-        facts["Seed"] = "imported" if e.imported else str(e.seed)
+        facts["Method"] = str(e.method)
+        facts |= {"Seed": "imported"} if e.imported else {"Profile": str(e.profile), "Seed": str(e.seed)}
     facts |= {
         "Evaluated on": f"{e.split} split, {e.n_images:,} images and {e.n_captions:,} captions",
         "Selected on": e.selected_on,
@@ -173,5 +175,5 @@ def _entry_facts(entry: Entry) -> dict[str, str]:
     return facts | {
         "Data digest": e.data_digest[:DIGEST_SHOWN],
         "Code version": e.code_version,
-        "Device": e.device or formats.NONE,
+        "Device": ", ".join(part for part in (e.device, e.precision) if part) or formats.NONE,
     }

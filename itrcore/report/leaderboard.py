@@ -192,7 +192,8 @@ def as_markdown(results: Results, title: str) -> str:
     for data in results.datasets:
         board = rows(results, data)
         first = board[0].entries[0].evaluation
-        selected = ", ".join(sorted({entry.evaluation.selected_on for entry in results.of(data)}))
+        names = {part for entry in results.of(data) for part in entry.evaluation.selected_on.split(", ")}
+        selected = ", ".join(sorted(names))
         parts.append(f"## {markdown_text(data)}")
         if first.features in NOT_REAL:
             parts.append(f"> **{first.features.capitalize()} features.** {NOT_REAL[first.features]}")

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from itrcore import layout
 from itrcore.config import Params
 from itrcore.data.settings import Benchmark, FeatureKind
 from itrcore.errors import DataError
@@ -51,6 +52,7 @@ class Checkpoint(Record):
     sha256: str
     epoch: int | None
     best_rsum: float | None
+    vocabulary: str  # its path, or whose it is
 
 
 class Evaluation(Record):
@@ -79,6 +81,7 @@ class Evaluation(Record):
     score_image_ms: float | None = None
     score_caption_ms: float | None = None
     device: str | None = None
+    precision: str | None = None  # of encoding; similarities are float32 always
     code_version: str
     data_digest: str
 
@@ -218,6 +221,18 @@ def configured(params: Params, root: Path = Path(".")) -> Results:
         {name: ensemble.data for name, ensemble in params.ensembles.items()},
         {name: dataset.benchmark for name, dataset in params.datasets.items() if dataset.benchmark is not None},
     )
+
+
+def available(params: Params, root: Path = Path(".")) -> tuple[Results, list[str]]:
+    """The results of those runs and ensembles of params.yaml that have any, and the names of the others."""
+    runs = {name: root / layout.evaluation(run.data, name) for name, run in params.runs.items()}
+    ensembles = {name: root / layout.ensemble(found.data, name) for name, found in params.ensembles.items()}
+    missing = [name for name, folder in {**runs, **ensembles}.items() if not (folder / "metrics.json").exists()]
+    kept = {
+        "runs": {name: run for name, run in params.runs.items() if name not in missing},
+        "ensembles": {name: ensemble for name, ensemble in params.ensembles.items() if name not in missing},
+    }
+    return configured(params.model_copy(update=kept), root), missing
 
 
 def collect(

@@ -65,6 +65,7 @@ class RunLog:
         self.metrics({key: run[key] for key in ("train_seconds", "best_epoch") if run[key] is not None})
         if checkpoint := run.get("checkpoint"):
             self._client.set_tag(self.run_id, "checkpoint", f"{checkpoint['path']} {checkpoint['sha256']}")
+            self._client.set_tag(self.run_id, "vocabulary", checkpoint["vocabulary"])
         self._client.log_artifacts(self.run_id, str(folder), "checkpoint")
         self._client.set_tag(self.run_id, RESULT, sha256(folder / "run.json"))
         self._client.set_terminated(self.run_id)

@@ -188,7 +188,11 @@ class Tracker:
             tags = {"kind": "run", **{key: str(run[key]) for key in ("profile", "selected_on", "family", "origin")}}
             log = RunLog(self._client, self._create(experiment, name, tags).info.run_id)
             wanted = {key: run[key] for key in ("data", "method", "seed", "profile", "parameters")}
-            chosen = {**flatten(run["settings"]), **flatten(run.get("training") or {}, "training.")}
+            if run["origin"] == "imported":  # by whose recipe it was trained, nobody knows
+                model = run["settings"]["model"]
+                chosen: dict[str, Any] = {f"model.{key}": model[key] for key in ("kind", "dim")}
+            else:
+                chosen = {**flatten(run["settings"]), **flatten(run["training"], "training.")}
             log.params({key: value for key, value in {**wanted, **chosen}.items() if value is not None})
             log.dataset(run)
         log.versions(run, self._root / "dvc.lock")
