@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +15,7 @@ import torch
 from itrcore.data.batches import Batch, ImageBatch, TextBatch
 from itrcore.data.tokens import TokenIds, Tokenised
 from itrcore.models import bert
-from itrcore.models.settings import BertSettings, BertSize, MethodSettings
+from itrcore.models.settings import BertSettings, BertShape, MethodSettings
 from itrcore.models.text import TextInputs
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ _TEXTS: dict[str, dict[str, Any]] = {
     "bert": {
         "kind": "bert",
         "weights": "random",
-        "size": {"hidden": 16, "layers": 2, "heads": 2, "intermediate": 16, "positions": 32},
+        "shape": {"hidden": 16, "layers": 2, "heads": 2, "intermediate": 16, "positions": 32},
         "dropout": 0.0,
     },
 }
@@ -65,8 +68,8 @@ def text_inputs(settings: MethodSettings, n_words: int) -> TextInputs:
     text = settings.model.text
     if not isinstance(text, BertSettings):
         return TextInputs(ids)
-    assert text.size is not None
-    config = bert.config_of(text.size, n_words)
+    assert text.shape is not None
+    config = bert.config_of(text.shape, n_words)
     config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
     return TextInputs(ids, bert=lambda: bert.configured(config))
 
@@ -102,8 +105,20 @@ def pair_batch(n: int, views: int, width: int, n_words: int, seed: int = 0) -> B
 def bert_folder(folder: Path, pieces: Sequence[str], seed: int = 0, dtype: torch.dtype = torch.float32) -> BertModel:
     """A published BERT as a folder holds one: config.json, model.safetensors, vocab.txt. Returns what is in it."""
     torch.manual_seed(seed)
-    size = BertSize(hidden=16, layers=1, heads=2, intermediate=16, positions=12)
+    size = BertShape(hidden=16, layers=1, heads=2, intermediate=16, positions=12)
     model = bert.configured(bert.config_of(size, len(pieces))).to(dtype)
     model.save_pretrained(folder)
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), "utf-8")
     return model
+
+
+def offline(program: str, home: Path) -> list[str]:
+    """The lines that a Python program prints in a process without network; `home` holds the hub's cache."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done.stdout.splitlines()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from argparse import Namespace
 from functools import cache
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from ruamel.yaml import YAML
+from transformers import BertConfig
 
 from itrcore.data.tokens import TokenIds
 from itrcore.models import bert, registry
@@ -76,6 +78,14 @@ def tensor(seed: int, part: str, name: str, shape: Any, kind: str = "normal", sc
     return x * np.float32(scale)
 
 
+def stated(fixture: dict[str, Any], text: str, side: str) -> np.ndarray:
+    """The tensor that a fixture's loss states as text: `tensor(seed,'loss','scores',(7,7),scale=0.3)`."""
+    found = re.search(r"\(([\d, ]+)\),\s*scale=([\d.]+)\)", text)
+    assert found is not None, text
+    shape = [int(number) for number in found[1].split(",")]
+    return tensor(fixture["seed"], "loss", side, shape, scale=float(found[2]))
+
+
 def released_parts(fixture: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
     """The state dicts of the fixture's checkpoint."""
     return [
@@ -100,10 +110,12 @@ def write_checkpoint(fixture: dict[str, Any], path: Path, **changes: Any) -> Pat
     return path
 
 
-def import_file(path: Path, settings: MethodSettings) -> tuple[Method, Checkpoint, convert.Sizes]:
-    """The method of a checkpoint file, by the importer."""
+def import_file(
+    path: Path, settings: MethodSettings, config: BertConfig | None = None
+) -> tuple[Method, Checkpoint, convert.Sizes]:
+    """The method of a checkpoint file, by the importer; `config`: of its BERT, which the weights do not tell whole."""
     checkpoint = read(path)
-    sizes = convert.sizes(checkpoint, settings)
+    sizes = convert.sizes(checkpoint, settings, config)
     method = build(sizes)
     method.load_state_dict(convert.weights(checkpoint, layout_of(settings), method))
     return method.eval(), checkpoint, sizes

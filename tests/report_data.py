@@ -26,16 +26,20 @@ def evaluation(name: str, data: str, method: str | None, seed: int | None, r1: f
         "seed": seed, "profile": "small", "n_images": 150, "n_captions": 750,
         "metrics": figures(r1), "parameters": 2_100_000, "train_seconds": 12.3, "encode_image_ms": 0.4,
         "encode_caption_ms": 0.2, "score_image_ms": 0.01, "score_caption_ms": 0.01, "device": "cpu",
+        "precision": "float32" if method else None,
         "code_version": "abc123", "data_digest": "d" * 64,
     } | other  # fmt: skip
 
 
 def imported(name: str, data: str, method: str, r1: float, **other: Any) -> dict[str, Any]:
     """metrics.json of a run read from a checkpoint."""
-    checkpoint = {"path": "/models/f30k/model_best.pth", "sha256": "c" * 64, "epoch": 22, "best_rsum": 512.34}
+    checkpoint = {
+        "path": "/models/f30k/model_best.pth", "sha256": "c" * 64, "epoch": 22, "best_rsum": 512.34,
+        "vocabulary": "f30k_precomp_vocab.json",
+    }  # fmt: skip
     changes = {
         "origin": "imported",
-        "selected_on": "unknown: imported",
+        "selected_on": "unknown (imported)",
         "train_seconds": None,
         "checkpoint": checkpoint,
     }

@@ -18,6 +18,7 @@ from itrcore.evaluation.ensemble import evaluate_ensemble
 from itrcore.evaluation.run import evaluate
 from itrcore.tracking import Tracker
 from stages import run_stage
+from tests.report_data import evaluation, put_ensemble, put_run
 from tests.tiny_project import PARAMS, ROOT, project, train_in, write_params
 
 LONG = "coco_with_a_long_name-vse_infty_bert_with_a_long_name-another_profile-12345"
@@ -73,12 +74,49 @@ def test_outside_a_project_a_command_says_where_to_run_it(command: str, tmp_path
     assert f"{tmp_path / 'params.yaml'}: not found; run from the folder that holds params.yaml" in result.output
 
 
+def test_check_speaks_of_the_recipe_only_where_something_is_trained(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoint = {"path": "best.pth", "sha256": "a" * 64, "text_digest": "b" * 64}
+    new = {"data": "tiny", "method": "esa", "profile": "published", "checkpoint": checkpoint}
+    for runs, shown in (({"new": new}, 0), ({"new": new, "one": PARAMS["runs"]["one"]}, 1)):
+        write_params(tmp_path, {"runs": runs, "ensembles": {}})
+        result = itr("check")
+        assert "  imported from best.pth: new" in result.output.splitlines()
+        assert result.output.count("learning rate") == shown, result.output
+
+
 def test_the_leaderboard_without_results_says_what_to_run(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path)
     result = itr("leaderboard")
+    assert result.exit_code == 0
+    assert result.output.splitlines() == ["No results yet, run dvc repro: one, two, both"]
+
+
+def test_the_leaderboard_shows_what_has_results_and_names_the_rest(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    put_run(tmp_path, evaluation("two", "tiny", "gpo", 1, 20.0))
+    put_run(tmp_path, evaluation("gone", "tiny", "gpo", 2, 90.0))  # no longer in params.yaml
+    result = itr("leaderboard")
+    assert result.exit_code == 0
+    *board, rest = result.output.splitlines()
+    assert [line.split()[:3] for line in board if "/small" in line] == [["gpo/small", "1", "20.0"]]
+    assert rest == "No results yet, run dvc repro: one, both"
+    put_run(tmp_path, evaluation("one", "tiny", "esa", 1, 40.0))
+    put_ensemble(tmp_path, evaluation("both", "tiny", None, None, 50.0, members=["one", "two"], profile=None))
+    result = itr("leaderboard")
+    assert "esa/small" in result.output and "both" in result.output and "No results" not in result.output
+
+
+def test_a_damaged_result_is_an_error_and_not_taken_for_a_missing_one(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    put_run(tmp_path, evaluation("two", "tiny", "gpo", 1, 20.0))
+    Path("evaluations/tiny/two/metrics.json").write_text("{")
+    result = itr("leaderboard")
     assert result.exit_code == 1
-    assert result.output.startswith("error: evaluations/tiny/one/metrics.json: not found")
+    assert result.output.startswith("error: evaluations/tiny/two/metrics.json: ")
 
 
 def test_track_fills_an_empty_store_tells_what_has_no_results_and_can_be_repeated(

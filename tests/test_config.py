@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from itrcore.config import Params, load
 from itrcore.errors import ConfigError
+from itrcore.models.settings import ModelSettings
+from itrcore.settings import Settings
 from tests.config_data import SMALL, at, plain
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +44,32 @@ def test_the_files_of_the_repository_agree_on_what_the_published_recipes_are() -
         assert (other.methods, other.nltk, other.training, other.evaluation) == (
             first.methods, first.nltk, first.training, first.evaluation,
         )  # fmt: skip
+
+
+def models(hint: Any, seen: set[type[Settings]]) -> Iterator[type[Settings]]:
+    """Every settings model that a type hint leads to."""
+    for inner in get_args(hint):
+        yield from models(inner, seen)
+    if not isinstance(hint, type) or not issubclass(hint, Settings) or hint in seen:
+        return
+    seen.add(hint)
+    yield hint
+    for field in hint.model_fields.values():
+        yield from models(field.annotation, seen)
+    if issubclass(hint, ModelSettings):  # `loss` of a method: it depends on its model
+        yield from models(hint.loss_settings, seen)
+
+
+def test_no_setting_has_a_name_that_dvc_leaves_out_when_it_looks_for_cached_results() -> None:
+    # For what `dvc repro` has run before, with whatever parameters, it takes the results from its run cache. It compares
+    # parameters there without the keys `size` and `nfiles`, at any depth: they are those of its records of files.
+    # A setting of that name could be changed, and results of its old value would be taken for those of its new one.
+    found = list(models(Params, set()))
+    assert {"WordPieceSettings", "BertShape", "HingeSettings", "DownloadSettings"} <= {
+        model.__name__ for model in found
+    }
+    named = [f"{model.__name__}.{name}" for model in found for name in model.model_fields if name in ("size", "nfiles")]
+    assert named == []
 
 
 SECTIONS = [

@@ -112,19 +112,36 @@ def test_a_data_set_may_not_take_the_folder_of_the_sentence_data(complaints: Any
 
 
 @pytest.mark.parametrize(
-    "name", ["", "..", "../x", "a/b", "a b", ".x", "-x", "é", "a.b", "a\n", "x" * 101, "${x}", "a@b"]
+    "name",
+    ["", "..", "../x", "a/b", "a b", ".x", "-x", "é", "a.b", "a\n", "x" * 101, "${x}", "a@b", "size", "nfiles"],
 )
 @pytest.mark.parametrize("section", ["datasets", "methods", "profiles", "runs", "ensembles"])
-def test_a_name_that_is_no_safe_folder_is_refused(section: str, name: str, complaints: Any) -> None:
+def test_a_name_that_is_no_safe_folder_or_means_something_to_dvc_is_refused(
+    section: str, name: str, complaints: Any
+) -> None:
     data = plain()
     data[section][name] = next(iter(data[section].values()))
     assert any(f"{name!r} cannot be a name" in line for line in complaints(data))
 
 
-CHECKPOINT = {"path": "model_best.pth", "sha256": "a" * 64}
+@pytest.mark.parametrize("name", ["a/b", "size", "nfiles"])
+def test_the_same_holds_for_downloads_and_their_parts(name: str, complaints: Any) -> None:
+    part = {"sources": ["https://mirror/data.zip"]}
+    for downloads in ({name: {"features": part}}, {"f30k": {name: part}}):
+        assert any(f"{name!r} cannot be a name" in line for line in complaints(plain() | {"downloads": downloads}))
+
+
+def test_names_that_only_hold_dvcs_are_names(complaints: Any) -> None:
+    data = plain()
+    for name in ("Size", "size1", "file-size"):
+        data["methods"][name] = data["methods"]["vse"]
+    assert complaints(data) == []
+
+
+CHECKPOINT = {"path": "model_best.pth", "sha256": "a" * 64, "text_digest": "c" * 64}
 IMPORTED = {"data": "tiny", "method": "vse", "profile": "short", "checkpoint": CHECKPOINT}
 BERT = {"kind": "bert", "weights": "lab/bert", "dropout": 0.1}
-SIZE = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 32}
+SHAPE = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 32}
 
 
 def test_a_run_is_either_trained_or_imported(complaints: Any, tmp_path: Path) -> None:
@@ -143,11 +160,8 @@ def test_a_run_is_either_trained_or_imported(complaints: Any, tmp_path: Path) ->
     ("change", "said"),
     [
         ({"sha256": "a" * 63}, "runs.new.checkpoint.sha256: String should match pattern"),
-        (
-            {"vocabulary": "v.json"},
-            "runs.new.checkpoint: vocabulary and vocabulary_sha256 go together; itr import writes",
-        ),
-        ({"vocabulary_sha256": "a" * 64}, "runs.new.checkpoint: vocabulary and vocabulary_sha256 go together"),
+        ({"text_digest": "none"}, "runs.new.checkpoint.text_digest: String should match pattern"),
+        ({"text_digest": None}, "runs.new.checkpoint.text_digest: Input should be a valid string, not None"),
         ({"sha": "a" * 64}, "runs.new.checkpoint: unknown key 'sha'; did you mean 'sha256'?"),
     ],
 )
@@ -158,12 +172,23 @@ def test_a_checkpoint_that_is_not_said_in_full_is_named(change: dict[str, str], 
     assert line.startswith(said)
 
 
-def test_a_checkpoint_imported_twice_is_refused_and_two_checkpoints_of_one_method_are_not(complaints: Any) -> None:
+def test_a_checkpoint_without_a_digest_of_its_ids_is_refused(complaints: Any) -> None:
+    data = plain()
+    data["runs"]["new"] = {**IMPORTED, "checkpoint": {k: v for k, v in CHECKPOINT.items() if k != "text_digest"}}
+    assert complaints(data) == ["runs.new.checkpoint.text_digest: this key is missing"]
+
+
+def test_a_checkpoint_imported_twice_is_refused_and_another_one_or_another_vocabulary_is_not(complaints: Any) -> None:
     data = plain()
     data["runs"] |= {"new": IMPORTED, "again": {**IMPORTED, "checkpoint": CHECKPOINT | {"path": "copy.pth"}}}
-    assert complaints(data) == ["runs.again: same data, method and checkpoint as runs.new; remove one"]
-    data["runs"]["again"]["checkpoint"]["sha256"] = "b" * 64
-    assert complaints(data) == []
+    twice = ["runs.again: same data, method, checkpoint and vocabulary as runs.new; remove one"]
+    assert complaints(data) == twice
+    for key in ("sha256", "text_digest"):
+        data["runs"]["again"]["checkpoint"] = CHECKPOINT | {key: "b" * 64}
+        assert complaints(data) == []
+    # Where it lies does not tell whether it is another one.
+    data["runs"]["again"]["checkpoint"] = CHECKPOINT | {"vocabulary": "vocab.json"}
+    assert complaints(data) == twice
 
 
 def test_a_text_encoder_that_starts_from_glove_needs_vectors_of_its_width(complaints: Any) -> None:
@@ -189,7 +214,7 @@ def test_an_imported_run_needs_neither_glove_nor_word_pieces_of_the_data_set(com
     data["methods"]["vse"]["model"]["text"]["init"] = "glove"
     data["runs"], data["ensembles"] = {"new": IMPORTED}, {}
     assert complaints(data) == []
-    data["methods"]["vse"]["model"]["text"] = BERT | {"weights": "random", "size": SIZE}
+    data["methods"]["vse"]["model"]["text"] = BERT | {"weights": "random", "shape": SHAPE}
     data["methods"]["vse"]["recipe"]["factors"] = {"bert": 0.1}
     assert complaints(data) == []
 
@@ -199,19 +224,19 @@ def test_a_bert_that_starts_at_random_needs_word_pieces_and_a_published_one_does
     method = data["methods"]["vse"]
     method["model"]["text"], method["recipe"]["factors"] = BERT, {"bert": 0.1}
     assert complaints(data) == []
-    data["profiles"]["short"]["model"]["text"] = {"weights": "random", "size": SIZE}
+    data["profiles"]["short"]["model"]["text"] = {"weights": "random", "shape": SHAPE}
     for line, run in zip(complaints(data), ("one", "two"), strict=True):
         assert line.startswith(f"runs.{run}: vse with profile short starts a BERT at random, which needs word pieces")
-    data["datasets"]["tiny"]["vocabulary"]["word_pieces"] = {"size": 100, "min_count": 2}
+    data["datasets"]["tiny"]["vocabulary"]["word_pieces"] = {"pieces": 100, "min_count": 2}
     assert complaints(data) == []
 
 
 WRONG_BERTS: list[tuple[dict[str, Any], str]] = [
-    ({"weights": "random"}, "weights: random needs size (hidden, layers, heads, intermediate, positions)"),
-    ({"size": SIZE}, "size is for weights: random; those of lab/bert have their own"),
-    ({"weights": "random", "size": SIZE, "revision": "v1"}, "revision is for weights from the hub; remove it"),
-    ({"weights": "random", "size": SIZE | {"heads": 3}}, "hidden 16 must be a multiple of heads 3"),
-    ({"weights": "random", "size": SIZE | {"positions": 7}}, "greater than or equal to 8, not 7"),
+    ({"weights": "random"}, "weights: random needs shape (hidden, layers, heads, intermediate, positions)"),
+    ({"shape": SHAPE}, "shape is for weights: random; those of lab/bert have their own"),
+    ({"weights": "random", "shape": SHAPE, "revision": "v1"}, "revision is for weights from the hub; remove it"),
+    ({"weights": "random", "shape": SHAPE | {"heads": 3}}, "hidden 16 must be a multiple of heads 3"),
+    ({"weights": "random", "shape": SHAPE | {"positions": 7}}, "greater than or equal to 8, not 7"),
 ]
 
 

@@ -15,6 +15,7 @@ from tests.project import ROOT
 _NEUTRAL = {
     "itrcore/__init__.py",
     "itrcore/config.py",
+    "itrcore/config_checks.py",
     "itrcore/cores.py",
     "itrcore/settings.py",
     "itrcore/terminal.py",

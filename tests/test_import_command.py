@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import sqlite3
@@ -16,12 +15,12 @@ from typer.testing import CliRunner
 
 from itrcore.cli import app
 from itrcore.config import load
+from itrcore.data.vocabulary import Vocabulary
 from itrcore.files import sha256
-from itrcore.released.export import export_run
+from itrcore.released import run as released
+from tests.exported import exported
 from tests.project import Project, tiny_params
-from tests.tiny_project import project, train_in
 
-BERT = {"data": "tiny", "method": "esa_bert", "seed": 1, "profile": "published"}
 COMMENT = "# above the runs\n"
 
 
@@ -38,26 +37,21 @@ def import_(*arguments: str, **options: str) -> Any:
     )
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: Any) -> Path:
-    """A project with a BiGRU and a BERT, trained and exported, and a params.yaml with comments."""
-    folder: Path = tmp_path_factory.mktemp("command")
-    project(folder, {"runs.three": BERT})
-    for name in ("one", "three"):
-        train_in(folder, name)
-        with contextlib.chdir(folder):
-            export_run(Path("runs/tiny") / name, Path(name, "model_best.pth"))
-    text = (folder / "params.yaml").read_text()
-    assert text.count("\nruns:\n  one:") == 1
-    (folder / "params.yaml").write_text(text.replace("\nruns:\n  one:", f"\n{COMMENT}runs:  # all of them\n  one:"))
-    return folder
-
-
 @pytest.fixture
-def folder(template: Path, tmp_path: Path, monkeypatch: Any) -> Path:
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+def folder(tmp_path: Path, monkeypatch: Any) -> Path:
+    """A project with a BiGRU and a BERT, trained and exported, and a params.yaml with comments, as the current folder."""
+    shutil.copytree(exported(), tmp_path, ignore=shutil.ignore_patterns("two", "evaluations"), dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    text = Path("params.yaml").read_text()
+    assert text.count("\nruns:\n  one:") == 1
+    Path("params.yaml").write_text(text.replace("\nruns:\n  one:", f"\n{COMMENT}runs:  # all of them\n  one:"))
     return tmp_path
+
+
+def digest_of(vocabulary: Path | None = None) -> str:
+    """The text digest of run `one`'s export with a vocabulary."""
+    settings = load().method_of("one")
+    return released.load(Path("one/model_best.pth"), settings, vocabulary, "tiny").text.digest
 
 
 def test_an_import_says_what_it_found_and_adds_an_entry_and_nothing_else(folder: Path) -> None:
@@ -83,7 +77,8 @@ def test_an_import_says_what_it_found_and_adds_an_entry_and_nothing_else(folder:
         "    data: tiny",
         "    method: esa",
         "    profile: published",
-        f"    checkpoint: {{path: one/model_best.pth, sha256: {sha256(Path('one/model_best.pth'))}}}",
+        f"    checkpoint: {{path: one/model_best.pth, sha256: {sha256(Path('one/model_best.pth'))}, "
+        f"text_digest: {digest_of()}}}",
     ]
     at = after.index(new[0])
     assert after[at : at + len(new)] == new
@@ -102,7 +97,7 @@ def test_its_own_vocabulary_a_name_and_a_profile_go_into_the_entry_without_warni
     run = load().runs["best"]
     assert run.checkpoint is not None and run.seed is None and run.profile == "wide"
     vocabulary = Path("one/f30k_precomp_vocab.json")
-    assert (run.checkpoint.vocabulary, run.checkpoint.vocabulary_sha256) == (str(vocabulary), sha256(vocabulary))
+    assert (run.checkpoint.vocabulary, run.checkpoint.text_digest) == (str(vocabulary), digest_of(vocabulary))
 
 
 def test_berts_are_imported_and_names_are_found_that_are_free(folder: Path) -> None:
@@ -116,14 +111,30 @@ def test_berts_are_imported_and_names_are_found_that_are_free(folder: Path) -> N
     assert {"tiny-esa_bert-released", "tiny-esa_bert-released-2"} <= load().runs.keys()
 
 
-def test_the_same_checkpoint_a_second_time_is_refused_with_the_name_that_it_has(folder: Path) -> None:
+def edited_vocabulary(change: Any) -> None:
+    """vocab.json: the data set's vocabulary after `change(words)`."""
+    vocabulary = Vocabulary.load(Path("data/tiny/vocab/vocab.json"), Path("data/nltk"))
+    Vocabulary(change(vocabulary.words), vocabulary.tokenizer).save(Path("vocab.json"))
+
+
+def test_the_same_checkpoint_is_imported_again_with_another_vocabulary_and_with_the_same_refused(folder: Path) -> None:
     assert import_(name="first").exit_code == 0
+    edited_vocabulary(lambda words: [*words[:-2], words[-1], words[-2]])
+    result = import_(vocab="vocab.json")
+    assert result.exit_code == 0, result.output
+    first, second = (load().runs[name].checkpoint for name in ("first", "tiny-esa_bigru-released"))
+    assert first is not None and second is not None
+    assert first.sha256 == second.sha256 and first.text_digest != second.text_digest
     before = Path("params.yaml").read_bytes()
-    result = import_()
-    assert result.exit_code == 1 and Path("params.yaml").read_bytes() == before
-    assert result.output == (
-        "error: one/model_best.pth: imported already, as runs.first in params.yaml; remove that one to import it otherwise\n"
-    )
+    shutil.copy("one/model_best.pth", "copy.pth")
+    for again, twin in (
+        (import_(checkpoint="copy.pth"), "first"),
+        (import_(vocab="vocab.json"), "tiny-esa_bigru-released"),
+    ):
+        assert again.exit_code == 1 and Path("params.yaml").read_bytes() == before
+        (line,) = again.output.splitlines()
+        assert line.startswith("error: params.yaml: runs.") and twin in line
+        assert "same data, method, checkpoint and vocabulary as runs." in line
 
 
 def unprepared() -> None:
@@ -135,11 +146,14 @@ def damaged() -> None:
 
 
 def wrong_vocabulary() -> None:
-    shutil.copy("data/tiny/vocab/vocab.json", "vocab.json")
-    value = json.loads(Path("vocab.json").read_text())
-    last = value["idx2word"].pop(str(value["idx"] - 1))
-    del value["word2idx"][last]
-    Path("vocab.json").write_text(json.dumps(value))
+    edited_vocabulary(lambda words: words[:-1])
+
+
+def narrow() -> None:
+    content = torch.load("one/model_best.pth", weights_only=False)
+    for entry in ("fc.weight", "mlp.layers.0.weight"):
+        content["model"][0][entry] = content["model"][0][entry][:, :10].clone()
+    torch.save(content, "one/narrow.pth")
 
 
 def other_bert() -> None:
@@ -156,19 +170,28 @@ def no_such_line() -> None:
 ERRORS: dict[str, tuple[Any, dict[str, str], str]] = {
     "method": (None, {"method": "esb"}, "no method in params.yaml is esb_bigru; did you mean 'esa_bigru'? (known: "),
     "text": (None, {"text": "bigur"}, "no method in params.yaml is esa_bigur; did you mean 'esa_bigru'? (known: "),
-    "another method's file": (None, {"method": "vse_infty"}, "Its names are those of esa_bigru."),
-    "another text's file": (None, {"text": "bert"}, "Its names are those of esa_bigru."),
+    "another method's file": (None, {"method": "vse_infty"}, "a checkpoint of esa_bigru, by the names of its"),
+    "another text's file": (None, {"text": "bert"}, "a checkpoint of esa_bigru, by the names of its entries"),
     "data set": (None, {"dataset": "tiyn"}, "params.yaml: data set: no 'tiyn' in datasets; did you mean 'tiny'?"),
-    "profile": (None, {"profile": "publishd"}, "no 'publishd' in profiles; did you mean 'published'?"),
-    "name taken": (None, {"name": "one"}, "params.yaml: runs.one is there already; choose another name or remove it"),
-    "name of an ensemble": (None, {"name": "both"}, "ensembles.both: a run has this name already"),
+    "profile": (None, {"profile": "publishd"}, "--profile publishd: not in params.yaml; did you mean 'published'?"),
+    "name taken": (None, {"name": "one"}, "params.yaml: one is there already; choose another name or remove it"),
+    "name of an ensemble": (None, {"name": "both"}, "params.yaml: both is there already; choose another name or"),
+    "name before the file": (None, {"name": "one", "checkpoint": "no.pth"}, "params.yaml: one is there already"),
+    "profile before the file": (None, {"profile": "x", "checkpoint": "no.pth"}, "--profile x: not in params.yaml"),
     "no name": (None, {"name": "a/b"}, "'a/b' cannot be a name"),
+    "DVC's name": (None, {"name": "size"}, "'size' cannot be a name"),
     "no file": (None, {"checkpoint": "no.pth"}, "no.pth: cannot be read (No such file or directory)"),
     "a folder": (None, {"checkpoint": "one"}, "one: cannot be read (Is a directory)"),
-    "no vocabulary": (None, {"vocab": "no.json"}, "no.json: cannot be read (No such file or directory)"),
+    "no vocabulary": (None, {"vocab": "no.json"}, "no.json: no such file; expected the vocabulary that"),
+    "a folder as vocabulary": (None, {"vocab": "one"}, "one: no such file; expected the vocabulary that"),
     "no checkpoint": (None, {"checkpoint": "params.yaml"}, "params.yaml: damaged, or not a torch file"),
     "damaged": (damaged, {}, "one/model_best.pth: damaged, or not a torch file"),
     "wrong vocabulary": (wrong_vocabulary, {"vocab": "vocab.json"}, "vocab.json: a vocabulary of "),
+    "other width": (
+        narrow,
+        {"checkpoint": "one/narrow.pth"},
+        "trained on region features of width 10; expected 16, as",
+    ),
     "no vocabulary file": (None, {"vocab": "one/model_best.pth"}, "one/model_best.pth: not a vocabulary"),
     "not prepared": (
         unprepared,
@@ -214,8 +237,7 @@ def test_an_export_says_what_it_wrote_and_where_it_will_not_do(folder: Path) -> 
         "new/folder/f30k_precomp_vocab.json: its vocabulary",
     ]
     lines = itr("export", "--run", "three", "--out", "bert.pth").output.splitlines()
-    assert lines[0] == "bert.pth: three in the layout of the released code"
-    assert len(lines) == 3
+    assert lines[0] == "bert.pth: three in the layout of the released code" and len(lines) > 2
     assert all(
         line.startswith("warning: the released code will not evaluate this as it stands: ") for line in lines[1:]
     )
@@ -232,6 +254,10 @@ def test_an_export_says_what_it_wrote_and_where_it_will_not_do(folder: Path) -> 
             "runs/tiny/two: no results yet; expected a trained run. Run: dvc repro train@",
         ),
         (["--run", "one", "--out", "data"], "data: a folder; expected the file to write, such as data/model_best.pth."),
+        (
+            ["--run", "one", "--out", "params.yaml/x.pth"],
+            "params.yaml/x.pth: cannot be written (File exists); expected a path that can be written to.",
+        ),
         (
             ["--run", "one", "--out", "x.pth", "--layout", "ours"],
             "--layout ours: not known; the one layout is released",
@@ -262,7 +288,7 @@ def test_an_imported_run_goes_through_the_pipeline_like_any_other(tmp_path: Path
     made.run(*cli, "export", "--run", name, "--out", "out/model_best.pth")
     options = {"method": "esa", "text": "bigru", "dataset": "scenes", "checkpoint": "out/model_best.pth"}
     out = made.run(*cli, "import", *(part for key, value in options.items() for part in (f"--{key}", value))).stdout
-    assert "scenes-esa_bigru-released: test rsum" in out
+    assert "scenes-esa_bigru-released: test rsum" in out and out.splitlines()[-1].startswith("Next: itr leaderboard")
     evaluations = tmp_path / "evaluations" / "scenes"
     matrices = [(evaluations / run / "similarity.npy").read_bytes() for run in (name, "scenes-esa_bigru-released")]
     assert matrices[0] == matrices[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shutil
 from collections.abc import Callable
@@ -13,51 +12,40 @@ import numpy as np
 import pytest
 import torch
 
+from itrcore import entry
 from itrcore.config import load
 from itrcore.data.vocabulary import Vocabulary
+from itrcore.data.wordpieces import WordPieces
 from itrcore.errors import ConfigError, DataError
 from itrcore.evaluation.ensemble import evaluate_ensemble
 from itrcore.evaluation.run import evaluate
 from itrcore.files import read_json, sha256, write_json
+from itrcore.released import run as released
 from itrcore.released.checkpoint import read
 from itrcore.released.export import export_run
-from itrcore.released.run import import_run
 from itrcore.training.observer import Silent
-from tests.tiny_project import project, train_in, write_params
+from tests.exported import CHANGES, METHOD, exported
+from tests.tiny_project import write_params
 
-RUN = {"data": "tiny", "seed": 1, "profile": "published"}
-CHANGES: dict[str, Any] = {"runs.three": {**RUN, "method": "esa_bert"}}
-METHOD = {"one": "esa", "two": "gpo", "three": "esa_bert"}
-FAMILY = {"one": "esa_bigru", "two": "vse_infty_bigru", "three": "esa_bert"}
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: Any) -> Path:
-    """A project with three trained, evaluated and exported runs."""
-    folder: Path = tmp_path_factory.mktemp("imported")
-    params = project(folder, CHANGES)
-    for name in METHOD:
-        train_in(folder, name)
-        with contextlib.chdir(folder):
-            evaluate(params, name)
-            export_run(Path("runs/tiny") / name, Path(name, "model_best.pth"))
-    return folder
+OWN = Path("f30k_precomp_vocab.json")  # a vocabulary that is given
 
 
 @pytest.fixture
-def folder(template: Path, tmp_path: Path, monkeypatch: Any) -> Path:
-    """A copy of it, as the current folder."""
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+def folder(tmp_path: Path, monkeypatch: Any) -> Path:
+    """A copy of the project with exported runs, as the current folder."""
+    shutil.copytree(exported(), tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def added(name: str, path: Path | None = None, vocabulary: Path | None = None, **changes: Any) -> None:
-    """params.yaml with run `new`, that imports the exported run `name` (or another file)."""
+    """params.yaml with run `new`, that imports the exported run `name` (or another file), as `itr import` writes it."""
     path = path or Path(name, "model_best.pth")
-    checkpoint = {"path": str(path), "sha256": sha256(path)}
+    settings = write_params(Path("."), {**CHANGES, **changes}).method_with(METHOD[name], "published")
+    digest = released.load(path, settings, vocabulary, "tiny").text.digest
+    checkpoint = {"path": str(path), "sha256": sha256(path), "text_digest": digest}
     if vocabulary:
-        checkpoint |= {"vocabulary": str(vocabulary), "vocabulary_sha256": sha256(vocabulary)}
+        checkpoint["vocabulary"] = str(vocabulary)
     new = {"data": "tiny", "method": METHOD[name], "profile": "published", "checkpoint": checkpoint}
     write_params(Path("."), {**CHANGES, "runs.new": new, **changes})
 
@@ -65,7 +53,7 @@ def added(name: str, path: Path | None = None, vocabulary: Path | None = None, *
 def imported(observer: Any = None) -> Any:
     """Import and evaluate run `new`; its run.json."""
     params = load()
-    run = import_run(params, "new", observer or Silent())
+    run = released.import_run(params, "new", observer or Silent())
     evaluate(params, "new")
     return read_json(run / "run.json")
 
@@ -76,7 +64,7 @@ def similarity(name: str) -> bytes:
 
 def refusal() -> str:
     with pytest.raises(DataError) as caught:
-        import_run(load(), "new", Silent())
+        released.import_run(load(), "new", Silent())
     said = str(caught.value)
     assert "\n" not in said
     assert not Path("runs/tiny/new").exists()
@@ -90,9 +78,8 @@ def test_an_imported_run_gives_the_similarities_of_the_exported_one(
 ) -> None:
     vocabulary = None
     if own_vocabulary:
-        kept = Path("f30k_precomp_vocab.json" if name != "three" else "vocab.txt")
-        source = Path(name, kept) if name != "three" else Path("data/tiny/vocab/wordpieces.txt")
-        vocabulary = Path(shutil.copy(source, kept))
+        source = Path(name, OWN) if name != "three" else Path("data/tiny/vocab/wordpieces.txt")
+        vocabulary = Path(shutil.copy(source, OWN.name if name != "three" else "vocab.txt"))
         shutil.rmtree("data/tiny/vocab")
     added(name, vocabulary=vocabulary)
     imported()
@@ -110,8 +97,9 @@ def test_its_record_says_where_it_comes_from_and_claims_no_training(folder: Path
         "sha256": sha256(path),
         "epoch": trained["best_epoch"],
         "best_rsum": epochs[trained["best_epoch"] - 1]["dev"]["rsum"],
+        "vocabulary": "the vocabulary of tiny",
     }
-    nothing = {"seed": None, "train_seconds": None, "origin": "imported", "selected_on": "unknown: imported"}
+    nothing = {"seed": None, "train_seconds": None, "origin": "imported", "selected_on": "unknown (imported)"}
     assert nothing.items() <= described.items()
     assert "training" not in described and "device" not in described
     same = ("family", "settings", "features", "data_digest", "width", "parameters", "text_digest")
@@ -132,6 +120,7 @@ def test_sizes_are_the_checkpoints_whatever_the_method_says(name: str, folder: P
     added(name, vocabulary=Path("data/tiny/vocab/wordpieces.txt") if name == "three" else None, **changes)
     described = imported()
     assert described["settings"]["model"]["dim"] == 16
+    assert (described["checkpoint"]["vocabulary"] == "data/tiny/vocab/wordpieces.txt") == (name == "three")
     assert similarity("new") == similarity(name)
 
 
@@ -173,84 +162,107 @@ def test_an_imported_run_exports_to_the_entries_it_came_from(name: str, folder: 
 
 
 def test_imported_and_trained_runs_make_an_ensemble(folder: Path) -> None:
-    added("two", **{"ensembles.both": {"data": "tiny", "runs": ["one", "new"]}})
+    added("two")
     imported()
-    evaluate_ensemble(load(), "both")
-    one, new, both = (
+    entry.add(Path("params.yaml"), "ensembles", "mixed", {"data": "tiny", "runs": ["one", "new"]})
+    evaluate_ensemble(load(), "mixed")
+    one, new, mixed = (
         np.load(Path(kind, "tiny", name, "similarity.npy"))
-        for kind, name in (("evaluations", "one"), ("evaluations", "new"), ("ensembles", "both"))
+        for kind, name in (("evaluations", "one"), ("evaluations", "new"), ("ensembles", "mixed"))
     )
-    np.testing.assert_allclose(both, (one + new) / 2, atol=1e-6)
-    result = read_json(Path("ensembles/tiny/both/metrics.json"))
-    assert (result["selected_on"], result["family"]) == ("dev, unknown: imported", None)
+    np.testing.assert_allclose(mixed, (one + new) / 2, atol=1e-6)
+    result = read_json(Path("ensembles/tiny/mixed/metrics.json"))
+    assert (result["selected_on"], result["family"]) == ("dev, unknown (imported)", None)
+
+
+def test_a_vocabulary_that_is_written_otherwise_and_gives_the_same_ids_is_the_same(folder: Path) -> None:
+    shutil.copy("one" / OWN, OWN)
+    added("one", vocabulary=OWN)
+    before = OWN.read_bytes()
+    OWN.write_text(OWN.read_text() + " ")
+    assert OWN.read_bytes() != before
+    assert imported()["checkpoint"]["vocabulary"] == str(OWN)
+    assert similarity("new") == similarity("one")
+
+
+def swapped(path: Path) -> None:
+    """Two entries of a vocabulary change places: as many as before, and other ids."""
+    if path.suffix == ".txt":
+        *pieces, last, last_but_one = WordPieces.read(path).pieces
+        WordPieces([*pieces, last_but_one, last]).save_vocabulary(path)
+    else:
+        found = Vocabulary.load(path, Path("data/nltk"))
+        *words, last, last_but_one = found.words
+        Vocabulary([*words, last_but_one, last], found.tokenizer).save(path)
+
+
+@pytest.mark.parametrize(("name", "file"), [("one", "vocab.json"), ("three", "wordpieces.txt")])
+@pytest.mark.parametrize("own_vocabulary", [False, True])
+def test_a_vocabulary_of_the_right_size_that_is_another_one_than_when_it_was_added_is_refused(
+    name: str, file: str, own_vocabulary: bool, folder: Path
+) -> None:
+    of_data = Path("data/tiny/vocab", file)
+    given = Path(shutil.copy(of_data, file)) if own_vocabulary else None
+    added(name, vocabulary=given)
+    digest = load().runs["new"].checkpoint.text_digest  # type: ignore[union-attr]
+    if given:
+        swapped(of_data)  # it has nothing to do with this run
+        imported()
+        shutil.rmtree("runs/tiny/new")
+    swapped(given or of_data)
+    said = refusal()
+    what = given or "the vocabulary of tiny"
+    assert re.match(rf"{what}: digest \w{{12}}…; expected {digest[:12]}…, as when runs\.new was added\. Put", said), (
+        said
+    )
 
 
 def change_checkpoint() -> None:
-    added("one")
     shutil.copy("two/model_best.pth", "one/model_best.pth")
 
 
 def remove_checkpoint() -> None:
-    added("one")
     Path("one/model_best.pth").unlink()
 
 
-def change_vocabulary() -> None:
-    added("one", vocabulary=Path("one/f30k_precomp_vocab.json"))
-    write_json(Path("one/f30k_precomp_vocab.json"), read_json(Path("one/f30k_precomp_vocab.json")))
-    with open("one/f30k_precomp_vocab.json", "a") as file:
-        file.write(" ")
-
-
 def remove_vocabulary() -> None:
-    added("one", vocabulary=Path("one/f30k_precomp_vocab.json"))
-    Path("one/f30k_precomp_vocab.json").unlink()
+    ("one" / OWN).unlink()
 
 
-def other_size(name: str) -> Callable[[], None]:
+def shorten(path: Path) -> Callable[[], None]:
     def change() -> None:
-        if name == "three":
-            pieces = Path("data/tiny/vocab/wordpieces.txt").read_text().splitlines()
-            Path("small.txt").write_text("\n".join(pieces[:-1]) + "\n")
-            added(name, vocabulary=Path("small.txt"))
+        if path.suffix == ".txt":
+            WordPieces(WordPieces.read(path).pieces[:-1]).save_vocabulary(path)
         else:
-            path = Path("data/tiny/vocab/vocab.json")
             words = Vocabulary.load(path, Path("data/nltk"))
             Vocabulary(words.words[:-1], words.tokenizer).save(path)
-            added(name)
 
     return change
 
 
-def other_width() -> None:
-    content = torch.load("one/model_best.pth", weights_only=False)
-    for entry in ("fc.weight", "mlp.layers.0.weight"):
-        content["model"][0][entry] = content["model"][0][entry][:, :10].clone()
-    torch.save(content, "narrow.pth")
-    added("one", Path("narrow.pth"))
+WORDS, PIECES = Path("data/tiny/vocab/vocab.json"), Path("data/tiny/vocab/wordpieces.txt")
+REFUSED: list[tuple[str, Path | None, Callable[[], None], str]] = [
+    (
+        "one",
+        None,
+        change_checkpoint,
+        r"^one/model_best\.pth: digest \w{12}…; expected \w{12}…, as when runs\.new was added\. Put",
+    ),
+    ("one", None, remove_checkpoint, r"^one/model_best\.pth: cannot be read \(No such file.* checkpoint\.path of its run"),
+    ("one", "one" / OWN, remove_vocabulary, r"^one/f30k_precomp_vocab\.json: no such file; expected the vocabulary that"),
+    ("one", None, shorten(WORDS), r"^data/tiny/vocab/vocab\.json: a vocabulary of \d+ tokens.*expected \d+, as many.*--vocab"),
+    ("three", PIECES, shorten(PIECES), r"^data/tiny/vocab/wordpieces\.txt: a vocabulary of 199 tokens, .*expected 200, as"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("prepare", "says"),
-    [
-        (
-            change_checkpoint,
-            r"^one/model_best\.pth: SHA-256 \w{64}; expected \w{64}, as when runs\.new was added\. Put",
-        ),
-        (remove_checkpoint, r"^one/model_best\.pth: cannot be read \(No such file.*the file that runs\.new imports"),
-        (change_vocabulary, r"^one/f30k_precomp_vocab\.json: SHA-256 .*as when runs\.new was added"),
-        (remove_vocabulary, r"^one/f30k_precomp_vocab\.json: cannot be read"),
-        (
-            other_size("one"),
-            r"^data/tiny/vocab/vocab\.json: a vocabulary of \d+ tokens.*expected \d+, as many.*--vocab",
-        ),
-        (other_size("three"), r"^small\.txt: a vocabulary of 199 tokens, .*expected 200, as many"),
-        (other_width, r"^narrow\.pth: trained on region features of width 10; expected 16, as tiny has them"),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
+    ("name", "vocabulary", "change", "says"), REFUSED, ids=lambda value: getattr(value, "__name__", "")
 )
-def test_what_does_not_fit_is_one_error_and_leaves_no_run(folder: Path, prepare: Any, says: str) -> None:
-    prepare()
+def test_what_does_not_fit_is_one_error_and_leaves_no_run(
+    folder: Path, name: str, vocabulary: Path | None, change: Callable[[], None], says: str
+) -> None:
+    added(name, vocabulary=vocabulary)
+    change()
     assert re.search(says, said := refusal()), said
 
 
@@ -271,7 +283,7 @@ def test_an_import_that_fails_keeps_the_folder_of_an_earlier_one(folder: Path, m
     observer = Watching()
     monkeypatch.setattr("itrcore.released.run.save_file", full)
     with pytest.raises(OSError, match="disk full"):
-        import_run(load(), "new", observer)
+        released.import_run(load(), "new", observer)
     assert observer.failed == 1
     assert sorted((path, path.read_bytes()) for path in Path("runs/tiny/new").rglob("*") if path.is_file()) == before
     assert [path.name for path in Path("runs/tiny").iterdir() if path.name.startswith(".")] == []
@@ -291,14 +303,6 @@ def test_an_export_takes_its_vocabulary_along_and_overwrites_no_other(folder: Pa
         export_run(Path("runs/tiny/one"), Path("here/model_best.pth"))
     assert {path.name for path in Path("here").iterdir()} == {"f30k_precomp_vocab.json"}
     assert export_run(Path("runs/tiny/three"), Path("here/model_best.pth")).vocabulary is None
-
-
-def test_an_export_never_takes_the_place_of_a_folder(folder: Path) -> None:
-    Path("mine").mkdir()
-    Path("mine/precious").write_text("x")
-    with pytest.raises(DataError, match=r"^mine: a folder; expected the file to write, such as mine/model_best\.pth"):
-        export_run(Path("runs/tiny/one"), Path("mine"))
-    assert Path("mine/precious").read_text() == "x"
 
 
 def test_a_method_without_released_code_is_not_exported(folder: Path) -> None:

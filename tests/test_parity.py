@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import BertConfig, BertModel
 
 from itrcore.data.batches import ImageBatch, TextBatch
 from itrcore.losses import hinge_triplet, self_expanding_triplet
 from itrcore.released.layouts import LAYOUTS
-from tests.parity_fixtures import OWN, built, family, fixtures, import_file, load, published, tensor, write_checkpoint
+from tests.parity_fixtures import (
+    OWN,
+    ROOT,
+    built,
+    family,
+    fixtures,
+    import_file,
+    load,
+    published,
+    released_parts,
+    stated,
+    tensor,
+    write_checkpoint,
+)
 
 
 def name_of(path: Path) -> str:
@@ -23,10 +43,9 @@ def test_vectors_and_similarity_are_the_released_codes(path: Path, tmp_path: Pat
     fixture = load(path)
     if not built(fixture):
         pytest.skip(f"{family(fixture)} is not built yet")
-    method, _, sizes = import_file(write_checkpoint(fixture, tmp_path / "model_best.pth"), published(family(fixture)))
-    if fixture["bert"]:
-        assert sizes.bert is not None
-        assert {key: getattr(sizes.bert, key) for key in fixture["bert"]} == fixture["bert"]
+    config = BertConfig(**fixture["bert"]) if fixture.get("bert") else None
+    file = write_checkpoint(fixture, tmp_path / "model_best.pth")
+    method, _, _ = import_file(file, published(family(fixture)), config)
     inputs, expected = fixture["inputs"], fixture["expected"]
     shape = (inputs["n_images"], inputs["n_regions"], fixture["opt"]["img_dim"])
     regions = torch.from_numpy(tensor(fixture["seed"], "in", "images", shape, scale=1.0)).clamp(min=0)
@@ -47,15 +66,100 @@ def test_the_training_loss_is_the_released_criterions(path: Path, hardest: bool)
     loss = fixture["loss"]
     expected = loss["by_max_violation"][str(hardest).lower()]
     if "scores" in loss:
-        scores = torch.from_numpy(tensor(fixture["seed"], "loss", "scores", (7, 7), scale=0.3))
+        scores = torch.from_numpy(stated(fixture, loss["scores"], "scores"))
         ours = hinge_triplet(scores, loss["margin"], hardest)
     else:
-        rows = [tensor(fixture["seed"], "loss", side, (8, 16), scale=1.0) for side in ("image", "text")]
+        rows = [stated(fixture, loss["embeddings"], side) for side in ("image", "text")]
+        views = re.search(r"views per item=(\d+)", loss["embeddings"])
+        assert views is not None
         images, texts = (torch.from_numpy(side / np.linalg.norm(side, axis=1, keepdims=True)) for side in rows)
-        ours = self_expanding_triplet(images @ texts.T, 2, loss["margin"], hardest)
+        ours = self_expanding_triplet(images @ texts.T, int(views[1]), loss["margin"], hardest)
         expected = sum(expected.values())
     assert ours.item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_every_released_layout_has_a_fixture_here() -> None:
     assert {family(load(path)) for path in OWN.glob("*.json")} == set(LAYOUTS)
+
+
+def other_fixture() -> dict[str, Any]:
+    """ESA with a BERT of 8 heads and a loss of 3 views of 4 items, with what plain restatements make of its weights."""
+    fixture: dict[str, Any] = json.loads((OWN / "esa_bert_s7.json").read_text("utf-8"))
+    fixture["bert"]["num_attention_heads"] = 8
+    texts = restated_captions(fixture)
+    fixture["expected"] = {
+        "caption_embeddings": texts.tolist(),
+        "similarity": (np.array(fixture["expected"]["image_embeddings"]) @ texts.T).tolist(),
+    }
+    rows = [tensor(fixture["seed"], "loss", side, (12, 16), scale=0.5) for side in ("image", "text")]
+    images, texts = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in rows)
+    stated_rows = "rows L2-normalised of tensor(seed,'loss','image'|'text',(12,16),scale=0.5)"
+    fixture["loss"] = {
+        "embeddings": f"{stated_rows}; views per item=3 (consecutive rows)",
+        "margin": 0.3,
+        "by_max_violation": restated_losses(images @ texts.T, 3, 0.3),
+    }
+    return fixture
+
+
+def fixture_of_scores() -> dict[str, Any]:
+    """A loss on scores of another shape and scale, of a method that is not built."""
+    scores = tensor(8, "loss", "scores", (5, 5), scale=0.7)
+    sums = {key: sum(values.values()) for key, values in restated_losses(scores, 1, 0.1).items()}
+    stated_scores = "tensor(seed,'loss','scores',(5,5),scale=0.7)"
+    loss = {"scores": stated_scores, "margin": 0.1, "by_max_violation": sums}
+    return {"method": "none", "seed": 8, "loss": loss}
+
+
+def restated_captions(fixture: dict[str, Any]) -> np.ndarray:
+    """(m, d): BERT, a linear layer, and per dimension a softmax over the words of another one, caption by caption."""
+    part = released_parts(fixture)[1]
+    model = BertModel(BertConfig(**fixture["bert"]))
+    model.eval()  # type: ignore[no-untyped-call]
+    model.load_state_dict({name[5:]: value for name, value in part.items() if name.startswith("bert.")}, strict=True)
+    linear, attention = (
+        (part[f"{name}.weight"].double().numpy().T, part[f"{name}.bias"].double().numpy())
+        for name in ("linear", "linear1")
+    )
+    rows = []
+    for ids, length in zip(fixture["inputs"]["captions"], fixture["inputs"]["lengths"], strict=True):
+        with torch.no_grad():
+            hidden = model(torch.tensor([ids[:length]])).last_hidden_state[0].double().numpy()
+        words = hidden @ linear[0] + linear[1]
+        weights = np.exp(words @ attention[0] + attention[1])
+        vector = (weights / weights.sum(0) * words).sum(0)
+        rows.append(vector / np.linalg.norm(vector))
+    return np.array(rows)
+
+
+def restated_losses(scores: np.ndarray, views: int, margin: float) -> dict[str, dict[str, float]]:
+    """The self-expanding loss pair by pair: an item's worst own pair against every other item's; all, or the hardest."""
+    result: dict[str, dict[str, float]] = {"false": {}, "true": {}}
+    for side, matrix in (("cost_s", scores), ("cost_im", scores.T)):
+        costs = []
+        for number, row in enumerate(matrix.astype(np.float64)):
+            first = number - number % views
+            worst = min(row[first : first + views])
+            others = [score for at, score in enumerate(row) if not first <= at < first + views]
+            costs.append([max(0.0, margin + score - worst) for score in others])
+        result["false"][side], result["true"][side] = sum(map(sum, costs)), sum(map(max, costs))
+    return result
+
+
+def test_a_fixture_of_other_shapes_views_and_heads_needs_no_other_code(tmp_path: Path) -> None:
+    fixture = other_fixture()
+    (tmp_path / "right.json").write_text(json.dumps(fixture), "utf-8")
+    fixture["bert"]["num_attention_heads"] = 12  # and what the 8 heads gave
+    fixture["loss"]["embeddings"] = fixture["loss"]["embeddings"].replace("item=3", "item=2")
+    (tmp_path / "wrong.json").write_text(json.dumps(fixture), "utf-8")
+    (tmp_path / "scores.json").write_text(json.dumps(fixture_of_scores()), "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__)), "-k", "given-"],
+        cwd=ROOT,
+        env={**os.environ, "ITR_PARITY_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    failed = {line.split("[")[1].split("]")[0] for line in done.stdout.splitlines() if line.startswith("FAILED")}
+    assert failed == {"given-wrong", "given-wrong-False", "given-wrong-True"}, done.stdout
+    assert "3 failed, 5 passed, 1 skipped" in done.stdout

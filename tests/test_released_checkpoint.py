@@ -21,6 +21,7 @@ from itrcore.errors import DataError
 from itrcore.released.checkpoint import Checkpoint, read, write
 
 OPTIONS = {"data_name": "f30k_precomp", "margin": 0.2, "no_imgnorm": False, "resume": "", "lr_schedules": [15]}
+OTHER_TYPES = (torch.float16, torch.bfloat16, torch.float64, torch.int32, torch.bool)
 
 
 def content(**changes: Any) -> dict[str, Any]:
@@ -54,6 +55,17 @@ def test_a_checkpoint_is_read_in_full(tmp_path: Path, zipped: bool) -> None:
 def test_what_a_file_leaves_out_besides_the_weights_is_none(tmp_path: Path) -> None:
     found = read(save(tmp_path / "model.pth", {"model": content()["model"], "best_rsum": float("nan")}))
     assert (found.epoch, found.best_rsum, found.iterations, found.options) == (None, None, None, {})
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), float("inf"), True, "7", torch.tensor(7)], ids=repr)
+def test_an_epoch_an_rsum_and_iterations_that_are_no_number_are_none(tmp_path: Path, value: Any) -> None:
+    found = read(save(tmp_path / "model.pth", content(epoch=value, best_rsum=value, Eiters=value)))
+    assert (found.epoch, found.best_rsum, found.iterations) == (None, None, None)
+
+
+def test_an_rsum_may_be_a_whole_number_and_an_epoch_nothing_else(tmp_path: Path) -> None:
+    found = read(save(tmp_path / "model.pth", content(epoch=7.5, best_rsum=321, Eiters=990.0)))
+    assert (found.epoch, found.best_rsum, found.iterations) == (None, 321, None)
 
 
 def test_a_checkpoint_saved_on_a_gpu_is_read_without_one(tmp_path: Path) -> None:
@@ -163,6 +175,27 @@ def test_no_file_and_a_folder_are_said_to_be_that(tmp_path: Path) -> None:
 )
 def test_a_torch_file_of_another_layout_is_refused(tmp_path: Path, value: Any, said: str) -> None:
     assert refusal(save(tmp_path / "model.pth", value)).startswith(said)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch on nested, quantised and sparse tensors
+@pytest.mark.parametrize(
+    ("convert", "kind"),
+    [
+        (lambda weight: weight.to_sparse(), "sparse_coo float32 on cpu"),
+        (lambda weight: weight.to_sparse_csr(), "sparse_csr float32 on cpu"),
+        (lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), "strided qint8 on cpu"),
+        (lambda weight: torch.nested.nested_tensor([weight, weight]), "nested strided float32 on cpu"),
+        (lambda weight: weight.to("meta"), "strided float32 on meta"),
+        *((lambda weight, t=t: weight.to(t), f"strided {t} on cpu".replace("torch.", "")) for t in OTHER_TYPES),
+    ],
+    ids=["sparse", "sparse rows", "quantised", "nested", "without values", *map(str, OTHER_TYPES)],
+)
+def test_a_tensor_that_is_not_plain_is_named_in_one_error(
+    tmp_path: Path, convert: Callable[[torch.Tensor], torch.Tensor], kind: str
+) -> None:
+    parts = [{"n": torch.tensor(4)}, {"fc": torch.ones(3, 2), "odd": convert(torch.ones(3, 2))}]
+    said = refusal(save(tmp_path / "model.pth", content(model=parts)))
+    assert said == f"entry 'odd' of part 1 is {kind}; expected a plain float32 or int64 tensor."
 
 
 @pytest.mark.parametrize("data_parallel", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,13 @@ from torch import nn
 
 from itrcore.errors import ConfigError, DataError
 from itrcore.models import bert
-from itrcore.models.settings import BertSettings, BertSize, BiGRUSettings, MethodSettings
+from itrcore.models.settings import BertSettings, BertShape, BiGRUSettings, MethodSettings
 from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint, read, write
+from itrcore.released.export import export_run
 from itrcore.released.layouts import LAYOUTS, layout_of
 from tests.parity_fixtures import OWN, build, family, import_file, load, published, released_parts, write_checkpoint
+from tests.tiny_project import project, train_in
 
 FAMILIES = sorted(LAYOUTS)
 
@@ -185,7 +188,17 @@ def test_entries_known_to_be_unused_may_be_there_or_not(change: Callable[[Any], 
 
 
 def test_a_checkpoint_of_another_method_is_recognised() -> None:
-    assert "Its names are those of esa_bigru." in refusal(checkpoint_of("esa_bigru"), "vse_infty_bigru")
+    said = refusal(checkpoint_of("esa_bigru"), "vse_infty_bigru")
+    assert said == (
+        "model_best.pth: a checkpoint of esa_bigru, by the names of its entries; expected one as woodfrog/vse_infty, "
+        "branch bigru writes it. Give its method and text encoder."
+    )
+
+
+@pytest.mark.parametrize(("theirs", "given"), itertools.permutations(FAMILIES, 2))
+def test_any_two_families_are_told_apart_in_a_short_line(theirs: str, given: str) -> None:
+    said = refusal(checkpoint_of(theirs), given)
+    assert said.startswith(f"model_best.pth: a checkpoint of {theirs}, by the names") and len(said) < 200
 
 
 def test_a_checkpoint_of_grid_features_is_recognised() -> None:
@@ -214,9 +227,9 @@ def test_a_method_without_released_checkpoints_is_said_with_those_that_have() ->
         layout_of(published("vse_pp_bigru"))
 
 
-def small_bert(heads: int) -> tuple[Checkpoint, BertSize]:
+def small_bert(heads: int) -> tuple[Checkpoint, BertShape]:
     """A checkpoint of a BERT with 48 dimensions."""
-    size = BertSize(hidden=48, layers=2, heads=heads, intermediate=40, positions=16)
+    size = BertShape(hidden=48, layers=2, heads=heads, intermediate=40, positions=16)
     settings = convert.sizes(checkpoint_of("esa_bert"), published("esa_bert")).settings
     method = build(convert.Sizes(settings, 24, 50, bert.config_of(size, 50)))
     parts = convert.released(method, LAYOUTS["esa_bert"])
@@ -235,9 +248,9 @@ def test_a_berts_heads_come_from_its_configuration_where_its_size_does_not_tell(
 def test_a_bert_of_the_settings_own_size_has_their_heads_and_the_other_sizes_of_the_weights() -> None:
     checkpoint, size = small_bert(heads=6)
     settings = published("esa_bert").model_dump(mode="json")
-    settings["model"]["text"] |= {"weights": "random", "size": {**size.model_dump(), "layers": 9, "positions": 99}}
+    settings["model"]["text"] |= {"weights": "random", "shape": {**size.model_dump(), "layers": 9, "positions": 99}}
     sizes = convert.sizes(checkpoint, MethodSettings.model_validate(settings))
-    assert isinstance(sizes.settings.model.text, BertSettings) and sizes.settings.model.text.size == size
+    assert isinstance(sizes.settings.model.text, BertSettings) and sizes.settings.model.text.shape == size
     assert sizes.bert is not None and (sizes.bert.num_attention_heads, sizes.n_tokens) == (6, 50)
 
 
@@ -253,3 +266,35 @@ def test_what_the_released_code_would_not_load_as_it_stands_is_said() -> None:
     with torch.device("meta"):
         base = build(convert.Sizes(published("vse_infty_bert"), 2048, 30522, BertConfig()))
     assert convert.cautions(base, LAYOUTS["vse_infty_bert"]) == []
+
+
+def test_an_export_says_what_no_weights_shape_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    three = {"data": "tiny", "method": "esa_bert", "seed": 1, "profile": "published"}
+    other = {"methods.gpo.model.pooling.temperature": 0.25, "methods.esa_bert.model.text.shape.heads": 4}
+    project(tmp_path, {**other, "runs.three": three})
+    said = {
+        name: [
+            line
+            for line in export_run(train_in(tmp_path, name), tmp_path / name / "m.pth").cautions
+            if "; the released code builds (" not in line  # shapes, in which all that is tiny differs
+        ]
+        for name in ("one", "two", "three")
+    }
+    assert said["one"] == []
+    assert said["two"] == ["its pooling's temperature is 0.25; the released code has 0.1"]
+    base = "the released code builds bert-base-uncased, with 12"
+    heads = [f"its BERT's num_hidden_layers is 1; {base}", f"its BERT's num_attention_heads is 4; {base}"]
+    assert said["three"] == heads
+    assert read(tmp_path / "three" / "m.pth").iterations is None
+    kept = tmp_path / "runs" / "tiny" / "three" / "text"
+    config, pieces = (kept / "bert.json").read_text("utf-8"), (kept / "tokenizer.json").read_text("utf-8")
+    assert config.count('"hidden_act": "gelu"') == pieces.count('"lowercase": true') == 1
+    (kept / "bert.json").write_text(config.replace('"gelu"', '"relu"').replace("1e-12", "1e-05"), "utf-8")
+    (kept / "tokenizer.json").write_text(pieces.replace('"lowercase": true', '"lowercase": false'), "utf-8")
+    cautions = export_run(kept.parent, tmp_path / "three" / "again.pth").cautions
+    assert cautions[-3:] == [
+        "its BERT's hidden_act is relu; the released code builds bert-base-uncased, with gelu",
+        "its BERT's layer_norm_eps is 1e-05; the released code builds bert-base-uncased, with 1e-12",
+        "its captions keep upper case; the released code's BERT is uncased",
+    ]

@@ -15,9 +15,11 @@ from itrcore.report.html import write_report
 from itrcore.report.leaderboard import as_json, as_markdown, rows
 from itrcore.report.results import Results, collect
 from itrcore.report.terminal import print_leaderboard
-from tests.report_data import evaluation, imported, put_run
+from tests.report_data import evaluation, imported, put_ensemble, put_run
 
-CHECKPOINT = {"path": "a <b>.pth", "sha256": "c" * 64, "epoch": None, "best_rsum": None}
+CHECKPOINT = {
+    "path": "a <b>.pth", "sha256": "c" * 64, "epoch": None, "best_rsum": None, "vocabulary": "the <words> of toy",
+}  # fmt: skip
 RUNS = dict.fromkeys(("trained-1", "trained-2", "released", "other"), "toy")
 
 
@@ -50,7 +52,7 @@ def test_imported_stands_where_seeds_stand(results: Results, report: Path) -> No
     text = as_markdown(results, "t")
     assert "| released (esa) | small | synthetic | imported | 60.0 |" in text
     assert "| esa | small | synthetic | 2 (1, 2) |" in text
-    assert "Models selected on: dev, unknown: imported." in text
+    assert "Models selected on: dev, unknown (imported)." in text
     assert '<td class="text">imported</td>' in (report / "index.html").read_text("utf-8")
     assert "seeds" not in as_json(results)["toy"]["released"]
     assert as_json(results)["toy"]["esa/small"]["seeds"] == 2
@@ -65,8 +67,11 @@ def test_its_page_names_its_checkpoint_and_shows_no_training(report: Path) -> No
     page = (report / "runs" / "released.html").read_text("utf-8")
     assert "Imported from <code>/models/f30k/model_best.pth</code>, saved in epoch 22, best rsum 512.3" in page
     assert "c" * 64 in page
+    assert "Captions read with f30k_precomp_vocab.json." in page
     assert "<h2>Training</h2>" not in page
-    assert "Imported from" not in (report / "runs" / "trained-1.html").read_text("utf-8")
+    assert "<dt>Profile</dt>" not in page  # of the settings that its sizes were laid over
+    trained = (report / "runs" / "trained-1.html").read_text("utf-8")
+    assert "Imported from" not in trained and "Captions read" not in trained and "<dt>Profile</dt>" in trained
     drawn = {path.parent.name for path in (report / "plots" / "runs").rglob("*.png")}
     assert drawn == {"trained-1", "trained-2"}
 
@@ -74,6 +79,7 @@ def test_its_page_names_its_checkpoint_and_shows_no_training(report: Path) -> No
 def test_a_checkpoint_that_says_little_is_named_all_the_same(report: Path) -> None:
     page = (report / "runs" / "other.html").read_text("utf-8")
     assert "Imported from <code>a &lt;b&gt;.pth</code>. SHA-256" in page
+    assert "Captions read with the &lt;words&gt; of toy." in page
 
 
 def test_a_report_of_imported_runs_alone_has_no_curves(results: Results, tmp_path: Path) -> None:
@@ -86,12 +92,47 @@ def test_a_report_of_imported_runs_alone_has_no_curves(results: Results, tmp_pat
     assert seeds == "<dd>–"
 
 
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a trained run, evaluated in bf16, an imported one, and their ensemble."""
+    root = tmp_path_factory.mktemp("mixed")
+    put_run(root, evaluation("a", "toy", "esa", 1, 20.0, precision="bf16", device="cuda:0", code_version="new1"))
+    put_run(root, imported("b", "toy", "esa", 60.0, code_version="old1", precision=None))
+    both = {"selected_on": "dev, unknown (imported)", "code_version": "new1, old1", "members": ["a", "b"]}
+    put_ensemble(root, evaluation("both", "toy", None, None, 70.0, profile=None, train_seconds=None, **both))
+    results = collect(root, {"a": "toy", "b": "toy"}, {"both": "toy"})
+    write_report(results, root / "report", ReportSettings(title="t"), {}, {})
+    (root / "report" / "board.md").write_text(as_markdown(results, "t"), "utf-8")
+    return root / "report"
+
+
+def fact(page: Path, name: str) -> str:
+    found: str = page.read_text("utf-8").split(f"<dt>{name}</dt><dd>")[1].split("</dd>")[0]
+    return found
+
+
+def test_values_that_an_ensemble_joins_are_listed_once_each(mixed: Path) -> None:
+    assert fact(mixed / "index.html", "Models selected on") == "dev, unknown (imported)"
+    assert fact(mixed / "index.html", "Code version") == "new1, old1"
+    assert fact(mixed / "index.html", "Device") == "cuda:0, cpu"
+    assert "Models selected on: dev, unknown (imported)." in (mixed / "board.md").read_text("utf-8")
+
+
+def test_a_page_shows_in_which_precision_it_was_encoded_where_that_is_known(mixed: Path) -> None:
+    pages = (mixed / "runs" / "a.html", mixed / "runs" / "b.html", mixed / "ensembles" / "both.html")
+    assert [fact(page, "Device") for page in pages] == ["cuda:0, bf16", "cpu", "cpu"]
+
+
 @pytest.mark.parametrize(
     ("value", "says"),
     [
         (evaluation("a", "toy", "esa", None, 1.0), "a trained run needs a seed"),
         (evaluation("a", "toy", "esa", 1, 1.0, checkpoint=CHECKPOINT), "needs its checkpoint, and nothing else"),
         (imported("a", "toy", "esa", 1.0, checkpoint=None), "an imported run needs its checkpoint"),
+        (
+            imported("a", "toy", "esa", 1.0, checkpoint={k: v for k, v in CHECKPOINT.items() if k != "vocabulary"}),
+            "checkpoint.vocabulary",
+        ),
         (imported("a", "toy", "esa", 1.0) | {"seed": 1}, "nothing else has one"),
         (evaluation("a", "toy", "esa", 1, 1.0, origin=None), "a run needs method, profile and origin"),
         (evaluation("a", "toy", "esa", 1, 1.0, origin="bought"), "origin"),

@@ -38,9 +38,9 @@ def text_of(name: str) -> Text:
     from itrcore.models import bert
 
     settings = method_settings(name).model.text
-    assert isinstance(settings, BertSettings) and settings.size is not None
+    assert isinstance(settings, BertSettings) and settings.shape is not None
     pieces = WordPieces([*SPECIAL, *(f"w{i}" for i in range(N_WORDS - 5))])
-    return Pieces(pieces, bert.config_of(settings.size, N_WORDS))
+    return Pieces(pieces, bert.config_of(settings.shape, N_WORDS))
 
 
 def vectors(method: Method) -> list[torch.Tensor]:
@@ -129,8 +129,10 @@ def test_a_run_is_evaluated_to_the_same_bits_when_all_that_its_text_came_from_is
     expected = {"vocab.json"} if name == "one" else {"tokenizer.json", "bert.json"}
     assert {path.name for path in (run / "text").iterdir()} == expected
     family = "esa_bigru" if name == "one" else "esa_bert"
-    for described in (read_json(run / "run.json"), read_json(tmp_path / f"evaluations/tiny/{name}/metrics.json")):
+    metrics = read_json(tmp_path / f"evaluations/tiny/{name}/metrics.json")
+    for described in (read_json(run / "run.json"), metrics):
         assert (described["family"], described["origin"]) == (family, "trained")
+    assert (metrics["device"], metrics["precision"]) == ("cpu", "float32")
 
 
 def test_another_process_without_network_evaluates_a_published_bert_from_the_folder(tmp_path: Path) -> None:
@@ -148,8 +150,8 @@ def test_another_process_without_network_evaluates_a_published_bert_from_the_fol
 
 
 def test_captions_longer_than_the_berts_positions_are_cut_in_training_and_in_evaluation(tmp_path: Path) -> None:
-    size = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 8}
-    params = project(tmp_path, {**CHANGES, "methods.esa_bert.model.text.size": size})
+    shape = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 8}
+    params = project(tmp_path, {**CHANGES, "methods.esa_bert.model.text.shape": shape})
     with contextlib.chdir(tmp_path):
         text = prepare(params.method_of("small").model.text, Path("data/tiny/vocab"), Path("data/nltk"))
         split = open_split("tiny", "train", text.tokeniser)

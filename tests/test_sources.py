@@ -92,7 +92,7 @@ def test_features_and_pictures_in_vse_inftys_layout_become_both_kinds_of_shards(
     }  # fmt: skip
     run_stages(source=source, shards={"regions": REGIONS, "images": IMAGES})
     assert len(ImageStore(layout.image_shards("toy"), "train")) == 7
-    vocabulary = Vocabulary.load(layout.vocabulary("toy"), layout.NLTK)
+    vocabulary = Vocabulary.load(layout.vocabulary("toy") / layout.WORDS, layout.NLTK)
     features = open_split("toy", "test", vocabulary).images([2]).regions[0].numpy()
     np.testing.assert_allclose(features, made.features["test"][2], rtol=2**-10)
 
@@ -153,13 +153,15 @@ def test_what_one_pipeline_publishes_another_reads(mirror: str) -> None:
     made = write_scan_folder(Path("scan"))
     run_stages()
     shutil.copytree("data/toy", "bucket/toy")
-    vocabulary = layout.vocabulary("toy").read_bytes()
+    vocabulary = (layout.vocabulary("toy") / layout.WORDS).read_bytes()
     shutil.rmtree("data")
     shutil.rmtree("scan")
     run_stages(source={"kind": "shards", "url": f"{mirror}/toy"}, shards={})
-    assert layout.vocabulary("toy").read_bytes() == vocabulary
+    assert (layout.vocabulary("toy") / layout.WORDS).read_bytes() == vocabulary
     assert not Path("cache").exists()
-    split = open_split("toy", "train", Vocabulary.load(layout.vocabulary("toy"), layout.NLTK), verify=True)
+    split = open_split(
+        "toy", "train", Vocabulary.load(layout.vocabulary("toy") / layout.WORDS, layout.NLTK), verify=True
+    )
     np.testing.assert_allclose(split.images([4]).regions[0].numpy(), made.features["train"][4], rtol=2**-10)
     assert len(list(Path("cache/shards").glob("*.tar"))) == 3
     assert "bottom-up attention" in check()  # its features are looked at too

@@ -27,8 +27,8 @@ PIECES = [*SPECIAL, ".", *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abc
 CAPTIONS = ["The dog sees a bird.", "cat", "", "A house, a horse and a dog in a very long caption of many words"]
 GRU = BiGRUSettings(kind="bigru", word_dim=3, dropout=0.0, init="random")
 GLOVE = BiGRUSettings(kind="bigru", word_dim=3, dropout=0.0, init="glove")
-SIZE = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 12}
-RANDOM = BertSettings.model_validate({"kind": "bert", "weights": "random", "size": SIZE, "dropout": 0.0})
+SHAPE = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 12}
+RANDOM = BertSettings.model_validate({"kind": "bert", "weights": "random", "shape": SHAPE, "dropout": 0.0})
 
 
 def published(folder: Path) -> BertSettings:
@@ -102,7 +102,7 @@ def test_the_digest_is_the_same_for_the_same_content_wherever_it_lies(kind: str,
     settings = settings_of(kind, tmp_path / "bert")
     first = prepared(settings, vocab).digest
     other = vocabulary_folder(tmp_path / "other")
-    if isinstance(settings, BertSettings) and settings.size is None:
+    if isinstance(settings, BertSettings) and settings.shape is None:
         (tmp_path / "bert").rename(tmp_path / "moved")
         settings = published(tmp_path / "moved")
     assert prepared(settings, other).digest == first
@@ -188,6 +188,35 @@ def test_a_published_bert_starts_from_its_weights_whatever_the_seed_and_a_random
     one, two, again = (encoder(RANDOM, text, seed).bert.state_dict() for seed in (1, 2, 1))
     key = "embeddings.word_embeddings.weight"
     assert torch.equal(one[key], again[key]) and not torch.equal(one[key], two[key])
+
+
+def test_each_bert_that_is_made_of_pretrained_weights_is_one_of_its_own(vocab: Path, tmp_path: Path) -> None:
+    written = bert_folder(tmp_path / "bert", PIECES).state_dict()
+    text = prepared(published(tmp_path / "bert"), vocab)
+    digest, make = text.digest, text.inputs.bert
+    assert make is not None
+    first = make()
+    with torch.no_grad():  # as a training changes them
+        for weight in first.parameters():
+            weight += 1
+    first.config.layer_norm_eps = 1.0
+    for again in (make(), text.inputs.bert()):  # type: ignore[misc]
+        state = again.state_dict()
+        assert all(torch.equal(state[key], weight) for key, weight in written.items())
+    assert text.digest == digest
+
+
+@pytest.mark.parametrize("where", ["{}/none", "./none", "../none", "~/none", "{}/bert/config.json"])
+def test_a_berts_folder_that_is_not_there_is_not_looked_for_on_the_hub(
+    where: str, vocab: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    bert_folder(tmp_path / "bert", PIECES)
+    monkeypatch.chdir(tmp_path)
+    name = where.format(tmp_path)
+    settings = BertSettings(kind="bert", weights=name, dropout=0.0)
+    with pytest.raises(DataError) as caught:
+        prepared(settings, vocab)
+    assert str(caught.value) == f"{name}: no such folder; expected a BERT's, as text.weights names it."
 
 
 def test_a_random_bert_without_word_pieces_says_what_to_set(vocab: Path) -> None:

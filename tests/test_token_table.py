@@ -66,27 +66,23 @@ def test_special_tokens_are_never_touched_and_the_rest_keeps_its_order() -> None
 PIECES = Tokenised([2, 11, 12, 13, 21, 31, 32, 3], [-1, 0, 0, 0, 1, 2, 2, -1])  # three words of 3, 1 and 2 pieces
 
 
-def test_what_is_drawn_for_a_word_holds_for_all_its_pieces() -> None:
-    mask = 10**6
-    outcomes = [set(), set(), set()]  # type: list[set[str]]
-    settings = TokenViewSettings(touch=0.6, mask=0.4, random=0.3, remove=0.3)
-    for view in touch([PIECES] * 4000, settings, known(mask, first=100)):
-        assert (view[0], view[-1]) == (2, 3)
-        rest = view[1:-1].tolist()
-        for word, pieces in enumerate(([11, 12, 13], [21], [31, 32])):
-            found = rest[: len(pieces)]
-            if found == pieces:
-                kind = "kept"
-            elif found == [mask] * len(pieces):
-                kind = "masked"
-            elif len(found) == len(pieces) and all(100 <= piece < mask for piece in found):
-                kind = "replaced"
-            else:
-                kind, found = "removed", []
-            outcomes[word].add(kind)
-            rest = rest[len(found) :]
-        assert not rest  # nothing but whole words
-    assert outcomes == [{"kept", "masked", "replaced", "removed"}] * 3
+@pytest.mark.parametrize("kind", ["mask", "random", "remove"])
+def test_what_is_drawn_for_a_word_holds_for_all_its_pieces(kind: str) -> None:
+    mask, whole = 10**6, ([11, 12, 13], [21], [31, 32])
+    settings = TokenViewSettings.model_validate({"touch": 0.5, "mask": 0, "random": 0, "remove": 0} | {kind: 1})
+    seen: set[tuple[bool, ...]] = set()
+    for view in touch([PIECES] * 500, settings, known(mask, first=100)):
+        kept = tuple(pieces[0] in view for pieces in whole)
+        seen.add(kept)
+        touched = {"mask": lambda n: [mask] * n, "random": lambda n: [None] * n, "remove": lambda n: []}[kind]
+        expected = [
+            piece
+            for pieces, stays in zip(whole, kept, strict=True)
+            for piece in (pieces if stays else touched(len(pieces)))
+        ]
+        found = [None if 100 <= piece < mask else piece for piece in view.tolist()]
+        assert found == [2, *expected, 3]
+    assert len(seen) == 8  # every combination: the words are drawn each on their own
 
 
 def test_two_words_beside_each_other_are_drawn_each_on_its_own_also_over_the_ends_of_captions() -> None:

@@ -62,6 +62,8 @@ def test_word_pieces_are_those_of_the_captions_in_every_run(folder: Path, capsys
     assert not any(unknown in pieces.encode(word).ids for word in words()[4:])
     vocab.main(params, "tiny")
     assert content(FOLDER) == first
+    vocab.main(write_params(folder, {f"{VOCABULARY}.word_pieces.pieces": 150}), "tiny")
+    assert len(WordPieces.read(FOLDER / "wordpieces.txt")) <= 150 < len(pieces)
 
 
 def test_glove_is_looked_up_for_the_words_and_its_hit_rate_is_told_and_kept(folder: Path, capsys: Any) -> None:

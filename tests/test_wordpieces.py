@@ -15,6 +15,7 @@ import pytest
 from itrcore.data.wordpieces import SPECIAL, WordPieces
 from itrcore.errors import DataError
 from itrcore.files import sha256
+from tests.helpers import offline
 
 CAPTIONS = ["A man rides a horse.", "Two dogs run, the man's dog swims.", "The horse runs on a snowy café terrace!"] * 3
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -208,14 +209,7 @@ for name in ("lab/none", "/no/such/folder"):
     except DataError as error:
         print(error)
 """
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    read, missing, no_folder = result.stdout.splitlines()
+    read, missing, no_folder = offline(program, tmp_path)
     assert read == "new old"
     assert missing.startswith("lab/none: ") and "HF_HUB_OFFLINE" in missing and "folder" in missing
     assert no_folder.startswith("/no/such/folder: ")

@@ -38,7 +38,7 @@ _TEXT = {"kind": "bigru", "word_dim": 8, "dropout": 0.1, "init": "random"}
 _BERT = {
     "kind": "bert",
     "weights": "random",
-    "size": {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 32},
+    "shape": {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 32},
     "dropout": 0.1,
 }
 _VIEWS = {"touch": 0.2, "mask": 0.5, "random": 0.1, "remove": 0.4}
@@ -61,7 +61,7 @@ PARAMS: dict[str, Any] = {
                 "noise": 0.1,
                 "picture_size": 32,
             },
-            "vocabulary": {"min_count": 1, "word_pieces": {"size": 200, "min_count": 1}},
+            "vocabulary": {"min_count": 1, "word_pieces": {"pieces": 200, "min_count": 1}},
             "shards": {"regions": {"dtype": "float32", "samples_per_shard": 10}},
         }
     },
