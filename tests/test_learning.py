@@ -1,4 +1,4 @@
-"""Every method learns on `scenes`, with the settings of the demo: far above chance trained, at chance untrained."""
+"""Every method learns on `scenes`, with the settings of the demo but fewer epochs: far above chance trained, at chance untrained."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from tests.project import ROOT
 pytestmark = pytest.mark.slow
 
 PARAMS = config.load(ROOT / "params.yaml")
-RUNS = {run.method: name for name, run in PARAMS.runs.items()}  # one run of each method
+# One run of each method; VSE++ is VSE∞ with another pooling, and takes as long.
+RUNS = {run.method: name for name, run in PARAMS.runs.items() if run.method != "vse_pp_bigru"}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,10 @@ def test_trained_is_20_times_chance_and_untrained_is_at_chance(
 ) -> None:
     monkeypatch.chdir(scenes)
     settings = PARAMS.method_of(RUNS[method_name])
+    # Five of the demo's eight epochs: enough for what is asked of them here.
+    loss = settings.loss.model_copy(update={"warmup_epochs": 4})
+    recipe = settings.recipe.model_copy(update={"epochs": 5, "decay_epochs": [4]})
+    settings = settings.model_copy(update={"loss": loss, "recipe": recipe})
     text = prepare(settings.model.text, layout.vocabulary("scenes"), layout.NLTK)
     train, dev, test = (open_split("scenes", split, text.tokeniser) for split in ("train", "dev", "test"))
     method = registry.build(settings, train.store.width, text.inputs, seed=3)
