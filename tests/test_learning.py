@@ -1,4 +1,4 @@
-"""Every method learns on `scenes`, with the settings of the demo but fewer epochs: far above chance trained, at chance untrained."""
+"""Every method learns on `scenes`, with the demo's settings but fewer epochs: far above chance, untrained at chance."""
 
 from __future__ import annotations
 
