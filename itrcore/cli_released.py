@@ -18,14 +18,16 @@ PARAMS = Path("params.yaml")
 
 
 def import_(
-    method: str = typer.Option(help="esa or vse_infty"),
-    text: str = typer.Option(help="its text encoder: bigru or bert"),
+    method: str = typer.Option(help="esa, esl_h, esl_a or vse_infty"),
+    text: str = typer.Option(help="its text encoder: bigru, bert or clip"),
     dataset: str = typer.Option(help="the data set in params.yaml that it is evaluated on"),
     checkpoint: Path = typer.Option(help="the released file, such as model_best.pth"),
     vocab: Path | None = typer.Option(
         None,
-        help="the vocabulary it was trained with: SCAN's JSON, or BERT's vocab.txt; else the data set's or BERT's own",
+        help="the vocabulary it was trained with: SCAN's JSON, BERT's vocab.txt, or CLIP's bpe_simple_vocab_16e6.txt.gz or "
+        "tokenizer.json; else the data set's, or that of the BERT or CLIP in params.yaml",
     ),
+    grid: bool = typer.Option(False, "--grid", help="it was trained on grid features"),
     name: str | None = typer.Option(None, help="of the run; else DATASET-METHOD_TEXT-released"),
     profile: str = typer.Option("published", help="of params.yaml, laid over the method; sizes are the checkpoint's"),
     evaluate: bool = typer.Option(True, help="evaluate it now"),
@@ -37,8 +39,9 @@ def import_(
 
         params = load(PARAMS)
         params.dataset(dataset)
-        name = name or _free_name(params, f"{dataset}-{method}_{text}-released")
-        entry_name = _method(params, f"{method}_{text}")
+        family = f"{method}_{text}" + ("_grid" if grid else "")
+        name = name or _free_name(params, f"{dataset}-{family}-released")
+        entry_name = _method(params, family)
         _check_new(params, name, profile)
         imported = released.load(checkpoint, params.method_with(entry_name, profile), vocab, dataset)
         given = {

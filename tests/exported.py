@@ -1,4 +1,4 @@
-"""A project with a run of each kind of text encoder, trained, evaluated and exported as released checkpoints."""
+"""A project with a run of each kind of layout, trained, evaluated and exported as released checkpoints."""
 
 from __future__ import annotations
 
@@ -12,10 +12,19 @@ from typing import Any
 
 from itrcore.evaluation.run import evaluate
 from itrcore.released.export import export_run
-from tests.tiny_project import project, train_in
+from tests.tiny_project import prepare, train_in
 
-METHOD = {"one": "esa", "two": "gpo", "three": "esa_bert"}  # run → its entry of methods
-CHANGES: dict[str, Any] = {"runs.three": {"data": "tiny", "method": "esa_bert", "seed": 1, "profile": "published"}}
+# run → its entry of methods
+METHOD = {"one": "esa", "two": "gpo", "three": "esa_bert", "four": "esl_bert", "five": "esl_clip"}
+ON_WORDS = ("one", "two")  # their vocabulary is of words, the others' of word pieces
+CHANGES: dict[str, Any] = {
+    "datasets.tiny.shards.images": {"samples_per_shard": 10, "max_megapixels": 1},
+    "methods.esl_clip.model.strategy": "heuristic",
+    **{
+        f"runs.{name}": {"data": "tiny", "method": METHOD[name], "seed": 1, "profile": "published"}
+        for name in ("three", "four", "five")
+    },
+}
 
 
 @functools.cache
@@ -23,7 +32,7 @@ def exported() -> Path:
     """The project, made once for all tests; none may change it. `<run>/model_best.pth` is a run's export."""
     folder = Path(tempfile.mkdtemp(prefix="itr-exported-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    params = project(folder, CHANGES)
+    params = prepare(folder, CHANGES)
     for name in METHOD:
         train_in(folder, name)
         with contextlib.chdir(folder):

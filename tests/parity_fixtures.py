@@ -7,27 +7,33 @@ More fixtures of the same kind are read from the folder $ITR_PARITY_DIR where it
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+import sys
 import zlib
 from argparse import Namespace
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from ruamel.yaml import YAML
-from transformers import BertConfig
 
-from itrcore.data.tokens import TokenIds
-from itrcore.models import bert, registry
 from itrcore.models.base import Method
 from itrcore.models.settings import MethodSettings
-from itrcore.models.text import TextInputs
 from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint, read
 from itrcore.released.layouts import LAYOUTS, layout_of
+from tests.openai_clip import OpenAIClip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transformers import BertConfig, CLIPConfig
 
 ROOT = Path(__file__).parents[1]
 OWN = ROOT / "tests" / "data" / "parity"
@@ -47,7 +53,10 @@ def load(path: Path) -> dict[str, Any]:
 
 def family(fixture: dict[str, Any]) -> str:
     """The name of the fixture's method here: method, variant and text encoder, those that it has."""
-    parts = (fixture["method"], fixture.get("variant"), fixture.get("text_encoder"))
+    name = fixture["method"].lower().replace("-", "_")
+    if name in ("esl", "esl_clip"):
+        return f"esl_{fixture['variant'][0]}_{fixture.get('text_encoder', 'clip')}"
+    parts = (name, fixture.get("variant"), fixture.get("text_encoder"))
     return "_".join(part.lower().replace("-", "_") for part in parts if part)
 
 
@@ -78,17 +87,18 @@ def tensor(seed: int, part: str, name: str, shape: Any, kind: str = "normal", sc
     return x * np.float32(scale)
 
 
-def stated(fixture: dict[str, Any], text: str, side: str) -> np.ndarray:
-    """The tensor that a fixture's loss states as text: `tensor(seed,'loss','scores',(7,7),scale=0.3)`."""
-    found = re.search(r"\(([\d, ]+)\),\s*scale=([\d.]+)\)", text)
+def stated(fixture: dict[str, Any], text: str, side: str, part: str = "loss") -> np.ndarray:
+    """A tensor that a fixture states as text: `tensor(seed,'loss','scores',(7,7),scale=0.3)`, or with options' names."""
+    found = re.search(r"\((\w+,\s*\w+)\),\s*scale=([\d.]+)\)", text)
     assert found is not None, text
-    shape = [int(number) for number in found[1].split(",")]
-    return tensor(fixture["seed"], "loss", side, shape, scale=float(found[2]))
+    sizes = [size.strip() for size in found[1].split(",")]
+    shape = [int(size) if size.isdigit() else fixture["opt"][size] for size in sizes]
+    return tensor(fixture["seed"], part, side, shape, scale=float(found[2]))
 
 
 def released_parts(fixture: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
-    """The state dicts of the fixture's checkpoint."""
-    return [
+    """The state dicts of the fixture's checkpoint, with a small CLIP where the fixture is of what follows one's towers."""
+    parts = [
         {
             entry["name"]: torch.from_numpy(
                 np.asarray(fixture["explicit"][f"{number}/{entry['name']}"], np.float32)
@@ -99,31 +109,66 @@ def released_parts(fixture: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
         }
         for number, entries in enumerate(fixture["parts"])
     ]
+    if not family(fixture).endswith("_clip"):
+        return parts
+    return [clip_entries(fixture) | {f"pool_frames.{name}": value for name, value in parts[0].items()}]
+
+
+def clip_entries(fixture: dict[str, Any], **sizes: Any) -> dict[str, torch.Tensor]:
+    """A small CLIP's entries, as OpenAI names them; `sizes`: of `OpenAIClip`."""
+    made = OpenAIClip(fixture["opt"]["embed_dim"], **sizes).entries()
+    entries = {
+        name: torch.from_numpy(
+            tensor(fixture["seed"], "clip", name, value.shape, "gain" if "ln_" in name else "normal")
+        )
+        for name, value in made.items()
+        if value.dim()
+    }
+    return entries | {"clip.logit_scale": torch.tensor(math.log(50.0))}
 
 
 def write_checkpoint(fixture: dict[str, Any], path: Path, **changes: Any) -> Path:
     """The fixture's checkpoint as its released training writes it; `changes`: other entries of the file."""
     prefix = "module." if fixture.get("text_encoder") == "bert" else ""
     parts = [{prefix + name: value for name, value in part.items()} for part in released_parts(fixture)]
-    content = {"epoch": 25, "model": parts, "best_rsum": 512.5, "opt": Namespace(**fixture["opt"]), "Eiters": 28300}
-    torch.save({key: value for key, value in (content | changes).items() if value is not None}, path)
+    with all_config() as config:
+        vars(config).update(fixture["opt"], dataset_name="Flickr30K", clip_arch="ViT-B/16", pooling_type="transformer")
+        moments = {"step": 3, "exp_avg": torch.ones(2)}
+        content = (
+            {
+                "epoch": 9,
+                "state_dict": parts[0],
+                "optimizer": {"state": {0: moments}, "param_groups": [{"lr": 1e-6, "params": [0]}]},
+                "config": config,
+            }
+            if family(fixture).endswith("_clip")
+            else {"epoch": 25, "model": parts, "best_rsum": 512.5, "opt": Namespace(**fixture["opt"]), "Eiters": 28300}
+        )
+        torch.save({key: value for key, value in (content | changes).items() if value is not None}, path)
     return path
 
 
+@contextmanager
+def all_config() -> Iterator[Any]:
+    """An object of the class that ESL's files with CLIP name, which can be pickled as long as this lasts."""
+    module = ModuleType("config.all_config")
+    released = type("AllConfig", (), {"__module__": module.__name__})
+    module.AllConfig = released  # type: ignore[attr-defined]
+    names = {"config": ModuleType("config"), module.__name__: module}
+    sys.modules.update(names)
+    try:
+        yield released()
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
 def import_file(
-    path: Path, settings: MethodSettings, config: BertConfig | None = None
+    path: Path, settings: MethodSettings, config: BertConfig | CLIPConfig | None = None
 ) -> tuple[Method, Checkpoint, convert.Sizes]:
     """The method of a checkpoint file, by the importer; `config`: of its BERT, which the weights do not tell whole."""
     checkpoint = read(path)
     sizes = convert.sizes(checkpoint, settings, config)
-    method = build(sizes)
+    method = convert.build(sizes)
     method.load_state_dict(convert.weights(checkpoint, layout_of(settings), method))
     return method.eval(), checkpoint, sizes
-
-
-def build(sizes: convert.Sizes) -> Method:
-    """A method of the given sizes, weights at random."""
-    ids = TokenIds(sizes.n_tokens, sizes.n_tokens - 1, np.arange(1, sizes.n_tokens - 1))
-    size = sizes.bert
-    inputs = TextInputs(ids, bert=None if size is None else lambda: bert.configured(size))
-    return registry.build(sizes.settings, sizes.width, inputs, 0)

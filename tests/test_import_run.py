@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from itrcore.released import run as released
 from itrcore.released.checkpoint import read
 from itrcore.released.export import export_run
 from itrcore.training.observer import Silent
-from tests.exported import CHANGES, METHOD, exported
+from tests.exported import CHANGES, METHOD, ON_WORDS, exported
+from tests.helpers import released_file
 from tests.tiny_project import write_params
 
 OWN = Path("f30k_precomp_vocab.json")  # a vocabulary that is given
@@ -41,13 +43,13 @@ def folder(tmp_path: Path, monkeypatch: Any) -> Path:
 def added(name: str, path: Path | None = None, vocabulary: Path | None = None, **changes: Any) -> None:
     """params.yaml with run `new`, that imports the exported run `name` (or another file), as `itr import` writes it."""
     path = path or Path(name, "model_best.pth")
-    settings = write_params(Path("."), {**CHANGES, **changes}).method_with(METHOD[name], "published")
+    settings = write_params(Path("."), {**deepcopy(CHANGES), **changes}).method_with(METHOD[name], "published")
     digest = released.load(path, settings, vocabulary, "tiny").text.digest
     checkpoint = {"path": str(path), "sha256": sha256(path), "text_digest": digest}
     if vocabulary:
         checkpoint["vocabulary"] = str(vocabulary)
     new = {"data": "tiny", "method": METHOD[name], "profile": "published", "checkpoint": checkpoint}
-    write_params(Path("."), {**CHANGES, "runs.new": new, **changes})
+    write_params(Path("."), {**deepcopy(CHANGES), "runs.new": new, **changes})
 
 
 def imported(observer: Any = None) -> Any:
@@ -78,8 +80,8 @@ def test_an_imported_run_gives_the_similarities_of_the_exported_one(
 ) -> None:
     vocabulary = None
     if own_vocabulary:
-        source = Path(name, OWN) if name != "three" else Path("data/tiny/vocab/wordpieces.txt")
-        vocabulary = Path(shutil.copy(source, OWN.name if name != "three" else "vocab.txt"))
+        source, place = (Path(name, OWN), OWN) if name in ON_WORDS else (PIECES, Path("vocab.txt"))
+        vocabulary = Path(shutil.copy(source, place))
         shutil.rmtree("data/tiny/vocab")
     added(name, vocabulary=vocabulary)
     imported()
@@ -91,12 +93,12 @@ def test_its_record_says_where_it_comes_from_and_claims_no_training(folder: Path
     added("one")
     described, trained = imported(), read_json(Path("runs/tiny/one/run.json"))
     path = Path("one/model_best.pth")
-    epochs = read_json(Path("runs/tiny/one/history.json"))["epochs"]
+    history = read_json(Path("runs/tiny/one/history.json"))["evaluations"]
     assert described["checkpoint"] == {
         "path": str(path),
         "sha256": sha256(path),
         "epoch": trained["best_epoch"],
-        "best_rsum": epochs[trained["best_epoch"] - 1]["dev"]["rsum"],
+        "best_rsum": history[trained["best_epoch"] - 1]["dev"]["rsum"],
         "vocabulary": "the vocabulary of tiny",
     }
     nothing = {"seed": None, "train_seconds": None, "origin": "imported", "selected_on": "unknown (imported)"}
@@ -113,22 +115,28 @@ def test_its_record_says_where_it_comes_from_and_claims_no_training(folder: Path
 def test_sizes_are_the_checkpoints_whatever_the_method_says(name: str, folder: Path) -> None:
     model = f"methods.{METHOD[name]}.model"
     changes: dict[str, Any] = {f"{model}.dim": 64}
-    if name == "three":  # another BERT, whose word pieces are not the data set's
+    other_bert = name in ("three", "four")  # whose word pieces are not the data set's
+    if other_bert:
         changes[f"{model}.text"] = {"kind": "bert", "weights": "lab/other", "dropout": 0.1}
+    elif name == "five":
+        shape = {"picture": 96, "patch": 8, "text_hidden": 40, "text_heads": 5, "image_heads": 1, "image_layers": 4}
+        changes |= {f"{model}.text.shape.{key}": value for key, value in shape.items()}
     else:
         changes[f"{model}.text.word_dim"] = 5
-    added(name, vocabulary=Path("data/tiny/vocab/wordpieces.txt") if name == "three" else None, **changes)
+    if name in ("four", "five"):
+        changes |= {f"{model}.levels": 1, f"{model}.kernel": 4}
+    added(name, vocabulary=PIECES if other_bert else None, **changes)
     described = imported()
     assert described["settings"]["model"]["dim"] == 16
-    assert (described["checkpoint"]["vocabulary"] == "data/tiny/vocab/wordpieces.txt") == (name == "three")
+    assert (described["checkpoint"]["vocabulary"] == str(PIECES)) == other_bert
     assert similarity("new") == similarity(name)
 
 
-@pytest.mark.parametrize("name", METHOD)
+@pytest.mark.parametrize("name", [name for name in METHOD if name != "five"])
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_data_parallels_prefix_makes_no_difference(name: str, wrapped: bool, folder: Path) -> None:
     path = Path(name, "model_best.pth")
-    content = torch.load(path, weights_only=False)
+    content = released_file(path)
     parts = [
         {("module." if wrapped else "") + key.removeprefix("module."): value for key, value in part.items()}
         for part in content["model"]
@@ -140,7 +148,7 @@ def test_data_parallels_prefix_makes_no_difference(name: str, wrapped: bool, fol
 
 
 def test_a_released_file_that_says_little_of_its_training_is_imported(folder: Path) -> None:
-    content = torch.load("one/model_best.pth", weights_only=False)
+    content = released_file(Path("one/model_best.pth"))
     torch.save({"model": content["model"]}, "bare.pth")
     added("one", Path("bare.pth"))
     described = imported()

@@ -15,8 +15,12 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from itrcore.data.batches import ImageBatch, TextBatch
+from itrcore.data.batches import RegionBatch, TextBatch
 from itrcore.losses import hinge_triplet, self_expanding_triplet
+from itrcore.models.base import Encoded
+from itrcore.models.encoders import l2
+from itrcore.models.esl import ESL
+from itrcore.models.esl_clip import ESLCLIP
 from itrcore.released.layouts import LAYOUTS
 from tests.parity_fixtures import (
     OWN,
@@ -46,17 +50,34 @@ def test_vectors_and_similarity_are_the_released_codes(path: Path, tmp_path: Pat
     config = BertConfig(**fixture["bert"]) if fixture.get("bert") else None
     file = write_checkpoint(fixture, tmp_path / "model_best.pth")
     method, _, _ = import_file(file, published(family(fixture)), config)
-    inputs, expected = fixture["inputs"], fixture["expected"]
+    with torch.no_grad():
+        images, texts, parts = encoded(fixture, method)
+        similarity = method.similarity(images, texts)
+    for name, ours in parts.items():
+        if name in fixture["expected"]:
+            torch.testing.assert_close(ours, torch.tensor(fixture["expected"][name]), rtol=0, atol=2e-6)
+    torch.testing.assert_close(similarity, torch.tensor(fixture["expected"]["similarity"]), rtol=0, atol=2e-6)
+
+
+def encoded(fixture: dict[str, Any], method: Any) -> tuple[Encoded, Encoded, dict[str, torch.Tensor]]:
+    """Both sides of a fixture's inputs, and what lies before the similarity, by the fixture's names."""
+    inputs = fixture["inputs"]
+    if isinstance(method, ESLCLIP):  # the fixture begins behind the towers
+        features = {
+            side: torch.from_numpy(stated(fixture, inputs[f"{side}_features"], f"{side}_features", "in"))
+            for side in ("image", "text")
+        }
+        return method.measured_images(features["image"]), method.measured_texts(features["text"]), {}
     shape = (inputs["n_images"], inputs["n_regions"], fixture["opt"]["img_dim"])
     regions = torch.from_numpy(tensor(fixture["seed"], "in", "images", shape, scale=1.0)).clamp(min=0)
-    with torch.no_grad():
-        images = method.encode_images(ImageBatch(regions, torch.full(shape[:1], shape[1])))
-        texts = method.encode_texts(TextBatch(torch.tensor(inputs["captions"]), torch.tensor(inputs["lengths"])))
-        similarity = method.similarity(images, texts)
-    for ours, name in ((images.vectors, "image_embeddings"), (texts.vectors, "caption_embeddings")):
-        if name in expected:
-            torch.testing.assert_close(ours, torch.tensor(expected[name]), rtol=0, atol=2e-6)
-    torch.testing.assert_close(similarity, torch.tensor(expected["similarity"]), rtol=0, atol=2e-6)
+    image_batch = RegionBatch(regions, torch.full(shape[:1], shape[1]))
+    text_batch = TextBatch(torch.tensor(inputs["captions"]), torch.tensor(inputs["lengths"]))
+    images, texts = method.encode_images(image_batch), method.encode_texts(text_batch)
+    if isinstance(method, ESL):
+        region, word = method.regions(image_batch)[0][0, 0], method.words(text_batch)[0, 0]
+        levels = {"image_levels_first_region": method.region_levels(l2(region))}
+        return images, texts, levels | {"text_levels_first_word": method.word_levels(l2(word))}
+    return images, texts, {"image_embeddings": images.vectors, "caption_embeddings": texts.vectors}
 
 
 @pytest.mark.parametrize("hardest", [False, True])
@@ -78,8 +99,8 @@ def test_the_training_loss_is_the_released_criterions(path: Path, hardest: bool)
     assert ours.item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_every_released_layout_has_a_fixture_here() -> None:
-    assert {family(load(path)) for path in OWN.glob("*.json")} == set(LAYOUTS)
+def test_every_released_layout_has_a_fixture_here_or_differs_from_one_in_its_image_encoder_alone() -> None:
+    assert {family(load(path)) for path in OWN.glob("*.json")} == {name.removesuffix("_grid") for name in LAYOUTS}
 
 
 def other_fixture() -> dict[str, Any]:
@@ -99,6 +120,42 @@ def other_fixture() -> dict[str, Any]:
         "margin": 0.3,
         "by_max_violation": restated_losses(images @ texts.T, 3, 0.3),
     }
+    return fixture
+
+
+def other_clip_fixture() -> dict[str, Any]:
+    """ESL with CLIP on 256 dimensions, 3 images and 5 captions, and what a plain restatement makes of its weights."""
+    fixture: dict[str, Any] = json.loads((OWN / "esl_clip_a_s7.json").read_text("utf-8"))
+    fixture["opt"]["embed_dim"] = 256
+    for entry in fixture["parts"][0]:
+        if "masks_" in entry["name"]:
+            entry["shape"] = [size // 2 for size in entry["shape"]]
+    fixture["inputs"] = {
+        f"{side}_features": f"tensor(seed,'in','{side}_features',({n},embed_dim),scale=0.5)"
+        for side, n in (("image", 3), ("text", 5))
+    }
+    start = "pool_frames.cross_attn."
+    part = {name: value.double().numpy() for name, value in released_parts(fixture)[0].items()}
+    blocks: dict[str, list[np.ndarray]] = {}
+    for side in ("image", "text"):
+        below = stated(fixture, fixture["inputs"][f"{side}_features"], f"{side}_features", "in").astype(np.float64)
+        below /= np.linalg.norm(below, axis=1, keepdims=True)
+        blocks[side] = [below]
+        for level in range(1, 9):
+            mask = part[f"{start}plus_encoder.encoders_1.{side}_levels.masks_{level}.weight"]
+            mask = mask / (np.linalg.norm(mask, axis=1, keepdims=True) + 1e-8)
+            mask = np.where(mask >= np.sort(mask, axis=1)[:, -min(2, mask.shape[1]), None], mask, 0.0)
+            below = below @ mask.T
+            unit = below / (np.linalg.norm(below, axis=1, keepdims=True) + 1e-8)
+            blocks[side].append(unit)
+            below = unit if side == "image" else below
+    of_measure = {name.removeprefix(f"{start}sims.calculator_1."): value for name, value in part.items()}
+    s, sigma, log_lambda = (of_measure[f"{name}.weight"] for name in ("sim_eval", "temp_scale_1", "temp_scale_2"))
+    low, high = np.abs(s).min(), np.abs(s).max()
+    weights = np.exp((np.abs(s) - low - (high - low) / (1 + np.exp(-sigma))) * np.exp(log_lambda)) * s
+    pairs = zip(weights[0], blocks["image"], blocks["text"], strict=True)
+    scores = [w * y @ of_measure[f"masks_{level}.weight"] @ x.T for level, (w, y, x) in enumerate(pairs)]
+    fixture["expected"] = {"similarity": (sum(scores) / 9).tolist()}
     return fixture
 
 
@@ -153,6 +210,10 @@ def test_a_fixture_of_other_shapes_views_and_heads_needs_no_other_code(tmp_path:
     fixture["loss"]["embeddings"] = fixture["loss"]["embeddings"].replace("item=3", "item=2")
     (tmp_path / "wrong.json").write_text(json.dumps(fixture), "utf-8")
     (tmp_path / "scores.json").write_text(json.dumps(fixture_of_scores()), "utf-8")
+    clip = other_clip_fixture()
+    (tmp_path / "right_clip.json").write_text(json.dumps(clip), "utf-8")
+    clip["expected"]["similarity"][2][4] += 1e-4
+    (tmp_path / "wrong_clip.json").write_text(json.dumps(clip), "utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__)), "-k", "given-"],
         cwd=ROOT,
@@ -161,5 +222,5 @@ def test_a_fixture_of_other_shapes_views_and_heads_needs_no_other_code(tmp_path:
         text=True,
     )
     failed = {line.split("[")[1].split("]")[0] for line in done.stdout.splitlines() if line.startswith("FAILED")}
-    assert failed == {"given-wrong", "given-wrong-False", "given-wrong-True"}, done.stdout
-    assert "3 failed, 5 passed, 1 skipped" in done.stdout
+    assert failed == {"given-wrong", "given-wrong-False", "given-wrong-True", "given-wrong_clip"}, done.stdout
+    assert "4 failed, 6 passed, 1 skipped" in done.stdout

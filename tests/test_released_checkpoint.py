@@ -19,6 +19,7 @@ import torch
 
 from itrcore.errors import DataError
 from itrcore.released.checkpoint import Checkpoint, read, write
+from tests.helpers import released_file
 
 OPTIONS = {"data_name": "f30k_precomp", "margin": 0.2, "no_imgnorm": False, "resume": "", "lr_schedules": [15]}
 OTHER_TYPES = (torch.float16, torch.bfloat16, torch.float64, torch.int32, torch.bool)
@@ -164,8 +165,9 @@ def test_no_file_and_a_folder_are_said_to_be_that(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ([1, 2], "no entry `model` in what it holds (list)"),
-        ({"state_dict": {}, "epoch": 3}, "no entry `model` in what it holds (state_dict, epoch)"),
+        ([1, 2], "no entry `model` or `state_dict` in what it holds (list)"),
+        ({"weights": {}, "epoch": 3}, "no entry `model` or `state_dict` in what it holds (weights, epoch)"),
+        ({"state_dict": [{}]}, "its `state_dict` is one list, not a state dict"),
         ({"model": OrderedDict(fc=torch.ones(1))}, "its `model` is one OrderedDict"),
         ({"model": [torch.ones(1)]}, "its `model` is one list, not a list of state dicts"),
         ({"model": [{"fc": 3.0}]}, "entry 'fc' of part 0 is a float; expected a tensor"),
@@ -207,5 +209,5 @@ def test_what_is_written_is_read_again_and_by_old_torch(tmp_path: Path, data_par
     assert (again.epoch, again.best_rsum, again.iterations, again.options) == (7, 321.5, 990, OPTIONS)
     assert all(torch.equal(a[name], b[name]) for a, b in zip(again.parts, written.parts, strict=True) for name in a)
     assert not zipfile.is_zipfile(path)  # torch before 1.6 reads no zip
-    names = list(torch.load(path, weights_only=False)["model"][0])
+    names = list(released_file(path)["model"][0])
     assert names == [("module." if data_parallel else "") + name for name in ("fc.weight", "n")]

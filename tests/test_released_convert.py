@@ -14,15 +14,19 @@ from torch import nn
 
 from itrcore.errors import ConfigError, DataError
 from itrcore.models import bert
-from itrcore.models.settings import BertSettings, BertShape, BiGRUSettings, MethodSettings
+from itrcore.models.settings import BertSettings, BertShape, MethodSettings
 from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint, read, write
+from itrcore.released.convert import build
 from itrcore.released.export import export_run
 from itrcore.released.layouts import LAYOUTS, layout_of
-from tests.parity_fixtures import OWN, build, family, import_file, load, published, released_parts, write_checkpoint
+from itrcore.released.options import cautions, options
+from tests.helpers import released_file
+from tests.parity_fixtures import OWN, family, import_file, load, published, released_parts, write_checkpoint
+from tests.released_modules import released_modules
 from tests.tiny_project import project, train_in
 
-FAMILIES = sorted(LAYOUTS)
+FAMILIES = sorted(name for name in LAYOUTS if not name.endswith("_grid"))
 
 
 def fixture_of(name: str) -> dict[str, Any]:
@@ -32,7 +36,8 @@ def fixture_of(name: str) -> dict[str, Any]:
 
 def checkpoint_of(name: str) -> Checkpoint:
     fixture = fixture_of(name)
-    return Checkpoint(Path("model_best.pth"), released_parts(fixture), 25, 512.5, 28300, fixture["opt"])
+    flat = name.endswith("_clip")
+    return Checkpoint(Path("model_best.pth"), released_parts(fixture), 25, 512.5, 28300, fixture["opt"], flat)
 
 
 def imported(checkpoint: Checkpoint, name: str) -> dict[str, torch.Tensor]:
@@ -73,39 +78,6 @@ def test_unused_entries_are_written_as_a_training_starts_them() -> None:
     assert texts["bert.pooler.dense.bias"].shape == (768,) and not texts["bert.pooler.dense.bias"].any()
 
 
-class Pooling(nn.Module):
-    """The released GPO's names."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gru = nn.GRU(32, 32, bidirectional=True)
-        self.linear = nn.Linear(32, 1, bias=False)
-
-
-def released_modules(name: str, sizes: convert.Sizes) -> list[nn.Module]:
-    """Modules whose state dicts have the names and shapes of the released encoders'."""
-    dim, text = sizes.settings.model.dim, sizes.settings.model.text
-    mlp = nn.Module()
-    mlp.layers = nn.ModuleList([nn.Linear(sizes.width, dim // 2), nn.Linear(dim // 2, dim)])
-    mlp.bns = nn.ModuleList([nn.BatchNorm1d(dim // 2), nn.BatchNorm1d(dim)])
-    images, texts = nn.Module(), nn.Module()
-    images.fc, images.mlp = nn.Linear(sizes.width, dim), mlp
-    if isinstance(text, BiGRUSettings):
-        texts.embed = nn.Embedding(sizes.n_tokens, text.word_dim)
-        texts.rnn = nn.GRU(text.word_dim, dim, bidirectional=True)
-    else:
-        from transformers import BertModel
-
-        assert sizes.bert is not None
-        texts.bert, texts.linear = BertModel(sizes.bert), nn.Linear(sizes.bert.hidden_size, dim)
-    for module in (images, texts):
-        if name.startswith("esa"):
-            module.linear1 = nn.Linear(dim, dim)
-        else:
-            module.gpool = Pooling()
-    return [images, texts]
-
-
 @pytest.mark.parametrize("name", FAMILIES)
 def test_an_exported_file_loads_strictly_where_the_released_evaluation_loads_it(tmp_path: Path, name: str) -> None:
     layout, checkpoint = layout_of(published(name)), checkpoint_of(name)
@@ -113,25 +85,28 @@ def test_an_exported_file_loads_strictly_where_the_released_evaluation_loads_it(
     method = build(sizes)
     method.load_state_dict(convert.weights(checkpoint, layout, method))
     write(replace(checkpoint, path=tmp_path / "m.pth", parts=convert.released(method, layout)), layout.data_parallel)
-    stored = torch.load(tmp_path / "m.pth", weights_only=False)
-    wrapped = name.endswith("_bert")  # VSE∞'s master and ESA_BERT wrap before they load, the BiGRU codes do not
-    for module, part in zip(released_modules(name, sizes), stored["model"], strict=True):
+    stored = released_file(tmp_path / "m.pth")
+    wrapped = name.endswith("_bert")  # VSE∞'s master, ESA_BERT and ESL wrap before they load, the others do not
+    parts = [stored["state_dict"]] if checkpoint.flat else stored["model"]
+    for module, part in zip(released_modules(sizes), parts, strict=True):
         (nn.DataParallel(module) if wrapped else module).load_state_dict(part, strict=True)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [name for name in FAMILIES if not name.endswith("_clip")])
 def test_options_have_every_field_that_the_released_evaluation_reads(name: str) -> None:
     sizes = convert.sizes(checkpoint_of(name), published(name))
-    options = convert.options(sizes, "f30k")
+    told = options(sizes, "f30k")
     read_by_all = (
         "data_name data_path vocab_path vocab_size batch_size workers img_dim embed_size no_imgnorm no_txtnorm"
     )
     read_by_all += " margin max_violation grad_clip learning_rate optim precomp_enc_type backbone_source backbone_path"
     of_text = "word_dim num_layers" if name.endswith("bigru") else ""
-    of_method = "hardnum" if name.startswith("esa") else ""
-    assert set(f"{read_by_all} {of_text} {of_method}".split()) <= options.keys()
-    assert (options["img_dim"], options["embed_size"], options["vocab_size"]) == (48, 64, 60)
-    assert options["data_name"] == "f30k" and options.get("word_dim", 20) == 20 and options.get("hardnum", 2) == 2
+    of_method = {"esa": "hardnum", "esl": "kernel_size"}.get(name[:3], "")
+    assert set(f"{read_by_all} {of_text} {of_method}".split()) <= told.keys()
+    dim = 512 if name.startswith("esl") else 64
+    assert (told["img_dim"], told["embed_size"], told["vocab_size"]) == (48, dim, 60)
+    assert told["data_name"] == "f30k" and told.get("word_dim", 20) == 20
+    assert told.get("hardnum", 2) == told.get("kernel_size", 2) == 2
 
 
 def test_sizes_come_from_the_weights_and_the_rest_from_the_settings() -> None:
@@ -213,7 +188,7 @@ def test_a_checkpoint_of_grid_features_is_recognised() -> None:
 def test_another_number_of_parts_is_said() -> None:
     checkpoint = checkpoint_of("esa_bigru")
     said = refusal(replace(checkpoint, parts=[*checkpoint.parts, {}]), "esa_bigru")
-    assert "`model` has 3 parts; expected 2 (image encoder, text encoder)" in said
+    assert "a `model` of 3 parts; expected a `model` of 2 (image encoder, text encoder)" in said
 
 
 def test_sizes_that_no_method_can_have_are_said() -> None:
@@ -256,16 +231,16 @@ def test_a_bert_of_the_settings_own_size_has_their_heads_and_the_other_sizes_of_
 
 def test_what_the_released_code_would_not_load_as_it_stands_is_said() -> None:
     words = build(convert.sizes(checkpoint_of("vse_infty_bigru"), published("vse_infty_bigru")))
-    assert convert.cautions(words, LAYOUTS["vse_infty_bigru"]) == []
+    assert cautions(words, LAYOUTS["vse_infty_bigru"]) == []
     tiny = build(convert.sizes(checkpoint_of("vse_infty_bert"), published("vse_infty_bert")))
-    pieces, layers = convert.cautions(tiny, LAYOUTS["vse_infty_bert"])
+    pieces, layers = cautions(tiny, LAYOUTS["vse_infty_bert"])
     assert "bert.embeddings.word_embeddings.weight is (60, 768); the released code builds (30522, 768)" in pieces
     assert "bert.encoder.layer.11.output.dense.weight is not there" in layers
     from transformers import BertConfig
 
     with torch.device("meta"):
         base = build(convert.Sizes(published("vse_infty_bert"), 2048, 30522, BertConfig()))
-    assert convert.cautions(base, LAYOUTS["vse_infty_bert"]) == []
+    assert cautions(base, LAYOUTS["vse_infty_bert"]) == []
 
 
 def test_an_export_says_what_no_weights_shape_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,8 +267,8 @@ def test_an_export_says_what_no_weights_shape_tells(tmp_path: Path, monkeypatch:
     assert config.count('"hidden_act": "gelu"') == pieces.count('"lowercase": true') == 1
     (kept / "bert.json").write_text(config.replace('"gelu"', '"relu"').replace("1e-12", "1e-05"), "utf-8")
     (kept / "tokenizer.json").write_text(pieces.replace('"lowercase": true', '"lowercase": false'), "utf-8")
-    cautions = export_run(kept.parent, tmp_path / "three" / "again.pth").cautions
-    assert cautions[-3:] == [
+    again = export_run(kept.parent, tmp_path / "three" / "again.pth").cautions
+    assert again[-3:] == [
         "its BERT's hidden_act is relu; the released code builds bert-base-uncased, with gelu",
         "its BERT's layer_norm_eps is 1e-05; the released code builds bert-base-uncased, with 1e-12",
         "its captions keep upper case; the released code's BERT is uncased",

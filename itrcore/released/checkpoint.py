@@ -1,7 +1,8 @@
 """Released checkpoint files (`model_best.pth`): read without running anything that they hold, and written.
 
 VSE++ began the layout, its successors kept it: `{"epoch", "model": [one state dict per part], "best_rsum", "opt":
-argparse.Namespace, "Eiters"}`. They are pickles, and a pickle may name any code to run; only `ALLOWED` is.
+argparse.Namespace, "Eiters"}`. ESL with CLIP has another: `{"epoch", "state_dict": one state dict, "optimizer", "config"}`.
+They are pickles, and a pickle may name any code to run; only `ALLOWED` is.
 """
 
 from __future__ import annotations
@@ -21,11 +22,16 @@ from torch import Tensor
 from itrcore.errors import DataError
 from itrcore.files import replacing
 
+
+class _Config:
+    """Takes the place of a class that ESL's files with CLIP name: it keeps its attributes, and nothing of theirs is run."""
+
+
 # Beside tensors and plain containers. `best_rsum` needs nothing more: the released codes sum `100.0 * len(…) / len(…)`,
 # which are Python's own floats, not numpy's.
-ALLOWED: list[Any] = [argparse.Namespace]
+ALLOWED: list[Any] = [argparse.Namespace, (_Config, "config.all_config.AllConfig")]
 
-_LAYOUT = "a released checkpoint: {epoch, model: [one state dict per part], best_rsum, opt, Eiters}"
+_LAYOUT = "a released checkpoint: {epoch, model: [one state dict per part], opt, …} or {epoch, state_dict, config}"
 _PREFIX = "module."  # of every entry of a part that torch.nn.DataParallel wrapped
 _OTHERS = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself",
@@ -39,7 +45,8 @@ class Checkpoint:
     """parts: a state dict each, in the file's order, names without DataParallel's prefix; all values are finite.
 
     path: the file, for messages; epoch: epochs done; iterations: steps done; best_rsum: on dev, up to 600
-    options: `opt`, what its training was told. What a file leaves out is None, or {} for `options`.
+    options: `opt` or `config`, what its training was told. What a file leaves out is None, or {} for `options`.
+    flat: one state dict, under `state_dict`; widened: entries of CLIP that the file has as float16
     """
 
     path: Path
@@ -48,6 +55,8 @@ class Checkpoint:
     best_rsum: float | None
     iterations: int | None
     options: dict[str, Any]
+    flat: bool = False
+    widened: int = 0
 
 
 def read(path: Path) -> Checkpoint:
@@ -57,33 +66,43 @@ def read(path: Path) -> Checkpoint:
     not finite.
     """
     content = _load(path)
-    if not isinstance(content, dict) or "model" not in content:
+    if not isinstance(content, dict) or not content.keys() & {"model", "state_dict"}:
         keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
-        raise DataError.at(path, f"no entry `model` in what it holds ({keys})", _LAYOUT)
-    parts = content["model"]
+        raise DataError.at(path, f"no entry `model` or `state_dict` in what it holds ({keys})", _LAYOUT)
+    flat = "model" not in content
+    parts = [content["state_dict"]] if flat else content["model"]
     if not isinstance(parts, list) or not all(isinstance(part, Mapping) for part in parts):
-        raise DataError.at(path, f"its `model` is one {type(parts).__name__}, not a list of state dicts", _LAYOUT)
-    options = content.get("opt")
+        name, kind = ("state_dict", parts[0]) if flat else ("model", parts)
+        raise DataError.at(path, f"its `{name}` is one {type(kind).__name__}, not {_NEEDED[name]}", _LAYOUT)
+    options = content.get("config" if flat else "opt")
+    halves = _HALVES if flat else ()
     return Checkpoint(
         path,
-        [_part(path, number, part) for number, part in enumerate(parts)],
+        [_part(path, number, part, halves) for number, part in enumerate(parts)],
         _number(content.get("epoch"), int),
         _number(content.get("best_rsum")),
         _number(content.get("Eiters"), int),
-        dict(vars(options)) if isinstance(options, argparse.Namespace) else {},
+        dict(vars(options)) if isinstance(options, argparse.Namespace | _Config) else {},
+        flat,
+        sum(value.dtype == torch.float16 for part in parts for value in part.values()),
     )
 
 
 def write(checkpoint: Checkpoint, data_parallel: bool) -> None:
     """Write `checkpoint.path`; `data_parallel`: with the prefix that a model wrapped in DataParallel expects."""
     prefix = _PREFIX if data_parallel else ""
-    content = {
-        "epoch": checkpoint.epoch,
-        "model": [{prefix + name: value for name, value in part.items()} for part in checkpoint.parts],
-        "best_rsum": checkpoint.best_rsum,
-        "opt": argparse.Namespace(**checkpoint.options),
-        "Eiters": checkpoint.iterations,
-    }
+    parts = [{prefix + name: value for name, value in part.items()} for part in checkpoint.parts]
+    options = argparse.Namespace(**checkpoint.options)
+    content: dict[str, Any] = {"epoch": checkpoint.epoch}
+    if checkpoint.flat:
+        content |= {"state_dict": parts[0], "config": options}
+    else:
+        content |= {
+            "model": parts,
+            "best_rsum": checkpoint.best_rsum,
+            "opt": options,
+            "Eiters": checkpoint.iterations,
+        }
     with replacing(checkpoint.path) as temporary:
         # Not as a zip: VSE∞ asks for torch 1.2, which reads none.
         torch.save(content, temporary, _use_new_zipfile_serialization=False)
@@ -109,13 +128,15 @@ def _load(path: Path) -> Any:
             path,
             f"it wants {wanted[1]} to be loaded, which could run code; nothing of it was run",
             "tensors, plain values and argparse.Namespace alone",
-            do="If you trust its author, load it where it was made and save again `model` and `opt` alone.",
+            do="If you trust its author, load it where it was made and save it again with its weights and plain options alone.",
         ) from None
     except Exception as error:  # a damaged file can make the reader stumble anywhere
         raise DataError.at(path, f"damaged, or not a torch file ({_short(error)})", _LAYOUT, do=_AGAIN) from error
 
 
 _TYPES = (torch.float32, torch.int64)  # of weights and of counters, as the released codes have them
+_HALVES = ("clip.",)  # what may be float16: OpenAI's own files are
+_NEEDED = {"model": "a list of state dicts", "state_dict": "a state dict"}
 _AGAIN = "Download it again, and compare its SHA-256."
 
 
@@ -130,13 +151,15 @@ def _number(value: Any, kinds: Any = int | float) -> Any:
         return None
 
 
-def _part(path: Path, number: int, part: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """The part without DataParallel's prefix, if all of its names have it."""
+def _part(path: Path, number: int, part: Mapping[Any, Any], halves: tuple[str, ...]) -> dict[str, Tensor]:
+    """The part without DataParallel's prefix, if all of its names have it. halves: beginnings of what may be float16"""
     wrapped = bool(part) and all(str(name).startswith(_PREFIX) for name in part)
     entries = {str(name).removeprefix(_PREFIX) if wrapped else str(name): value for name, value in part.items()}
     for name, value in entries.items():
         if not isinstance(value, Tensor):
             raise DataError.at(path, f"entry {name!r} of part {number} is a {type(value).__name__}", "a tensor")
+        if value.dtype == torch.float16 and name.startswith(halves):
+            entries[name] = value = value.float()
         plain = value.layout == torch.strided and not value.is_nested
         if not plain or value.device.type != "cpu" or value.dtype not in _TYPES:
             kind = f"{value.layout} {value.dtype} on {value.device}".replace("torch.", "")

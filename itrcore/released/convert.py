@@ -4,71 +4,111 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from itrcore.data.tokens import TokenIds
 from itrcore.errors import DataError
+from itrcore.models import bert, clip, registry
 from itrcore.models.base import Method
-from itrcore.models.settings import BertSettings, BiGRUSettings, ESASettings, HingeSettings, MethodSettings
+from itrcore.models.image import Grid, ImageSide, Regions
+from itrcore.models.settings import BertSettings, CLIPSettings, MethodSettings, SetSettings
+from itrcore.models.text import TextInputs
 from itrcore.released import bert as released_bert
+from itrcore.released import clip as released_clip
+from itrcore.released import grid as released_grid
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.layouts import LAYOUTS, Layout, Part, layout_of
+from itrcore.released.rules import Rule
+from itrcore.settings import Settings
 
 if TYPE_CHECKING:
-    from transformers import BertConfig
+    from transformers import BertConfig, CLIPConfig
 
 
 @dataclass(frozen=True)
 class Sizes:
     """What to build a method of before a checkpoint's weights can go into it.
 
-    settings: the given ones, with every size as the weights have it; width: of the region features
-    n_tokens: token ids from 0, the mask token's included; bert: with a BERT text encoder
+    settings: the given ones, with every size as the weights have it; width: of the region features, where it reads any
+    n_tokens: token ids from 0, the mask token's included; bert, clip: with such a text encoder
+    resnet: the architecture of a grid's ResNet
     """
 
     settings: MethodSettings
-    width: int
+    width: int | None
     n_tokens: int
-    bert: BertConfig | None
+    bert: BertConfig | None = None
+    clip: CLIPConfig | None = None
+    resnet: dict[str, Any] | None = None
+
+    @property
+    def image(self) -> ImageSide:
+        """The image side of such a method, without weights."""
+        if self.resnet is None:
+            return Regions(self.width)
+        assert isinstance(self.settings.model, SetSettings) and self.settings.model.grid
+        return Grid(self.settings.model.grid, self.resnet)
 
 
-def sizes(checkpoint: Checkpoint, settings: MethodSettings, bert: BertConfig | None = None) -> Sizes:
+def sizes(checkpoint: Checkpoint, settings: MethodSettings, config: Any = None) -> Sizes:
     """The sizes that a checkpoint's weights have.
 
-    bert: of the checkpoint's BERT, where it is not bert-base's kin: the weights do not tell the number of attention
-    heads, which is then taken to be one per 64 dimensions, as in all of Google's BERTs.
+    config: a BertConfig or CLIPConfig, where the checkpoint's is not of its authors' kin: the weights do not tell the
+    number of attention heads, which is then taken to be one per 64 dimensions.
     An entry that is missing leaves its size as the settings have it: `weights` then names it, with all that is wrong.
     `DataError` where the parts are not as many as the layout's, or the sizes fit no method.
     """
     layout = layout_of(settings)
-    found = {ours: tensor for ours, tensor, _ in _named(checkpoint, layout) if ours is not None}
-
-    def size(place: tuple[str, int]) -> int | None:
-        name, axis = place
-        return found[name].shape[axis] if name in found and found[name].dim() > axis else None
-
+    _check_parts(checkpoint, layout)
+    found = {entry.ours: entry.value for entry in _entries(checkpoint, layout) if entry.ours is not None}
+    n_tokens = layout.tokens(found) or 1
     model = settings.model.model_dump(mode="json")
-    for key, place in layout.sizes.items():
+    for key, size in layout.sizes.items():
         *groups, last = key.split(".")
         group = model
         for part in groups:
             group = group[part]
-        group[last] = size(place) or group[last]
-    if isinstance(settings.model.text, BertSettings):
-        bert = bert or released_bert.config(checkpoint, found, settings.model.text)
-        if model["text"]["shape"] is not None:
-            model["text"]["shape"] = released_bert.shape(bert).model_dump()
+        group[last] = size(found) or group[last]
+    text = settings.model.text
+    grid = settings.model.grid if isinstance(settings.model, SetSettings) else None
+    bert_config = clip_config = resnet = None
     try:
+        if isinstance(text, BertSettings):
+            bert_config = config or released_bert.config(checkpoint, found, text)
+            shape: Settings = released_bert.shape(bert_config)
+        elif isinstance(text, CLIPSettings):
+            clip_config = config or released_clip.config(checkpoint, found, text, n_tokens, model["dim"])
+            shape = released_clip.shape(clip_config)
+        if isinstance(text, BertSettings | CLIPSettings) and text.shape is not None:
+            model["text"]["shape"] = shape.model_dump()
+        if grid is not None:
+            resnet = released_grid.architecture(checkpoint, found, grid)
+            if grid.shape is not None:
+                model["grid"]["shape"] = released_grid.shape(found).model_dump()
         changed = MethodSettings.model_validate(settings.model_dump(mode="json") | {"model": model})
     except ValidationError as error:
         what = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise DataError.at(
             checkpoint.path, f"its weights' sizes fit no {settings.family} ({what})", _as(layout)
         ) from None
-    return Sizes(changed, size(layout.width) or 1, size(layout.tokens) or 1, bert)
+    width = None if layout.width is None else layout.width(found) or 1
+    return Sizes(changed, width, n_tokens, bert_config, clip_config, resnet)
+
+
+def build(sizes: Sizes) -> Method:
+    """A method of the given sizes, weights at random; its token ids are numbers alone."""
+    text = TextInputs(
+        TokenIds(sizes.n_tokens, sizes.n_tokens - 1, np.arange(0)),
+        bert=partial(bert.configured, sizes.bert) if sizes.bert else None,
+        clip=partial(clip.configured, sizes.clip) if sizes.clip else None,
+    )
+    return registry.build(sizes.settings, sizes.image.inputs, text, 0)
 
 
 def weights(checkpoint: Checkpoint, layout: Layout, method: Method) -> dict[str, Tensor]:
@@ -77,39 +117,37 @@ def weights(checkpoint: Checkpoint, layout: Layout, method: Method) -> dict[str,
     `DataError` where an entry is missing, neither used nor known to be unused, or of another shape or type: it lists
     them all.
     """
+    _check_parts(checkpoint, layout)
     wanted = method.state_dict()
     result: dict[str, Tensor] = {}
     unexpected, wrong, seen = [], [], set()
-    for ours, tensor, label in _named(checkpoint, layout):
-        seen.add(ours)
-        if ours is None or ours not in wanted:
-            unexpected.append(label)
-        elif (tensor.shape, tensor.dtype) != (wanted[ours].shape, wanted[ours].dtype):
-            wrong.append(f"{label} {_kind(tensor)}, not {_kind(wanted[ours])}")
+    for entry in _entries(checkpoint, layout):
+        if entry.ours is None or entry.ours not in wanted or entry.ours in seen:
+            unexpected.append(entry.label)
+        elif (entry.value.shape, entry.value.dtype) != (wanted[entry.ours].shape, wanted[entry.ours].dtype):
+            wrong.append(f"{entry.label}{entry.piece} {_kind(entry.value)}, not {_kind(wanted[entry.ours])}")
         else:
-            result[ours] = tensor
-    places = [_place(layout, name) for name in wanted if name not in seen]
-    missing = [_label(layout.parts[number], name) for number, name in places]
+            result[entry.ours] = entry.value
+        seen.add(entry.ours)
+    missing = [label(layout, name) for name in wanted if name not in seen]
     problems = {"missing": missing, "unexpected": unexpected, "of another shape or type": wrong}
-    if unexpected and (others := _fitting(checkpoint, layout)):
-        raise DataError.at(
-            checkpoint.path,
-            f"a checkpoint of {' or '.join(others)}, by the names of its entries",
-            f"one as {layout.source} writes it",
-            do="Give its method and text encoder.",
-        )
+    if unexpected:
+        _refuse_of_another(checkpoint, layout)
     if any(problems.values()):
-        found = "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in problems.items() if names)
-        raise DataError.at(checkpoint.path, f"entries {found}", _as(layout), do=_suggestion(checkpoint))
+        listed = ((what, list(dict.fromkeys(names))) for what, names in problems.items() if names)
+        found = "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in listed)
+        raise DataError.at(checkpoint.path, f"entries {found}", _as(layout), do=_suggestion(checkpoint, layout))
     return result
 
 
 def released(method: Method, layout: Layout) -> list[dict[str, Tensor]]:
     """The method's weights as the released code's state dicts, on the CPU; unused entries as a training starts them."""
+    values = {name: value.detach().cpu() for name, value in method.state_dict().items()}
     parts: list[dict[str, Tensor]] = [{} for _ in layout.parts]
-    for ours, tensor in method.state_dict().items():
-        number, name = _place(layout, ours)
-        parts[number][name] = tensor.detach().cpu()
+    for ours in values:
+        number, rule, name = _place(layout, ours)
+        if name not in parts[number]:
+            parts[number][name] = rule.join(values, name)
     for part, entries in zip(layout.parts, parts, strict=True):
         for name, unused in part.unused.items():
             if unused.like is not None:
@@ -117,83 +155,80 @@ def released(method: Method, layout: Layout) -> list[dict[str, Tensor]]:
     return parts
 
 
-def options(sizes: Sizes, data_name: str) -> dict[str, Any]:
-    """The fields of `opt` that the released evaluations read, and their losses and optimisers, which they build too.
+@dataclass(frozen=True)
+class _Entry:
+    """A released entry, or the piece of one that is an entry of ours.
 
-    data_name: `f30k` or `coco`, by which the released code finds its vocabulary
+    ours: its name here; None: it has none; label: what to call it in messages; piece: which, of several
     """
-    settings, text = sizes.settings, sizes.settings.model.text
-    assert isinstance(settings.loss, HingeSettings)  # the loss of every method that has a layout
-    values: dict[str, Any] = {
-        "data_name": data_name,
-        "data_path": "data",
-        "vocab_path": "vocab",
-        "vocab_size": sizes.n_tokens,
-        "batch_size": settings.recipe.batch_size,
-        "workers": 0,
-        "img_dim": sizes.width,
-        "embed_size": settings.model.dim,
-        "num_layers": 1,
-        "no_imgnorm": False,
-        "no_txtnorm": False,
-        "precomp_enc_type": "basic",
-        "backbone_source": "detector",
-        "backbone_path": "",
-        "margin": settings.loss.margin,
-        "max_violation": True,
-        "optim": "adam",
-        "learning_rate": settings.recipe.learning_rate,
-        "grad_clip": settings.recipe.clip_norm,
-    }
-    if isinstance(text, BiGRUSettings):
-        values["word_dim"] = text.word_dim
-    if sizes.bert is not None:
-        values[released_bert.HEADS] = sizes.bert.num_attention_heads
-    if isinstance(settings.model, ESASettings):
-        values["hardnum"] = settings.model.views
-    return values
+
+    ours: str | None
+    value: Tensor
+    label: str
+    piece: str = ""
 
 
-def cautions(method: Method, layout: Layout) -> list[str]:
-    """Where the method is not as the released code builds it, so that this cannot evaluate it as it stands."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()}
-    return [
-        f"{_label(layout.parts[number], name)} is {shapes.get(ours, 'not there')}; the released code builds {shape}"
-        for ours, shape in layout.built.items()
-        if shapes.get(ours) != shape
-        for number, name in [_place(layout, ours)]
-    ]
-
-
-def _named(checkpoint: Checkpoint, layout: Layout) -> Iterator[tuple[str | None, Tensor, str]]:
-    """Every entry but the known unused ones: our name (None: it has none), value, and what to call it in messages."""
-    if len(checkpoint.parts) != len(layout.parts):
-        names = ", ".join(part.name for part in layout.parts)
-        raise DataError.at(
-            checkpoint.path, f"`model` has {len(checkpoint.parts)} parts", f"{len(layout.parts)} ({names})"
-        )
+def _entries(checkpoint: Checkpoint, layout: Layout) -> Iterator[_Entry]:
+    """Every entry but the known unused ones. The parts are as many as the layout's."""
     for part, entries in zip(layout.parts, checkpoint.parts, strict=True):
-        for name, tensor in entries.items():
-            if name not in part.unused:
-                yield _ours(part, name), tensor, _label(part, name)
+        for name, value in entries.items():
+            if part.unused_as(name) is not None:
+                continue
+            label = _label(part, name)
+            if (found := part.ours(name)) is None:
+                yield _Entry(None, value, label)
+                continue
+            rule, ours = found
+            pieces = rule.split(value)
+            for number, one in enumerate(ours):
+                piece = f", piece {number + 1} of {len(ours)}" if len(ours) > 1 else ""
+                piece += ", transposed" if rule.transposed else ""
+                yield _Entry(one, pieces[number] if number < len(pieces) else value[:0], label, piece)
 
 
-def _ours(part: Part, name: str) -> str | None:
-    prefix = max((prefix for prefix in part.names if name.startswith(prefix)), key=len, default=None)
-    return None if prefix is None else part.names[prefix] + name.removeprefix(prefix)
+def _check_parts(checkpoint: Checkpoint, layout: Layout) -> None:
+    if not _has_parts(checkpoint, layout):
+        _refuse_of_another(checkpoint, layout)
+        names = ", ".join(part.name for part in layout.parts)
+        holds = "one `state_dict`" if checkpoint.flat else f"a `model` of {len(checkpoint.parts)} parts"
+        needs = "one `state_dict`" if layout.flat else f"a `model` of {len(layout.parts)}"
+        raise DataError.at(checkpoint.path, holds, f"{needs} ({names})")
 
 
-def _place(layout: Layout, ours: str) -> tuple[int, str]:
-    """The number of the part that holds our entry, and its name there."""
-    places = [
-        (len(beginning), number, prefix + ours.removeprefix(beginning))
-        for number, part in enumerate(layout.parts)
-        for prefix, beginning in part.names.items()
-        if ours.startswith(beginning)
+def _has_parts(checkpoint: Checkpoint, layout: Layout) -> bool:
+    return checkpoint.flat == layout.flat and len(checkpoint.parts) == len(layout.parts)
+
+
+def _refuse_of_another(checkpoint: Checkpoint, layout: Layout) -> None:
+    """`DataError` where other families have a place for every entry of the checkpoint."""
+    others = [
+        family
+        for family, other in LAYOUTS.items()
+        if other is not layout
+        and _has_parts(checkpoint, other)
+        and all(entry.ours is not None for entry in _entries(checkpoint, other))
     ]
-    if not places:
-        raise ValueError(f"{ours} has no place in the layout of {layout.source}")
-    return max(places)[1:]
+    if others:
+        raise DataError.at(
+            checkpoint.path,
+            f"a checkpoint of {' or '.join(others)}, by the names of its entries",
+            f"one as {layout.source} writes it",
+            do="Give its method and text encoder.",
+        )
+
+
+def label(layout: Layout, ours: str) -> str:
+    """What to call an entry of ours where the released one is spoken of."""
+    number, _, name = _place(layout, ours)
+    return _label(layout.parts[number], name)
+
+
+def _place(layout: Layout, ours: str) -> tuple[int, Rule, str]:
+    """The number of the part that holds our entry, the rule, and its name there."""
+    for number, part in enumerate(layout.parts):
+        if (found := part.released(ours)) is not None:
+            return number, *found
+    raise ValueError(f"{ours} has no place in the layout of {layout.source}")
 
 
 def _label(part: Part, name: str) -> str:
@@ -208,18 +243,8 @@ def _as(layout: Layout) -> str:
     return f"those that {layout.source} writes"
 
 
-def _suggestion(checkpoint: Checkpoint) -> str:
-    if checkpoint.options.get("precomp_enc_type", "basic") != "basic":
-        return "It was trained on grid features, with its backbone; only region features are read here."
+def _suggestion(checkpoint: Checkpoint, layout: Layout) -> str:
+    on_grid = checkpoint.options.get("precomp_enc_type", "basic") != "basic"
+    if on_grid and layout.width is not None:
+        return "It was trained on grid features: give a method that has model.grid."
     return ""
-
-
-def _fitting(checkpoint: Checkpoint, layout: Layout) -> list[str]:
-    """Other families that have a place for every entry of the checkpoint."""
-    return [
-        family
-        for family, other in LAYOUTS.items()
-        if other is not layout
-        and len(other.parts) == len(checkpoint.parts)
-        and all(ours is not None for ours, _, _ in _named(checkpoint, other))
-    ]

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from itrcore import layout
 from itrcore.data.vocabulary import Vocabulary
 from itrcore.errors import DataError
 from itrcore.evaluation.run import load_method
 from itrcore.files import read_json
-from itrcore.models.settings import GPOSettings, MethodSettings
-from itrcore.models.text import Pieces, Text, Words
+from itrcore.models.clip_text import ClipText
+from itrcore.models.image import Grid
+from itrcore.models.image import restore as restore_image
+from itrcore.models.settings import MethodSettings
+from itrcore.models.text import Pieces, Words
 from itrcore.released import checkpoint as released
 from itrcore.released import convert
+from itrcore.released import options as released_options
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.layouts import layout_of
-
-_TEMPERATURE = 0.1  # of the released GPO's softmax
-_BERT_BASE = {"num_hidden_layers": 12, "num_attention_heads": 12, "hidden_act": "gelu", "layer_norm_eps": 1e-12}
 
 
 @dataclass(frozen=True)
@@ -47,35 +49,34 @@ def export_run(folder: Path, out: Path) -> Exported:
     words = text.tokeniser if isinstance(text, Words) else None
     vocabulary = out.parent / f"{data}_precomp_vocab.json"
     new = words is not None and _is_new(vocabulary, words)
-    config = text.config if isinstance(text, Pieces) else None
+    image = restore_image(settings.model, folder / layout.IMAGE, run["width"])
+    sizes = convert.Sizes(
+        settings,
+        run["width"],
+        text.inputs.ids.size,
+        bert=text.config if isinstance(text, Pieces) else None,
+        clip=text.config if isinstance(text, ClipText) else None,
+        resnet=image.architecture if isinstance(image, Grid) else None,
+    )
     released.write(
         Checkpoint(
             out,
             convert.released(method, found),
-            run["best_epoch"],
+            math.ceil(run["best_epoch"]) if run["best_epoch"] is not None else None,
             _best_rsum(run, folder),
             None,
-            convert.options(convert.Sizes(settings, run["width"], text.inputs.ids.size, config), data),
+            released_options.options(sizes, data),
+            found.flat,
         ),
         found.data_parallel,
     )
     if words is not None and new:
         words.save(vocabulary)
-    cautions = [*convert.cautions(method, found), *_other_values(settings, text)]
+    cautions = [
+        *released_options.cautions(method, found),
+        *released_options.other_values(settings, text, data),
+    ]
     return Exported(vocabulary if words is not None else None, cautions)
-
-
-def _other_values(settings: MethodSettings, text: Text) -> Iterator[str]:
-    """What no weight's shape tells and the released codes have fixed."""
-    pooling = getattr(settings.model, "pooling", None)
-    if isinstance(pooling, GPOSettings) and pooling.temperature != _TEMPERATURE:
-        yield f"its pooling's temperature is {pooling.temperature:g}; the released code has {_TEMPERATURE:g}"
-    if isinstance(text, Pieces):
-        for key, value in _BERT_BASE.items():
-            if (found := getattr(text.config, key)) != value:
-                yield f"its BERT's {key} is {found}; the released code builds bert-base-uncased, with {value}"
-        if not text.tokeniser.lower:
-            yield "its captions keep upper case; the released code's BERT is uncased"
 
 
 def _is_new(path: Path, words: Vocabulary) -> bool:
@@ -94,6 +95,6 @@ def _best_rsum(run: dict[str, Any], folder: Path) -> float | None:
     if run["origin"] == "imported":
         found: float | None = run["checkpoint"]["best_rsum"]
         return found
-    epochs = read_json(folder / "history.json")["epochs"]
-    rsum: float = epochs[run["best_epoch"] - 1]["dev"]["rsum"]
+    records = read_json(folder / "history.json")["evaluations"]
+    rsum: float = max(record["dev"]["rsum"] for record in records)
     return rsum

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
 
 from itrcore.errors import ConfigError
-from itrcore.models.settings import MethodSettings
+from itrcore.models.settings import MethodSettings, SetSettings
+from itrcore.released import grid
+from itrcore.released.clip import NAMES as CLIP
+from itrcore.released.rules import Rule, plain
+
+Size = Callable[[Mapping[str, Tensor]], int | None]  # from the weights under our names; None where they do not tell
 
 
 @dataclass(frozen=True)
@@ -24,11 +32,27 @@ class Unused:
 
 @dataclass(frozen=True)
 class Part:
-    """One state dict. names: the beginnings of the released names → of ours, the longest that fits counts."""
+    """One state dict.
+
+    rules: what its entries are here, the first that fits counts
+    unused: by name, or by the beginning of their names where that ends in a dot
+    """
 
     name: str
-    names: Mapping[str, str]
+    rules: tuple[Rule, ...]
     unused: Mapping[str, Unused] = field(default_factory=dict)
+
+    def unused_as(self, name: str) -> str | None:
+        """As what a released name is known to be unused, if it is."""
+        return next((key for key in self.unused if name == key or (key[-1] == "." and name.startswith(key))), None)
+
+    def ours(self, name: str) -> tuple[Rule, tuple[str, ...]] | None:
+        """The rule for a released name, and our names; None where there is none."""
+        return next(((rule, ours) for rule in self.rules if (ours := rule.to_ours(name))), None)
+
+    def released(self, ours: str) -> tuple[Rule, str] | None:
+        """The rule for a name of ours, and the released name."""
+        return next(((rule, name) for rule in self.rules if (name := rule.to_released(ours))), None)
 
 
 @dataclass(frozen=True)
@@ -38,18 +62,43 @@ class Layout:
     source: repository and branch or folder
     data_parallel: whether its evaluation wraps the model in DataParallel and loads with `strict=False`, so that entries
         without the prefix `module.` would be passed over without a word
-    sizes: what the weights say of `model` in the method's settings → (our name, axis)
-    width, tokens: where the features' width and the number of token ids are seen: (our name, axis)
+    sizes: `model` in the method's settings → what the weights say of it
+    tokens: the number of token ids; width: of the region features, where it reads any
     built: shapes that the released code has whatever the options say
+    flat: one state dict, with `config`, in place of a list of parts with `opt`
+    switch: what has to be changed in the released source before it builds this one, as it stands there
     """
 
     source: str
     parts: tuple[Part, ...]
     data_parallel: bool
-    sizes: Mapping[str, tuple[str, int]]
-    width: tuple[str, int]
-    tokens: tuple[str, int]
+    sizes: Mapping[str, Size]
+    tokens: Size
+    width: Size | None
     built: Mapping[str, tuple[int, ...]]
+    flat: bool = False
+    switch: str | None = None
+
+
+def axis(name: str, number: int, less: int = 0) -> Size:
+    """The length of one axis of a weight, less a number."""
+
+    def size(found: Mapping[str, Tensor]) -> int | None:
+        return found[name].shape[number] - less if name in found and found[name].dim() > number else None
+
+    return size
+
+
+def ratio(name: str) -> Size:
+    """How many times wider than high a weight is."""
+
+    def size(found: Mapping[str, Tensor]) -> int | None:
+        if name not in found or found[name].dim() != 2:
+            return None
+        high, wide = found[name].shape
+        return wide // high if high else None
+
+    return size
 
 
 _SECOND_NORM = {
@@ -87,53 +136,157 @@ _BERT_BASE = {
     "words.bert.encoder.layer.11.output.dense.weight": (768, 3072),
 }
 _GPO_SIZES = {
-    "pooling.code_dim": ("region_pooling.gru.weight_ih_l0", 1),
-    "pooling.hidden_dim": ("region_pooling.gru.weight_hh_l0", 1),
+    "pooling.code_dim": axis("region_pooling.gru.weight_ih_l0", 1),
+    "pooling.hidden_dim": axis("region_pooling.gru.weight_hh_l0", 1),
 }
 _GPO_BUILT = {"region_pooling.gru.weight_ih_l0": (96, 32)}
+_NINE_BLOCKS = {"measure.weight": (1, 9)}
 
 
 def _esa(source: str, text: str, data_parallel: bool) -> Layout:
-    return _two_encoders(source, text, data_parallel, {"linear1.": "{}_pooling.linear."}, {}, {})
+    return _pooled(source, text, data_parallel, {"linear1.": "{}_pooling.linear."}, {}, {})
 
 
 def _vse_infty(source: str, text: str, data_parallel: bool) -> Layout:
-    return _two_encoders(source, text, data_parallel, {"gpool.": "{}_pooling."}, _GPO_SIZES, _GPO_BUILT)
+    return _pooled(source, text, data_parallel, {"gpool.": "{}_pooling."}, _GPO_SIZES, _GPO_BUILT)
 
 
-def _two_encoders(
+def _pooled(
     source: str,
     text: str,
     data_parallel: bool,
     pooling: Mapping[str, str],
-    sizes: Mapping[str, tuple[str, int]],
+    sizes: Mapping[str, Size],
     built: Mapping[str, tuple[int, ...]],
 ) -> Layout:
     """The layout that VSE∞ began: an image and a text encoder, each with its pooling."""
     bert = text == "bert"
     region_names = {released: ours.format("region") for released, ours in pooling.items()}
     word_names = {released: ours.format("word") for released, ours in pooling.items()}
-    word_sizes = {} if bert else {"text.word_dim": ("words.embed.weight", 1)}
+    word_sizes = {} if bert else {"text.word_dim": axis("words.embed.weight", 1)}
     return Layout(
         source,
         (
-            Part("image encoder", {**_REGIONS, **region_names}, _SECOND_NORM),
-            Part("text encoder", {**(_BERT if bert else _BIGRU), **word_names}, _BERT_UNUSED if bert else {}),
+            Part("image encoder", plain({**_REGIONS, **region_names}), _SECOND_NORM),
+            Part("text encoder", plain({**(_BERT if bert else _BIGRU), **word_names}), _BERT_UNUSED if bert else {}),
         ),
         data_parallel,
-        {"dim": ("regions.fc.weight", 0), **word_sizes, **sizes},
-        ("regions.fc.weight", 1),
-        ("words.bert.embeddings.word_embeddings.weight" if bert else "words.embed.weight", 0),
+        {"dim": axis("regions.fc.weight", 0), **word_sizes, **sizes},
+        axis("words.bert.embeddings.word_embeddings.weight" if bert else "words.embed.weight", 0),
+        axis("regions.fc.weight", 1),
         {**built, **(_BERT_BASE if bert else {})},
     )
 
 
-# By family (`MethodSettings.family`). VSE∞'s branch `bigru` wraps its model for grid features alone.
-LAYOUTS: dict[str, Layout] = {
+def _esl(strategy: str, switch: str | None) -> Layout:
+    """ESL on sets: encoders without pooling, and the similarity, which has weights of its own."""
+    similarity = (
+        *_levels("", strategy, "region_levels", "word_levels"),
+        *_measure(""),
+        Rule("sims.calculator_1.lynorm_#.", ("measure.norms.#.",)),
+        Rule("sims.calculator_1.temp_scale.weight", ("measure.log_smooth",)),
+    )
+    return Layout(
+        "CrossmodalGroup/ESL",
+        (
+            Part("image encoder", plain(_REGIONS), _SECOND_NORM),
+            Part("text encoder", plain(_BERT), _BERT_UNUSED),
+            Part("similarity", similarity),
+        ),
+        True,
+        {"dim": axis("regions.fc.weight", 0), **_level_sizes(strategy, "region_levels")},
+        axis("words.bert.embeddings.word_embeddings.weight", 0),
+        axis("regions.fc.weight", 1),
+        {**_BERT_BASE, **_NINE_BLOCKS},
+        switch=switch,
+    )
+
+
+def _esl_clip(strategy: str, switch: str | None) -> Layout:
+    """ESL on CLIP: one flat state dict of OpenAI's CLIP and what follows its towers."""
+    start = "pool_frames.cross_attn."
+    scale = Unused(
+        "a temperature of the sets' attention, which single vectors do not have",
+        f"{start}sims.calculator_1.temp_scale_1.weight",
+        math.log(1 / 0.07),
+    )
+    positions = Unused("0, 1, 2, …: a constant that transformers up to 4.30 writes")
+    return Layout(
+        "kkzhang95/ESL",
+        (
+            Part(
+                "CLIP and similarity",
+                (*CLIP, *_levels(start, strategy, "image_levels", "text_levels"), *_measure(start)),
+                {
+                    f"{start}sims.calculator_1.temp_scale.weight": scale,
+                    "clip.text_model.embeddings.position_ids": positions,
+                    "clip.vision_model.embeddings.position_ids": positions,
+                },
+            ),
+        ),
+        False,
+        {"dim": axis("clip.visual_projection.weight", 0), **_level_sizes(strategy, "image_levels")},
+        axis("clip.text_model.embeddings.token_embedding.weight", 0),
+        None,
+        _NINE_BLOCKS,
+        flat=True,
+        switch=switch,
+    )
+
+
+def _levels(start: str, strategy: str, images: str, texts: str) -> tuple[Rule, ...]:
+    """Both sides' levels, which the released codes count from 1: the input is their level 0."""
+    names = ("kernel_img_#", "kernel_txt_#", "kernels") if strategy == "heuristic" else ("masks_#", "masks_#", "masks")
+    return tuple(
+        Rule(f"{start}plus_encoder.encoders_1.{side}_levels.{name}.weight", (f"{ours}.{names[2]}.#",), first=1)
+        for side, name, ours in (("image", names[0], images), ("text", names[1], texts))
+    )
+
+
+def _measure(start: str) -> tuple[Rule, ...]:
+    """What both branches have of it."""
+    return (
+        Rule(f"{start}sims.calculator_1.masks_#.weight", ("measure.masks.#",)),
+        Rule(f"{start}sims.calculator_1.sim_eval.weight", ("measure.weight",)),
+        Rule(f"{start}sims.calculator_1.temp_scale_1.weight", ("measure.sigma",)),
+        Rule(f"{start}sims.calculator_1.temp_scale_2.weight", ("measure.log_lambda",)),
+    )
+
+
+def _level_sizes(strategy: str, levels: str) -> dict[str, Size]:
+    kernel = axis(f"{levels}.kernels.0", 2) if strategy == "heuristic" else ratio(f"{levels}.masks.0")
+    return {"levels": axis("measure.weight", 1, less=1), "kernel": kernel}
+
+
+_BERT_SWITCH = "heuristic_strategy = {} in lib/vse.py, where it stands at the other"
+_CLIP_SWITCH = "heuristic_strategy = {} in modules/transformer.py, where it stands at the other"
+
+# By family on regions, or on CLIP's pixels. VSE∞'s branch `bigru` wraps its model for grid features alone.
+_LAYOUTS: dict[str, Layout] = {
     "esa_bigru": _esa("KevinLight831/ESA, folder ESA_BIGRU", "bigru", data_parallel=False),
     "esa_bert": _esa("KevinLight831/ESA, folder ESA_BERT", "bert", data_parallel=True),
+    "esl_h_bert": _esl("heuristic", switch=_BERT_SWITCH.format(True)),
+    "esl_a_bert": _esl("adaptive", switch=None),
+    "esl_h_clip": _esl_clip("heuristic", switch=None),
+    "esl_a_clip": _esl_clip("adaptive", switch=_CLIP_SWITCH.format(False)),
     "vse_infty_bigru": _vse_infty("woodfrog/vse_infty, branch bigru", "bigru", data_parallel=False),
     "vse_infty_bert": _vse_infty("woodfrog/vse_infty, branch master", "bert", data_parallel=True),
+}
+
+
+def _on_grid(layout: Layout, data_parallel: bool) -> Layout:
+    """The same method on grid features: another image encoder, and pixels in place of regions."""
+    regions, *others = layout.parts
+    copy = Unused("the ResNet once more, with the classifier that it came with")
+    part = Part(regions.name, grid.on_grid(regions.rules), {grid.COPY: copy})
+    return replace(layout, parts=(part, *others), width=None, data_parallel=data_parallel)
+
+
+# By family (`MethodSettings.family`).
+LAYOUTS: dict[str, Layout] = _LAYOUTS | {
+    f"{family}_grid": _on_grid(layout, layout.data_parallel or family == "vse_infty_bigru")
+    for family, layout in _LAYOUTS.items()
+    if not layout.flat
 }
 
 
@@ -143,5 +296,13 @@ def layout_of(settings: MethodSettings) -> Layout:
     if layout is None:
         raise ConfigError(
             f"{settings.family} has no released checkpoints; methods that have: {', '.join(sorted(LAYOUTS))}"
+        )
+    grid = settings.model.grid if isinstance(settings.model, SetSettings) else None
+    if grid is not None and grid.backbone != "detector":
+        # timm names a ResNeXt's entries otherwise; and of ImageNet's ResNets the released codes change the form, so that the
+        # same weights would give other cells here.
+        raise ConfigError(
+            f"{settings.family}: released checkpoints with model.grid.backbone {grid.backbone} are not read or written; "
+            "those with detector are"
         )
     return layout

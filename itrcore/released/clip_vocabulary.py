@@ -1,0 +1,38 @@
+"""CLIP's vocabulary as OpenAI's code reads it: a list of byte pairs, from which the tokens and their order follow."""
+
+from __future__ import annotations
+
+import gzip
+from itertools import islice
+from pathlib import Path
+
+from itrcore.data.clip_tokens import END, START, CLIPTokens
+from itrcore.errors import DataError
+
+NAME = "bpe_simple_vocab_16e6.txt.gz"
+
+_MERGES = 49152 - 256 - 2  # pairs that count; the file holds more
+_PRINTABLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+
+
+def read(path: Path) -> CLIPTokens:
+    """Read OpenAI's list, or a tokenizer.json where the name ends so. `DataError` where it is neither."""
+    if path.suffix == ".json":
+        return CLIPTokens.read(path)
+    # A byte is written as its own letter where that can be seen, the others as letters from 256 on.
+    letters = [chr(byte) for byte in _PRINTABLE] + [chr(256 + number) for number in range(256 - len(_PRINTABLE))]
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            merges = [_pair(line) for line in islice(lines, 1, _MERGES + 1)]  # the first line is a version
+        tokens = [*letters, *(letter + "</w>" for letter in letters), *(first + second for first, second in merges)]
+        return CLIPTokens([*tokens, START, END], merges)
+    except Exception as error:  # gzip and tokenizers each have errors of their own
+        reason = str(error).strip() or repr(error)
+        raise DataError.at(
+            path, f"no byte pairs of CLIP ({reason})", f"OpenAI's {NAME}, or a tokenizer.json"
+        ) from error
+
+
+def _pair(line: str) -> tuple[str, str]:
+    first, second = line.split()
+    return first, second
