@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from itrcore import cli_released
+from itrcore import cli_explain, cli_released
 from itrcore.cli_data import data as data_commands
 from itrcore.config import Params, RunSettings, load
 from itrcore.terminal import user_errors
@@ -17,6 +17,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(data_commands, name="data")
 app.command("import")(cli_released.import_)
 app.command("export")(cli_released.export)
+app.command()(cli_explain.explain)
 
 
 @app.command()

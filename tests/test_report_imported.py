@@ -48,12 +48,15 @@ def test_imported_runs_never_mix_with_trained_seeds_of_their_method(results: Res
     assert "train_seconds" not in board[0].values
 
 
-def test_imported_stands_where_seeds_stand(results: Results, report: Path) -> None:
+def test_imported_stands_where_seeds_stand_and_no_profile(results: Results, report: Path) -> None:
     text = as_markdown(results, "t")
-    assert "| released (esa) | small | synthetic | imported | 60.0 |" in text
+    assert "| released (esa) | – | synthetic | imported | 60.0 |" in text
     assert "| esa | small | synthetic | 2 (1, 2) |" in text
     assert "Models selected on: dev, unknown (imported)." in text
-    assert '<td class="text">imported</td>' in (report / "index.html").read_text("utf-8")
+    page = (report / "index.html").read_text("utf-8")
+    assert '<td class="text">imported</td>' in page
+    shown = [page.split(f"{end}</th>\n")[1].splitlines()[0] for end in (">released</a> <small>esa</small>", ">esa")]
+    assert shown == ['<td class="text">–</td>', '<td class="text">small</td>']  # the profiles
     assert "seeds" not in as_json(results)["toy"]["released"]
     assert as_json(results)["toy"]["esa/small"]["seeds"] == 2
     console = Console(width=80, file=io.StringIO(), color_system=None)

@@ -1,8 +1,10 @@
-"""How numbers are written: recalls, ranks, counts and times, the same in every table of the report."""
+"""How values are written: recalls, ranks, counts, times and lists, the same in every table of the report."""
 
 from __future__ import annotations
 
-NONE = "\N{EN DASH}"  # in place of a number that was not measured
+from collections.abc import Iterable
+
+NONE = "\N{EN DASH}"  # in place of a value that is not there
 
 
 def recall(mean: float, std: float | None = None) -> str:
@@ -45,6 +47,12 @@ def milliseconds(value: float) -> str:
         if value < limit:
             return f"{_two_digits(value * factor)} {unit}"
     return f"{_two_digits(value / 1e3)} s"
+
+
+def distinct(values: Iterable[object]) -> str:
+    """Each value once, in order: `dev, unknown (imported)`; an ensemble's value lists those of its members that way."""
+    parts = (part for value in values if value is not None for part in str(value).split(", "))
+    return ", ".join(dict.fromkeys(parts)) or NONE
 
 
 def _two_digits(value: float) -> str:

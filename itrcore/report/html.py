@@ -13,7 +13,7 @@ from jinja2 import Environment
 
 from itrcore.config import ReportSettings
 from itrcore.files import write_json
-from itrcore.report import formats, leaderboard, pages
+from itrcore.report import explanations, formats, leaderboard, pages
 from itrcore.report.leaderboard import COST, DIRECTIONS, PUBLISHED, QUALITY, Row, Stat, published_cells
 from itrcore.report.pictures import Shelf
 from itrcore.report.plots import Curve, Plot, curves, recall_bars
@@ -82,7 +82,7 @@ def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Envir
     return pages.templates(
         title=settings.title, provenance=dict(provenance), not_real=NOT_REAL, quality=QUALITY, cost=COST,
         published_columns=PUBLISHED, published_cells=published_cells, kinds=KINDS, directions=DIRECTIONS,
-        entry_path=entry_path,
+        entry_path=entry_path, drawing=explanations,
         single=lambda column, value: column.format(Stat(value, None)),
     )  # fmt: skip
 
@@ -98,25 +98,19 @@ def _banner(entries: Iterable[Entry]) -> dict[str, list[str]]:
     return found
 
 
-def _distinct(values: Iterable[object]) -> str:
-    """Each value once, in order; an ensemble's holds those of its members, separated by commas."""
-    parts = (part for value in values if value is not None for part in str(value).split(", "))
-    return ", ".join(dict.fromkeys(parts)) or formats.NONE
-
-
 def _section(results: Results, data: str, folder: Path) -> Section:
     entries = results.of(data)
     found = [entry.evaluation for entry in entries]
     first = found[0]
     facts = {
         "Evaluated on": f"{first.split} split, {first.n_images:,} images and {first.n_captions:,} captions",
-        "Models selected on": _distinct(e.selected_on for e in found),
-        "Seeds": _distinct(sorted({e.seed for e in found if e.seed is not None})),
+        "Models selected on": formats.distinct(e.selected_on for e in found),
+        "Seeds": formats.distinct(sorted({e.seed for e in found if e.seed is not None})),
         "Features": first.features,
         "R@1 of a random ranking": leaderboard.chance_text(first.n_images, first.n_captions),
-        "Data digest": _distinct(e.data_digest[:DIGEST_SHOWN] for e in found),
-        "Code version": _distinct(e.code_version for e in found),
-        "Device": _distinct(e.device for e in found),
+        "Data digest": formats.distinct(e.data_digest[:DIGEST_SHOWN] for e in found),
+        "Code version": formats.distinct(e.code_version for e in found),
+        "Device": formats.distinct(e.device for e in found),
     }
     board = leaderboard.rows(results, data)
     several = len({e.data_digest for e in found}) > 1
@@ -129,7 +123,7 @@ def _section_plots(board: list[Row], data: str, folder: Path) -> list[Plot]:
         for key, direction in DIRECTIONS.items()
     ]
     trained = [
-        (row.name if len(row.entries) == 1 else f"{row.name} ({len(row.entries)} seeds)", entry.history.epochs)
+        (row.name if len(row.entries) == 1 else f"{row.name} ({len(row.entries)} seeds)", entry.history.evaluations)
         for row in board
         for entry in row.entries
         if entry.history is not None
@@ -146,7 +140,7 @@ def _section_plots(board: list[Row], data: str, folder: Path) -> list[Plot]:
 def _entry_plots(entry: Entry, row: Row, folder: Path) -> list[Plot]:
     if entry.history is None:
         return []
-    points, best = entry.history.epochs, entry.history.best_epoch
+    points, best = entry.history.evaluations, entry.history.best_epoch
     x = [p.epoch for p in points]
     path = f"plots/runs/{entry.name}"
     # A method with one loss term has nothing to tell apart: its total is that term.
@@ -155,7 +149,7 @@ def _entry_plots(entry: Entry, row: Row, folder: Path) -> list[Plot]:
     loss = [Curve(term, x, [p.losses[term] for p in points]) for term in shown]
     rsum = Curve(row.name, x, [p.dev.rsum for p in points], mark=best)
     return [
-        curves(folder, f"{path}/rsum", [rsum], f"rsum on dev (ring: epoch {best}, kept)", "epoch"),
+        curves(folder, f"{path}/rsum", [rsum], f"rsum on dev (ring: epoch {best:g}, kept)", "epoch"),
         curves(folder, f"{path}/loss", loss, "Training loss per pair", "epoch", log=True),
     ]
 
@@ -171,7 +165,7 @@ def _entry_facts(entry: Entry) -> dict[str, str]:
         "Selected on": e.selected_on,
     }
     if entry.history is not None:
-        facts["Epoch kept"] = f"{entry.history.best_epoch} of {len(entry.history.epochs)}"
+        facts["Epoch kept"] = f"{entry.history.best_epoch:g} of {entry.history.evaluations[-1].epoch:g}"
     return facts | {
         "Data digest": e.data_digest[:DIGEST_SHOWN],
         "Code version": e.code_version,

@@ -39,7 +39,7 @@ class Row:
     data: str
     kind: str
     label: str  # the method's, the imported run's or the ensemble's name
-    profile: str | None
+    profile: str | None  # of a method; None for an imported run or an ensemble
     features: str
     entries: tuple[Entry, ...]  # by seed
     values: dict[str, Stat]  # what was not measured is absent
@@ -131,7 +131,7 @@ def rows(results: Results, data: str) -> list[Row]:
         found = entry.evaluation
         # Whoever trained an imported run did so with a recipe and a seed of their own: it is nobody's further seed.
         alone = found.kind == "ensemble" or found.imported
-        key = (found.kind, found.name if alone else str(found.method), found.profile)
+        key = (found.kind, found.name, None) if alone else (found.kind, str(found.method), found.profile)
         groups.setdefault(key, []).append(entry)
     made = [_row(data, *key, entries, results.benchmarks.get(data)) for key, entries in groups.items()]
     return sorted(made, key=lambda row: (-row.values["rsum"].mean, row.name))
@@ -146,7 +146,6 @@ def _row(
         costs = [getattr(entry.evaluation, key) for entry in entries]
         if None not in costs:
             values[key] = Stat.of(costs)
-    profile = None if kind == "ensemble" else profile
     first = entries[0].evaluation
     published = beside(first, benchmark, {key: value.mean for key, value in values.items()})
     return Row(data, kind, label, profile, first.features, tuple(entries), values, published)
@@ -192,8 +191,7 @@ def as_markdown(results: Results, title: str) -> str:
     for data in results.datasets:
         board = rows(results, data)
         first = board[0].entries[0].evaluation
-        names = {part for entry in results.of(data) for part in entry.evaluation.selected_on.split(", ")}
-        selected = ", ".join(sorted(names))
+        selected = formats.distinct(entry.evaluation.selected_on for entry in results.of(data))
         parts.append(f"## {markdown_text(data)}")
         if first.features in NOT_REAL:
             parts.append(f"> **{first.features.capitalize()} features.** {NOT_REAL[first.features]}")
