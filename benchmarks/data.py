@@ -32,50 +32,46 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.shards import CAPTIONS, make, memory, write_once
 from benchmarks.simulated_arrays import REGIONS, WIDTH
+from benchmarks.simulated_captions import F30K_IDS, F30K_WORDS, WORDS, captions
 from itrcore import config
-from itrcore.data.batches import Batch, ImageBatch, Split, TextBatch, TrainingBatches, Views
+from itrcore.data.batches import Batch, RegionBatch, Split, TextBatch, TrainingBatches, Views
+from itrcore.data.images import RegionImages
+from itrcore.data.inputs import RegionInput
 from itrcore.data.shards import writing
 from itrcore.data.shards.regions import FeatureStore
-from itrcore.data.tokens import TokenIds, Tokenised
+from itrcore.data.tokens import Tokenised
 from itrcore.device import make_accelerator
 from itrcore.files import write_json
 from itrcore.models import registry
 from itrcore.models.base import Progress
+from itrcore.models.image import ImageInputs
 from itrcore.models.text import TextInputs
 
 ROOT = Path(__file__).parents[1]
-WORDS = 8481  # of SCAN's Flickr30K vocabulary
 WAYS = ("ours", "published", "esa_step")
 WARM_UP = 5  # batches
 TIMES, LIMIT_MB = 3.0, 1500  # what the project promises
 METHOD = config.load(ROOT / "params.yaml").methods["esa_bigru"]
+MODEL: Any = METHOD.model
 SIZE = METHOD.recipe.batch_size
-IDS = TokenIds(WORDS + 1, WORDS, np.arange(4, WORDS))
 
 
-def caption_ids(n_images: int) -> list[np.ndarray]:
-    """Five captions an image: 14 random words or so between start and end."""
-    rng = np.random.default_rng(0)
-    lengths = rng.integers(8, 21, n_images * CAPTIONS)
-    return [np.array([1, *rng.integers(4, WORDS, length), 2]) for length in lengths]
-
-
-def tokenised(ids: np.ndarray) -> Tokenised:
-    """Every token but the first and the last is a word."""
-    return Tokenised(ids.tolist(), [-1, *range(len(ids) - 2), -1])
+def captions_of(n_images: int) -> list[Tokenised]:
+    """Five captions an image."""
+    return captions(n_images * CAPTIONS, F30K_IDS, WORDS, np.random.default_rng(0))
 
 
 def views() -> Views:
     """As ESA-BiGRU's recipe has them; its regions are taken out here as VSE∞'s are, which is more to do."""
-    model: Any = METHOD.model
-    return Views(model.views, model.token_views, IDS, model.region_drop)
+    return Views(MODEL.views, MODEL.token_views, F30K_IDS)
 
 
 def ours(folder: Path, n_images: int) -> Iterator[Any]:
     store = FeatureStore(folder / "regions", "train")
     store.verify()  # as before a training
-    ids = caption_ids(n_images)
-    split = Split(store, range(len(ids)), map(tokenised, ids), np.repeat(np.arange(n_images), CAPTIONS))
+    image_of = np.repeat(np.arange(n_images), CAPTIONS)
+    images = RegionImages(store, RegionInput(MODEL.region_drop))
+    split = Split(images, range(len(image_of)), captions_of(n_images), image_of)
     batches = TrainingBatches(split, SIZE, 0, views())
     for epoch in itertools.count():
         yield from batches.epoch(epoch)
@@ -85,14 +81,15 @@ class PublishedPairs(Dataset):
     """Everything in memory; an item is one pair."""
 
     def __init__(self, path: Path, n_images: int) -> None:
-        self.images, self.captions, self.views = np.load(path), caption_ids(n_images), views()
+        self.images, self.views = np.load(path), views()
+        self.captions = [np.array(caption.ids) for caption in captions_of(n_images)]
 
     def __len__(self) -> int:
         return len(self.captions)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, list[torch.Tensor], int]:
         image = self.images[index // CAPTIONS]
-        image = image[np.where(np.random.rand(len(image)) > self.views.region_drop)[0]]
+        image = image[np.where(np.random.rand(len(image)) > MODEL.region_drop)[0]]
         captions = [torch.Tensor(self.touched(self.captions[index])) for _ in range(self.views.captions)]
         return torch.Tensor(image), captions, index
 
@@ -104,9 +101,9 @@ class PublishedPairs(Dataset):
             if token > 3 and random.random() < settings.touch:
                 kind = random.random()
                 if kind < settings.mask:
-                    tokens.append(IDS.mask)
+                    tokens.append(F30K_IDS.mask)
                 elif kind < settings.mask + settings.random:
-                    tokens.append(random.randrange(4, WORDS))
+                    tokens.append(random.randrange(4, F30K_WORDS))
             else:
                 tokens.append(token)
         return tokens
@@ -136,13 +133,13 @@ def published(folder: Path, n_images: int) -> Iterator[Any]:
 def esa_steps(folder: Path, n_images: int) -> Iterator[None]:
     """Steps on one batch that is there already, with every core; the rest as in `itrcore/training/loop.py`."""
     accelerator = make_accelerator(config.load(ROOT / "params.yaml").training)
-    method = registry.build(METHOD, WIDTH, TextInputs(IDS), 0)
+    method = registry.build(METHOD, ImageInputs(WIDTH), TextInputs(F30K_IDS), 0)
     recipe = METHOD.recipe
     optimiser = torch.optim.AdamW(method.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     model, optimiser = accelerator.prepare(method, optimiser)
-    captions = [caption for caption in caption_ids(SIZE)[::CAPTIONS] for _ in range(method.views.captions)]
-    images = ImageBatch(torch.rand(SIZE, REGIONS, WIDTH), torch.full((SIZE,), REGIONS))
-    batch = Batch(images, TextBatch.pad(captions), list(range(SIZE)), list(range(SIZE))).to(accelerator.device)
+    ids = [np.array(caption.ids) for caption in captions_of(SIZE)[::CAPTIONS] for _ in range(method.views.captions)]
+    images = RegionBatch(torch.rand(SIZE, REGIONS, WIDTH), torch.full((SIZE,), REGIONS))
+    batch = Batch(images, TextBatch.pad(ids), list(range(SIZE)), list(range(SIZE))).to(accelerator.device)
     for step in itertools.count():
         with accelerator.autocast():
             total = model(batch, Progress(METHOD.loss.warmup_epochs, step)).total

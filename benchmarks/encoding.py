@@ -27,6 +27,7 @@ from itrcore.cores import cores
 from itrcore.data import scan, splits
 from itrcore.data.batches import Split
 from itrcore.data.captions import write
+from itrcore.data.images import RegionImages
 from itrcore.data.settings import SPLITS, RegionShardSettings
 from itrcore.data.shards import region_writer
 from itrcore.data.shards.regions import FeatureStore
@@ -35,6 +36,7 @@ from itrcore.device import make_accelerator
 from itrcore.evaluation.similarity import encode
 from itrcore.files import write_json
 from itrcore.models import bert, registry
+from itrcore.models.image import ImageInputs
 from itrcore.models.settings import BertSettings
 from itrcore.models.text import TextInputs
 
@@ -76,9 +78,9 @@ def measure(name: str, params: config.Params, store: FeatureStore) -> dict[str, 
     text, counts = text_inputs(settings.model.text)
     n = len(store) * CAPTIONS
     image_of = np.repeat(np.arange(len(store)), CAPTIONS)
-    split = Split(store, range(n), captions(n, text.ids, counts, np.random.default_rng(0)), image_of)
+    split = Split(RegionImages(store), range(n), captions(n, text.ids, counts, np.random.default_rng(0)), image_of)
     accelerator = make_accelerator(params.training)
-    method = registry.build(settings, store.width, text, 0).to(accelerator.device)
+    method = registry.build(settings, ImageInputs(store.width), text, 0).to(accelerator.device)
     with accelerator.autocast():
         encode(method, split.first(WARM_UP), params.evaluation.batch_size, accelerator.device)
         done = encode(method, split, params.evaluation.batch_size, accelerator.device)

@@ -21,12 +21,13 @@ import torch
 
 from benchmarks.simulated_arrays import feature_rows
 from itrcore import config
-from itrcore.data.batches import ImageBatch
+from itrcore.data.batches import RegionBatch
 from itrcore.data.tokens import TokenIds
 from itrcore.evaluation.ranking import metrics, ranks
 from itrcore.files import write_json
 from itrcore.models import registry
 from itrcore.models.base import Method
+from itrcore.models.image import ImageInputs
 from itrcore.models.text import TextInputs
 
 CAPTIONS = 5
@@ -43,7 +44,7 @@ def vectors(method: Method, features: np.ndarray) -> np.ndarray:
     for start in range(0, len(features), 100):
         regions = torch.from_numpy(features[start : start + 100].astype(np.float32))
         lengths = torch.full((len(regions),), regions.shape[1])
-        blocks.append(method.encode_images(ImageBatch(regions, lengths)).vectors.numpy())
+        blocks.append(method.encode_images(RegionBatch(regions, lengths)).vectors.numpy())
     joined = np.concatenate(blocks)
     return joined / np.linalg.norm(joined, axis=1, keepdims=True)
 
@@ -101,7 +102,7 @@ def main() -> int:
     )
     for kind, features in sets.items():
         for name in METHODS:
-            one = compare(registry.build(settings[name], features.shape[2], TEXT, seed=1), features)
+            one = compare(registry.build(settings[name], ImageInputs(features.shape[2]), TEXT, seed=1), features)
             result.setdefault(kind, {})[name] = one
             print(
                 f"{kind:10} {name:16} {one['largest_change']:9.1e} {one['mean_change']:9.1e} "

@@ -29,13 +29,14 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from benchmarks.simulated_arrays import REGIONS, WIDTH, feature_rows
 from benchmarks.simulated_captions import F30K_IDS, WORDS, captions
 from itrcore import config
-from itrcore.data.batches import Batch, ImageBatch, TextBatch
+from itrcore.data.batches import Batch, RegionBatch, TextBatch
 from itrcore.data.token_table import TokenTable, touch_tokens
 from itrcore.files import write_json
 from itrcore.models import registry
 from itrcore.models.base import Losses, Progress
 from itrcore.models.encoders import BiGRUEncoder
 from itrcore.models.esa import ESA
+from itrcore.models.image import ImageInputs
 from itrcore.models.settings import ESASettings
 from itrcore.models.text import TextInputs
 
@@ -88,6 +89,7 @@ class Released(nn.Module):
 
     def forward(self, batch: Batch, progress: Progress, shown: Tensor | None = None) -> Losses:
         """The loss; shown: (n, 2, k) the regions that each view sees, drawn where it is not given."""
+        assert isinstance(batch.images, RegionBatch)
         n, k, _ = batch.images.regions.shape
         if shown is None:
             views = [torch.rand(n, k).to(batch.images.regions.device) >= self.drop for _ in range(2)]
@@ -117,7 +119,7 @@ class Way:
     def step(self, batch: Batch, recipe: Any, progress: Progress) -> float:
         """As `itrcore/training/loop.py` steps; returns the seconds it took."""
         started = time.perf_counter()
-        with torch.autocast(batch.images.regions.device.type, torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(batch.texts.ids.device.type, torch.bfloat16, enabled=self.bf16):
             total = self.model(batch, progress).total
         float(total.detach())  # waits for the device, as the loop does
         self.optimiser.zero_grad()
@@ -159,7 +161,7 @@ def make_batches(model: ESASettings, size: int, number: int, device: torch.devic
         table = TokenTable.of(captions(size, F30K_IDS, WORDS, rng))
         ids = touch_tokens(table, np.repeat(np.arange(size), model.views), model.token_views, F30K_IDS, rng)
         regions = torch.from_numpy(np.stack(list(feature_rows(size, seed=seed))))
-        images = ImageBatch(regions, torch.full((size,), REGIONS))
+        images = RegionBatch(regions, torch.full((size,), REGIONS))
         batches.append(Batch(images, TextBatch.pad(ids), list(range(size)), list(range(size))).to(device))
     return batches
 
@@ -172,6 +174,7 @@ def differences(ours: ESA, batch: Batch) -> dict[str, float]:
     ours = deepcopy(ours).train()
     ours.words.dropout.p = 0.0
     released = Released(ours).train()
+    assert isinstance(batch.images, RegionBatch)
     n, k, _ = batch.images.regions.shape
     found = {"loss": 0.0, "loss_share": 0.0, "gradient_share": 0.0}
     for epoch in (0, ours.hinge.warmup_epochs):  # all negatives, and the hardest
@@ -202,7 +205,7 @@ def main() -> int:
     device = torch.device("cuda" if cuda else "cpu")
     method = config.load(ROOT / "params.yaml").methods["esa_bigru"]
     model: Any = method.model.model_copy(update={"dim": given.dim})
-    built: Any = registry.build(method.model_copy(update={"model": model}), WIDTH, TextInputs(F30K_IDS), 0)
+    built: Any = registry.build(method.model_copy(update={"model": model}), ImageInputs(WIDTH), TextInputs(F30K_IDS), 0)
     ours: ESA = built.to(device)
     batches = make_batches(model, given.batch, 4, device)
     apart = differences(ours, batches[0])
