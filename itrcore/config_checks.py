@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from itrcore import layout
 from itrcore.errors import nearest
-from itrcore.models.settings import BertSettings, BiGRUSettings, MethodSettings
+from itrcore.models.settings import BertSettings, BiGRUSettings, CLIPSettings, MethodSettings
 
 if TYPE_CHECKING:
     from itrcore.config import Params, RunSettings
@@ -67,8 +67,6 @@ def _wrong_runs(params: Params) -> Iterator[str]:
             *unknown(f"{where}.profile", run.profile, params.profiles, "profiles"),
         ]
         yield from wrong
-        if run.data in params.datasets and params.datasets[run.data].without_regions:
-            yield f"{where}: {run.data} has no region features, which every method so far needs"
         what = run.seed if run.checkpoint is None else run.checkpoint.sha256 + run.checkpoint.text_digest
         assert what is not None
         twin = seen.setdefault((run.data, run.method, what), name)
@@ -85,7 +83,20 @@ def _wrong_runs(params: Params) -> Iterator[str]:
                 yield str(error)
             pairs.add((run.method, run.profile))
         else:
+            yield from _wrong_images(params, where, run, method)
             yield from _wrong_text(params, where, run, method)
+
+
+def _wrong_images(params: Params, where: str, run: RunSettings, method: MethodSettings) -> Iterator[str]:
+    """Pictures or region features that a run needs and its data set does not have."""
+    dataset = params.datasets[run.data]
+    if method.model.reads_pixels and dataset.without_pictures:
+        yield (
+            f"{where}: {run.method} reads pictures, and {run.data} has none; give datasets.{run.data}.shards.images, such as "
+            "{samples_per_shard: 1000, max_megapixels: 50}"
+        )
+    if not method.model.reads_pixels and dataset.without_regions:
+        yield f"{where}: {run.method} reads region features, and {run.data} has none; choose a method that reads pictures"
 
 
 def _wrong_text(params: Params, where: str, run: RunSettings, method: MethodSettings) -> Iterator[str]:
@@ -105,10 +116,10 @@ def _wrong_text(params: Params, where: str, run: RunSettings, method: MethodSett
                 f"{where}: {run.method} with profile {run.profile} has text.word_dim {text.word_dim}, and the vectors "
                 f"of datasets.{run.data}.vocabulary.glove have width {vocabulary.glove.width}; make them the same"
             )
-    if isinstance(text, BertSettings) and text.shape is not None and vocabulary.word_pieces is None:
+    if isinstance(text, BertSettings | CLIPSettings) and text.shape is not None and vocabulary.word_pieces is None:
         yield (
-            f"{where}: {run.method} with profile {run.profile} starts a BERT at random, which needs word pieces of the data "
-            f"set; give datasets.{run.data}.vocabulary.word_pieces, such as {{pieces: 4000, min_count: 2}}"
+            f"{where}: {run.method} with profile {run.profile} starts its {text.kind.upper()} at random, which needs word "
+            f"pieces of the data set; give datasets.{run.data}.vocabulary.word_pieces, such as {{pieces: 4000, min_count: 2}}"
         )
 
 

@@ -26,3 +26,8 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
     if accelerator.num_processes > 1:
         raise ConfigError("training over several processes is not supported yet; start it without accelerate launch")
     return accelerator
+
+
+def precision(accelerator: Accelerator) -> str:
+    """What it computes with, as `training.precision` calls it: `bf16` or `float32`."""
+    return "bf16" if accelerator.mixed_precision == "bf16" else "float32"

@@ -8,7 +8,7 @@ NLTK = Path("data/nltk")
 REPORT = Path("report")
 LEADERBOARD = Path("leaderboard.json")
 WORDS, PIECES, VECTORS = "vocab.json", "wordpieces.txt", "glove.safetensors"  # in a data set's vocabulary folder
-WEIGHTS, TEXT = "model.safetensors", "text"  # in a run's folder
+WEIGHTS, TEXT, IMAGE = "model.safetensors", "text", "image"  # in a run's folder
 # Not a DVC output: a killed training goes on from here, and DVC removes outputs before it runs a stage again.
 STATE = Path("state")
 DOWNLOADS = Path("downloads")
@@ -70,10 +70,10 @@ def run(data: str, name: str) -> Path:
 
 
 def evaluation(data: str, name: str) -> Path:
-    """A run on test: metrics.json, similarity.npy, retrieved.json."""
+    """A run on test: metrics.json, similarity.npy, retrieved.json; explained.json where words attend to regions."""
     return Path("evaluations", data, name)
 
 
 def ensemble(data: str, name: str) -> Path:
-    """An ensemble on test: the same three files."""
+    """An ensemble on test: the first three."""
     return Path("ensembles", data, name)

@@ -34,3 +34,13 @@ def self_expanding_triplet(scores: Tensor, views: int, margin: float, hardest: b
     if hardest:
         return rows.amax(dim=1).sum() + columns.amax(dim=0).sum()
     return rows.sum() + columns.sum()
+
+
+def symmetric_cross_entropy(scores: Tensor, scale: Tensor) -> Tensor:
+    """Cross-entropy of finding the match in each row and in each column, the mean of both directions. Source: CLIP, figure 3.
+
+    scores: (n, n), positives on the diagonal; scale: what they are multiplied by, the inverse of a temperature
+    """
+    logits, right = scores * scale, torch.arange(len(scores), device=scores.device)
+    rows = torch.nn.functional.cross_entropy(logits, right)
+    return (rows + torch.nn.functional.cross_entropy(logits.T, right)) / 2

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,24 +18,40 @@ from torch import Tensor
 
 from itrcore.cores import cores
 from itrcore.data.captions import Image
-from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.token_table import TokenTable, touch_tokens
 from itrcore.data.tokens import TokenIds, Tokenised, Tokeniser
 from itrcore.data.vocabulary import PAD
 from itrcore.errors import DataError
 from itrcore.models.settings import TokenViewSettings
 
+if TYPE_CHECKING:
+    from itrcore.data.images import Images
+
 
 @dataclass(frozen=True)
-class ImageBatch:
+class RegionBatch:
     """regions: (n, k, width) float32, zero-padded; lengths: (n,) int64, regions of each image, on the CPU."""
 
     regions: Tensor
     lengths: Tensor
 
-    def to(self, device: torch.device) -> ImageBatch:
+    def to(self, device: torch.device) -> RegionBatch:
         """The same on a device; lengths stay on the CPU, where the encoders want them."""
-        return ImageBatch(self.regions.to(device, non_blocking=True), self.lengths)
+        return RegionBatch(self.regions.to(device, non_blocking=True), self.lengths)
+
+
+@dataclass(frozen=True)
+class PixelBatch:
+    """pixels: (n, 3, height, width) float32, as the method's `PixelInput` has them."""
+
+    pixels: Tensor
+
+    def to(self, device: torch.device) -> PixelBatch:
+        """The same on a device."""
+        return PixelBatch(self.pixels.to(device, non_blocking=True))
+
+
+ImageBatch = RegionBatch | PixelBatch
 
 
 @dataclass(frozen=True)
@@ -73,18 +90,18 @@ class Batch:
 
 
 class Split:
-    """One split ready for a method: features on disk, captions as tokens in memory.
+    """One split ready for a method: images on disk, captions as tokens in memory.
 
     image_of: (n_captions,) the image (row of the split) each caption belongs to
     """
 
     def __init__(
-        self, store: FeatureStore, caption_ids: Sequence[int], captions: Iterable[Tokenised], image_of: np.ndarray
+        self, images: Images, caption_ids: Sequence[int], captions: Iterable[Tokenised], image_of: np.ndarray
     ) -> None:
         self.tokens = TokenTable.of(captions)
-        if len(self.tokens) != len(image_of) or (len(image_of) and int(image_of.max()) >= len(store)):
-            raise DataError(f"{store.folder}: captions of {image_of.max() + 1} images for {len(store)} feature rows")
-        self.store, self.n_images = store, len(store)
+        if len(self.tokens) != len(image_of) or (len(image_of) and int(image_of.max()) >= len(images)):
+            raise DataError(f"{images.folder}: captions of {image_of.max() + 1} images for {len(images)} samples")
+        self.images, self.n_images = images, len(images)
         self.caption_ids, self.image_of = list(caption_ids), image_of
 
     @property
@@ -93,24 +110,19 @@ class Split:
         return len(self.tokens)
 
     @classmethod
-    def open(cls, shards: FeatureStore, images: Sequence[Image], tokeniser: Tokeniser) -> Split:
+    def open(cls, images: Images, table: Sequence[Image], tokeniser: Tokeniser) -> Split:
         """From the shards and the caption table (`captions.read`) of the same split."""
-        if [image.image_id for image in images] != shards.image_ids:
+        if [image.image_id for image in table] != images.image_ids:
             raise DataError.at(
-                shards.folder, "other images than the caption table's", "the same, in order", do="Run: dvc repro"
+                images.folder, "other images than the caption table's", "the same, in order", do="Run: dvc repro"
             )
-        counts = [len(image.captions) for image in images]
+        counts = [len(image.captions) for image in table]
         return cls(
-            shards,
-            [caption_id for image in images for caption_id in image.caption_ids],
-            (tokeniser.encode(caption) for image in images for caption in image.captions),
-            np.repeat(np.arange(len(images)), counts),
+            images,
+            [caption_id for image in table for caption_id in image.caption_ids],
+            (tokeniser.encode(caption) for image in table for caption in image.captions),
+            np.repeat(np.arange(len(table)), counts),
         )
-
-    def images(self, rows: Sequence[int] | np.ndarray, keep: np.ndarray | None = None) -> ImageBatch:
-        """The given images; `keep` as for `FeatureStore.gather`."""
-        regions, lengths = self.store.gather(rows, keep)
-        return ImageBatch(torch.from_numpy(regions), torch.from_numpy(lengths.astype(np.int64)))
 
     def texts(self, rows: Sequence[int] | np.ndarray) -> TextBatch:
         """The given captions."""
@@ -129,16 +141,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Views:
-    """How a method wants its training pairs changed; a method without views leaves both at nothing.
+    """How a method wants its captions changed in training; a method without views leaves them as they are.
 
     captions: token sequences made of each caption; tokens: how each is touched, with which `ids`
-    region_drop: the probability that a region is taken out of its image before encoding
     """
 
     captions: int = 1
     tokens: TokenViewSettings | None = None
     ids: TokenIds | None = None
-    region_drop: float = 0.0
 
 
 class TrainingBatches:
@@ -147,7 +157,7 @@ class TrainingBatches:
     def __init__(self, split: Split, batch_size: int, seed: int, views: Views) -> None:
         if batch_size > split.n_captions:
             raise DataError(
-                f"{split.store.folder}: a batch of {batch_size} pairs needs as many captions, the training split has "
+                f"{split.images.folder}: a batch of {batch_size} pairs needs as many captions, the training split has "
                 f"{split.n_captions}; lower recipe.batch_size"
             )
         self.split, self.batch_size, self.seed, self.views = split, batch_size, seed, views
@@ -167,33 +177,19 @@ class TrainingBatches:
         return _ahead(make, range(start, len(self)))
 
     def _batch(self, captions: np.ndarray, rng: np.random.Generator) -> Batch:
-        images = self.split.image_of[captions]
-        keep = None
-        if self.views.region_drop:
-            keep = keep_regions(self.split.store.n_regions[images], self.views.region_drop, rng)
+        rows_of_images = self.split.image_of[captions]
+        images = self.split.images.training_batch(rows_of_images, rng)
         rows = np.repeat(captions, self.views.captions)
         if self.views.tokens and self.views.ids:
             ids = touch_tokens(self.split.tokens, rows, self.views.tokens, self.views.ids, rng)
         else:
             ids = [self.split.tokens.ids_of(row) for row in rows]
         return Batch(
-            self.split.images(images, keep),
+            images,
             TextBatch.pad(ids),
-            [self.split.store.image_ids[row] for row in images],
+            [self.split.images.image_ids[row] for row in rows_of_images],
             [self.split.caption_ids[row] for row in captions],
         )
-
-
-def keep_regions(lengths: np.ndarray, drop: float, rng: np.random.Generator) -> np.ndarray:
-    """Which regions stay when each is taken out with probability `drop`; an image keeps at least one.
-
-    lengths: (n,) regions of each image. Returns (n, max length) bool. Source: VSE∞'s size augmentation.
-    """
-    n, k = len(lengths), int(lengths.max())
-    keep = (rng.random((n, k)) >= drop) & (np.arange(k) < lengths[:, None])
-    for row in np.flatnonzero(~keep.any(axis=1)):
-        keep[row, rng.integers(int(lengths[row]))] = True
-    return keep
 
 
 def _ahead(make: Callable[[int], Batch], steps: Sequence[int]) -> Iterator[Batch]:

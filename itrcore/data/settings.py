@@ -169,6 +169,11 @@ class DatasetSettings(Settings):
         """Whether it will have no region features; of published shards that is not known here."""
         return self.shards.regions is None and not isinstance(self.source, ShardsSource)
 
+    @property
+    def without_pictures(self) -> bool:
+        """Whether it will have no pictures in shards; of published shards that is not known here."""
+        return self.shards.images is None and not isinstance(self.source, ShardsSource)
+
     def paths(self) -> dict[str, str]:
         """Everything outside that it names: key → path."""
         source, glove = self.source, self.vocabulary.glove

@@ -42,3 +42,6 @@ class Tokeniser(Protocol):
 
     def encode(self, caption: str) -> Tokenised:
         """The caption's tokens between the special ones that mark its start and its end."""
+
+    def token_texts(self, caption: str) -> list[str]:
+        """The text of each token of `encode`, for showing; the pieces of a word, joined, are the word."""

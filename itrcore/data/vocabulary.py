@@ -95,6 +95,10 @@ class Vocabulary:
         ids = [START, *(self.ids.get(word, UNKNOWN) for word in words), END]
         return Tokenised(ids, [-1, *range(len(words)), -1])
 
+    def token_texts(self, caption: str) -> list[str]:
+        """The text of each token of `encode`; a word that the vocabulary lacks is `<unk>` here too."""
+        return [self.words[i] for i in self.encode(caption).ids]
+
     @classmethod
     def build(cls, captions: Iterable[str], min_count: int, tokenizer: Tokenizer) -> Vocabulary:
         """Words with at least `min_count` occurrences, in order of first appearance, after the special tokens.

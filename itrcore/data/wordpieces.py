@@ -94,6 +94,10 @@ class WordPieces:
             ids, words = [*ids[: self.limit - 1], ids[-1]], [*words[: self.limit - 1], -1]
         return Tokenised(ids, words)
 
+    def token_texts(self, caption: str) -> list[str]:
+        """The text of each token of `encode`; without the ## of a piece that goes on with its word."""
+        return [self.pieces[i].removeprefix("##") for i in self.encode(caption).ids]
+
     def limited(self, tokens: int) -> WordPieces:
         """The same with a limit, such as `max_position_embeddings` of the BERT that reads the ids."""
         return WordPieces(self.pieces, self._normaliser, tokens)

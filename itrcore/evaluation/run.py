@@ -14,15 +14,16 @@ from safetensors.torch import load_file
 from itrcore import layout
 from itrcore.config import Params
 from itrcore.data.prepared import open_split
-from itrcore.device import make_accelerator
+from itrcore.device import make_accelerator, precision
 from itrcore.errors import DataError
+from itrcore.evaluation import explanations
 from itrcore.evaluation.results import SPLIT, images_of_test, read_output, write_result
 from itrcore.evaluation.similarity import encode, score
 from itrcore.files import replacing
-from itrcore.models import registry
+from itrcore.models import registry, sides
 from itrcore.models.base import Method
 from itrcore.models.settings import MethodSettings
-from itrcore.models.text import Text, restore
+from itrcore.models.text import Text
 
 
 def load_method(run: dict[str, Any], folder: Path) -> tuple[Method, Text]:
@@ -31,8 +32,8 @@ def load_method(run: dict[str, Any], folder: Path) -> tuple[Method, Text]:
     `DataError` where the weights cannot be read.
     """
     settings = MethodSettings.model_validate(run["settings"])
-    text = restore(settings.model.text, folder / layout.TEXT, layout.NLTK)
-    method = registry.build(settings, run["width"], text.inputs, 0)
+    restored = sides.restore(settings.model, folder, layout.NLTK, run["width"])
+    method = registry.build(settings, restored.image.inputs, restored.text.inputs, 0)
     path = folder / layout.WEIGHTS
     try:
         method.load_state_dict(load_file(path))
@@ -40,11 +41,14 @@ def load_method(run: dict[str, Any], folder: Path) -> tuple[Method, Text]:
         raise DataError.at(
             path, f"cannot be loaded ({error})", f"the weights of {run['name']}", do="Run: dvc repro"
         ) from error
-    return method, text
+    return method, restored.text
 
 
 def evaluate(params: Params, name: str) -> Path:
-    """Evaluate run `name` on test; returns the folder with metrics.json, similarity.npy and retrieved.json."""
+    """Evaluate run `name` on test; returns the folder.
+
+    It holds metrics.json, similarity.npy, retrieved.json and, where words attend to regions, explained.json.
+    """
     data = params.run(name).data
     folder = layout.run(data, name)
     run = read_output(folder / "run.json", f"train@{name}")
@@ -52,7 +56,7 @@ def evaluate(params: Params, name: str) -> Path:
     accelerator = make_accelerator(params.training)
     method, text = load_method(run, folder)
     method = method.to(accelerator.device)
-    split = open_split(data, SPLIT, text.tokeniser, verify=True)
+    split = open_split(data, SPLIT, text.tokeniser, method.input, verify=True)
     settings = params.evaluation
     with replacing(layout.evaluation(data, name)) as temporary:
         temporary.mkdir(parents=True)
@@ -74,8 +78,9 @@ def evaluate(params: Params, name: str) -> Path:
             "score_image_ms": 1000 * seconds / shape[0],
             "score_caption_ms": 1000 * seconds / shape[1],
             "device": str(accelerator.device),
-            "precision": "bf16" if accelerator.mixed_precision == "bf16" else "float32",
+            "precision": precision(accelerator),
             "code_version": run["code_version"],
         }
         write_result(temporary, result, matrix, split.image_of, images_of_test(data), settings)
+        explanations.write(temporary, method, encoded, split, text.tokeniser)
     return layout.evaluation(data, name)

@@ -30,7 +30,7 @@ def encode(method: Method, split: Split, batch_size: int, device: torch.device) 
     try:
         started = time.perf_counter()
         rows = [range(i, min(i + batch_size, split.n_images)) for i in range(0, split.n_images, batch_size)]
-        images = Encoded.join([method.encode_images(split.images(list(block)).to(device)) for block in rows])
+        images = Encoded.join([method.encode_images(split.images.batch(list(block)).to(device)) for block in rows])
         _wait(device)
         between = time.perf_counter()
         # Captions of one length together: padding to the longest of a block would be most of a BERT's work.

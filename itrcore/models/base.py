@@ -14,44 +14,65 @@ import torch
 from torch import Tensor, nn
 
 from itrcore.data.batches import Batch, ImageBatch, TextBatch, Views
+from itrcore.data.inputs import PixelInput, RegionInput
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One side, encoded: (n, d) one vector per item, or (n, k, d) a zero-padded set per item with `lengths` (n,)."""
+    """One side, encoded.
+
+    vectors: (n, d), one per item; or, with `lengths` (n,) int64 on the CPU, a set per item, (sum of lengths, d): the
+        sets one after the other, without padding, which would be most of a caption list's memory
+    """
 
     vectors: Tensor
     lengths: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.vectors)
+        return len(self.vectors if self.lengths is None else self.lengths)
 
-    def __getitem__(self, rows: slice) -> Encoded:
+    def __getitem__(self, items: slice) -> Encoded:
         """A block of items."""
-        return Encoded(self.vectors[rows], None if self.lengths is None else self.lengths[rows])
+        if self.lengths is None:
+            return Encoded(self.vectors[items])
+        start, stop, step = items.indices(len(self))
+        if step != 1:
+            raise ValueError("a block of items follow each other")
+        first = int(self.lengths[:start].sum())
+        lengths = self.lengths[start:stop]
+        return Encoded(self.vectors[first : first + int(lengths.sum())], lengths)
 
-    def take(self, rows: np.ndarray) -> Encoded:
-        """The given items, in that order. rows: (m,) item numbers"""
-        wanted = torch.from_numpy(rows)
-        lengths = None if self.lengths is None else self.lengths[wanted.to(self.lengths.device)]
-        return Encoded(self.vectors[wanted.to(self.vectors.device)], lengths)
+    def take(self, items: np.ndarray) -> Encoded:
+        """The given items, in that order. items: (m,) numbers"""
+        wanted = torch.from_numpy(items)
+        if self.lengths is None:
+            return Encoded(self.vectors[wanted.to(self.vectors.device)])
+        lengths = self.lengths[wanted]
+        # Where each set starts here, and how far each of its rows is from that.
+        starts = (self.lengths.cumsum(0) - self.lengths)[wanted].repeat_interleave(lengths)
+        within = torch.arange(len(starts)) - (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
+        return Encoded(self.vectors[(starts + within).to(self.vectors.device)], lengths)
 
     @classmethod
     def join(cls, blocks: Sequence[Encoded]) -> Encoded:
-        """Blocks one after the other; sets are padded to the longest."""
-        if blocks[0].lengths is None:
-            return cls(torch.cat([block.vectors for block in blocks]))
-        longest = max(block.vectors.shape[1] for block in blocks)
-        padded = [nn.functional.pad(b.vectors, (0, 0, 0, longest - b.vectors.shape[1])) for b in blocks]
-        return cls(torch.cat(padded), torch.cat([b.lengths for b in blocks if b.lengths is not None]))
+        """Blocks one after the other."""
+        lengths = [block.lengths for block in blocks if block.lengths is not None]
+        return cls(torch.cat([block.vectors for block in blocks]), torch.cat(lengths) if lengths else None)
+
+    @classmethod
+    def pack(cls, padded: Tensor, lengths: Tensor) -> Encoded:
+        """A set per item, from padded ones. padded: (n, k, d); lengths: (n,) on the CPU"""
+        valid = torch.arange(padded.shape[1], device=padded.device) < lengths.to(padded.device)[:, None]
+        return cls(padded[valid], lengths)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: epochs and steps done, both from 0."""
+    """Where training stands: epochs and steps done, both from 0, and the share of this epoch that is done."""
 
     epoch: int
     step: int
+    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,8 +89,12 @@ class Losses:
 
 
 class Method(nn.Module, ABC):
-    """An image–text matching method."""
+    """An image–text matching method.
 
+    input: what it reads of an image; views: how training changes its captions
+    """
+
+    input: RegionInput | PixelInput = RegionInput()
     views = Views()
 
     @abstractmethod
@@ -88,9 +113,23 @@ class Method(nn.Module, ABC):
     def loss(self, batch: Batch, progress: Progress) -> Losses:
         """The training loss of one batch of matching pairs."""
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before each epoch, from 0, also where a training goes on: what a method opens in stages."""
+
+    def after_step(self) -> None:
+        """Called after each step of the optimiser: what a method keeps within limits."""
+
     def forward(self, batch: Batch, progress: Progress) -> Losses:
         """`loss`, under the name that wrappers for several devices call."""
         return self.loss(batch, progress)
+
+
+class Attends(ABC):
+    """A method whose words attend to regions, so that it can be asked which to which."""
+
+    @abstractmethod
+    def attention(self, image: Encoded, text: Encoded) -> Tensor:
+        """Of one image and one caption, encoded: (words, regions) float32 weights; those of a word sum to 1."""
 
 
 class EmbeddingMethod(Method):

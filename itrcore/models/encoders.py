@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from itrcore.data.batches import ImageBatch, TextBatch
+from itrcore.data.batches import ImageBatch, RegionBatch, TextBatch
 from itrcore.data.vocabulary import PAD
+from itrcore.models.base import Progress
 from itrcore.models.settings import BertSettings, BiGRUSettings
 from itrcore.models.text import TextInputs
 
 if TYPE_CHECKING:
     from transformers import BertModel
+
+    from itrcore.models.image import ImageInputs
 
 
 def l2(x: Tensor) -> Tensor:
@@ -34,7 +38,22 @@ def xavier(layer: nn.Linear) -> nn.Linear:
     return layer
 
 
-class RegionEncoder(nn.Module):
+class ImageEncoder(nn.Module, ABC):
+    """From a batch of images to a set of features per image."""
+
+    @abstractmethod
+    def forward(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """(n, k, d), zero-padded, and the sets' lengths (n,) on the CPU."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """What is opened in stages; see `Method.begin_epoch`."""
+
+    def loss_weight(self, progress: Progress) -> float:
+        """What the published training of this encoder multiplies its loss by."""
+        return 1.0
+
+
+class RegionEncoder(ImageEncoder):
     """fc + MLP: `lin(width→d)(x) + lin(d/2→d)(relu(bn(lin(width→d/2)(x))))`, region by region (VSE∞, ESA, ESL).
 
     Batch normalisation sees valid regions only. The released code lets the zero rows of shortened images take part in
@@ -49,15 +68,16 @@ class RegionEncoder(nn.Module):
         self.norm = nn.BatchNorm1d(dim // 2)
         self.out = nn.Linear(dim // 2, dim)
 
-    def forward(self, batch: ImageBatch) -> Tensor:
-        """(n, k, width) → (n, k, d); padded regions come out as 0."""
+    def forward(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """(n, k, width) → (n, k, d), padded regions come out as 0, and the images' numbers of regions (n,)."""
+        assert isinstance(batch, RegionBatch)
         n, k, _ = batch.regions.shape
         if int(batch.lengths.min()) == k:
-            return self._encode(batch.regions.flatten(0, 1)).view(n, k, -1)
+            return self._encode(batch.regions.flatten(0, 1)).view(n, k, -1), batch.lengths
         mask = length_mask(batch.lengths, k, batch.regions.device)
         valid = self._encode(batch.regions[mask])
         padded: Tensor = valid.new_zeros(n, k, valid.shape[-1])
-        return padded.masked_scatter(mask[..., None], valid)
+        return padded.masked_scatter(mask[..., None], valid), batch.lengths
 
     def _encode(self, rows: Tensor) -> Tensor:
         out: Tensor = self.fc(rows) + self.out(torch.relu(self.norm(self.hidden(rows))))
@@ -109,6 +129,16 @@ class BertEncoder(nn.Module):
         hidden = self.bert(batch.ids, attention_mask=mask.long()).last_hidden_state
         features: Tensor = self.dropout(self.linear(hidden)).masked_fill(~mask[..., None], 0.0)
         return features
+
+
+def image_encoder(image: ImageInputs, dim: int, cell_drop: float) -> ImageEncoder:
+    """Of region features, or of a grid's cells where the image side brings a backbone; `cell_drop` is the grid's."""
+    from itrcore.models.grid import GridEncoder
+
+    if image.backbone is None:
+        assert image.width is not None
+        return RegionEncoder(image.width, dim)
+    return GridEncoder(image.backbone(), dim, cell_drop)
 
 
 def word_encoder(text: TextInputs, dim: int, settings: BiGRUSettings | BertSettings) -> BiGRUEncoder | BertEncoder:

@@ -8,7 +8,8 @@ from torch import Tensor
 from itrcore.data.batches import Batch, ImageBatch, TextBatch, Views
 from itrcore.losses import self_expanding_triplet
 from itrcore.models.base import EmbeddingMethod, Encoded, Losses, Progress
-from itrcore.models.encoders import BertEncoder, RegionEncoder, l2, length_mask, word_encoder, xavier
+from itrcore.models.encoders import BertEncoder, image_encoder, l2, length_mask, word_encoder, xavier
+from itrcore.models.image import ImageInputs
 from itrcore.models.pooling import ExternalSpaceAttention
 from itrcore.models.settings import ESASettings, HingeSettings
 from itrcore.models.text import TextInputs
@@ -21,12 +22,13 @@ class ESA(EmbeddingMethod):
     token sequences touched at random.
     """
 
-    def __init__(self, settings: ESASettings, loss: HingeSettings, width: int, text: TextInputs) -> None:
+    def __init__(self, settings: ESASettings, loss: HingeSettings, image: ImageInputs, text: TextInputs) -> None:
         super().__init__()
         self.hinge = loss
         self.region_drop = settings.region_drop
+        self.input = image.input(0.0)
         self.views = Views(captions=settings.views, tokens=settings.token_views, ids=text.ids)
-        self.regions = RegionEncoder(width, settings.dim)
+        self.regions = image_encoder(image, settings.dim, 0.0)
         self.region_pooling = ExternalSpaceAttention(settings.dim)
         self.words = word_encoder(text, settings.dim, settings.text)
         self.word_pooling = ExternalSpaceAttention(settings.dim)
@@ -38,7 +40,8 @@ class ESA(EmbeddingMethod):
 
     def encode_images(self, batch: ImageBatch) -> Encoded:
         """(n, d) unit vectors, all regions shown."""
-        return Encoded(self._pool_regions(batch, self._valid(batch)[:, None]))
+        features, lengths = self.regions(batch)
+        return Encoded(self._pool_regions(features, self._valid(features, lengths)[:, None]))
 
     def encode_texts(self, batch: TextBatch) -> Encoded:
         """(m, d) unit vectors."""
@@ -47,18 +50,23 @@ class ESA(EmbeddingMethod):
 
     def loss(self, batch: Batch, progress: Progress) -> Losses:
         """Self-expanding triplet loss over the views; all negatives in the warm-up epochs, then the hardest."""
-        valid = self._valid(batch.images)[:, None]
+        features, lengths = self.regions(batch.images)
+        valid = self._valid(features, lengths)[:, None]
         shape = (len(valid), self.views.captions, valid.shape[2])
         shown = valid & (torch.rand(shape, device=valid.device) >= self.region_drop)
-        images = Encoded(self._pool_regions(batch.images, shown))
+        images = Encoded(self._pool_regions(features, shown))
         scores = self.similarity(images, self.encode_texts(batch.texts))
         hardest = progress.epoch >= self.hinge.warmup_epochs
         loss = self_expanding_triplet(scores, self.views.captions, self.hinge.margin, hardest)
-        return Losses({"self_expanding": loss}, {})
+        return Losses({"self_expanding": loss}, {"self_expanding": self.regions.loss_weight(progress)})
 
-    def _valid(self, batch: ImageBatch) -> Tensor:
-        return length_mask(batch.lengths, batch.regions.shape[1], batch.regions.device)
+    def begin_epoch(self, epoch: int) -> None:
+        """A grid's backbone is opened in stages."""
+        self.regions.begin_epoch(epoch)
 
-    def _pool_regions(self, batch: ImageBatch, shown: Tensor) -> Tensor:
-        """shown: (n, v, k) → (n · v, d) unit vectors, the views of an image adjacent."""
-        return l2(self.region_pooling(self.regions(batch), shown)).flatten(0, 1)
+    def _valid(self, features: Tensor, lengths: Tensor) -> Tensor:
+        return length_mask(lengths, features.shape[1], features.device)
+
+    def _pool_regions(self, features: Tensor, shown: Tensor) -> Tensor:
+        """features: (n, k, d); shown: (n, v, k) → (n · v, d) unit vectors, the views of an image adjacent."""
+        return l2(self.region_pooling(features, shown)).flatten(0, 1)

@@ -53,18 +53,104 @@ class BertSettings(Settings):
 
     @model_validator(mode="after")
     def _size_fits(self) -> BertSettings:
-        if (self.weights == "random") != (self.shape is not None):
-            raise ValueError(
-                "weights: random needs shape (hidden, layers, heads, intermediate, positions)"
-                if self.shape is None
-                else f"shape is for weights: random; those of {self.weights} have their own"
-            )
-        if self.weights == "random" and self.revision is not None:
-            raise ValueError("revision is for weights from the hub; remove it")
+        _weights_fit(
+            self.weights,
+            self.revision,
+            self.shape is not None,
+            "shape (hidden, layers, heads, intermediate, positions)",
+        )
+        return self
+
+
+class CLIPShape(Settings):
+    """A CLIP that starts at random: its picture and text towers. Both end in vectors of `model.dim`."""
+
+    picture: Count  # side in pixels
+    patch: Count
+    image_hidden: Count
+    image_layers: Count
+    image_heads: Count
+    image_intermediate: Count
+    text_hidden: Count
+    text_layers: Count
+    text_heads: Count
+    text_intermediate: Count
+    positions: Annotated[int, Field(ge=8)]  # longer captions are cut
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> CLIPShape:
+        if self.picture % self.patch:
+            raise ValueError(f"picture {self.picture} must be a multiple of patch {self.patch}")
+        for tower, hidden, heads in (
+            ("image", self.image_hidden, self.image_heads),
+            ("text", self.text_hidden, self.text_heads),
+        ):
+            if hidden % heads:
+                raise ValueError(f"{tower}_hidden {hidden} must be a multiple of {tower}_heads {heads}")
+        return self
+
+
+class CLIPSettings(Settings):
+    """Both towers of a CLIP."""
+
+    kind: Literal["clip"]
+    weights: str  # a CLIP's name on the Hugging Face hub, the folder of one, or `random`
+    revision: str | None = None  # of the hub's repository
+    shape: CLIPShape | None = None  # of `random`, whose word pieces are the data set's own (vocabulary.word_pieces)
+    strip: str  # characters taken off both ends of a caption: "." for Flickr30K, "" for MS-COCO, as published
+
+    @model_validator(mode="after")
+    def _size_fits(self) -> CLIPSettings:
+        _weights_fit(self.weights, self.revision, self.shape is not None, "shape with the sizes of its towers")
         return self
 
 
 TextSettings = Annotated[BiGRUSettings | BertSettings, Field(discriminator="kind")]
+
+
+class ResNetShape(Settings):
+    """A ResNet of bottleneck blocks that starts at random: channels and blocks of its four stages."""
+
+    embedding: Count  # channels of the stem
+    widths: Annotated[list[Count], Field(min_length=4, max_length=4)]
+    depths: Annotated[list[Count], Field(min_length=4, max_length=4)]
+
+
+class GridSettings(Settings):
+    """Grid features: a ResNet's last cells in place of precomputed regions, trained along with the method.
+
+    backbone: bottom-up attention's detector (ResNet-101), ImageNet's ResNet-152 or WSL's ResNeXt-101
+    """
+
+    backbone: Literal["detector", "imagenet_res152", "wsl"]
+    weights: str  # a name on the Hugging Face hub, a folder or a file, as the backbone has it, or `random`
+    shape: ResNetShape | None = None  # of `random`
+    picture: Annotated[int, Field(ge=32)]  # side in pixels that pictures are stretched to
+    random_crop: Annotated[float, Field(gt=0.0, le=1.0)]  # training: the least share of each side that a crop keeps
+    flip: bool  # training: left and right swapped in half of the pictures
+    warmup_epochs: Annotated[int, Field(ge=0)]  # the backbone is frozen in these
+    stage_epochs: Annotated[int, Field(ge=0)]  # then one more of its stages is opened every so many; 0: all at once
+
+    @model_validator(mode="after")
+    def _size_fits(self) -> GridSettings:
+        _weights_fit(self.weights, None, self.shape is not None, "shape (embedding, widths, depths)")
+        if self.backbone == "wsl" and self.shape is not None:
+            raise ValueError(
+                "the backbone wsl has its own form; what starts at random is a detector or imagenet_res152"
+            )
+        return self
+
+
+def _weights_fit(weights: str, revision: str | None, has_shape: bool, shape: str) -> None:
+    """What starts at random has a shape, what has weights brings its own."""
+    if (weights == "random") != has_shape:
+        raise ValueError(
+            f"shape is for weights: random; those of {weights} have their own"
+            if has_shape
+            else f"weights: random needs {shape}"
+        )
+    if weights == "random" and revision is not None:
+        raise ValueError("revision is for weights from the hub; remove it")
 
 
 class GPOSettings(Settings):
@@ -104,6 +190,12 @@ class HingeSettings(Settings):
     warmup_epochs: Annotated[int, Field(ge=0)]
 
 
+class SymmetricSettings(Settings):
+    """Symmetric cross-entropy of the similarities times a learned scale."""
+
+    max_scale: Positive
+
+
 class ModelSettings(Settings):
     """What every method's `model` says; a method's own settings add to it."""
 
@@ -111,57 +203,171 @@ class ModelSettings(Settings):
 
     kind: str
     dim: Annotated[int, Field(ge=2, multiple_of=2)]
-    text: TextSettings
+    text: BiGRUSettings | BertSettings | CLIPSettings
 
     @property
     def family(self) -> str:
         """What the field calls it, with its text encoder."""
         return f"{self.kind}_{self.text.kind}"
 
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether it needs pictures in place of region features."""
+        return False
 
-class VSESettings(ModelSettings):
+    @property
+    def parts(self) -> set[str]:
+        """Parts with pretrained weights, whose learning rate has a factor of its own (`recipe.factors`)."""
+        return {part for part in ("bert", "clip") if part == self.text.kind}
+
+
+class SetSettings(ModelSettings):
+    """Methods that encode an image's set of regions, or of a grid's cells, and a caption's words."""
+
+    text: TextSettings
+    region_drop: Share  # training only: the share of regions that an image loses
+    token_views: TokenViewSettings
+    grid: GridSettings | None = None  # None: precomputed region features
+
+    @property
+    def reads_pixels(self) -> bool:
+        """With grid features alone."""
+        return self.grid is not None
+
+    @property
+    def parts(self) -> set[str]:
+        """The grid's ResNet beside the text encoder."""
+        return super().parts | ({"backbone"} if self.grid else set())
+
+    @property
+    def family(self) -> str:
+        """Grid features make it another one: its weights and published figures are others."""
+        return self.on_regions + ("_grid" if self.grid else "")
+
+    @property
+    def on_regions(self) -> str:
+        """The family on region features."""
+        return super().family
+
+
+class VSESettings(SetSettings):
     """VSE++ (mean pooling) and VSE∞ (GPO)."""
 
     kind: Literal["vse"]
     pooling: Annotated[GPOSettings | MeanSettings, Field(discriminator="kind")]
-    region_drop: Share  # training only: the share of regions that an image loses
-    token_views: TokenViewSettings
 
     @property
-    def family(self) -> str:
-        """What the field calls it: the pooling is what tells the two apart."""
+    def on_regions(self) -> str:
+        """The pooling is what tells the two apart."""
         return f"{'vse_infty' if isinstance(self.pooling, GPOSettings) else 'vse_pp'}_{self.text.kind}"
 
 
-class ESASettings(ModelSettings):
-    """ESA: external space attention aggregation over both sets, several views per item."""
+class ESASettings(SetSettings):
+    """ESA: external space attention aggregation over both sets, several views per item.
+
+    region_drop: drawn anew for each view
+    """
 
     kind: Literal["esa"]
     views: Count
-    region_drop: Share  # training only, drawn anew for each view
-    token_views: TokenViewSettings
+
+
+class LevelSettings(ModelSettings):
+    """ESL's measure-units: levels of features above the input, each `kernel` times narrower than the one below."""
+
+    strategy: Literal["heuristic", "adaptive"]
+    levels: Count
+    kernel: Annotated[int, Field(ge=2)]
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> LevelSettings:
+        if self.dim % self.kernel**self.levels:
+            raise ValueError(
+                f"dim {self.dim} must be a multiple of kernel {self.kernel} to the power of levels {self.levels}, "
+                f"{self.kernel**self.levels}"
+            )
+        return self
+
+    @property
+    def short(self) -> str:
+        """ESL-H or ESL-A, with its text encoder."""
+        return f"esl_{self.strategy[0]}_{self.text.kind}"
+
+
+class ESLSettings(LevelSettings, SetSettings):
+    """ESL on sets: every word attends to every region, level by level."""
+
+    kind: Literal["esl"]
+    text: TextSettings
+
+    @property
+    def on_regions(self) -> str:
+        """The strategy is part of the name."""
+        return self.short
+
+
+class ESLCLIPSettings(LevelSettings):
+    """ESL on one CLIP vector per image and caption."""
+
+    loss_settings: ClassVar[type[Settings]] = SymmetricSettings
+
+    kind: Literal["esl_clip"]
+    text: CLIPSettings
+
+    @property
+    def family(self) -> str:
+        """The strategy is part of the name."""
+        return self.short
+
+    @property
+    def reads_pixels(self) -> bool:
+        """CLIP's own tower sees the pictures."""
+        return True
+
+
+class StepSchedule(Settings):
+    """The learning rate is multiplied by `factor` when so many epochs are done, and again at each further number."""
+
+    kind: Literal["step"]
+    epochs: list[Count]
+    factor: Positive
+
+    @model_validator(mode="after")
+    def _rises(self) -> StepSchedule:
+        if self.epochs != sorted(set(self.epochs)):
+            raise ValueError(f"epochs must rise, not {self.epochs}")
+        return self
+
+
+class CosineSchedule(Settings):
+    """The learning rate rises from 0 over the first share of all steps, `warmup`, and falls to 0 as a cosine."""
+
+    kind: Literal["cosine"]
+    warmup: Share
 
 
 class Recipe(Settings):
-    """How a method is optimised: AdamW with a step schedule."""
+    """How a method is optimised: AdamW.
+
+    evaluations: on dev, an epoch, evenly spread; the last is at its end. The best of all is kept
+    """
 
     learning_rate: Positive
-    factors: dict[Literal["bert"], Positive] = Field(default_factory=dict)  # of the learning rate, by part of the model
+    factors: dict[Literal["bert", "clip", "backbone"], Positive] = Field(default_factory=dict)  # of the learning rate
     weight_decay: Annotated[float, Field(ge=0.0)]
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
-    decay_epochs: list[Count]  # the learning rate is multiplied by `decay` when these many epochs are done
-    decay: Positive
+    evaluations: Count
+    schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="kind")]
     clip_norm: Positive
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> Recipe:
-        if self.decay_epochs != sorted(set(self.decay_epochs)):
-            raise ValueError(f"decay_epochs must rise, not {self.decay_epochs}")
-        if self.decay_epochs and self.decay_epochs[-1] >= self.epochs:
+        steps = self.schedule.epochs if isinstance(self.schedule, StepSchedule) else []
+        if steps and steps[-1] >= self.epochs:
             raise ValueError(
-                f"decay_epochs {self.decay_epochs} reach past the last of {self.epochs} epochs; "
-                "lower them or raise epochs (a profile that shortens epochs must say decay_epochs too)"
+                f"schedule.epochs {steps} reach past the last of {self.epochs} epochs; lower them or raise epochs "
+                "(a profile that shortens epochs must say schedule.epochs too)"
             )
         return self
 
@@ -169,7 +375,7 @@ class Recipe(Settings):
 class MethodSettings(Settings):
     """One entry of `methods:`."""
 
-    model: Annotated[VSESettings | ESASettings, Field(discriminator="kind")]
+    model: Annotated[VSESettings | ESASettings | ESLSettings | ESLCLIPSettings, Field(discriminator="kind")]
     loss: SerializeAsAny[Settings]  # of the class that the model's settings name
     recipe: Recipe
 
@@ -187,12 +393,15 @@ class MethodSettings(Settings):
 
     @model_validator(mode="after")
     def _factors_fit(self) -> MethodSettings:
-        needed = {"bert"} if isinstance(self.model.text, BertSettings) else set()
-        if set(self.recipe.factors) != needed:
+        needed, given = self.model.parts, set(self.recipe.factors)
+        if missing := needed - given:
             raise ValueError(
-                "recipe.factors must give the factor of BERT's learning rate, such as {bert: 0.1}"
-                if needed
-                else f"recipe.factors {self.recipe.factors} name parts that this model does not have; remove them"
+                f"recipe.factors must give the factor of the learning rate of {' and '.join(sorted(missing))}, "
+                f"such as {{{sorted(missing)[0]}: 0.1}}"
+            )
+        if unknown := given - needed:
+            raise ValueError(
+                f"recipe.factors name parts that this model does not have: {', '.join(sorted(unknown))}; remove them"
             )
         return self
 

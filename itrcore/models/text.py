@@ -20,11 +20,11 @@ from itrcore.data.vocabulary import Vocabulary
 from itrcore.data.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.files import digest
-from itrcore.models import bert
+from itrcore.models import bert, published
 from itrcore.models.settings import BertSettings, BiGRUSettings
 
 if TYPE_CHECKING:
-    from transformers import BertConfig, BertModel
+    from transformers import BertConfig, BertModel, CLIPModel
 
 _TOKENISER, _CONFIG = "tokenizer.json", "bert.json"
 
@@ -34,12 +34,13 @@ class TextInputs:
     """What a text encoder is built from.
 
     vectors: what word embeddings start from, one row per word of the vocabulary
-    bert: makes the BERT, with its pretrained weights where it has some
+    bert, clip: makes the BERT or the CLIP, with its pretrained weights where it has some
     """
 
     ids: TokenIds
     vectors: WordVectors | None = None
     bert: Callable[[], BertModel] | None = None
+    clip: Callable[[], CLIPModel] | None = None
 
 
 class Text(Protocol):
@@ -108,13 +109,13 @@ class Pieces:
     @property
     def digest(self) -> str:
         """Of the pieces, the configuration and the pretrained weights."""
-        weights = bert.weights_digest(self._pretrained) if self._pretrained else None
-        return digest([self.tokeniser.digest, bert.described(self.config), weights])
+        weights = published.weights_digest(self._pretrained) if self._pretrained else None
+        return digest([self.tokeniser.digest, published.described(self.config), weights])
 
     def save(self, folder: Path) -> None:
         """Tokeniser and configuration."""
         self.tokeniser.save(folder / _TOKENISER)
-        bert.save_config(self.config, folder / _CONFIG)
+        published.save_config(self.config, folder / _CONFIG)
 
 
 def prepare(settings: BiGRUSettings | BertSettings, vocabulary: Path, nltk_folder: Path) -> Text:
@@ -128,18 +129,9 @@ def prepare(settings: BiGRUSettings | BertSettings, vocabulary: Path, nltk_folde
             words, _vectors(vocabulary / layout.VECTORS, words, settings) if settings.init == "glove" else None
         )
     if settings.shape is not None:
-        path = vocabulary / layout.PIECES
-        if not path.exists():
-            raise DataError.at(
-                path,
-                "no such file",
-                "word pieces for a BERT that starts at random",
-                do="Set vocabulary.word_pieces of the data set, then: dvc repro",
-            )
-        pieces = WordPieces.read(path)
+        pieces = own_pieces(vocabulary)
         return Pieces(pieces, bert.config_of(settings.shape, len(pieces)))
-    if settings.weights.startswith(("/", "./", "../", "~")) and not Path(settings.weights).is_dir():
-        raise DataError.at(settings.weights, "no such folder", "a BERT's, as text.weights names it")
+    published.check_folder(settings.weights, "a BERT's")
     pieces = WordPieces.pretrained(settings.weights, settings.revision)
     model = bert.pretrained(settings.weights, settings.revision)
     return Pieces(pieces, model.config, model)
@@ -150,6 +142,19 @@ def restore(settings: BiGRUSettings | BertSettings, folder: Path, nltk_folder: P
     if isinstance(settings, BiGRUSettings):
         return Words(Vocabulary.load(folder / layout.WORDS, nltk_folder))
     return Pieces(WordPieces.read(folder / _TOKENISER), bert.read_config(folder / _CONFIG))
+
+
+def own_pieces(vocabulary: Path) -> WordPieces:
+    """The data set's word pieces. `DataError` where it has none."""
+    path = vocabulary / layout.PIECES
+    if not path.exists():
+        raise DataError.at(
+            path,
+            "no such file",
+            "word pieces for a text encoder that starts at random",
+            do="Set vocabulary.word_pieces of the data set, then: dvc repro",
+        )
+    return WordPieces.read(path)
 
 
 def _vectors(path: Path, words: Vocabulary, settings: BiGRUSettings) -> WordVectors:

@@ -49,19 +49,22 @@ class RunLog:
         if lock is not None and lock.exists():
             self._client.set_tag(self.run_id, "dvc_lock", sha256(lock))
 
-    def epochs(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Loss terms, dev metrics, learning rate and speed of the epochs that are not in the run yet."""
+    def evaluations(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Loss terms, dev metrics, learning rate and speed of the evaluations that are not in the run yet.
+
+        MLflow's steps are whole numbers: they count evaluations, of which a method may have several an epoch.
+        """
         held = {metric.step for metric in self._client.get_metric_history(self.run_id, "dev_rsum")}
         for record in records:
-            if record["epoch"] not in held:
+            if record["evaluation"] not in held:
                 values = {f"loss_{key}": value for key, value in record["losses"].items()}
                 values |= {f"dev_{key}": value for key, value in record["dev"].items()}
-                values |= {key: record[key] for key in ("learning_rate", "pairs_per_second")}
-                self.metrics(values, record["epoch"])
+                values |= {key: record[key] for key in ("epoch", "learning_rate", "pairs_per_second")}
+                self.metrics(values, record["evaluation"])
 
-    def training(self, run: Mapping[str, Any], epochs: Iterable[Mapping[str, Any]], folder: Path) -> None:
-        """A finished training: what is missing of its epochs, its checkpoint, and last that it is whole."""
-        self.epochs(epochs)
+    def training(self, run: Mapping[str, Any], records: Iterable[Mapping[str, Any]], folder: Path) -> None:
+        """A finished training: what is missing of its evaluations, its checkpoint, and last that it is whole."""
+        self.evaluations(records)
         self.metrics({key: run[key] for key in ("train_seconds", "best_epoch") if run[key] is not None})
         if checkpoint := run.get("checkpoint"):
             self._client.set_tag(self.run_id, "checkpoint", f"{checkpoint['path']} {checkpoint['sha256']}")

@@ -117,8 +117,8 @@ class Tracker:
     def finish(self, log: RunLog, folder: Path) -> None:
         """Make `log` hold the whole training in `folder`; it is then the one active run of its name."""
         run, history = read_json(folder / "run.json"), folder / "history.json"
-        epochs = read_json(history)["epochs"] if history.exists() else []  # an imported run has none
-        log.training(run, epochs, folder)
+        records = read_json(history)["evaluations"] if history.exists() else []  # an imported run has none
+        log.training(run, records, folder)
         self._supersede(self._experiment(run["data"]), run["name"], keep=log.run_id)
 
     def monitor(self, run_id: str) -> Any:
@@ -255,13 +255,13 @@ class LiveTraining:
         self._tracker.attempt(lambda: setattr(self, "_monitor", self._tracker.monitor(log.run_id)))
         return log.run_id
 
-    def epoch(self, record: dict[str, Any]) -> None:
-        """Loss terms, dev metrics, learning rate and speed of one epoch."""
+    def evaluation(self, record: dict[str, Any]) -> None:
+        """Loss terms, dev metrics, learning rate and speed at one evaluation."""
         if log := self._log:
-            self._tracker.attempt(lambda: log.epochs([record]))
+            self._tracker.attempt(lambda: log.evaluations([record]))
 
     def finish(self, folder: Path) -> None:
-        """What is missing of the epochs, checkpoint and history as artifacts; the run is finished."""
+        """What is missing of the evaluations, checkpoint and history as artifacts; the run is finished."""
         self._stop_monitor()
         if log := self._log:
             self._tracker.attempt(lambda: self._tracker.finish(log, folder), after_failure=True)

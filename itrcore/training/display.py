@@ -1,4 +1,4 @@
-"""Progress of a training: a live bar with speed and estimated time on a terminal, one line per epoch everywhere."""
+"""Progress of a training: a live bar with speed and estimated time on a terminal, one line per evaluation everywhere."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class Display:
         speed = f"{task.speed:.1f} steps/s" if task.speed else ""
         self._bar.update(self._task, advance=1, description=f"epoch {epoch + 1}/{epochs}  loss {loss:.3f}", speed=speed)
 
-    def epoch(self, record: dict[str, Any], best_epoch: int) -> None:
-        """One epoch done: its line stays on the screen and in logs."""
+    def evaluation(self, record: dict[str, Any], best_epoch: float) -> None:
+        """Dev evaluated: its line stays on the screen and in logs."""
         dev = record["dev"]
         mark = "  best so far" if record["epoch"] == best_epoch else ""
         self._console.print(
-            f"epoch {record['epoch']:>3}  loss {record['losses']['total']:.4f}  dev rsum {dev['rsum']:6.1f}  "
+            f"epoch {record['epoch']:>3g}  loss {record['losses']['total']:.4f}  dev rsum {dev['rsum']:6.1f}  "
             f"i2t R@1 {dev['i2t_r1']:5.1f}  t2i R@1 {dev['t2i_r1']:5.1f}  "
             f"{record['pairs_per_second']:,.0f} pairs/s  {record['seconds']:.1f} s{mark}",
             highlight=False,

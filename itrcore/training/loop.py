@@ -15,24 +15,24 @@ from torch import Tensor
 
 from itrcore.config import TrainingSettings
 from itrcore.data.batches import Batch, Split, TrainingBatches
-from itrcore.device import make_accelerator
+from itrcore.device import make_accelerator, precision
 from itrcore.errors import TrainingError
 from itrcore.evaluation.ranking import metrics
 from itrcore.evaluation.similarity import encode, score
 from itrcore.models.base import Losses, Method, Progress
-from itrcore.models.settings import MethodSettings, Recipe
+from itrcore.models.settings import MethodSettings, Recipe, StepSchedule
 from itrcore.training.display import Display
 from itrcore.training.state import StateFolder, TrainingState
 
-EpochHook = Callable[[TrainingState], None]
+Hook = Callable[[TrainingState], None]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The end of a training: history per epoch, the best epoch (from 1) and its weights, time and device."""
+    """The end of a training: history per evaluation, the epochs done at the best one and its weights, time and device."""
 
     history: list[dict[str, Any]]
-    best_epoch: int
+    best_epoch: float
     best_weights: Path
     seconds: float
     device: str
@@ -70,17 +70,17 @@ class Trainer:
         unwrapped: Method = self.accelerator.unwrap_model(self.model)
         return unwrapped
 
-    def run(self, folder: StateFolder, identity: str, begin: EpochHook, after_epoch: EpochHook) -> Trained:
+    def run(self, folder: StateFolder, identity: str, begin: Hook, after_evaluation: Hook) -> Trained:
         """Train to the end, from the newest state in `folder` where it has one of this identity.
 
-        begin: called once before the first step, with the state to start from; after_epoch: after each epoch
+        begin: called once before the first step, with the state to start from
+        after_evaluation: called after each evaluation on dev, with its record at the end of the history
         """
         state = self._restore(folder, identity)
         begin(state)
         with Display(len(self.batches) * self.recipe.epochs, state.global_step) as display:
             while state.epoch < self.recipe.epochs:
-                self._epoch(state, folder, display)
-                after_epoch(state)
+                self._epoch(state, folder, display, after_evaluation)
         assert state.best is not None
         return Trained(
             state.history,
@@ -88,7 +88,7 @@ class Trainer:
             folder.folder / state.best["file"],
             state.seconds,
             str(self.accelerator.device),
-            "bf16" if self.accelerator.mixed_precision == "bf16" else "float32",
+            precision(self.accelerator),
         )
 
     def _restore(self, folder: StateFolder, identity: str) -> TrainingState:
@@ -101,51 +101,66 @@ class Trainer:
         print(f"Going on at epoch {state.epoch + 1}, step {state.step + 1} of {len(self.batches)}.", flush=True)
         return state
 
-    def _epoch(self, state: TrainingState, folder: StateFolder, display: Display) -> None:
-        rate = learning_rate(self.recipe, state.epoch)
-        for group, factor in zip(self.optimiser.param_groups, self.factors, strict=True):
-            group["lr"] = rate * factor
+    def _epoch(self, state: TrainingState, folder: StateFolder, display: Display, after_evaluation: Hook) -> None:
         self.model.train()
+        self.method.begin_epoch(state.epoch)
+        epoch, steps = state.epoch, len(self.batches)
+        evaluate_after = evaluation_steps(steps, self.recipe.evaluations)
         clock = time.perf_counter()
 
         def count_time() -> None:
             nonlocal clock
             now = time.perf_counter()
             state.seconds += now - clock
-            state.epoch_seconds += now - clock
+            state.part_seconds += now - clock
             clock = now
 
-        for batch in self.batches.epoch(state.epoch, state.step):
-            losses = self._step(batch, Progress(state.epoch, state.global_step))
+        for batch in self.batches.epoch(epoch, state.step):
+            losses = self._step(batch, Progress(epoch, state.global_step, state.step / steps))
             for name, value in losses.items():
                 state.losses[name] = state.losses.get(name, 0.0) + value
             state.step += 1
             state.global_step += 1
-            display.step(state.epoch, self.recipe.epochs, losses["total"] / self.recipe.batch_size)
-            if state.global_step % self.training.save_every_steps == 0 and state.step < len(self.batches):
+            state.part_steps += 1
+            display.step(epoch, self.recipe.epochs, losses["total"] / self.recipe.batch_size)
+            if state.step in evaluate_after:
+                count_time()
+                self._evaluate(state, folder, display)
+                after_evaluation(state)
+                clock = time.perf_counter()
+            elif state.global_step % self.training.save_every_steps == 0:
                 count_time()
                 folder.save(state, self.method, self.optimiser.state_dict())
                 clock = time.perf_counter()
 
-        count_time()
-        pairs = len(self.batches) * self.recipe.batch_size
+    def _evaluate(self, state: TrainingState, folder: StateFolder, display: Display) -> None:
+        """Add a record to the history, keep the weights where they are the best so far, save the state."""
+        steps = len(self.batches)
+        pairs = state.part_steps * self.recipe.batch_size
+        whole = state.step == steps
         dev = self.evaluate_dev()
         record: dict[str, Any] = {
-            "epoch": state.epoch + 1,
-            "learning_rate": rate,
+            "evaluation": len(state.history) + 1,
+            "epoch": state.epoch + 1 if whole else round(state.epoch + state.step / steps, 3),
+            "learning_rate": learning_rate(self.recipe, state.global_step - 1, steps),
             "losses": {name: value / pairs for name, value in state.losses.items()},
             "dev": dev,
-            "seconds": state.epoch_seconds,
-            "pairs_per_second": pairs / state.epoch_seconds,
+            "seconds": state.part_seconds,
+            "pairs_per_second": pairs / state.part_seconds,
         }
         state.history.append(record)
         if state.best is None or dev["rsum"] > state.best["rsum"]:
-            state.best = folder.save_best(state.epoch + 1, dev["rsum"], self.method)
-        state.epoch, state.step, state.losses, state.epoch_seconds = state.epoch + 1, 0, {}, 0.0
+            state.best = folder.save_best(record["evaluation"], record["epoch"], dev["rsum"], self.method)
+        state.losses, state.part_steps, state.part_seconds = {}, 0, 0.0
+        if whole:
+            state.epoch, state.step = state.epoch + 1, 0
         folder.save(state, self.method, self.optimiser.state_dict())
-        display.epoch(record, state.best["epoch"])
+        display.evaluation(record, state.best["epoch"])
 
     def _step(self, batch: Batch, progress: Progress) -> dict[str, float]:
+        rate = learning_rate(self.recipe, progress.step, len(self.batches))
+        for group, factor in zip(self.optimiser.param_groups, self.factors, strict=True):
+            group["lr"] = rate * factor
         # Dropout and masks of a step follow from the seed and the step alone, so that a continued run draws the same.
         torch.manual_seed((self.seed * 1_000_003 + progress.step) % 2**63)
         with self.accelerator.autocast():
@@ -159,6 +174,7 @@ class Trainer:
         if not math.isfinite(float(norm)):
             self._check_finite({"gradient norm": float(norm)}, batch, progress)
         self.optimiser.step()
+        self.method.after_step()
         return values
 
     def _check_finite(self, values: dict[str, float], batch: Batch, progress: Progress) -> None:
@@ -179,9 +195,21 @@ class Trainer:
         return metrics(matrix, self.dev.image_of, "dev similarity")
 
 
-def learning_rate(recipe: Recipe, epoch: int) -> float:
-    """The published step schedule: × decay at each of the decay epochs. `epoch` counts from 0."""
-    return recipe.learning_rate * recipe.decay ** sum(epoch >= at for at in recipe.decay_epochs)
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """The published schedule at a step, counted from 0 over all epochs of `steps` steps each."""
+    schedule = recipe.schedule
+    if isinstance(schedule, StepSchedule):
+        return recipe.learning_rate * schedule.factor ** sum(step // steps >= at for at in schedule.epochs)
+    total = steps * recipe.epochs
+    warmup = int(schedule.warmup * total)
+    if step < warmup:
+        return recipe.learning_rate * step / warmup
+    return recipe.learning_rate * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+
+
+def evaluation_steps(steps: int, evaluations: int) -> set[int]:
+    """After which steps of an epoch, counted from 1, dev is evaluated: evenly spread, the last after the last step."""
+    return {max(1, math.floor((steps - 1) * part / evaluations) + 1) for part in range(1, evaluations + 1)}
 
 
 def parameter_groups(method: Method, recipe: Recipe) -> tuple[list[dict[str, Any]], list[float]]:

@@ -15,8 +15,8 @@ class Observer(Protocol):
         May refuse: nothing is lost yet. What comes later may not, whatever happens to the one who watches.
         """
 
-    def epoch(self, record: dict[str, Any]) -> None:
-        """An epoch is done: its entry of history.json."""
+    def evaluation(self, record: dict[str, Any]) -> None:
+        """Dev was evaluated: its entry of history.json."""
 
     def finish(self, folder: Path) -> None:
         """The training is done; its files lie in `folder`."""
@@ -32,7 +32,7 @@ class Silent:
         """Keep the id."""
         return tracking_id
 
-    def epoch(self, record: dict[str, Any]) -> None:
+    def evaluation(self, record: dict[str, Any]) -> None:
         """Nothing."""
 
     def finish(self, folder: Path) -> None:

@@ -8,13 +8,12 @@ from typing import Any
 
 from itrcore import layout
 from itrcore.config import Params
-from itrcore.data.prepared import open_split, state_digest
-from itrcore.data.shards.regions import ShardInfo
+from itrcore.data.prepared import feature_width, features_of, open_split, state_digest
 from itrcore.files import digest, replacing, write_json
-from itrcore.models import registry
+from itrcore.models import registry, sides
 from itrcore.models.base import Method
 from itrcore.models.settings import MethodSettings
-from itrcore.models.text import Text, prepare
+from itrcore.models.sides import Sides
 from itrcore.provenance import code_version, training_code_digest
 from itrcore.training.loop import Trained, Trainer
 from itrcore.training.observer import Observer
@@ -24,19 +23,21 @@ from itrcore.training.state import StateFolder, TrainingState
 def train(params: Params, name: str, observer: Observer) -> Path:
     """Train run `name` of the configuration, from its unfinished state if there is one; returns its folder.
 
-    Writes model.safetensors (best epoch by dev rsum), text/ (tokeniser), history.json and run.json.
+    Writes model.safetensors (the best by dev rsum), text/ (tokeniser), image/ (a grid's backbone), history.json and
+    run.json.
     """
     run = params.run(name)
     settings = params.method_of(name)
-    text = prepare(settings.model.text, layout.vocabulary(run.data), layout.NLTK)
-    info = ShardInfo.read(layout.region_shards(run.data))
+    prepared = sides.prepare(settings.model, layout.vocabulary(run.data), layout.NLTK, feature_width(run.data))
+    image, text = prepared.image, prepared.text
     assert run.seed is not None
-    method = registry.build(settings, info.width, text.inputs, run.seed)
+    method = registry.build(settings, image.inputs, text.inputs, run.seed)
     described = {
-        **describe(params, name, settings, info, method),
+        **describe(params, name, settings, image.inputs.width, method),
         "origin": "trained",
         "training": params.training.model_dump(mode="json"),
         "text_digest": text.digest,
+        "image_digest": image.digest,
         "selected_on": "dev",
     }
     trainer = Trainer(
@@ -44,8 +45,8 @@ def train(params: Params, name: str, observer: Observer) -> Path:
         settings,
         params.training,
         run.seed,
-        open_split(run.data, "train", text.tokeniser, verify=True),
-        open_split(run.data, "dev", text.tokeniser, verify=True),
+        open_split(run.data, "train", text.tokeniser, method.input, verify=True),
+        open_split(run.data, "dev", text.tokeniser, method.input, verify=True),
         params.evaluation.batch_size,
         params.evaluation.tile,
     )
@@ -54,16 +55,16 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     def begin(state: TrainingState) -> None:
         state.tracking_id = observer.begin(described, state.tracking_id)
 
-    def after_epoch(state: TrainingState) -> None:
-        observer.epoch(state.history[-1])
+    def after_evaluation(state: TrainingState) -> None:
+        observer.evaluation(state.history[-1])
 
     identity = digest(
         [{key: value for key, value in described.items() if key != "code_version"}, training_code_digest()]
     )
     with folder.alone():
         try:
-            trained = trainer.run(folder, identity, begin, after_epoch)
-            out = _write(layout.run(run.data, name), described, text, trained)
+            trained = trainer.run(folder, identity, begin, after_evaluation)
+            out = _write(layout.run(run.data, name), described, prepared, trained)
             observer.finish(out)
         except BaseException:
             observer.fail()
@@ -72,23 +73,23 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     return out
 
 
-def describe(params: Params, name: str, settings: MethodSettings, info: ShardInfo, method: Method) -> dict[str, Any]:
-    """What run.json says of any run, trained or imported."""
+def describe(params: Params, name: str, settings: MethodSettings, width: int | None, method: Method) -> dict[str, Any]:
+    """What run.json says of any run, trained or imported. width: of the region features that it reads"""
     run = params.run(name)
     return {
         "name": name,
         **run.model_dump(include={"data", "method", "profile", "seed"}),
         "family": settings.family,
         "settings": settings.model_dump(mode="json"),
-        "features": info.features,
+        "features": features_of(run.data, settings.model.reads_pixels),
         "data_digest": state_digest(run.data),
-        "width": info.width,
+        "width": width,
         "parameters": sum(parameter.numel() for parameter in method.parameters()),
         "code_version": code_version(),
     }
 
 
-def _write(out: Path, described: dict[str, Any], text: Text, trained: Trained) -> Path:
+def _write(out: Path, described: dict[str, Any], prepared: Sides, trained: Trained) -> Path:
     ended = {
         "best_epoch": trained.best_epoch,
         "train_seconds": trained.seconds,
@@ -96,9 +97,8 @@ def _write(out: Path, described: dict[str, Any], text: Text, trained: Trained) -
         "precision": trained.precision,
     }
     with replacing(out) as temporary:
-        (temporary / layout.TEXT).mkdir(parents=True)
+        prepared.save(temporary)
         shutil.copyfile(trained.best_weights, temporary / layout.WEIGHTS)
-        text.save(temporary / layout.TEXT)
-        write_json(temporary / "history.json", {"epochs": trained.history, "best_epoch": trained.best_epoch})
+        write_json(temporary / "history.json", {"evaluations": trained.history, "best_epoch": trained.best_epoch})
         write_json(temporary / "run.json", described | ended)
     return out

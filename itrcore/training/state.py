@@ -1,7 +1,7 @@
 """What a killed training needs to go on: weights, optimiser state and position, whole or not at all.
 
     <folder>/step-00000620/{model.safetensors, optimiser.safetensors, state.json}
-    <folder>/best-00007.safetensors     weights of the best epoch so far
+    <folder>/best-00007.safetensors     weights of the best evaluation so far
 
 Randomness needs no state: everything random in a step follows from (seed, epoch, step).
 """
@@ -33,9 +33,9 @@ class TrainingState:
 
     identity: digest of everything that decides the result; a state of another identity is not continued
     epoch, step: the next step to do (step counts within the epoch, global_step over all)
-    losses: sums of the loss terms over the steps of the unfinished epoch
-    history: one record per finished epoch
-    best: epoch (from 1), dev rsum, file and SHA-256 of the best weights, once there are any
+    losses, part_steps, part_seconds: sums of the loss terms, steps and training time since the last evaluation
+    history: one record per evaluation
+    best: epochs done, dev rsum, file and SHA-256 of the best weights, once there are any
     seconds: training time so far, over all attempts
     tracking_id: the tracker's run that this training logs to
     """
@@ -48,7 +48,8 @@ class TrainingState:
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] | None = None
     seconds: float = 0.0
-    epoch_seconds: float = 0.0
+    part_steps: int = 0
+    part_seconds: float = 0.0
     tracking_id: str | None = None
 
 
@@ -120,9 +121,12 @@ class StateFolder:
             if other.name not in keep:
                 remove(other)
 
-    def save_best(self, epoch: int, rsum: float, model: torch.nn.Module) -> dict[str, Any]:
-        """Write the weights of a new best epoch; returns `TrainingState.best`. The old ones go when the state is saved."""
-        path = self.folder / f"best-{epoch:05d}.safetensors"
+    def save_best(self, evaluation: int, epoch: float, rsum: float, model: torch.nn.Module) -> dict[str, Any]:
+        """Write the weights of a new best; returns `TrainingState.best`. The old ones go when the state is saved.
+
+        evaluation: its number, from 1; epoch: epochs done by then
+        """
+        path = self.folder / f"best-{evaluation:05d}.safetensors"
         with replacing(path) as temporary:
             save_file(_tensors(model), temporary)
         return {"epoch": epoch, "rsum": rsum, "file": path.name, "sha256": sha256(path)}

@@ -69,6 +69,7 @@ class ImageStore:
 
     def __init__(self, folder: Path, split: str) -> None:
         """`DataError` names a damaged index, and a shard that is missing or of another size; see `verify` for the rest."""
+        self.folder = folder
         index = read_index(folder, split)
         self.image_ids: list[int] = index["image_id"].to_pylist()
         self._key: list[str] = index["key"].to_pylist()

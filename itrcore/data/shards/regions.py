@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from itrcore.data.shards.files import ShardFiles, read_description, read_index
+from itrcore.errors import DataError
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -95,9 +97,38 @@ class FeatureStore:
             target[i, lengths[i] :] = 0
         return out, lengths
 
+    def boxes(self, row: int) -> np.ndarray | None:
+        """The boxes of an image's regions, float32 (n_regions, 4): x1, y1, x2, y2 in pixels of the picture as stored.
+
+        None where the data set has none. `DataError` names a shard that was changed or cut short.
+        """
+        # The index has no place for them, so that nobody has to write shards anew. A sample's members are in the order of
+        # their names: boxes come first, where the sample before ends, and region features last.
+        shard = int(self._shard[row])
+        start = 0
+        if row and self._shard[row - 1] == shard:
+            values = int(self.n_regions[row - 1]) * self.width * self._dtype.itemsize
+            start = -(-(int(self._offset[row - 1]) + values) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        try:
+            member = tarfile.TarInfo.frombuf(self._read(shard, start, tarfile.BLOCKSIZE), "utf-8", "strict")
+            if not member.name.endswith(".boxes.npy"):
+                return None
+            data = self._read(shard, start + tarfile.BLOCKSIZE, member.size)
+            boxes: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
+        except (tarfile.HeaderError, ValueError) as error:
+            raise DataError.at(
+                self._files.paths[shard], f"its bytes have changed ({error})", "boxes as they were written", row
+            ) from error
+        return boxes
+
     def verify(self) -> None:
         """Read every shard once. `DataError` names one whose bytes are not those that were written."""
         self._files.verify()
+
+    def _read(self, shard: int, offset: int, size: int) -> bytes:
+        data = np.empty(size, np.uint8)
+        self._files.read(shard, offset, data)
+        return data.tobytes()
 
 
 def samples(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,86 @@
+"""The images of a split as batches for methods: what `itrcore/data/inputs.py` says, read from shards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from itrcore.data.batches import ImageBatch, RegionBatch
+from itrcore.data.inputs import RegionInput
+from itrcore.data.shards.regions import FeatureStore
+
+
+class Images(Protocol):
+    """One split's images; threads may share it."""
+
+    @property
+    def folder(self) -> Path:
+        """Of the shards."""
+
+    @property
+    def image_ids(self) -> list[int]:
+        """Of every image, in order."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: Sequence[int] | np.ndarray) -> ImageBatch:
+        """The given images as they are."""
+
+    def training_batch(self, rows: Sequence[int] | np.ndarray, rng: np.random.Generator) -> ImageBatch:
+        """The given images as training changes them; all that is random about it comes from `rng`."""
+
+    def verify(self) -> None:
+        """Read every shard once. `DataError` names one whose bytes are not those that were written."""
+
+
+class RegionImages:
+    """Region features."""
+
+    def __init__(self, store: FeatureStore, given: RegionInput = RegionInput()) -> None:
+        self.store, self.drop = store, given.drop
+
+    @property
+    def folder(self) -> Path:
+        """Of the shards."""
+        return self.store.folder
+
+    @property
+    def image_ids(self) -> list[int]:
+        """Of every image, in order."""
+        return self.store.image_ids
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def batch(self, rows: Sequence[int] | np.ndarray) -> RegionBatch:
+        """All regions of the given images."""
+        return self._gather(rows, None)
+
+    def training_batch(self, rows: Sequence[int] | np.ndarray, rng: np.random.Generator) -> RegionBatch:
+        """The given images, each with the regions that `drop` leaves it."""
+        keep = keep_regions(self.store.n_regions[rows], self.drop, rng) if self.drop else None
+        return self._gather(rows, keep)
+
+    def verify(self) -> None:
+        """Read every shard once. `DataError` names one whose bytes are not those that were written."""
+        self.store.verify()
+
+    def _gather(self, rows: Sequence[int] | np.ndarray, keep: np.ndarray | None) -> RegionBatch:
+        regions, lengths = self.store.gather(rows, keep)
+        return RegionBatch(torch.from_numpy(regions), torch.from_numpy(lengths.astype(np.int64)))
+
+
+def keep_regions(lengths: np.ndarray, drop: float, rng: np.random.Generator) -> np.ndarray:
+    """Which regions stay when each is taken out with probability `drop`; an image keeps at least one.
+
+    lengths: (n,) regions of each image. Returns (n, max length) bool. Source: VSE∞'s size augmentation.
+    """
+    n, k = len(lengths), int(lengths.max())
+    keep = (rng.random((n, k)) >= drop) & (np.arange(k) < lengths[:, None])
+    for row in np.flatnonzero(~keep.any(axis=1)):
+        keep[row, rng.integers(int(lengths[row]))] = True
+    return keep

@@ -1,0 +1,88 @@
+"""`original_updown_backbone.pth`: bottom-up attention's ResNet-101, which VSE∞'s authors converted from Caffe.
+
+    {"base": state dict of (conv1, bn1, relu, maxpool, layer1, layer2, layer3), "top": state dict of (layer4,)}
+
+Parts are numbered as torch.nn.Sequential numbers them: `base` has `0.weight` for conv1 and `4.0.bn2.bias` in layer1.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from itrcore.errors import DataError
+
+_LAYOUT = "original_updown_backbone.pth as VSE∞'s authors publish it: {base, top: a state dict each}"
+_AGAIN = "Download it again."
+_COUNTER = "num_batches_tracked"  # statistics stay as they are, so nothing reads it; files from old torch lack it
+
+
+def load(backbone: nn.Module, path: Path) -> None:
+    """Fill a backbone of that form with a file's weights.
+
+    `DataError` where the file is missing, damaged or something else, and where an entry is missing, of another shape, not
+    finite or not known; nothing is loaded then, and no code that the file might name is run.
+    """
+    found = {f"{part}.{name}": value for part, entries in _read(path).items() for name, value in entries.items()}
+    wanted = {released_name(name): (name, value) for name, value in backbone.state_dict().items()}
+    lacking = [name for name in wanted if name not in found and not name.endswith(_COUNTER)]
+    unknown = [name for name in found if name not in wanted]
+    if lacking or unknown:
+        said = [f"{what} {_first(names)}" for what, names in (("lacks", lacking), ("has besides", unknown)) if names]
+        raise DataError.at(path, "it " + " and ".join(said), _LAYOUT)
+    for name, value in found.items():
+        shape = wanted[name][1].shape
+        if not isinstance(value, Tensor) or value.shape != shape:
+            kind = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise DataError.at(path, f"entry {name} has {kind}", f"shape {tuple(shape)}")
+        if not bool(value.isfinite().all()):
+            raise DataError.at(path, f"entry {name} holds NaN or infinity", "finite weights", do=_AGAIN)
+    weights = {ours: found.get(name, value) for name, (ours, value) in wanted.items()}
+    backbone.load_state_dict(weights)
+
+
+def released_name(name: str) -> str:
+    """What the file calls an entry of our backbone's state dict, its part in front.
+
+    Released checkpoints of methods on grid features have the same names behind `backbone.`.
+    """
+    place, leaf = name.rsplit(".", 1)
+    match place.split("."):
+        case ["stem", "embedder", kind]:
+            return f"base.{'0' if kind == 'convolution' else '1'}.{leaf}"
+        case ["stages", stage, "layers", block, "shortcut", kind]:
+            inner = f"downsample.{'0' if kind == 'convolution' else '1'}"
+        case ["stages", stage, "layers", block, "layer", number, kind]:
+            inner = f"{'conv' if kind == 'convolution' else 'bn'}{int(number) + 1}"
+        case _:
+            raise ValueError(f"{name} is no entry of a ResNet of bottleneck blocks")
+    part = "top.0" if stage == "3" else f"base.{int(stage) + 4}"
+    return f"{part}.{block}.{inner}.{leaf}"
+
+
+def _read(path: Path) -> dict[str, Mapping[str, Any]]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DataError.at(path, f"cannot be read ({error.strerror})", _LAYOUT) from error
+    except pickle.UnpicklingError as error:
+        found = "damaged, no torch file, or one that wants code to be run, of which nothing was"
+        raise DataError.at(path, found, _LAYOUT, do=_AGAIN) from error
+    except Exception as error:  # a damaged file can make the reader stumble anywhere
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise DataError.at(path, f"damaged, or not a torch file ({reason})", _LAYOUT, do=_AGAIN) from error
+    if not isinstance(content, dict) or set(content) != {"base", "top"}:
+        keys = ", ".join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
+        raise DataError.at(path, f"it holds {keys}", _LAYOUT)
+    if not all(isinstance(part, Mapping) for part in content.values()):
+        raise DataError.at(path, "base and top are not both state dicts", _LAYOUT)
+    return content
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
