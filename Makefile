@@ -10,7 +10,7 @@ demo: install
 	@export PATH="$(CURDIR)/$(BIN):$$PATH" && dvc repro && itr track && echo && itr leaderboard && cat docs/after-demo.txt
 
 test: install
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

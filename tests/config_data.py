@@ -27,10 +27,17 @@ methods:
       region_drop: 0.2
       token_views: {touch: 0.2, mask: 0.5, random: 0.1, remove: 0.4}
     loss: {margin: 0.2, warmup_epochs: 1}
-    recipe: {learning_rate: 5.0e-4, weight_decay: 0, batch_size: 8, epochs: 25, decay_epochs: [15], decay: 0.1, clip_norm: 2.0}
+    recipe:
+      learning_rate: 5.0e-4
+      weight_decay: 0
+      batch_size: 8
+      epochs: 25
+      evaluations: 1
+      schedule: {kind: step, epochs: [15], factor: 0.1}
+      clip_norm: 2.0
 profiles:
   published: {}
-  short: {recipe: {epochs: 4, decay_epochs: [3]}, model: {pooling: {hidden_dim: 4}}}
+  short: {recipe: {epochs: 4, schedule: {epochs: [3]}}, model: {pooling: {hidden_dim: 4}}}
 training: {device: cpu, precision: float32, threads: 1, save_every_steps: 3, selection: {captions: 100}}
 evaluation: {batch_size: 8, tile: 8, retrieved: 2, queries: 2}
 runs:

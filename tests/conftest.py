@@ -1,8 +1,9 @@
-"""Fixtures shared by the tests, and where real data lies when it is there."""
+"""Fixtures shared by the tests, where real data lies when it is there, and how `-n auto` spreads the files over processes."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,28 @@ import pytest
 from ruamel.yaml import YAML
 
 from itrcore.config import load
+from itrcore.cores import cores
 from itrcore.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: the cores that this process may use, hyperthreads and affinity counted, and no more than memory is there for."""
+    return cores()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes beside each other take a thread each."""
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In processes beside each other, files with more slow tests go first: the last one to start must not be a long one."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,19 +13,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from itrcore.data.batches import Batch, ImageBatch, TextBatch
+from itrcore.data.batches import Batch, ImageBatch, PixelBatch, RegionBatch, TextBatch
 from itrcore.data.tokens import TokenIds, Tokenised
-from itrcore.models import bert
-from itrcore.models.settings import BertSettings, BertShape, MethodSettings
+from itrcore.models import bert, clip
+from itrcore.models.settings import BertSettings, BertShape, CLIPSettings, MethodSettings
 from itrcore.models.text import TextInputs
 
 if TYPE_CHECKING:
     from transformers import BertModel
 
+PICTURE = 16  # side of what the CLIP here sees
+_TOWER = {"hidden": 16, "layers": 2, "heads": 2, "intermediate": 16}
 _MODELS: dict[str, dict[str, Any]] = {
     "vse_pp": {"kind": "vse", "pooling": {"kind": "mean"}},
     "vse_infty": {"kind": "vse", "pooling": {"kind": "gpo", "code_dim": 8, "hidden_dim": 8, "temperature": 0.1}},
     "esa": {"kind": "esa", "views": 2},
+    "esl_h": {"kind": "esl", "strategy": "heuristic", "levels": 2, "kernel": 2},
+    "esl_a": {"kind": "esl", "strategy": "adaptive", "levels": 2, "kernel": 2},
 }
 _TEXTS: dict[str, dict[str, Any]] = {
     "bigru": {"kind": "bigru", "word_dim": 8, "dropout": 0.0, "init": "random"},
@@ -34,27 +39,48 @@ _TEXTS: dict[str, dict[str, Any]] = {
         "shape": {"hidden": 16, "layers": 2, "heads": 2, "intermediate": 16, "positions": 32},
         "dropout": 0.0,
     },
+    "clip": {
+        "kind": "clip",
+        "weights": "random",
+        "shape": {
+            "picture": PICTURE,
+            "patch": 8,
+            **{f"{tower}_{key}": size for tower in ("image", "text") for key, size in _TOWER.items()},
+            "positions": 32,
+        },
+        "strip": "",
+    },
 }
-METHODS = [f"{model}_{text}" for text in _TEXTS for model in _MODELS]
+VECTOR_METHODS = [
+    *(f"{model}_{text}" for text in ("bigru", "bert") for model in ("vse_pp", "vse_infty", "esa")),
+    *("esl_h_clip", "esl_a_clip"),
+]
+SET_METHODS = ["esl_h_bert", "esl_a_bert"]
+METHODS = VECTOR_METHODS + SET_METHODS
 VIEWS = {"touch": 0.2, "mask": 0.5, "random": 0.1, "remove": 0.4}
 
 
 def method_settings(name: str, dim: int = 16, **recipe: Any) -> MethodSettings:
     """Settings of one of `METHODS` at a tiny size; `recipe` changes the recipe's entries."""
-    model, _, text = name.rpartition("_")
-    if text == "bert":
-        recipe = {"factors": {"bert": 0.1}, **recipe}
+    short, _, text = name.rpartition("_")
+    model: dict[str, Any] = {**_MODELS[short], "dim": dim, "text": _TEXTS[text]}
+    if text == "clip":
+        model["kind"] = "esl_clip"
+    else:
+        model |= {"region_drop": 0.2, "token_views": VIEWS}
+    if text != "bigru":
+        recipe = {"factors": {text: 0.1}, **recipe}
     return MethodSettings.model_validate(
         {
-            "model": {**_MODELS[model], "dim": dim, "text": _TEXTS[text], "region_drop": 0.2, "token_views": VIEWS},
-            "loss": {"margin": 0.2, "warmup_epochs": 1},
+            "model": model,
+            "loss": {"max_scale": 100.0} if text == "clip" else {"margin": 0.2, "warmup_epochs": 1},
             "recipe": {
                 "learning_rate": 5e-3,
                 "weight_decay": 1e-4,
                 "batch_size": 4,
                 "epochs": 3,
-                "decay_epochs": [],
-                "decay": 0.1,
+                "evaluations": 1,
+                "schedule": {"kind": "step", "epochs": [], "factor": 0.1},
                 "clip_norm": 2.0,
                 **recipe,
             },
@@ -63,9 +89,13 @@ def method_settings(name: str, dim: int = 16, **recipe: Any) -> MethodSettings:
 
 
 def text_inputs(settings: MethodSettings, n_words: int) -> TextInputs:
-    """Ids below n_words, of which the last is the mask token's and the first four are special; a BERT that has no dropout."""
+    """Ids below n_words, of which the last is the mask token's and the first four are special; a BERT has no dropout."""
     ids = TokenIds(n_words, n_words - 1, np.arange(4, n_words - 1))
     text = settings.model.text
+    if isinstance(text, CLIPSettings):
+        assert text.shape is not None
+        clip_config = clip.config_of(text.shape, n_words, settings.model.dim)
+        return TextInputs(ids, clip=lambda: clip.configured(clip_config))
     if not isinstance(text, BertSettings):
         return TextInputs(ids)
     assert text.shape is not None
@@ -79,12 +109,23 @@ def words(captions: Sequence[Sequence[int]]) -> list[Tokenised]:
     return [Tokenised(list(ids), [-1, *range(len(ids) - 2), -1]) for ids in captions]
 
 
-def image_batch(lengths: list[int], width: int, seed: int = 0) -> ImageBatch:
+def image_batch(lengths: list[int], width: int, seed: int = 0) -> RegionBatch:
     """Images of the given numbers of regions, zero-padded to the longest."""
     regions = torch.randn(len(lengths), max(lengths), width, generator=torch.Generator().manual_seed(seed))
     for row, length in enumerate(lengths):
         regions[row, length:] = 0
-    return ImageBatch(regions, torch.tensor(lengths))
+    return RegionBatch(regions, torch.tensor(lengths))
+
+
+def regions_of(images: ImageBatch) -> RegionBatch:
+    """A batch that is one of regions."""
+    assert isinstance(images, RegionBatch)
+    return images
+
+
+def pixel_batch(n: int, seed: int = 0) -> PixelBatch:
+    """Pictures for the CLIP here."""
+    return PixelBatch(torch.randn(n, 3, PICTURE, PICTURE, generator=torch.Generator().manual_seed(seed)))
 
 
 def text_batch(lengths: list[int], n_words: int, seed: int = 0) -> TextBatch:
@@ -93,13 +134,14 @@ def text_batch(lengths: list[int], n_words: int, seed: int = 0) -> TextBatch:
     return TextBatch.pad([rng.integers(1, n_words, length) for length in lengths])
 
 
-def pair_batch(n: int, views: int, width: int, n_words: int, seed: int = 0) -> Batch:
-    """n images with a caption of their own each, repeated for each view."""
+def pair_batch(n: int, views: int, width: int | None, n_words: int, seed: int = 0) -> Batch:
+    """n images with a caption of their own each, repeated for each view. width: of the regions; None: pictures"""
     rng = np.random.default_rng(seed)
     captions = [rng.integers(1, n_words, int(rng.integers(4, 9))) for _ in range(n)]
     texts = TextBatch.pad([caption for caption in captions for _ in range(views)])
     lengths = [int(length) for length in rng.integers(2, 6, n)]
-    return Batch(image_batch(lengths, width, seed), texts, list(range(n)), list(range(n)))
+    images: ImageBatch = pixel_batch(n, seed) if width is None else image_batch(lengths, width, seed)
+    return Batch(images, texts, list(range(n)), list(range(n)))
 
 
 def bert_folder(folder: Path, pieces: Sequence[str], seed: int = 0, dtype: torch.dtype = torch.float32) -> BertModel:
@@ -110,6 +152,13 @@ def bert_folder(folder: Path, pieces: Sequence[str], seed: int = 0, dtype: torch
     model.save_pretrained(folder)
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), "utf-8")
     return model
+
+
+def released_file(path: Path) -> dict[str, Any]:
+    """What a released checkpoint's file holds, as it stands there; no code that it might hold is run."""
+    with torch.serialization.safe_globals([Namespace]):
+        content: dict[str, Any] = torch.load(path, weights_only=True)
+    return content
 
 
 def offline(program: str, home: Path) -> list[str]:

@@ -50,12 +50,20 @@ class Project:
             YAML(typ="safe", pure=True).dump(value, handle)
 
     def environment(self) -> dict[str, str]:
-        """This copy's code before any installed one, one thread, no outside tracking server."""
-        found = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-        path = os.pathsep.join([str(Path(sys.executable).parent), found.get("PATH", "")])
-        return {**found, "PATH": path, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+        """This copy's code before any installed one, one thread, no outside server, nothing kept outside of the copy."""
+        found = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PREFECT_"))}
+        return {
+            **found,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), found.get("PATH", "")]),
+            "PYTHONPATH": str(self.folder),
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "100",
+            "PREFECT_HOME": str(self.folder / ".prefect"),
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 20 are not enough for a first start on a busy machine
+            "DVC_SITE_CACHE_DIR": str(self.folder / ".dvc" / "tmp" / "site"),
+        }
 
-    def run(self, *command: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, check: bool = True, timeout: float = 1200) -> subprocess.CompletedProcess[str]:
         """Run a command; with `check` a failure shows its output."""
         with self.start(*command) as process:
             try:
@@ -91,7 +99,7 @@ def tiny_params(params: dict[str, Any]) -> dict[str, Any]:
     params["profiles"]["small"] = {
         "model": {"dim": 16, "text": {"word_dim": 8, "init": "random"}},
         "loss": {"warmup_epochs": 1},
-        "recipe": {"batch_size": 20, "epochs": 2, "decay_epochs": [1]},
+        "recipe": {"batch_size": 20, "epochs": 2, "schedule": {"epochs": [1]}},
     }
     params["runs"] = {
         f"scenes-{method}-1": {"data": "scenes", "method": method, "seed": 1, "profile": "small"}

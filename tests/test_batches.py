@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from copy import copy
 
 import numpy as np
 import pytest
@@ -18,14 +19,15 @@ from itrcore.data.batches import (
     TextBatch,
     TrainingBatches,
     Views,
-    keep_regions,
 )
+from itrcore.data.images import RegionImages, keep_regions
+from itrcore.data.inputs import RegionInput
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.tokens import TokenIds
 from itrcore.data.vocabulary import Tokenizer, Vocabulary
 from itrcore.errors import DataError
 from itrcore.models.settings import TokenViewSettings
-from tests.helpers import words
+from tests.helpers import regions_of, words
 from tests.scan_data import ScanFolder, write_scan_folder, write_shards
 
 N, PER_IMAGE = 60, 3
@@ -44,8 +46,18 @@ def split(made: ScanFolder, tmp_path_factory: pytest.TempPathFactory) -> Split:
     texts = [caption for group in made.captions["train"] for caption in group]
     vocabulary = Vocabulary.build(texts, 1, Tokenizer(None))
     return Split.open(
-        FeatureStore(shards, "train"), captions.read(shards.parent / "captions.parquet", "train"), vocabulary
+        RegionImages(FeatureStore(shards, "train")),
+        captions.read(shards.parent / "captions.parquet", "train"),
+        vocabulary,
     )
+
+
+def dropping(split: Split, drop: float) -> Split:
+    """The same split, of which training takes regions out."""
+    assert isinstance(split.images, RegionImages)
+    part = copy(split)
+    part.images = RegionImages(split.images.store, RegionInput(drop))
+    return part
 
 
 def ids_of(batches: list[Batch]) -> list[int]:
@@ -58,8 +70,8 @@ def epoch_ids(split: Split, seed: int, epoch: int, size: int = 8, start: int = 0
 
 def same(a: Batch, b: Batch) -> bool:
     return (
-        torch.equal(a.images.regions, b.images.regions)
-        and torch.equal(a.images.lengths, b.images.lengths)
+        torch.equal(regions_of(a.images).regions, regions_of(b.images).regions)
+        and torch.equal(regions_of(a.images).lengths, regions_of(b.images).lengths)
         and torch.equal(a.texts.ids, b.texts.ids)
         and torch.equal(a.texts.lengths, b.texts.lengths)
         and (a.image_ids, a.caption_ids) == (b.image_ids, b.caption_ids)
@@ -72,11 +84,12 @@ def same(a: Batch, b: Batch) -> bool:
 def test_a_batch_holds_matching_pairs(made: ScanFolder, split: Split) -> None:
     """Caption k of image i beside the features of image i, for every pair of an epoch."""
     for batch in TrainingBatches(split, 8, 1, Views()).epoch(0):
-        assert batch.images.regions.dtype == torch.float32 and batch.texts.ids.dtype == torch.int64
+        images = regions_of(batch.images)
+        assert images.regions.dtype == torch.float32 and batch.texts.ids.dtype == torch.int64
         for row, (image_id, caption_id) in enumerate(zip(batch.image_ids, batch.caption_ids, strict=True)):
             i = image_id - 100
             assert caption_id // PER_IMAGE == i
-            np.testing.assert_array_equal(batch.images.regions[row].numpy(), made.features["train"][i])
+            np.testing.assert_array_equal(images.regions[row].numpy(), made.features["train"][i])
             words = batch.texts.ids[row, : batch.texts.lengths[row]].tolist()
             assert words == split.tokens.ids_of(caption_id).tolist() and words[0] == 1 and words[-1] == 2
             assert not batch.texts.ids[row, batch.texts.lengths[row] :].any()
@@ -84,7 +97,7 @@ def test_a_batch_holds_matching_pairs(made: ScanFolder, split: Split) -> None:
 
 def test_the_views_of_a_pair_lie_side_by_side(split: Split) -> None:
     for batch in TrainingBatches(split, 8, 1, Views(captions=3)).epoch(0):
-        assert len(batch.texts.ids) == 24 and len(batch.images.regions) == len(batch.caption_ids) == 8
+        assert len(batch.texts.ids) == 24 and len(regions_of(batch.images).regions) == len(batch.caption_ids) == 8
         for row, caption_id in enumerate(batch.caption_ids):
             for view in range(3 * row, 3 * row + 3):
                 assert (
@@ -136,11 +149,12 @@ def test_order_follows_from_seed_and_epoch(split: Split) -> None:
     assert len({tuple(order) for order in orders.values()}) == 4
 
 
-VIEWS = Views(captions=2, tokens=TOKENS, ids=TokenIds(501, 500, np.arange(4, 500)), region_drop=0.3)
+VIEWS = Views(captions=2, tokens=TOKENS, ids=TokenIds(501, 500, np.arange(4, 500)))
 
 
 @pytest.mark.parametrize("start", [1, 2, 21, 22, 23])
 def test_starting_at_a_step_gives_the_batches_that_skipping_gives(split: Split, start: int) -> None:
+    split = dropping(split, 0.3)
     whole = list(TrainingBatches(split, 8, 1, VIEWS).epoch(5))
     rest = list(TrainingBatches(split, 8, 1, VIEWS).epoch(5, start))
     assert len(whole) == 22 and len(rest) == max(0, 22 - start)
@@ -149,7 +163,7 @@ def test_starting_at_a_step_gives_the_batches_that_skipping_gives(split: Split, 
 
 def test_views_are_drawn_anew_each_epoch_and_leave_the_split_as_it_is(split: Split) -> None:
     before = split.tokens.ids.tolist()
-    batches = TrainingBatches(split, 180, 1, VIEWS)
+    batches = TrainingBatches(dropping(split, 0.3), 180, 1, VIEWS)
     seen = []
     for epoch in (0, 1, 0):
         (batch,) = batches.epoch(epoch)
@@ -166,13 +180,13 @@ def test_views_are_drawn_anew_each_epoch_and_leave_the_split_as_it_is(split: Spl
 
 def test_only_a_few_batches_are_made_ahead(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     made_so_far: list[object] = []
-    images = split.images
+    made_batch = split.images.training_batch
 
-    def counted(rows: np.ndarray, keep: np.ndarray | None) -> ImageBatch:
+    def counted(rows: np.ndarray, rng: np.random.Generator) -> ImageBatch:
         made_so_far.append(rows)
-        return images(rows, keep)
+        return made_batch(rows, rng)
 
-    monkeypatch.setattr(split, "images", counted)
+    monkeypatch.setattr(split.images, "training_batch", counted)
     iterator = TrainingBatches(split, 2, 1, Views()).epoch(0)
     next(iterator)
     time.sleep(0.1)
@@ -183,7 +197,7 @@ def test_an_error_while_making_a_batch_reaches_the_training(split: Split, monkey
     def broken(*_: object) -> ImageBatch:
         raise DataError("the disk is gone")
 
-    monkeypatch.setattr(split, "images", broken)
+    monkeypatch.setattr(split.images, "training_batch", broken)
     with pytest.raises(DataError, match="the disk is gone"):
         next(TrainingBatches(split, 2, 1, Views()).epoch(0))
 
@@ -217,16 +231,17 @@ def test_an_image_keeps_at_least_one_region_any_of_them() -> None:
 
 def test_batches_with_dropped_regions_are_what_the_plain_way_makes(made: ScanFolder, split: Split) -> None:
     """Whole batches, then regions taken out one by one, drawing as `keep_regions` documents."""
-    for step, batch in enumerate(TrainingBatches(split, 8, 3, Views(region_drop=0.6)).epoch(2)):
+    for step, batch in enumerate(TrainingBatches(dropping(split, 0.6), 8, 3, Views()).epoch(2)):
+        images = regions_of(batch.images)
         kept = np.random.default_rng([3, 2, step]).random((8, 6)) >= 0.6
         for row, image_id in enumerate(batch.image_ids):
             if not kept[row].any():
                 continue  # one is drawn then: tested above
             expected = made.features["train"][image_id - 100][kept[row]]
-            assert int(batch.images.lengths[row]) == len(expected)
-            np.testing.assert_array_equal(batch.images.regions[row, : len(expected)].numpy(), expected)
-            assert not batch.images.regions[row, len(expected) :].any()
-        assert batch.images.regions.shape[1] == int(batch.images.lengths.max())
+            assert int(images.lengths[row]) == len(expected)
+            np.testing.assert_array_equal(images.regions[row, : len(expected)].numpy(), expected)
+            assert not images.regions[row, len(expected) :].any()
+        assert images.regions.shape[1] == int(images.lengths.max())
 
 
 # Splits
@@ -244,18 +259,18 @@ def test_first_takes_whole_images_up_to_the_number(split: Split) -> None:
 
 
 def test_first_with_uneven_captions(split: Split) -> None:
-    uneven = Split(split.store, range(6), words([[1, 2]] * 6), np.array([0, 0, 0, 1, 2, 2]))
+    uneven = Split(split.images, range(6), words([[1, 2]] * 6), np.array([0, 0, 0, 1, 2, 2]))
     assert [(uneven.first(n).n_images, uneven.first(n).n_captions) for n in range(1, 7)] == [
         (1, 3), (1, 3), (1, 3), (2, 4), (2, 4), (3, 6),
     ]  # fmt: skip
 
 
 def test_shards_and_captions_of_other_images_do_not_make_a_split(made: ScanFolder, split: Split) -> None:
-    images = captions.read(split.store.folder.parent / "captions.parquet", "train")
+    images = captions.read(split.images.folder.parent / "captions.parquet", "train")
     vocabulary = Vocabulary.build(["a"], 1, Tokenizer(None))
     for wrong in (images[::-1], images[:-1], [*images, images[0]]):
         with pytest.raises(DataError, match="other images than the caption table's"):
-            Split.open(split.store, wrong, vocabulary)
+            Split.open(split.images, wrong, vocabulary)
 
 
 def test_texts_are_padded_to_the_longest() -> None:

@@ -14,7 +14,8 @@ from torch import Tensor
 from itrcore.data.wordpieces import SPECIAL
 from itrcore.errors import DataError
 from itrcore.files import read_json
-from itrcore.models import bert, registry
+from itrcore.models import bert, published, registry
+from itrcore.models.image import ImageInputs
 from itrcore.models.settings import BertShape
 from itrcore.training.loop import learning_rate, parameter_groups
 from tests.helpers import METHODS, bert_folder, method_settings, offline, text_inputs
@@ -140,7 +141,7 @@ def test_without_network_a_name_on_the_hub_is_refused_at_once_with_its_revision(
 import time
 from itrcore.errors import DataError
 from itrcore.models import bert
-import transformers.models.bert
+from transformers import BertModel  # its import is no waiting for a network
 started = time.monotonic()
 try:
     bert.pretrained("lab/none", "v1")
@@ -150,7 +151,7 @@ print(time.monotonic() - started)
 """
     said, seconds = offline(program, tmp_path)
     assert said.startswith("lab/none: no BERT can be had from here at revision v1 (") and "HF_HUB_OFFLINE" in said
-    assert float(seconds) < 5
+    assert float(seconds) < 20
 
 
 def test_a_random_bert_has_the_sizes_asked_for_and_is_else_bert_base() -> None:
@@ -169,12 +170,12 @@ def test_a_configuration_comes_back_whole_and_does_not_say_where_it_was(tmp_path
     bert_folder(tmp_path / "somewhere", PIECES)
     config = bert.pretrained(str(tmp_path / "somewhere")).config
     config.layer_norm_eps = 1e-7
-    bert.save_config(config, tmp_path / "bert.json")
+    published.save_config(config, tmp_path / "bert.json")
     assert "somewhere" not in (tmp_path / "bert.json").read_text()
     again = bert.read_config(tmp_path / "bert.json")
     assert (again.hidden_size, again.num_attention_heads, again.layer_norm_eps) == (16, 2, 1e-7)
     assert same(bert.configured(again), bert.configured(again)) is False  # drawn anew: weights are elsewhere
-    bert.save_config(again, tmp_path / "again.json")
+    published.save_config(again, tmp_path / "again.json")
     assert (tmp_path / "again.json").read_text() == (tmp_path / "bert.json").read_text()
 
 
@@ -182,16 +183,16 @@ def test_the_digest_follows_from_the_weights_alone(tmp_path: Path) -> None:
     bert_folder(tmp_path / "a", PIECES)
     first, moved = bert.pretrained(str(tmp_path / "a")), tmp_path / "b"
     (tmp_path / "a").rename(moved)
-    assert bert.weights_digest(first) == bert.weights_digest(bert.pretrained(str(moved)))
+    assert published.weights_digest(first) == published.weights_digest(bert.pretrained(str(moved)))
     with torch.no_grad():
         next(first.parameters())[0, 0] += 1e-6
-    assert bert.weights_digest(first) != bert.weights_digest(bert.pretrained(str(moved)))
+    assert published.weights_digest(first) != published.weights_digest(bert.pretrained(str(moved)))
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_parameter_is_optimised_once_and_a_berts_at_its_own_rate(name: str) -> None:
+def test_every_parameter_is_optimised_once_and_a_berts_or_clips_at_its_own_rate(name: str) -> None:
     settings = method_settings(name, weight_decay=0.03)
-    method = registry.build(settings, 6, text_inputs(settings, 20), 0)
+    method = registry.build(settings, ImageInputs(6), text_inputs(settings, 20), 0)
     groups, factors = parameter_groups(method, settings.recipe)
     listed = [id(weight) for group in groups for weight in group["params"]]
     assert sorted(listed) == sorted(map(id, method.parameters()))
@@ -199,9 +200,10 @@ def test_every_parameter_is_optimised_once_and_a_berts_at_its_own_rate(name: str
         assert factors == [1.0]
         return
     assert factors == [1.0, 0.1]
-    inner = {id(weight) for weight in method.words.bert.parameters()}  # type: ignore[union-attr]
+    part: Any = method.clip if name.endswith("clip") else method.words.bert  # type: ignore[union-attr]
+    inner = {id(weight) for weight in part.parameters()}
     assert {id(weight) for weight in groups[1]["params"]} == inner
-    assert id(method.words.linear.weight) not in inner  # type: ignore[union-attr]
+    assert len(groups[0]["params"]) > 0
 
 
 def test_a_berts_rate_is_the_factor_times_the_schedules_in_every_epoch(tmp_path: Path, monkeypatch: Any) -> None:
@@ -219,6 +221,6 @@ def test_a_berts_rate_is_the_factor_times_the_schedules_in_every_epoch(tmp_path:
     run = {"data": "tiny", "method": "esa_bert", "seed": 1, "profile": "published"}
     recipe = project(tmp_path, {**changes, "runs.three": run}).method_of("three").recipe
     train_in(tmp_path, "three")
-    rates = [learning_rate(recipe, epoch) for epoch in (0, 0, 1, 1, 2, 2)]
+    rates = [learning_rate(recipe, step, 2) for step in range(6)]
     assert rates[-1] == pytest.approx(0.1 * rates[0])
     assert seen == [(rate, 0.02, rate * 0.1, 0.02) for rate in rates]

@@ -12,7 +12,7 @@ import pytest
 
 from itrcore.config import Params, load
 from itrcore.errors import ConfigError
-from itrcore.models.settings import ModelSettings
+from itrcore.models.settings import ModelSettings, StepSchedule
 from itrcore.settings import Settings
 from tests.config_data import SMALL, at, plain
 
@@ -23,10 +23,10 @@ def test_the_small_configuration_is_valid_and_a_profile_changes_what_it_names_an
     (tmp_path / "params.yaml").write_text(SMALL)
     params = load(tmp_path / "params.yaml")
     method, published = params.method_of("one"), params.methods["vse"]
-    assert (method.recipe.epochs, method.recipe.decay_epochs) == (4, [3])
+    assert (method.recipe.epochs, method.recipe.schedule) == (4, StepSchedule(kind="step", epochs=[3], factor=0.1))
     assert method.model.pooling.hidden_dim == 4  # type: ignore[union-attr]
     changed = published.model_dump()
-    changed["recipe"] |= {"epochs": 4, "decay_epochs": [3]}
+    changed["recipe"] |= {"epochs": 4, "schedule": {"kind": "step", "epochs": [3], "factor": 0.1}}
     changed["model"]["pooling"]["hidden_dim"] = 4
     assert method.model_dump() == changed
 
@@ -158,9 +158,13 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     (("methods", "vse", "recipe", "learning_rate"), float("inf"), "finite number, not inf"),
     (("methods", "vse", "recipe", "learning_rate"), 0, "greater than 0, not 0"),
     (("methods", "vse", "recipe", "batch_size"), 1, "greater than or equal to 2, not 1"),
-    (("methods", "vse", "recipe", "decay_epochs"), 15, "valid array, not 15"),
-    (("methods", "vse", "recipe", "decay_epochs"), None, "it is empty (write {} or [] for nothing)"),
-    (("methods", "vse", "model", "kind"), "vsee", "unknown kind 'vsee'; did you mean 'vse'? (known: vse, esa)"),
+    (("methods", "vse", "recipe", "schedule", "epochs"), 15, "valid array, not 15"),
+    (("methods", "vse", "recipe", "schedule", "epochs"), None, "it is empty (write {} or [] for nothing)"),
+    (
+        ("methods", "vse", "model", "kind"),
+        "vsee",
+        "unknown kind 'vsee'; did you mean 'vse'? (known: vse, esa, esl, esl_clip)",
+    ),
     (("methods", "vse", "model", "dim"), 7, "multiple of 2, not 7"),
     (("methods", "vse", "model", "region_drop"), 1.0, "less than 1, not 1.0"),
     (("training", "device"), "gpu", "'auto', 'cpu', 'cuda' or 'mps', not 'gpu'"),

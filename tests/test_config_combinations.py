@@ -14,15 +14,19 @@ COMBINATIONS: list[tuple[tuple[str, ...], Any, str]] = [
     (
         ("profiles", "short", "recipe"),
         {"epochs": 4},
-        "profiles.short over methods.vse: recipe: decay_epochs [15] reach past the last of 4 epochs; lower them or raise "
-        "epochs (a profile that shortens epochs must say decay_epochs too)",
+        "profiles.short over methods.vse: recipe: schedule.epochs [15] reach past the last of 4 epochs; lower them or "
+        "raise epochs (a profile that shortens epochs must say schedule.epochs too)",
     ),
     (
         ("profiles", "short", "loss"),
         {"warmup_epochs": 4},
         "profiles.short over methods.vse: loss.warmup_epochs 4 must be less than recipe.epochs 4",
     ),
-    (("methods", "vse", "recipe", "decay_epochs"), [9, 3], "methods.vse.recipe: decay_epochs must rise, not [9, 3]"),
+    (
+        ("methods", "vse", "recipe", "schedule", "epochs"),
+        [9, 3],
+        "methods.vse.recipe.schedule: epochs must rise, not [9, 3]",
+    ),
     (("runs", "two", "seed"), 1, "runs.two: same data, method and seed as runs.one; remove one or change its seed"),
     (
         ("ensembles", "both", "data"),
@@ -86,7 +90,10 @@ def test_a_run_on_a_data_set_without_region_features_is_refused(complaints: Any)
     data = plain()
     data["datasets"]["tiny"]["source"]["features"] = "none"
     data["datasets"]["tiny"]["shards"] = {"images": {"samples_per_shard": 10, "max_megapixels": 50}}
-    assert complaints(data)[0] == "runs.one: tiny has no region features, which every method so far needs"
+    assert (
+        complaints(data)[0]
+        == "runs.one: vse reads region features, and tiny has none; choose a method that reads pictures"
+    )
 
 
 @pytest.mark.parametrize("source", ["s3://bucket/data.zip", "ftp://host/data.zip"])
@@ -226,7 +233,7 @@ def test_a_bert_that_starts_at_random_needs_word_pieces_and_a_published_one_does
     assert complaints(data) == []
     data["profiles"]["short"]["model"]["text"] = {"weights": "random", "shape": SHAPE}
     for line, run in zip(complaints(data), ("one", "two"), strict=True):
-        assert line.startswith(f"runs.{run}: vse with profile short starts a BERT at random, which needs word pieces")
+        assert line.startswith(f"runs.{run}: vse with profile short starts its BERT at random, which needs word pieces")
     data["datasets"]["tiny"]["vocabulary"]["word_pieces"] = {"pieces": 100, "min_count": 2}
     assert complaints(data) == []
 
@@ -254,13 +261,13 @@ def test_the_factor_of_berts_learning_rate_is_given_where_there_is_a_bert_and_no
     method = data["methods"]["vse"]
     method["recipe"]["factors"] = {"bert": 0.1}
     assert complaints(data) == [
-        "methods.vse: recipe.factors {'bert': 0.1} name parts that this model does not have; remove them"
+        "methods.vse: recipe.factors name parts that this model does not have: bert; remove them"
     ]
     method["model"]["text"] = BERT
     assert complaints(data) == []
     del method["recipe"]["factors"]
     assert complaints(data) == [
-        "methods.vse: recipe.factors must give the factor of BERT's learning rate, such as {bert: 0.1}"
+        "methods.vse: recipe.factors must give the factor of the learning rate of bert, such as {bert: 0.1}"
     ]
     method["recipe"]["factors"] = {"bert": 0}
     assert "greater than 0, not 0" in complaints(data)[0]

@@ -63,15 +63,17 @@ def test_opening_an_array_and_reading_rows(tmp_path: Path) -> None:
 
 _WHOLE = """
 from itrcore.data.batches import Split, TrainingBatches, Views
+from itrcore.data.images import RegionImages
+from itrcore.data.inputs import RegionInput
 from itrcore.data.shards.regions import FeatureStore
 from tests.helpers import words
 from tests.scan_data import ScanFolder, write_shards
 import numpy as np
 
 def epochs(store, n):
-    split = Split(store, range(n), words([[1, 5, 2]] * n), np.arange(n))
+    split = Split(RegionImages(store, RegionInput(0.2)), range(n), words([[1, 5, 2]] * n), np.arange(n))
     for epoch in range(2):
-        for batch in TrainingBatches(split, 16, 1, Views(region_drop=0.2)).epoch(epoch):
+        for batch in TrainingBatches(split, 16, 1, Views()).epoch(epoch):
             pass
 
 folder = Path(sys.argv[1])

@@ -29,6 +29,7 @@ _NEUTRAL = {
     "itrcore/data/settings.py",
     "itrcore/models/settings.py",
     "itrcore/data/__init__.py",
+    "itrcore/evaluation/__init__.py",
     "itrcore/data/shards/__init__.py",
     "stages/__init__.py",
     "stages/progress.py",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from itrcore.data.batches import ImageBatch, TextBatch
+from itrcore.data.batches import RegionBatch, TextBatch
 from itrcore.data.tokens import TokenIds
 from itrcore.models.encoders import BiGRUEncoder, RegionEncoder, l2, length_mask, xavier
 from itrcore.models.settings import BiGRUSettings
@@ -20,12 +20,12 @@ SETTINGS = BiGRUSettings(kind="bigru", word_dim=6, dropout=0.0, init="random")
 IDS = TextInputs(TokenIds(20, 19, np.arange(4, 19)))
 
 
-def images(lengths: list[int], longest: int, seed: int = 0) -> ImageBatch:
+def images(lengths: list[int], longest: int, seed: int = 0) -> RegionBatch:
     generator = torch.Generator().manual_seed(seed)
     regions = torch.randn(len(lengths), longest, WIDTH, generator=generator)
     for row, length in enumerate(lengths):
         regions[row, length:] = 0
-    return ImageBatch(regions, torch.tensor(lengths))
+    return RegionBatch(regions, torch.tensor(lengths))
 
 
 def region_encoder(training: bool) -> RegionEncoder:
@@ -36,8 +36,8 @@ def region_encoder(training: bool) -> RegionEncoder:
     return encoder
 
 
-def padded(batch: ImageBatch, more: int, value: float = 0.0) -> ImageBatch:
-    return ImageBatch(nn.functional.pad(batch.regions, (0, 0, 0, more), value=value), batch.lengths)
+def padded(batch: RegionBatch, more: int, value: float = 0.0) -> RegionBatch:
+    return RegionBatch(nn.functional.pad(batch.regions, (0, 0, 0, more), value=value), batch.lengths)
 
 
 def test_l2_adds_its_epsilon_to_the_norm_outside_the_root() -> None:
@@ -64,7 +64,8 @@ def test_region_encoder_is_fc_plus_mlp_region_by_region() -> None:
         encoder.norm.get_buffer("running_var").uniform_(0.5, 2),
     )
     batch = images([4, 4, 4], 4)
-    out = encoder(batch)
+    out, lengths = encoder(batch)
+    assert lengths is batch.lengths
     for i in range(3):
         for r in range(4):
             x = batch.regions[i, r]
@@ -78,8 +79,9 @@ def test_batch_normalisation_sees_valid_regions_alone() -> None:
     batch = images([5, 2, 3], 5)
     rows = batch.regions[length_mask(batch.lengths, 5, torch.device("cpu"))]
     encoder, flat = region_encoder(True), region_encoder(True)
-    out = encoder(batch)
-    expected = flat(ImageBatch(rows[None], torch.tensor([10])))[0]
+    out, lengths = encoder(batch)
+    assert lengths.tolist() == [5, 2, 3]
+    (expected,), _ = flat(RegionBatch(rows[None], torch.tensor([10])))
     torch.testing.assert_close(out[length_mask(batch.lengths, 5, torch.device("cpu"))], expected)
     torch.testing.assert_close(encoder.norm.running_mean, flat.norm.running_mean)
     torch.testing.assert_close(encoder.norm.running_var, flat.norm.running_var)
@@ -89,8 +91,8 @@ def test_batch_normalisation_sees_valid_regions_alone() -> None:
 def test_padding_changes_no_region_whatever_it_holds(training: bool) -> None:
     batch = images([4, 2, 3], 4)
     with torch.no_grad():
-        plain = region_encoder(training)(batch)
-        longer = region_encoder(training)(padded(batch, 3, value=1e6))
+        plain, _ = region_encoder(training)(batch)
+        longer, _ = region_encoder(training)(padded(batch, 3, value=1e6))
     torch.testing.assert_close(longer[:, :4], plain)
     assert torch.equal(longer[:, 4:], torch.zeros(3, 3, DIM))
     assert torch.equal(plain[1, 2:], torch.zeros(2, DIM))
@@ -99,7 +101,7 @@ def test_padding_changes_no_region_whatever_it_holds(training: bool) -> None:
 def test_no_gradient_reaches_a_padded_region() -> None:
     batch = images([3, 1], 3)
     regions = batch.regions.requires_grad_()
-    region_encoder(True)(ImageBatch(regions, batch.lengths)).square().sum().backward()
+    region_encoder(True)(RegionBatch(regions, batch.lengths))[0].square().sum().backward()
     assert regions.grad is not None
     assert torch.equal(regions.grad[1, 1:], torch.zeros(2, WIDTH))
     assert (regions.grad[0] != 0).any()

@@ -174,13 +174,13 @@ def test_an_error_is_asked_again_only_where_it_may_pass(tmp_path: Path, status: 
 
 
 def test_a_dead_server_is_given_up_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WAIT", 5.0)
+    monkeypatch.setattr(module, "WAIT", 60.0)
     with serving() as server:
         url = server.url
     start = time.monotonic()
     with pytest.raises(SourceError, match="refused"):
-        download(f"{url}data.bin", tmp_path / "x", timeout=20)
-    assert time.monotonic() - start < 2
+        download(f"{url}data.bin", tmp_path / "x", timeout=60)
+    assert time.monotonic() - start < 30
 
 
 def test_a_killed_download_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -72,15 +72,17 @@ def test_a_fetch_killed_in_the_middle_of_a_download_goes_on_where_it_was(tmp_pat
 
 
 def test_two_fetches_at_once_download_their_common_archive_once(tmp_path: Path) -> None:
-    with serving(data_zip=Served(ARCHIVE, slow=0.002)) as server:
+    with serving(data_zip=Served(ARCHIVE, slow=0.05)) as server:
         where = project(tmp_path, server.url)
-        both = [
-            subprocess.Popen(command(name), **where, stdout=subprocess.PIPE, text=True) for name in ("f30k", "coco")
-        ]
-        output = "".join(process.communicate(timeout=60)[0] for process in both)
-        assert [process.returncode for process in both] == [0, 0]
+        where["env"]["PYTHONUNBUFFERED"] = "1"
+        with open(tmp_path / "output", "ab") as output:
+            both = [subprocess.Popen(command(name), **where, stdout=output) for name in ("f30k", "coco")]
+        while b"waiting for another fetch" not in (tmp_path / "output").read_bytes():
+            assert [process.poll() for process in both] == [None, None]
+            time.sleep(0.01)
+        server.files["data.zip"].slow = 0
+        assert [process.wait(60) for process in both] == [0, 0]
         assert len(server.asked) == 1
-    assert "waiting for another fetch" in output
     assert (tmp_path / "downloads" / "coco" / "precomp" / "ims.npy").read_bytes() == content(1_000_000, seed=1)
 
 

@@ -1,4 +1,4 @@
-"""Every method learns on `scenes`, with the demo's settings but fewer epochs: far above chance, untrained at chance."""
+"""Every method learns on `scenes`, with the demo's settings, of regions in fewer epochs: far above chance, untrained at chance."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from safetensors.torch import load_file
 from itrcore import config, layout
 from itrcore.data import obtain
 from itrcore.data.batches import Split
-from itrcore.data.prepared import open_split
+from itrcore.data.prepared import feature_width, open_split
 from itrcore.evaluation.ranking import metrics
 from itrcore.evaluation.similarity import encode, score
-from itrcore.models import registry
+from itrcore.models import registry, sides
 from itrcore.models.base import Method
-from itrcore.models.text import prepare
+from itrcore.models.settings import HingeSettings, MethodSettings, StepSchedule
 from itrcore.training.loop import Trainer
 from itrcore.training.state import StateFolder
 from tests.project import ROOT
@@ -44,18 +44,18 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("method_name", sorted(RUNS))
-def test_trained_is_20_times_chance_and_untrained_is_at_chance(
+def test_trained_is_far_above_chance_and_untrained_is_at_chance(
     method_name: str, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(scenes)
     settings = PARAMS.method_of(RUNS[method_name])
-    # Five of the demo's eight epochs: enough for what is asked of them here.
-    loss = settings.loss.model_copy(update={"warmup_epochs": 4})
-    recipe = settings.recipe.model_copy(update={"epochs": 5, "decay_epochs": [4]})
-    settings = settings.model_copy(update={"loss": loss, "recipe": recipe})
-    text = prepare(settings.model.text, layout.vocabulary("scenes"), layout.NLTK)
-    train, dev, test = (open_split("scenes", split, text.tokeniser) for split in ("train", "dev", "test"))
-    method = registry.build(settings, train.store.width, text.inputs, seed=3)
+    if not settings.model.reads_pixels:
+        settings = shortened(settings)
+    prepared = sides.prepare(settings.model, layout.vocabulary("scenes"), layout.NLTK, feature_width("scenes"))
+    method = registry.build(settings, prepared.image.inputs, prepared.text.inputs, seed=3)
+    train, dev, test = (
+        open_split("scenes", split, prepared.text.tokeniser, method.input) for split in ("train", "dev", "test")
+    )
     chance = 100.0 * np.bincount(test.image_of).mean() / test.n_captions
 
     untrained = _evaluate(method, test)
@@ -66,8 +66,22 @@ def test_trained_is_20_times_chance_and_untrained_is_at_chance(
     trained = trainer.run(StateFolder(tmp_path), "test", lambda state: None, lambda state: None)
     method.load_state_dict(load_file(trained.best_weights))
     found = _evaluate(method, test)
+    if settings.model.reads_pixels:  # from random weights on 800 pictures: far from what region features give
+        assert found["rsum"] >= 3 * untrained["rsum"]
+        assert found["t2i_mean"] / test.n_images < 0.35
+        return
     assert found["i2t_r1"] >= 20 * chance
     assert found["t2i_mean"] / test.n_images < 0.25
+
+
+def shortened(settings: MethodSettings) -> MethodSettings:
+    """Five of the demo's eight epochs: enough for what is asked of them here."""
+    loss, recipe = settings.loss, settings.recipe.model_copy(update={"epochs": 5})
+    if isinstance(loss, HingeSettings):
+        loss = loss.model_copy(update={"warmup_epochs": 4})
+    if isinstance(recipe.schedule, StepSchedule):
+        recipe = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update={"epochs": [4]})})
+    return settings.model_copy(update={"loss": loss, "recipe": recipe})
 
 
 def _evaluate(method: Method, split: Split) -> dict[str, float]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from itrcore.losses import hinge_triplet, self_expanding_triplet
+from itrcore.losses import hinge_triplet, self_expanding_triplet, symmetric_cross_entropy
 
 MARGIN = 0.2
 
@@ -137,3 +137,20 @@ def test_a_nan_score_makes_the_loss_nan_rather_than_vanish() -> None:
     scores[1, 2] = float("nan")
     for hardest in (False, True):
         assert hinge_triplet(scores, MARGIN, hardest).isnan()
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_symmetric_cross_entropy_is_its_formula_and_so_are_its_gradients(n: int) -> None:
+    scores, scale = scores_of(n, n), torch.tensor(14.0, dtype=torch.float64, requires_grad=True)
+    loss = symmetric_cross_entropy(scores, scale)
+    terms = []
+    for i in range(n):
+        right = torch.exp(scale * scores[i, i])
+        terms.append(-torch.log(right / sum(torch.exp(scale * scores[i, j]) for j in range(n))))
+        terms.append(-torch.log(right / sum(torch.exp(scale * scores[j, i]) for j in range(n))))
+    naive = torch.stack(terms).mean()
+    torch.testing.assert_close(loss, naive, rtol=0, atol=1e-12)
+    for gradient, expected in zip(
+        torch.autograd.grad(loss, (scores, scale)), torch.autograd.grad(naive, (scores, scale)), strict=True
+    ):
+        torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-12)

@@ -8,22 +8,53 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from itrcore.data.batches import Batch, ImageBatch, TextBatch
-from itrcore.losses import hinge_triplet, self_expanding_triplet
+from itrcore.data.batches import Batch, ImageBatch, PixelBatch, RegionBatch, TextBatch
+from itrcore.data.inputs import PixelInput, RegionInput
+from itrcore.losses import hinge_triplet, self_expanding_triplet, symmetric_cross_entropy
 from itrcore.models import registry
 from itrcore.models.base import EmbeddingMethod, Encoded, Losses, Method, Progress
 from itrcore.models.esa import ESA
-from tests.helpers import METHODS, image_batch, method_settings, pair_batch, text_batch, text_inputs
+from itrcore.models.esl import ESL
+from itrcore.models.esl_clip import ESLCLIP
+from itrcore.models.image import ImageInputs
+from tests.helpers import (
+    METHODS,
+    PICTURE,
+    VECTOR_METHODS,
+    image_batch,
+    method_settings,
+    pair_batch,
+    pixel_batch,
+    text_batch,
+    text_inputs,
+)
 
 WIDTH, N_WORDS = 12, 30
 EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
+HINGE_METHODS = [name for name in METHODS if not name.endswith("clip")]
 
 
-def build(name: str, seed: int = 0, width: int = WIDTH) -> EmbeddingMethod:
+def build(name: str, seed: int = 0, width: int = WIDTH) -> Method:
     settings = method_settings(name)
-    method = registry.build(settings, width, text_inputs(settings, N_WORDS), seed)
-    assert isinstance(method, EmbeddingMethod)
-    return method
+    return registry.build(settings, ImageInputs(width), text_inputs(settings, N_WORDS), seed)
+
+
+def images_for(method: Method, lengths: list[int], width: int = WIDTH) -> ImageBatch:
+    """Images of so many regions each, or as many pictures, whichever the method reads."""
+    return pixel_batch(len(lengths)) if isinstance(method.input, PixelInput) else image_batch(lengths, width)
+
+
+def pairs_for(method: Method, n: int) -> Batch:
+    width = None if isinstance(method.input, PixelInput) else WIDTH
+    return pair_batch(n, method.views.captions, width, N_WORDS)
+
+
+def part(images: ImageBatch, row: int) -> ImageBatch:
+    """One image alone, without padding."""
+    if isinstance(images, PixelBatch):
+        return PixelBatch(images.pixels[row : row + 1])
+    k = int(images.lengths[row])
+    return RegionBatch(images.regions[row : row + 1, :k], images.lengths[row : row + 1])
 
 
 def encoded(method: Method, images: ImageBatch, texts: TextBatch) -> tuple[Encoded, Encoded]:
@@ -36,11 +67,12 @@ def test_every_kind_in_the_registry_is_tested_here() -> None:
     assert {method_settings(name).model.kind for name in METHODS} == set(registry.METHODS)
 
 
-@EVERY_METHOD
+@pytest.mark.parametrize("name", VECTOR_METHODS)
 @pytest.mark.parametrize(("regions", "width"), [(1, 5), (12, 64), (36, 7)])
 def test_similarity_is_the_inner_product_of_the_index_vectors_at_any_size(name: str, regions: int, width: int) -> None:
     method = build(name, width=width)
-    images, texts = encoded(method, image_batch([regions] * 4, width), text_batch([3, 9, 1], N_WORDS))
+    assert isinstance(method, EmbeddingMethod)
+    images, texts = encoded(method, images_for(method, [regions] * 4, width), text_batch([3, 9, 1], N_WORDS))
     with torch.no_grad():
         similarity = method.similarity(images, texts)
         vectors = method.image_vectors(images), method.text_vectors(texts)
@@ -48,38 +80,41 @@ def test_similarity_is_the_inner_product_of_the_index_vectors_at_any_size(name: 
     for i in range(4):
         for j in range(3):
             assert float(similarity[i, j]) == pytest.approx(float(vectors[0][i] @ vectors[1][j]), abs=1e-5)
-    for side in vectors:
-        torch.testing.assert_close(torch.linalg.vector_norm(side, dim=-1), torch.ones(len(side)))
+    if not name.endswith("clip"):  # whose levels are several unit vectors, weighted
+        for side in vectors:
+            torch.testing.assert_close(torch.linalg.vector_norm(side, dim=-1), torch.ones(len(side)))
 
 
 @EVERY_METHOD
-def test_an_item_gets_the_same_vector_in_any_batch(name: str) -> None:
+def test_an_item_is_encoded_the_same_in_any_batch_and_has_the_same_similarities(name: str) -> None:
     method = build(name)
-    images, texts = image_batch([5, 2, 4, 1], WIDTH), text_batch([4, 9, 2, 6], N_WORDS)
+    images, texts = images_for(method, [5, 2, 4, 1]), text_batch([4, 9, 2, 6], N_WORDS)
     together = encoded(method, images, texts)
+    with torch.no_grad():
+        similarity = method.similarity(*together)
     for row in range(4):
-        k, length = int(images.lengths[row]), int(texts.lengths[row])
+        length = int(texts.lengths[row])
         alone = encoded(
             method,
-            ImageBatch(images.regions[row : row + 1, :k], images.lengths[row : row + 1]),
+            part(images, row),
             TextBatch(texts.ids[row : row + 1, :length], texts.lengths[row : row + 1]),
         )
         for ours, whole in zip(alone, together, strict=True):
-            torch.testing.assert_close(ours.vectors[0], whole.vectors[row], rtol=0, atol=1e-6)
-    wider = encoded(
-        method,
-        ImageBatch(nn.functional.pad(images.regions, (0, 0, 0, 4), value=9.0), images.lengths),
-        TextBatch(nn.functional.pad(texts.ids, (0, 3)), texts.lengths),
-    )
+            torch.testing.assert_close(ours.vectors, whole[row : row + 1].vectors, rtol=0, atol=1e-6)
+        with torch.no_grad():
+            torch.testing.assert_close(method.similarity(*alone)[0, 0], similarity[row, row], rtol=0, atol=1e-5)
+    if isinstance(images, RegionBatch):
+        images = RegionBatch(nn.functional.pad(images.regions, (0, 0, 0, 4), value=9.0), images.lengths)
+    wider = encoded(method, images, TextBatch(nn.functional.pad(texts.ids, (0, 3)), texts.lengths))
     for ours, whole in zip(wider, together, strict=True):
         torch.testing.assert_close(ours.vectors, whole.vectors, rtol=0, atol=1e-6)
 
 
 @EVERY_METHOD
-def test_different_items_get_different_vectors(name: str) -> None:
-    images, texts = encoded(build(name), image_batch([5, 5], WIDTH), text_batch([6, 6], N_WORDS))
-    for side in (images, texts):
-        assert (side.vectors[0] - side.vectors[1]).abs().max() > 1e-3
+def test_different_items_are_encoded_differently(name: str) -> None:
+    method = build(name)
+    for side in encoded(method, images_for(method, [5, 5]), text_batch([6, 6], N_WORDS)):
+        assert (side[0:1].vectors - side[1:2].vectors).abs().max() > 1e-3
 
 
 @EVERY_METHOD
@@ -112,7 +147,7 @@ def loss_value(method: Method, batch: Batch, epoch: int) -> float:
 def test_training_fits_the_right_pairs_and_tells_them_from_wrong_ones(name: str) -> None:
     method, n = build(name), 6
     views = method.views.captions
-    batch = pair_batch(n, views, WIDTH, N_WORDS)
+    batch = pairs_for(method, n)
     optimiser = torch.optim.AdamW(method.parameters(), lr=5e-3)
     method.train()
     before = loss_value(method, batch, epoch=1)
@@ -123,6 +158,7 @@ def test_training_fits_the_right_pairs_and_tells_them_from_wrong_ones(name: str)
         optimiser.zero_grad()
         losses.total.backward()
         optimiser.step()
+        method.after_step()
     after = loss_value(method, batch, epoch=1)
     assert after < 0.5 * before
     assert loss_value(method, shuffled(batch, views), epoch=1) > 1.2 * before
@@ -136,16 +172,24 @@ def test_training_fits_the_right_pairs_and_tells_them_from_wrong_ones(name: str)
 @EVERY_METHOD
 def test_every_parameter_is_trained(name: str) -> None:
     method = build(name).train()
-    method.loss(pair_batch(6, method.views.captions, WIDTH, N_WORDS), Progress(0, 0)).total.backward()  # type: ignore[no-untyped-call]
-    still = [name for name, weight in method.named_parameters() if weight.grad is None or not weight.grad.any()]
+    if isinstance(
+        method, ESL | ESLCLIP
+    ):  # levels that all count the same, as they do at the start, lie on no threshold's side
+        with torch.no_grad():
+            method.measure.weight.add_(torch.tensor([[0.0, 0.1, -0.3]]))
+    method.loss(pairs_for(method, 6), Progress(0, 0)).total.backward()  # type: ignore[no-untyped-call]
+    still = {key for key, weight in method.named_parameters() if weight.grad is None or not weight.grad.any()}
+    if name == "esl_a_bert":  # as released: its levels are weighted without threshold
+        assert {"measure.sigma", "measure.log_lambda"} <= still
+        still -= {"measure.sigma", "measure.log_lambda"}
     # A bias added to every score of a softmax over the set changes no weight.
-    assert set(still) <= {"region_pooling.linear.bias", "word_pooling.linear.bias"}
+    assert still <= {"region_pooling.linear.bias", "word_pooling.linear.bias"}
 
 
-@EVERY_METHOD
+@pytest.mark.parametrize("name", HINGE_METHODS)
 def test_warm_up_epochs_use_all_negatives_and_later_ones_the_hardest(name: str) -> None:
     method = build(name)
-    batch = pair_batch(6, method.views.captions, WIDTH, N_WORDS)
+    batch = pairs_for(method, 6)
     assert loss_value(method.eval(), batch, epoch=0) > 2 * loss_value(method, batch, epoch=1)
     assert loss_value(method, batch, epoch=1) == loss_value(method, batch, epoch=2)
 
@@ -154,7 +198,7 @@ def test_warm_up_epochs_use_all_negatives_and_later_ones_the_hardest(name: str) 
 def test_the_loss_is_the_formula_on_the_methods_own_similarity(name: str) -> None:
     method = build(name).eval()
     views = method.views.captions
-    batch = pair_batch(5, views, WIDTH, N_WORDS)
+    batch = pairs_for(method, 5)
     if isinstance(method, ESA):
         method.region_drop = (
             0.0  # then every view of an image is the whole image, and the loss can be stated from outside
@@ -164,6 +208,10 @@ def test_the_loss_is_the_formula_on_the_methods_own_similarity(name: str) -> Non
         scores = scores.repeat_interleave(views, 0)
         for epoch, hardest in ((0, False), (1, True)):
             loss = float(method.loss(batch, Progress(epoch, 0)).total)
+            if isinstance(method, ESLCLIP):
+                wanted = symmetric_cross_entropy(scores, method.clip.logit_scale.exp())
+                assert loss == pytest.approx(float(wanted), rel=1e-5)
+                continue
             assert loss == pytest.approx(float(self_expanding_triplet(scores, views, 0.2, hardest)), rel=1e-5)
             if views == 1:
                 assert loss == pytest.approx(float(hinge_triplet(scores, 0.2, hardest)), rel=1e-5)
@@ -181,7 +229,7 @@ def test_esa_hides_regions_anew_for_each_view_over_one_encoding(monkeypatch: pyt
         masks.append(mask)
         return pool(features, mask)
 
-    def spy_encode(images: ImageBatch) -> Tensor:
+    def spy_encode(images: RegionBatch) -> tuple[Tensor, Tensor]:
         calls.append(len(images.regions))
         return encode(images)
 
@@ -191,6 +239,7 @@ def test_esa_hides_regions_anew_for_each_view_over_one_encoding(monkeypatch: pyt
     method.loss(batch, Progress(0, 0))
     assert calls == [40]
     (mask,) = masks
+    assert isinstance(batch.images, RegionBatch)
     valid = torch.arange(mask.shape[2]) < batch.images.lengths[:, None]
     assert mask.shape[:2] == (40, 2)
     assert not (mask & ~valid[:, None]).any()
@@ -205,7 +254,7 @@ def test_esa_hides_regions_anew_for_each_view_over_one_encoding(monkeypatch: pyt
 @pytest.mark.parametrize("name", ["esa_bigru", "esa_bert"])
 def test_esa_starts_as_released_xavier_but_for_bigrus_captions(name: str) -> None:
     settings = method_settings(name, dim=100)
-    weights = registry.build(settings, 200, text_inputs(settings, N_WORDS), 0).state_dict()
+    weights = registry.build(settings, ImageInputs(200), text_inputs(settings, N_WORDS), 0).state_dict()
     default = 1 / math.sqrt(100)  # torch's own bound; Xavier's is sqrt(6 / (in + out))
     bounds = {
         "regions.fc": math.sqrt(6 / 300),
@@ -219,32 +268,39 @@ def test_esa_starts_as_released_xavier_but_for_bigrus_captions(name: str) -> Non
         assert (weights[f"{layer}.bias"] == 0).all() == (bound != default)
 
 
-def test_views_follow_the_settings() -> None:
-    esa, vse = build("esa_bigru").views, build("vse_infty_bigru").views
-    assert (esa.captions, esa.region_drop) == (2, 0.0)  # ESA hides regions itself
-    assert (vse.captions, vse.region_drop) == (1, 0.2)
-    for views in (esa, vse):
-        assert views.tokens == method_settings("esa_bigru").model.token_views
+def test_views_and_inputs_follow_the_settings() -> None:
+    esa, vse, esl, clip = (build(name) for name in ("esa_bigru", "vse_infty_bigru", "esl_h_bert", "esl_h_clip"))
+    assert (esa.views.captions, esa.input) == (2, RegionInput(0.0))  # ESA hides regions itself
+    for method in (vse, esl):
+        assert (method.views.captions, method.input) == (1, RegionInput(0.2))
+    for views in (esa.views, vse.views, esl.views):
+        assert views.tokens == method_settings("esa_bigru").model.token_views  # type: ignore[union-attr]
         assert views.ids is not None and views.ids.mask == N_WORDS - 1
+    assert isinstance(clip.input, PixelInput)
+    assert (clip.input.picture, clip.input.random_crop, clip.input.flip) == (PICTURE, None, False)
+    assert (clip.views.captions, clip.views.tokens) == (1, None)
 
 
 @EVERY_METHOD
 def test_similarity_stays_float32_and_close_under_bf16(name: str) -> None:
     method = build(name).eval()
-    images, texts = image_batch([5, 3, 4], WIDTH), text_batch([4, 7], N_WORDS)
+    images, texts = images_for(method, [5, 3, 4]), text_batch([4, 7], N_WORDS)
     with torch.no_grad():
         exact = method.similarity(*encoded(method, images, texts))
         with torch.autocast("cpu", torch.bfloat16):
             sides = encoded(method, images, texts)
             rough = method.similarity(*sides)
-            whole = Encoded(sides[0].vectors.float()), Encoded(sides[1].vectors.float())
-            product = whole[0].vectors.double() @ whole[1].vectors.double().T
+        whole = [Encoded(side.vectors.float(), side.lengths) for side in sides]
+        again = method.similarity(*whole)
     assert rough.dtype == torch.float32
-    torch.testing.assert_close(rough.double(), product, rtol=0, atol=1e-6)  # bf16 products would be off by 1e-3
+    torch.testing.assert_close(rough, again, rtol=0, atol=1e-6)  # bf16 products would be off by 1e-3
+    if isinstance(method, EmbeddingMethod):
+        product = whole[0].vectors.double() @ whole[1].vectors.double().T
+        torch.testing.assert_close(rough.double(), product, rtol=0, atol=1e-6)
     torch.testing.assert_close(rough, exact, rtol=0, atol=0.03)
     with torch.autocast("cpu", torch.bfloat16):
         method.train()
-        loss = method.loss(pair_batch(5, method.views.captions, WIDTH, N_WORDS), Progress(1, 0)).total
+        loss = method.loss(pairs_for(method, 5), Progress(1, 0)).total
     assert loss.dtype == torch.float32
     assert loss.isfinite()
 
@@ -252,21 +308,3 @@ def test_similarity_stays_float32_and_close_under_bf16(name: str) -> None:
 def test_total_is_the_weighted_sum_of_the_terms() -> None:
     losses = Losses({"a": torch.tensor(2.0), "b": torch.tensor(3.0)}, {"b": 0.5})
     assert float(losses.total) == 3.5
-
-
-def test_sets_join_padded_to_the_longest_with_their_lengths() -> None:
-    blocks = [
-        Encoded(torch.ones(2, 3, 4), torch.tensor([3, 1])),
-        Encoded(torch.full((1, 5, 4), 2.0), torch.tensor([5])),
-    ]
-    joined = Encoded.join(blocks)
-    assert joined.lengths is not None
-    assert joined.lengths.tolist() == [3, 1, 5]
-    assert joined.vectors.shape == (3, 5, 4)
-    assert torch.equal(joined.vectors[:2, :3], torch.ones(2, 3, 4))
-    assert torch.equal(joined.vectors[:2, 3:], torch.zeros(2, 2, 4))
-    assert torch.equal(joined.vectors[2], torch.full((5, 4), 2.0))
-    part = joined[1:3]
-    assert part.lengths is not None
-    assert (len(part), part.lengths.tolist()) == (2, [1, 5])
-    assert len(Encoded.join([Encoded(torch.ones(2, 4)), Encoded(torch.zeros(3, 4))])) == 5

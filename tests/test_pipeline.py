@@ -1,4 +1,4 @@
-"""The real pipeline on a tiny world: `dvc repro`, caching, a changed learning rate, MLflow, the report."""
+"""The real pipeline on a tiny world: `dvc repro`, caching, a changed learning rate, MLflow, the report, an imported run."""
 
 from __future__ import annotations
 
@@ -57,9 +57,12 @@ def test_a_learning_rate_retrains_its_method_alone_and_going_back_restores(proje
     params = project.params
     params["methods"]["esa_bigru"]["recipe"]["learning_rate"] = 0.003
     project.write_params(params)
-    out = project.repro().stdout
-    ran = {line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")}
-    assert ran == {"train@scenes-esa_bigru-1", "evaluate@scenes-esa_bigru-1", "ensemble@both", "report"}
+    assert _ran(project.repro().stdout) == {
+        "train@scenes-esa_bigru-1",
+        "evaluate@scenes-esa_bigru-1",
+        "ensemble@both",
+        "report",
+    }
     assert _weights(project, TRAININGS[0]) == before[TRAININGS[0]]
     assert _weights(project, TRAININGS[1]) != before[TRAININGS[1]]
     assert (project.folder / "leaderboard.json").read_text("utf-8") != board
@@ -75,6 +78,37 @@ def test_a_learning_rate_retrains_its_method_alone_and_going_back_restores(proje
     assert _active_runs(project)[TRAININGS[1]] == runs[TRAININGS[1]]  # brought back, not made a second time
 
 
+def test_an_imported_run_goes_through_the_pipeline_like_any_other(project: Project) -> None:
+    params = project.params
+    cli = [sys.executable, "-m", "itrcore.cli"]
+    name, imported = "scenes-esa_bigru-1", "scenes-esa_bigru-released"
+    project.run(*cli, "export", "--run", name, "--out", "out/model_best.pth")
+    options = {"method": "esa", "text": "bigru", "dataset": "scenes", "checkpoint": "out/model_best.pth"}
+    out = project.run(*cli, "import", *(part for key, value in options.items() for part in (f"--{key}", value))).stdout
+    assert f"{imported}: test rsum" in out and out.splitlines()[-1].startswith("Next: itr leaderboard")
+    evaluations = project.folder / "evaluations" / "scenes"
+    matrices = [(evaluations / run / "similarity.npy").read_bytes() for run in (name, imported)]
+    assert matrices[0] == matrices[1]
+    changed = project.params
+    changed["ensembles"] |= {"imported-too": {"data": "scenes", "runs": [name, imported]}}
+    project.write_params(changed)
+    again = project.repro().stdout
+    # An ensemble depends on all evaluations of its data set.
+    assert _ran(again) == {"ensemble@both", "ensemble@imported-too", "report"}
+    board = json.loads((project.folder / "leaderboard.json").read_text("utf-8"))["scenes"]
+    assert set(board) == {"vse_pp_bigru/small", "esa_bigru/small", imported, "both", "imported-too"}
+    assert (project.folder / "report" / "runs" / f"{imported}.html").is_file()
+    with sqlite3.connect(project.folder / "mlflow.db") as store:
+        tags = dict(
+            store.execute(
+                "select key, value from tags where run_uuid = ?", (_active_runs(project)[imported],)
+            ).fetchall()
+        )
+    assert (tags["origin"], tags["family"]) == ("imported", "esa_bigru")
+    assert "Running stage" not in project.repro().stdout
+    project.write_params(params)
+
+
 def test_a_failing_stage_says_why_in_one_line_and_leaves_nothing(project: Project, tmp_path: Path) -> None:
     params = project.params
     broken = json.loads(json.dumps(params))
@@ -87,6 +121,11 @@ def test_a_failing_stage_says_why_in_one_line_and_leaves_nothing(project: Projec
         assert "Traceback" not in done.stdout
     finally:
         project.write_params(params)
+
+
+def _ran(output: str) -> set[str]:
+    """The stages that `dvc repro` ran."""
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
 
 
 def _weights(project: Project, name: str) -> bytes:

@@ -19,6 +19,8 @@ import torch
 
 from itrcore.data import captions
 from itrcore.data.batches import Split, TrainingBatches, Views
+from itrcore.data.images import RegionImages
+from itrcore.data.inputs import RegionInput
 from itrcore.data.settings import ShardsSource
 from itrcore.data.shards import published, regions
 from itrcore.data.shards.regions import FeatureStore
@@ -28,6 +30,7 @@ from itrcore.errors import DataError
 from itrcore.fetch import download as downloads
 from itrcore.files import digest, read_json, write_json
 from tests.fetch_server import Served, Server, serving
+from tests.helpers import regions_of
 from tests.scan_data import write_scan_folder, write_shards
 
 ROOT = Path(__file__).parents[1]
@@ -120,7 +123,9 @@ def test_a_server_that_fails_just_now_is_not_taken_for_one_that_has_no_regions(
 def batches(folder: Path, local: Path) -> TrainingBatches:
     images = captions.read(local / "captions.parquet", "train")
     vocabulary = Vocabulary.build([text for image in images for text in image.captions], 1, Tokenizer(None))
-    return TrainingBatches(Split.open(FeatureStore(folder, "train"), images, vocabulary), 8, 1, Views(region_drop=0.3))
+    return TrainingBatches(
+        Split.open(RegionImages(FeatureStore(folder, "train"), RegionInput(0.3)), images, vocabulary), 8, 1, Views()
+    )
 
 
 def test_training_gets_the_batches_that_local_shards_give(server: Server, local: Path, tmp_path: Path) -> None:
@@ -128,7 +133,9 @@ def test_training_gets_the_batches_that_local_shards_give(server: Server, local:
     from_there = list(batches(obtain(server, tmp_path), local).epoch(0))
     assert len(from_here) == len(from_there) == 7
     for a, b in zip(from_here, from_there, strict=True):
-        assert torch.equal(a.images.regions, b.images.regions) and torch.equal(a.texts.ids, b.texts.ids)
+        assert torch.equal(regions_of(a.images).regions, regions_of(b.images).regions) and torch.equal(
+            a.texts.ids, b.texts.ids
+        )
         assert (a.image_ids, a.caption_ids) == (b.image_ids, b.caption_ids)
 
 

@@ -162,7 +162,7 @@ def test_a_server_that_stalls_is_given_up_after_the_timeout(tmp_path: Path, sent
         message = punkt.fetch(settings(url, timeout=0.3), tmp_path / "out")
         waited = time.monotonic() - start
         release.set()
-    assert 4 * 0.3 <= waited < 6 and "timed out" in message
+    assert 4 * 0.3 <= waited < 15 and "timed out" in message
     assert read_json(tmp_path / "out" / "status.json") == {"available": False}
 
 

@@ -15,11 +15,13 @@ import torch
 from itrcore.arrays import open_array
 from itrcore.data import captions, scan, splits
 from itrcore.data.batches import Split
+from itrcore.data.images import RegionImages
 from itrcore.data.settings import RegionShardSettings
 from itrcore.data.shards import region_writer, regions, writing
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.vocabulary import Tokenizer, Vocabulary
 from itrcore.models.base import EmbeddingMethod
+from itrcore.models.image import ImageInputs
 from itrcore.models.registry import build
 from tests.helpers import METHODS, method_settings, text_inputs
 from tests.scan_data import image
@@ -85,7 +87,7 @@ def shards_of(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 def open_training(folder: Path) -> Split:
     images = captions.read(folder.parent / "captions.parquet", "train")
     texts = [caption for image in images for caption in image.captions]
-    return Split.open(FeatureStore(folder, "train"), images, Vocabulary.build(texts, 1, Tokenizer(None)))
+    return Split.open(RegionImages(FeatureStore(folder, "train")), images, Vocabulary.build(texts, 1, Tokenizer(None)))
 
 
 def test_the_reader_takes_the_real_file_as_it_is(real: Path, boxes: np.ndarray) -> None:
@@ -124,21 +126,24 @@ def test_shards_hold_the_real_values_and_boxes(
     assert cosine > 1 - 1e-6
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if not name.endswith("clip")])
 def test_encoders_tell_real_images_apart_in_either_dtype(shards_of: Callable[[str], Path], name: str) -> None:
     similarity = {}
     for dtype in ("float32", "float16"):
         split = open_training(shards_of(dtype))
         settings = method_settings(name, dim=64)
-        method = build(settings, split.store.width, text_inputs(settings, int(split.tokens.ids.max()) + 2), seed=1)
-        assert isinstance(method, EmbeddingMethod)
+        method = build(settings, ImageInputs(2048), text_inputs(settings, int(split.tokens.ids.max()) + 2), seed=1)
         method.eval()
         with torch.no_grad():
-            images = method.encode_images(split.images(range(6)))
+            images = method.encode_images(split.images.batch(range(6)))
             texts = method.encode_texts(split.texts(range(12)))
-            vectors = method.image_vectors(images)
             similarity[dtype] = method.similarity(images, texts)
         assert similarity[dtype].shape == (6, 12) and torch.isfinite(similarity[dtype]).all()
+        distances = torch.cdist(similarity[dtype], similarity[dtype]) + torch.eye(6)
+        assert distances.min() > 1e-4  # six different photos, not one
+        if not isinstance(method, EmbeddingMethod):
+            continue
+        vectors = method.image_vectors(images)
         torch.testing.assert_close(vectors.norm(dim=1), torch.ones(6))
         among = vectors @ vectors.T
         assert (among - torch.eye(6)).max() < 1 - 1e-4  # ten different photos, not one vector

@@ -13,14 +13,18 @@ import pytest
 import torch
 
 from itrcore.data.batches import TrainingBatches
+from itrcore.data.inputs import RegionInput
 from itrcore.data.prepared import open_split
 from itrcore.data.vocabulary import Vocabulary
 from itrcore.errors import DataError, TrainingError
 from itrcore.files import digest, read_json, write_json
 from itrcore.models.base import Losses, Progress
 from itrcore.models.esa import ESA
+from itrcore.models.image import ImageInputs
 from itrcore.training.state import StateFolder, TrainingState
-from tests.tiny_project import freeze_code, project, stage, timeless, train_in, weights, write_params
+from tests.tiny_project import PIXELS, freeze_code, prepare, project, stage, timeless, train_in, weights, write_params
+
+METHODS = ("esa", "gpo", "esa_bert", "esl_bert")
 
 
 class Killed(BaseException):
@@ -62,12 +66,16 @@ def saved(folder: Path, name: str = "one") -> TrainingState:
 
 SHORT = {
     f"methods.{name}.recipe.{key}": value
-    for name in ("esa", "gpo", "esa_bert")
-    for key, value in (("epochs", 2), ("decay_epochs", [1]), ("batch_size", 16))
-} | {"runs.three": {"data": "tiny", "method": "esa_bert", "seed": 1, "profile": "published"}}
+    for name in METHODS
+    for key, value in (
+        ("epochs", 2),
+        ("schedule", {"kind": "step", "epochs": [1], "factor": 0.1}),
+        ("batch_size", 16),
+    )
+} | {f"runs.{name}": {"data": "tiny", "method": name, "seed": 1, "profile": "published"} for name in METHODS[2:]}
 
 
-@pytest.mark.parametrize("name", ["one", "two", "three"])
+@pytest.mark.parametrize("name", ["one", "two", *METHODS[2:]])
 def test_a_training_killed_after_every_single_step_ends_with_the_same_bits(
     name: str, tmp_path: Path, kill: Kill
 ) -> None:
@@ -85,6 +93,62 @@ def test_a_training_killed_after_every_single_step_ends_with_the_same_bits(
     assert not (tmp_path / "killed" / "state" / "tiny" / name).exists()  # nothing to go on with is left
 
 
+OFTEN = {
+    **SHORT,
+    "methods.esa.recipe.schedule": {"kind": "cosine", "warmup": 0.3},
+    "methods.esa.recipe.evaluations": 3,
+}
+
+
+def test_a_training_killed_within_epochs_of_several_evaluations_ends_with_the_same_bits(
+    tmp_path: Path, kill: Kill
+) -> None:
+    (tmp_path / "whole").mkdir()
+    project(tmp_path / "whole", {**OFTEN, "training.save_every_steps": 1000})
+    whole = train_in(tmp_path / "whole")
+    (tmp_path / "killed").mkdir()
+    project(tmp_path / "killed", {**OFTEN, "training.save_every_steps": 1})
+    parts = []
+    for _ in range(14):
+        kill.after(1, tmp_path / "killed")
+        state = saved(tmp_path / "killed")
+        parts.append((state.epoch, state.step, len(state.history), state.part_steps))
+    # Dev is evaluated after 3, 5 and all 7 steps of an epoch.
+    assert parts == [
+        *[(0, 1, 0, 1), (0, 2, 0, 2), (0, 3, 1, 0), (0, 4, 1, 1), (0, 5, 2, 0), (0, 6, 2, 1), (1, 0, 3, 0)],
+        *[(1, 1, 3, 1), (1, 2, 3, 2), (1, 3, 4, 0), (1, 4, 4, 1), (1, 5, 5, 0), (1, 6, 5, 1), (2, 0, 6, 0)],
+    ]
+    run = train_in(tmp_path / "killed")
+    assert weights(run) == weights(whole)
+    assert timeless(run) == timeless(whole)
+
+
+def test_a_training_of_pixels_killed_after_every_step_ends_with_the_same_bits(tmp_path: Path, kill: Kill) -> None:
+    prepare(tmp_path, PIXELS)
+    whole = train_in(tmp_path)
+    before = weights(whole), timeless(whole)
+    write_params(tmp_path, {**PIXELS, "training.save_every_steps": 1})
+    for _ in range(6):
+        kill.after(1, tmp_path)
+    run = train_in(tmp_path)
+    assert (weights(run), timeless(run)) == before
+    assert read_json(run / "run.json")["features"] == "pixels"
+
+
+def test_a_method_that_goes_on_is_told_its_epoch_and_called_after_each_step_again(
+    tmp_path: Path, kill: Kill, monkeypatch: Any
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(ESA, "begin_epoch", lambda self, epoch: told.append(epoch))
+    monkeypatch.setattr(ESA, "after_step", lambda self: told.append("stepped"))
+    project(tmp_path)  # saved after every fourth step, and after the 15th, the last of an epoch
+    kill.after(5, tmp_path)
+    assert told == [0, *["stepped"] * 15, 1, "stepped"]
+    told.clear()
+    kill.after(1, tmp_path)
+    assert told == [1, *["stepped"] * 4]  # of the second epoch's step 2 on
+
+
 def test_training_twice_gives_the_same_bits_and_another_seed_others(tmp_path: Path) -> None:
     project(tmp_path)
     first = weights(train_in(tmp_path))
@@ -93,7 +157,7 @@ def test_training_twice_gives_the_same_bits_and_another_seed_others(tmp_path: Pa
     assert weights(train_in(tmp_path)) != first
 
 
-CHANGES = {
+CHANGES: dict[str, dict[str, Any]] = {
     "learning rate": {"methods.esa.recipe.learning_rate": 1e-3},
     "seed": {"runs.one.seed": 2},
     "profile": {"profiles.published": {"model": {"text": {"dropout": 0.0}}}},
@@ -183,7 +247,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_ids_and_the_state_can_go_
         train_in(tmp_path)
     monkeypatch.chdir(tmp_path)
     vocabulary = Vocabulary.load(Path("data/tiny/vocab/vocab.json"), Path("data/nltk"))
-    batches = TrainingBatches(open_split("tiny", "train", vocabulary), 8, 1, params_views(params))
+    batches = TrainingBatches(open_split("tiny", "train", vocabulary, RegionInput()), 8, 1, params_views(params))
     batch = next(iter(batches.epoch(1, 6)))
     said = str(caught.value)
     assert said.startswith("total became inf" if what == "loss" else "gradient norm became nan")
@@ -199,7 +263,7 @@ def params_views(params: Any) -> Any:
 
     settings = params.method_of("one")
     text = prepare(settings.model.text, Path("data/tiny/vocab"), Path("data/nltk"))
-    return registry.build(settings, 16, text.inputs, 1).views
+    return registry.build(settings, ImageInputs(16), text.inputs, 1).views
 
 
 def test_a_learning_rate_far_too_high_is_a_clear_error(tmp_path: Path) -> None:

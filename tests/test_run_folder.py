@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save, save_file
 
 from itrcore.config import load
+from itrcore.data.inputs import PixelInput, RegionInput
 from itrcore.data.prepared import open_split
 from itrcore.data.vocabulary import SPECIAL as WORD_SPECIAL
 from itrcore.data.vocabulary import Tokenizer, Vocabulary
@@ -23,37 +24,43 @@ from itrcore.evaluation.run import evaluate, load_method
 from itrcore.files import read_json
 from itrcore.models import registry
 from itrcore.models.base import Method
-from itrcore.models.settings import BertSettings
+from itrcore.models.clip_text import ClipText
+from itrcore.models.image import ImageInputs
+from itrcore.models.settings import BertSettings, BiGRUSettings, CLIPSettings
 from itrcore.models.text import Pieces, Text, Words, prepare
-from tests.helpers import METHODS, bert_folder, image_batch, method_settings, text_batch
+from tests.helpers import METHODS, bert_folder, image_batch, method_settings, pixel_batch, text_batch
 from tests.tiny_project import project, stage, train_in
 
 WIDTH, N_WORDS = 12, 30
 
 
-def text_of(name: str) -> Text:
+def text_of(name: str) -> Text | ClipText:
     """The text side of one of `METHODS`, of N_WORDS ids in all."""
     if name.endswith("bigru"):
         return Words(Vocabulary([*WORD_SPECIAL, *(f"w{i}" for i in range(N_WORDS - 5))], Tokenizer(None)))
-    from itrcore.models import bert
+    from itrcore.models import bert, clip
 
-    settings = method_settings(name).model.text
-    assert isinstance(settings, BertSettings) and settings.shape is not None
+    model = method_settings(name).model
+    settings = model.text
+    assert not isinstance(settings, BiGRUSettings) and settings.shape is not None
     pieces = WordPieces([*SPECIAL, *(f"w{i}" for i in range(N_WORDS - 5))])
+    if isinstance(settings, CLIPSettings):
+        return ClipText(pieces, settings.strip, clip.config_of(settings.shape, N_WORDS, model.dim))
     return Pieces(pieces, bert.config_of(settings.shape, N_WORDS))
 
 
 def vectors(method: Method) -> list[torch.Tensor]:
     method.eval()
     with torch.no_grad():
-        images = method.encode_images(image_batch([5, 2], WIDTH))
+        pictures = isinstance(method.input, PixelInput)
+        images = method.encode_images(pixel_batch(2) if pictures else image_batch([5, 2], WIDTH))
         return [images.vectors, method.encode_texts(text_batch([4, 6], N_WORDS)).vectors]
 
 
 def stored(name: str, folder: Path) -> tuple[Method, dict[str, Any]]:
     """A method written as a run's folder; with what its run.json says."""
     text = text_of(name)
-    method = registry.build(method_settings(name), WIDTH, text.inputs, 3)
+    method = registry.build(method_settings(name), ImageInputs(WIDTH), text.inputs, 3)
     (folder / "text").mkdir()
     text.save(folder / "text")
     save_file(method.state_dict(), folder / "model.safetensors")
@@ -94,7 +101,7 @@ def test_a_text_folder_that_lost_a_file_is_one_error_that_names_it(
 
 
 RUN = {"data": "tiny", "seed": 1, "profile": "published"}
-SHORT = {"epochs": 2, "decay_epochs": [1]}
+SHORT = {"epochs": 2, "schedule": {"kind": "step", "epochs": [1], "factor": 0.1}}
 CHANGES: dict[str, Any] = {
     **{f"methods.{name}.recipe.{key}": value for name in ("esa", "esa_bert") for key, value in SHORT.items()},
     "runs.small": {**RUN, "method": "esa_bert"},
@@ -153,12 +160,14 @@ def test_captions_longer_than_the_berts_positions_are_cut_in_training_and_in_eva
     shape = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 8}
     params = project(tmp_path, {**CHANGES, "methods.esa_bert.model.text.shape": shape})
     with contextlib.chdir(tmp_path):
-        text = prepare(params.method_of("small").model.text, Path("data/tiny/vocab"), Path("data/nltk"))
-        split = open_split("tiny", "train", text.tokeniser)
+        settings = params.method_of("small").model.text
+        assert isinstance(settings, BertSettings)
+        text = prepare(settings, Path("data/tiny/vocab"), Path("data/nltk"))
+        split = open_split("tiny", "train", text.tokeniser, RegionInput())
     lengths = np.diff(split.tokens.starts)
     assert lengths.max() == 8 and (lengths == 8).sum() > 20  # most of the captions are longer
     end = text.tokeniser.encode("a").ids[-1]
     assert all(split.tokens.ids_of(row)[-1] == end for row in range(len(split.tokens)))
     run = train_in(tmp_path, "small")
-    assert len(read_json(run / "history.json")["epochs"]) == 2
+    assert len(read_json(run / "history.json")["evaluations"]) == 2
     assert similarity(tmp_path, "small")

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from itrcore import layout
 from itrcore.cli import app
 from itrcore.data import captions, karpathy, scan
+from itrcore.data.inputs import RegionInput
 from itrcore.data.karpathy import KarpathyImage
 from itrcore.data.prepared import open_split
 from itrcore.data.settings import SPLITS
@@ -25,6 +26,7 @@ from itrcore.data.vocabulary import Vocabulary
 from itrcore.errors import DataError
 from itrcore.fetch.run import fetch
 from itrcore.fetch.settings import DownloadSettings
+from tests.helpers import regions_of
 from tests.picture_data import encoded, photo
 from tests.scan_data import write_scan_folder
 from tests.test_data_stages import STAGES, write_params
@@ -93,8 +95,8 @@ def test_features_and_pictures_in_vse_inftys_layout_become_both_kinds_of_shards(
     run_stages(source=source, shards={"regions": REGIONS, "images": IMAGES})
     assert len(ImageStore(layout.image_shards("toy"), "train")) == 7
     vocabulary = Vocabulary.load(layout.vocabulary("toy") / layout.WORDS, layout.NLTK)
-    features = open_split("toy", "test", vocabulary).images([2]).regions[0].numpy()
-    np.testing.assert_allclose(features, made.features["test"][2], rtol=2**-10)
+    features = regions_of(open_split("toy", "test", vocabulary, RegionInput()).images.batch([2]))
+    np.testing.assert_allclose(features.regions[0], made.features["test"][2], rtol=2**-10)
 
 
 def test_a_picture_that_is_cut_short_leaves_no_shards_of_either_kind() -> None:
@@ -160,8 +162,12 @@ def test_what_one_pipeline_publishes_another_reads(mirror: str) -> None:
     assert (layout.vocabulary("toy") / layout.WORDS).read_bytes() == vocabulary
     assert not Path("cache").exists()
     split = open_split(
-        "toy", "train", Vocabulary.load(layout.vocabulary("toy") / layout.WORDS, layout.NLTK), verify=True
+        "toy",
+        "train",
+        Vocabulary.load(layout.vocabulary("toy") / layout.WORDS, layout.NLTK),
+        RegionInput(),
+        verify=True,
     )
-    np.testing.assert_allclose(split.images([4]).regions[0].numpy(), made.features["train"][4], rtol=2**-10)
+    np.testing.assert_allclose(regions_of(split.images.batch([4])).regions[0], made.features["train"][4], rtol=2**-10)
     assert len(list(Path("cache/shards").glob("*.tar"))) == 3
     assert "bottom-up attention" in check()  # its features are looked at too

@@ -35,8 +35,9 @@ def state(step: int = 3, **values: Any) -> TrainingState:
 def test_what_was_saved_comes_back_bit_for_bit(tmp_path: Path) -> None:
     model, optimiser = trained()
     folder = StateFolder(tmp_path / "run")
-    best = folder.save_best(1, 7.5, model)
-    before = state(best=best, history=[{"epoch": 1, "dev": {"rsum": 100 / 3}}])
+    best = folder.save_best(1, 0.25, 7.5, model)
+    history = [{"evaluation": 1, "epoch": 0.25, "dev": {"rsum": 100 / 3}}]
+    before = state(best=best, history=history, part_steps=2, part_seconds=1 / 7)
     folder.save(before, model, optimiser.state_dict())
     found = folder.load("me")
     assert found is not None
@@ -71,8 +72,8 @@ def test_a_state_of_another_identity_is_not_continued_and_stays_until_the_next_i
 def test_only_the_newest_state_and_the_best_weights_are_kept(tmp_path: Path) -> None:
     model, optimiser = trained()
     folder = StateFolder(tmp_path / "run")
-    folder.save_best(1, 1.0, model)
-    best = folder.save_best(2, 2.0, model)
+    folder.save_best(1, 1, 1.0, model)
+    best = folder.save_best(2, 2, 2.0, model)
     (folder.folder / ".step-00000002.99.tmp").mkdir()  # left by a killed process
     for step in (1, 2, 3):
         folder.save(state(step, best=best), model, optimiser.state_dict())
@@ -109,7 +110,7 @@ def test_damage_of_any_file_is_found_and_an_older_state_serves_or_none(
 ) -> None:
     model, optimiser = trained()
     folder = StateFolder(tmp_path / "run")
-    folder.save(state(2, best=folder.save_best(1, 1.0, model)), model, optimiser.state_dict())
+    folder.save(state(2, best=folder.save_best(1, 1, 1.0, model)), model, optimiser.state_dict())
     damage(folder.folder / file, how)
     assert folder.load("me") is None
     assert "step-00000002 is damaged" in capsys.readouterr().out

@@ -18,6 +18,7 @@ from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
 from itrcore.models import registry
 from itrcore.models.encoders import BertEncoder, BiGRUEncoder
+from itrcore.models.image import ImageInputs
 from itrcore.models.settings import BertSettings, BiGRUSettings, MethodSettings
 from itrcore.models.text import Text, prepare, restore
 from tests.helpers import bert_folder, method_settings
@@ -62,7 +63,7 @@ def with_text(settings: BiGRUSettings | BertSettings) -> MethodSettings:
 
 
 def encoder(settings: BiGRUSettings | BertSettings, text: Text, seed: int = 0) -> Any:
-    return registry.build(with_text(settings), 4, text.inputs, seed).words
+    return registry.build(with_text(settings), ImageInputs(4), text.inputs, seed).words
 
 
 EVERY = pytest.mark.parametrize("kind", ["random words", "glove", "random bert", "published bert"])

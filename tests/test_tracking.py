@@ -100,22 +100,24 @@ def retrain(**changes: Any) -> Path:
 
 def test_a_training_is_one_run_with_all_that_its_folders_hold(folder: Path) -> None:
     (folder / "dvc.lock").write_text("schema: '2.0'\n")
-    retrain()
+    retrain(**{"methods.esa.recipe.evaluations": 2})
     store, described = Store(), read_json(RUN / "run.json")
     run = store.one()
     assert run.info.status == "FINISHED"
     settings = {"data": "tiny", "method": "esa", "seed": "1", "profile": "published"}
-    inner = {"model.text.dropout": "0.1", "recipe.decay_epochs": "[2]", "training.save_every_steps": "4"}
+    inner = {"model.text.dropout": "0.1", "recipe.schedule.epochs": "[2]", "training.save_every_steps": "4"}
     assert (settings | inner).items() <= run.data.params.items()
     tags = {key: described[key] for key in ("data_digest", "code_version", "features")}
     assert {**tags, "dvc_lock": sha256(folder / "dvc.lock"), "kind": "run"}.items() <= run.data.tags.items()
     histories = store.histories(run)
-    for epoch in read_json(RUN / "history.json")["epochs"]:
-        for key, value in {**epoch["dev"], "rsum": epoch["dev"]["rsum"]}.items():
-            assert (epoch["epoch"], value) in histories[f"dev_{key}"]
-        assert (epoch["epoch"], epoch["losses"]["total"]) in histories["loss_total"]
-        assert (epoch["epoch"], epoch["learning_rate"]) in histories["learning_rate"]
-    assert [step for step, _ in histories["dev_rsum"]] == [1, 2, 3]
+    for record in read_json(RUN / "history.json")["evaluations"]:
+        number = record["evaluation"]
+        for key, value in {**record["dev"], "rsum": record["dev"]["rsum"]}.items():
+            assert (number, value) in histories[f"dev_{key}"]
+        assert (number, record["losses"]["total"]) in histories["loss_total"]
+        assert (number, record["learning_rate"]) in histories["learning_rate"]
+    assert [step for step, _ in histories["dev_rsum"]] == [1, 2, 3, 4, 5, 6]  # MLflow knows no half steps
+    assert [epoch for _, epoch in histories["epoch"]] == [0.533, 1, 1.533, 2, 2.533, 3]
     measured = read_json(EVALUATION / "metrics.json")
     assert run.data.metrics["test_rsum"] == measured["metrics"]["rsum"]
     assert run.data.metrics["encode_image_ms"] == measured["encode_image_ms"]
@@ -134,8 +136,8 @@ def test_training_again_leaves_one_active_run_and_the_older_one_in_the_bin(folde
     during: list[list[str]] = []
 
     class Watching(LiveTraining):
-        def epoch(self, record: dict[str, Any]) -> None:
-            super().epoch(record)
+        def evaluation(self, record: dict[str, Any]) -> None:
+            super().evaluation(record)
             during.append([run.info.run_id for run in Store().runs() if run.info.status == "FINISHED"])
 
     train(write_params(folder, {"methods.esa.recipe.learning_rate": 1e-3}), "one", Watching(Tracker()))
@@ -291,11 +293,11 @@ def test_a_store_lost_in_mid_training_costs_no_result_is_told_once_and_can_be_re
     class Losing(LiveTraining):
         broken: Broken
 
-        def epoch(self, record: dict[str, Any]) -> None:
-            if record["epoch"] == 2:
+        def evaluation(self, record: dict[str, Any]) -> None:
+            if record["evaluation"] == 2:
                 self.broken = Broken(tracker)
                 self._log._client = self.broken  # type: ignore[union-attr]
-            super().epoch(record)
+            super().evaluation(record)
 
         def finish(self, folder: Path) -> None:
             if back:

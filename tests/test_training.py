@@ -1,4 +1,4 @@
-"""The training loop: schedule, clipping, the checkpoint chosen on dev, what it reads, and that it learns from true pairs only."""
+"""The training loop: clipping, the checkpoint chosen on dev, what it reads, and that it learns from true pairs only."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from torch import nn
 from itrcore import provenance
 from itrcore.config import TrainingSettings
 from itrcore.data.batches import Batch, Split
+from itrcore.data.inputs import RegionInput
 from itrcore.data.prepared import open_split
 from itrcore.data.vocabulary import Vocabulary
 from itrcore.device import make_accelerator
@@ -26,19 +27,19 @@ from itrcore.evaluation.run import load_method
 from itrcore.evaluation.similarity import encode, score
 from itrcore.files import read_json, write_json
 from itrcore.models.base import EmbeddingMethod, Encoded, Losses, Progress
-from itrcore.models.settings import Recipe
-from itrcore.training.loop import Trainer, learning_rate
+from itrcore.training.loop import Trainer
 from itrcore.training.state import StateFolder
 from tests.tiny_project import ROOT, prepare, project, train_in, weights
 
 
 def dev_split(folder: Path, name: str = "dev") -> Split:
     with contextlib.chdir(folder):
-        return open_split("tiny", name, Vocabulary.load(Path("data/tiny/vocab/vocab.json"), Path("data/nltk")))
+        vocabulary = Vocabulary.load(Path("data/tiny/vocab/vocab.json"), Path("data/nltk"))
+        return open_split("tiny", name, vocabulary, RegionInput())
 
 
 def rsums(run: Path) -> list[float]:
-    return [epoch["dev"]["rsum"] for epoch in read_json(run / "history.json")["epochs"]]
+    return [record["dev"]["rsum"] for record in read_json(run / "history.json")["evaluations"]]
 
 
 @pytest.fixture
@@ -57,25 +58,12 @@ def steps(monkeypatch: Any) -> list[tuple[float, float]]:
     return seen
 
 
-def test_the_learning_rate_falls_when_the_stated_epochs_are_done() -> None:
-    recipe = Recipe(
-        learning_rate=5e-4,
-        weight_decay=0.0,
-        batch_size=2,
-        epochs=30,
-        decay_epochs=[15, 20],
-        decay=0.1,
-        clip_norm=2.0,
-    )
-    rates = [learning_rate(recipe, epoch) for epoch in range(30)]
-    assert rates == pytest.approx([5e-4] * 15 + [5e-5] * 5 + [5e-6] * 10)
-
-
 def test_every_step_has_its_epochs_learning_rate_and_a_clipped_gradient(tmp_path: Path, steps: Any) -> None:
     project(tmp_path, {"methods.esa.recipe.clip_norm": 0.5})
     run = train_in(tmp_path)
     assert [rate for rate, _ in steps] == pytest.approx([2e-3] * 30 + [2e-4] * 15)
-    assert [epoch["learning_rate"] for epoch in read_json(run / "history.json")["epochs"]] == [2e-3, 2e-3, 2e-4]
+    recorded = [record["learning_rate"] for record in read_json(run / "history.json")["evaluations"]]
+    assert recorded == [2e-3, 2e-3, 2e-4]
     norms = [norm for _, norm in steps]
     assert max(norms) == pytest.approx(0.5, rel=1e-3)
 
@@ -95,7 +83,7 @@ def test_the_checkpoint_is_the_epoch_of_highest_dev_rsum_and_gives_its_metrics_a
     (method, _), dev = load_method(described, run), dev_split(tmp_path)
     encoded = encode(method, dev, 16, torch.device("cpu"))
     found = metrics(score(method, encoded.images, encoded.texts, 16), dev.image_of)
-    assert found == history["epochs"][best - 1]["dev"]
+    assert found == history["evaluations"][best - 1]["dev"]
 
 
 @pytest.mark.parametrize(("values", "best"), [([5, 7, 7], 2), ([7, 5, 6], 1), ([5, 6, 7], 3)])
@@ -122,9 +110,9 @@ def test_only_the_first_captions_of_dev_select_as_many_as_stated(tmp_path: Path)
     run = train_in(tmp_path)
     dev = dev_split(tmp_path).first(12)
     assert (dev.n_images, dev.n_captions) == (2, 10)
-    for epoch in read_json(run / "history.json")["epochs"]:
-        assert epoch["dev"]["i2t_r5"] == 100.0  # of two images
-        assert epoch["dev"]["t2i_r1"] % 10 == 0  # ten captions
+    for record in read_json(run / "history.json")["evaluations"]:
+        assert record["dev"]["i2t_r5"] == 100.0  # of two images
+        assert record["dev"]["t2i_r1"] % 10 == 0  # ten captions
 
 
 def test_training_never_opens_the_test_split(tmp_path: Path) -> None:
@@ -195,8 +183,8 @@ def test_the_loop_trains_any_method_and_reports_its_terms_by_name(tmp_path: Path
         StateFolder(tmp_path / "state"), "x", lambda state: None, lambda state: epochs.append(state.epoch)
     )
     assert epochs == [1, 2, 3]
-    for epoch in trained.history:
-        losses = epoch["losses"]
+    for record in trained.history:
+        losses = record["losses"]
         assert set(losses) == {"total", "rows", "size"}
         assert losses["total"] == pytest.approx(losses["rows"] + 0.25 * losses["size"], rel=1e-5)
     assert trained.history[-1]["losses"]["rows"] < trained.history[0]["losses"]["rows"]

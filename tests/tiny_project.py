@@ -30,8 +30,8 @@ _RECIPE = {
     "weight_decay": 1e-4,
     "batch_size": 8,
     "epochs": 3,
-    "decay_epochs": [2],
-    "decay": 0.1,
+    "evaluations": 1,
+    "schedule": {"kind": "step", "epochs": [2], "factor": 0.1},
     "clip_norm": 2.0,
 }
 _TEXT = {"kind": "bigru", "word_dim": 8, "dropout": 0.1, "init": "random"}
@@ -40,6 +40,19 @@ _BERT = {
     "weights": "random",
     "shape": {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 32},
     "dropout": 0.1,
+}
+_ESL = {"strategy": "adaptive", "dim": 16, "levels": 2, "kernel": 2}
+_TOWER = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16}
+_CLIP = {
+    "kind": "clip",
+    "weights": "random",
+    "shape": {
+        "picture": 32,
+        "patch": 16,
+        **{f"{tower}_{key}": size for tower in ("image", "text") for key, size in _TOWER.items()},
+        "positions": 32,
+    },
+    "strip": ".",
 }
 _VIEWS = {"touch": 0.2, "mask": 0.5, "random": 0.1, "remove": 0.4}
 PARAMS: dict[str, Any] = {
@@ -95,6 +108,21 @@ PARAMS: dict[str, Any] = {
             "loss": _LOSS,
             "recipe": {**_RECIPE, "factors": {"bert": 0.1}},
         },
+        "esl_bert": {
+            "model": {**_ESL, "kind": "esl", "text": _BERT, "region_drop": 0.2, "token_views": _VIEWS},
+            "loss": _LOSS,
+            "recipe": {**_RECIPE, "factors": {"bert": 0.1}},
+        },
+        "esl_clip": {
+            "model": {**_ESL, "kind": "esl_clip", "text": _CLIP},
+            "loss": {"max_scale": 100.0},
+            "recipe": {
+                **_RECIPE,
+                "factors": {"clip": 0.1},
+                "evaluations": 4,
+                "schedule": {"kind": "cosine", "warmup": 0.1},
+            },
+        },
     },
     "profiles": {"published": {}},
     "training": {
@@ -111,6 +139,14 @@ PARAMS: dict[str, Any] = {
     },
     "ensembles": {"both": {"data": "tiny", "runs": ["one", "two"]}},
     "report": {"title": "tiny"},
+}
+
+
+PIXELS: dict[str, Any] = {  # the data set's pictures in shards, and run `one` on them
+    "datasets.tiny.shards.images": {"samples_per_shard": 20, "max_megapixels": 1},
+    "runs.one.method": "esl_clip",
+    "methods.esl_clip.recipe.batch_size": 40,
+    "methods.esl_clip.recipe.epochs": 2,
 }
 
 
@@ -184,8 +220,8 @@ def stage(folder: Path, name: str, *arguments: str, code: Path = ROOT, **env: st
 def timeless(run: Path) -> Any:
     """A run's history.json without its times, which are the one thing that may differ between two same trainings."""
     history = read_json(run / "history.json")
-    for epoch in history["epochs"]:
-        del epoch["seconds"], epoch["pairs_per_second"]
+    for record in history["evaluations"]:
+        del record["seconds"], record["pairs_per_second"]
     return history
 
 
