@@ -107,7 +107,7 @@ def test_evaluations_within_an_epoch_change_no_step_and_share_its_losses(tmp_pat
         histories.append(read_json(train_in(tmp_path / name) / "history.json")["evaluations"])
     once, often = histories
     assert [record["evaluation"] for record in often] == list(range(1, 13))
-    parts = [0.267, 0.533, 0.733, 1]  # of 15 steps, 4, 8, 11 and all
+    parts = [0.27, 0.53, 0.73, 1]  # of 15 steps, 4, 8, 11 and all
     assert [record["epoch"] for record in often] == pytest.approx(
         [epoch + part for epoch in range(3) for part in parts]
     )
@@ -126,7 +126,7 @@ def test_evaluations_within_an_epoch_change_no_step_and_share_its_losses(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("values", "best"), [([5, 6, 9, 7, 8, 4], 1.533), ([5, 9, 9, 9, 9, 9], 1), ([5, 6, 7, 8, 9, 10], 3)]
+    ("values", "best"), [([5, 6, 9, 7, 8, 4], 1.53), ([5, 9, 9, 9, 9, 9], 1), ([5, 6, 7, 8, 9, 10], 3)]
 )
 def test_the_best_of_all_evaluations_is_kept_also_from_the_middle_of_an_epoch(
     values: list[float], best: float, tmp_path: Path, monkeypatch: Any, capsys: Any
@@ -147,7 +147,7 @@ def test_the_best_of_all_evaluations_is_kept_also_from_the_middle_of_an_epoch(
     assert all(torch.equal(kept[name], tensor) for name, tensor in seen[number].items())
     assert any(not torch.equal(kept[name], tensor) for name, tensor in seen[number - 1].items())
     (line,) = [line for line in capsys.readouterr().out.splitlines() if f"rsum {max(values):6.1f}  " in line][:1]
-    assert line.startswith(f"epoch {best:>3g}  loss ") and line.endswith("best so far")
+    assert line.startswith(f"epoch {best:>4g}  loss ") and line.endswith("best so far")
 
 
 def test_a_method_is_told_epoch_step_and_share_and_called_before_epochs_and_after_steps(

@@ -57,7 +57,7 @@ class Display:
         dev = record["dev"]
         mark = "  best so far" if record["epoch"] == best_epoch else ""
         self._console.print(
-            f"epoch {record['epoch']:>3g}  loss {record['losses']['total']:.4f}  dev rsum {dev['rsum']:6.1f}  "
+            f"epoch {record['epoch']:>4g}  loss {record['losses']['total']:.4f}  dev rsum {dev['rsum']:6.1f}  "
             f"i2t R@1 {dev['i2t_r1']:5.1f}  t2i R@1 {dev['t2i_r1']:5.1f}  "
             f"{record['pairs_per_second']:,.0f} pairs/s  {record['seconds']:.1f} s{mark}",
             highlight=False,

@@ -141,7 +141,7 @@ class Trainer:
         dev = self.evaluate_dev()
         record: dict[str, Any] = {
             "evaluation": len(state.history) + 1,
-            "epoch": state.epoch + 1 if whole else round(state.epoch + state.step / steps, 3),
+            "epoch": state.epoch + 1 if whole else round(state.epoch + state.step / steps, 2),
             "learning_rate": learning_rate(self.recipe, state.global_step - 1, steps),
             "losses": {name: value / pairs for name, value in state.losses.items()},
             "dev": dev,
