@@ -10,13 +10,12 @@ from itrcore.data.batches import Split
 from itrcore.data.images import Images, RegionImages
 from itrcore.data.inputs import PixelInput, RegionInput
 from itrcore.data.pixels import PixelImages
+from itrcore.data.settings import PIXELS, SYNTHETIC
 from itrcore.data.shards.images import ImageShardInfo, ImageStore
 from itrcore.data.shards.regions import FeatureStore, ShardInfo
 from itrcore.data.tokens import Tokeniser
 from itrcore.errors import DataError
 from itrcore.files import digest, sha256
-
-PIXELS = "pixels"  # what results say in place of the kind of region features
 
 
 def open_split(
@@ -42,9 +41,16 @@ def feature_width(data: str) -> int | None:
     return ShardInfo.read(shards).width if shards.exists() else None
 
 
-def features_of(data: str, pixels: bool) -> str:
-    """What results say of the images that a method was given."""
-    return PIXELS if pixels else ShardInfo.read(layout.region_shards(data)).features
+def features_of(data: str, pixels: bool, drawn: bool) -> str:
+    """What results say of the images that a method was given, one of `INPUTS`.
+
+    pixels: pictures in place of region features; drawn: pictures that a program drew
+    """
+    shards = layout.region_shards(data)
+    kind = ShardInfo.read(shards).features if shards.exists() or not pixels else PIXELS
+    if not pixels or kind == SYNTHETIC:  # also of published shards, whose features say where they come from
+        return kind
+    return SYNTHETIC if drawn else PIXELS
 
 
 def state_digest(data: str) -> str:

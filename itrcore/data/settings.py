@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,11 @@ from itrcore.settings import Settings
 SPLITS = ("train", "dev", "test")
 # Shown with every result. Closed on purpose: an unknown spelling must not pass for real features.
 FeatureKind = Literal["bottom-up attention", "other", "simulated", "synthetic"]
+
+# What a result was computed from: region features of a kind, or the pictures themselves. Pictures that a program drew are
+# as synthetic as features made of them.
+SYNTHETIC, PIXELS = "synthetic", "pixels"
+INPUTS = (*get_args(FeatureKind), PIXELS)
 
 Benchmark = Literal["f30k", "coco"]
 
@@ -163,6 +168,11 @@ class DatasetSettings(Settings):
     vocabulary: VocabularySettings
     shards: ShardSettings  # {} with the source `shards`, which has them
     benchmark: Benchmark | None = None  # which published benchmark it is; its results then stand beside published ones
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a program draws its pictures."""
+        return isinstance(self.source, ScenesSource)
 
     @property
     def without_regions(self) -> bool:

@@ -101,12 +101,12 @@ def _banner(entries: Iterable[Entry]) -> dict[str, list[str]]:
 def _section(results: Results, data: str, folder: Path) -> Section:
     entries = results.of(data)
     found = [entry.evaluation for entry in entries]
-    first = found[0]
+    first, features = found[0], formats.distinct(e.features for e in found)
     facts = {
         "Evaluated on": f"{first.split} split, {first.n_images:,} images and {first.n_captions:,} captions",
         "Models selected on": formats.distinct(e.selected_on for e in found),
         "Seeds": formats.distinct(sorted({e.seed for e in found if e.seed is not None})),
-        "Features": first.features,
+        "Features": features,
         "R@1 of a random ranking": leaderboard.chance_text(first.n_images, first.n_captions),
         "Data digest": formats.distinct(e.data_digest[:DIGEST_SHOWN] for e in found),
         "Code version": formats.distinct(e.code_version for e in found),
@@ -114,7 +114,7 @@ def _section(results: Results, data: str, folder: Path) -> Section:
     }
     board = leaderboard.rows(results, data)
     several = len({e.data_digest for e in found}) > 1
-    return Section(data, first.features, facts, board, _section_plots(board, data, folder), several)
+    return Section(data, features, facts, board, _section_plots(board, data, folder), several)
 
 
 def _section_plots(board: list[Row], data: str, folder: Path) -> list[Plot]:

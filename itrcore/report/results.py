@@ -8,11 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from itrcore import layout
 from itrcore.config import Params
-from itrcore.data.settings import Benchmark, FeatureKind
+from itrcore.data.settings import INPUTS, Benchmark
 from itrcore.errors import DataError
 from itrcore.evaluation import explained
 from itrcore.evaluation.explained import Explained
@@ -63,7 +63,7 @@ class Evaluation(Record):
     name: str
     kind: Literal["run", "ensemble"]
     data: str
-    features: FeatureKind
+    features: str  # one of `INPUTS`; an ensemble lists those of its members
     split: str
     selected_on: str
     method: str | None
@@ -86,6 +86,14 @@ class Evaluation(Record):
     precision: str | None = None  # of encoding; similarities are float32 always
     code_version: str
     data_digest: str
+
+    @field_validator("features")
+    @classmethod
+    def _features_known(cls, value: str) -> str:
+        # An unknown spelling must not pass for real features.
+        if unknown := set(value.split(", ")) - set(INPUTS):
+            raise ValueError(f"{', '.join(sorted(unknown))} is none of {', '.join(INPUTS)}")
+        return value
 
     @model_validator(mode="after")
     def _a_run_has_a_method(self) -> Evaluation:
@@ -257,7 +265,7 @@ def collect(
     Reads `evaluations/<data>/<run>/{metrics,retrieved}.json`, `runs/<data>/<run>/history.json` and
     `ensembles/<data>/<name>/{metrics,retrieved}.json`; other folders there are ignored.
     Raises `DataError` that names the file and the stage to run where one is missing or not as its format says, and
-    where entries of one data set were not evaluated on the same split of the same features.
+    where entries of one data set were not evaluated on the same split.
     """
     entries = [_entry(root, "run", name, data) for name, data in runs.items()]
     entries += [_entry(root, "ensemble", name, data) for name, data in ensembles.items()]
@@ -322,7 +330,7 @@ def _repro(stage: str) -> str:
 def _check_comparable(data: str, entries: Iterable[Entry]) -> None:
     first, *others = (entry.evaluation for entry in entries)
     for other in others:
-        for key in ("features", "split", "n_images", "n_captions"):
+        for key in ("split", "n_images", "n_captions"):
             one, two = getattr(first, key), getattr(other, key)
             if one != two:
                 raise DataError(

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from itrcore.data.settings import PIXELS
 from itrcore.report import formats
 from itrcore.report.leaderboard import DIRECTIONS, PUBLISHED, Column, Row, Stat, rows
 from itrcore.report.published import KINDS
@@ -26,7 +27,9 @@ def print_leaderboard(results: Results, console: Console) -> None:
     for data in results.datasets:
         board = rows(results, data)
         first = board[0].entries[0].evaluation
-        facts = f"{data}: {first.split}, {first.n_images:,} images, {first.n_captions:,} captions, {first.features} features"
+        kinds = formats.distinct(entry.evaluation.features for entry in results.of(data)).split(", ")
+        said = " and ".join(kind if kind == PIXELS else f"{kind} features" for kind in kinds)
+        facts = f"{data}: {first.split}, {first.n_images:,} images, {first.n_captions:,} captions, {said}"
         sources = list(dict.fromkeys(source for row in board if (source := _source(row))))
         console.print(_table(facts, board, sources), width=width)
         notes = [f" [{number}] {source}" for number, source in enumerate(sources, 1)]

@@ -81,7 +81,7 @@ def describe(params: Params, name: str, settings: MethodSettings, width: int | N
         **run.model_dump(include={"data", "method", "profile", "seed"}),
         "family": settings.family,
         "settings": settings.model_dump(mode="json"),
-        "features": features_of(run.data, settings.model.reads_pixels),
+        "features": features_of(run.data, settings.model.reads_pixels, params.dataset(run.data).drawn),
         "data_digest": state_digest(run.data),
         "width": width,
         "parameters": sum(parameter.numel() for parameter in method.parameters()),
