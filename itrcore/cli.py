@@ -1,4 +1,4 @@
-"""`itr`: what a user wants beside `dvc repro`: check the configuration, show the leaderboard, bring MLflow up to date."""
+"""`itr`: what a user wants beside `dvc repro`: configuration, data, leaderboard, released checkpoints, explanations, MLflow."""
 
 from __future__ import annotations
 

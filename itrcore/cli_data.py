@@ -57,9 +57,8 @@ def new(
 
 
 def _next_steps(params: Params, name: str) -> str:
-    if params.dataset(name).shards.regions is None:
-        return f"  dvc repro vocab@{name} shards@{name}"
-    method = next(iter(params.methods), "METHOD")
+    pixels = params.dataset(name).shards.regions is None
+    method = next((m for m, settings in params.methods.items() if settings.model.reads_pixels == pixels), "METHOD")
     profile = "published" if "published" in params.profiles else next(iter(params.profiles), "PROFILE")
     run = f"{name}-{method}-1"
     return (

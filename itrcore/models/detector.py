@@ -37,8 +37,16 @@ def load(backbone: nn.Module, path: Path) -> None:
         raise DataError.at(path, "it " + " and ".join(said), _LAYOUT)
     for name, value in found.items():
         shape = wanted[name][1].shape
-        if not isinstance(value, Tensor) or value.shape != shape:
-            kind = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_nested
+        if not plain or value.dtype not in (torch.float32, torch.int64) or value.is_meta:
+            kind = (
+                f"{value.layout} {value.dtype}".replace("torch.", "")
+                if isinstance(value, Tensor)
+                else type(value).__name__
+            )
+            raise DataError.at(path, f"entry {name} is {kind}", "a plain float32 or int64 tensor", do=_AGAIN)
+        if value.shape != shape:
+            kind = f"shape {tuple(value.shape)}"
             raise DataError.at(path, f"entry {name} has {kind}", f"shape {tuple(shape)}")
         if not bool(value.isfinite().all()):
             raise DataError.at(path, f"entry {name} holds NaN or infinity", "finite weights", do=_AGAIN)
@@ -69,7 +77,12 @@ def _read(path: Path) -> dict[str, Mapping[str, Any]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise DataError.at(path, f"cannot be read ({error.strerror})", _LAYOUT) from error
+        raise DataError.at(
+            path,
+            f"cannot be read ({error.strerror})",
+            _LAYOUT,
+            do="Name it as model.grid.weights; the README of VSE∞'s repository says where to get it.",
+        ) from error
     except pickle.UnpicklingError as error:
         found = "damaged, no torch file, or one that wants code to be run, of which nothing was"
         raise DataError.at(path, found, _LAYOUT, do=_AGAIN) from error

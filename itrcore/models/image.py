@@ -122,6 +122,10 @@ def prepare(model: ModelSettings, width: int | None) -> ImageSide:
     """The image side of a new run. width: of the data set's region features, where it has some"""
     if isinstance(model, SetSettings) and model.grid is not None:
         return Grid.prepare(model.grid)
+    if not model.reads_pixels and width is None:
+        raise DataError(
+            "this method reads region features, and the data set has none; choose a method that reads pictures"
+        )
     return Regions(None if model.reads_pixels else width)
 
 

@@ -5,9 +5,10 @@ The published numbers of every method stand in params.yaml, with their source; t
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
 from itrcore.settings import Settings
 
@@ -112,7 +113,7 @@ class ResNetShape(Settings):
     """A ResNet of bottleneck blocks that starts at random: channels and blocks of its four stages."""
 
     embedding: Count  # channels of the stem
-    widths: Annotated[list[Count], Field(min_length=4, max_length=4)]
+    widths: Annotated[list[Annotated[int, Field(ge=4, multiple_of=4)]], Field(min_length=4, max_length=4)]
     depths: Annotated[list[Count], Field(min_length=4, max_length=4)]
 
 
@@ -125,7 +126,7 @@ class GridSettings(Settings):
     backbone: Literal["detector", "imagenet_res152", "wsl"]
     weights: str  # a name on the Hugging Face hub, a folder or a file, as the backbone has it, or `random`
     shape: ResNetShape | None = None  # of `random`
-    picture: Annotated[int, Field(ge=32)]  # side in pixels that pictures are stretched to
+    picture: Annotated[int, Field(ge=32, multiple_of=32)]  # side in pixels that pictures are stretched to
     random_crop: Annotated[float, Field(gt=0.0, le=1.0)]  # training: the least share of each side that a crop keeps
     flip: bool  # training: left and right swapped in half of the pictures
     warmup_epochs: Annotated[int, Field(ge=0)]  # the backbone is frozen in these
@@ -276,7 +277,7 @@ class LevelSettings(ModelSettings):
     """ESL's measure-units: levels of features above the input, each `kernel` times narrower than the one below."""
 
     strategy: Literal["heuristic", "adaptive"]
-    levels: Count
+    levels: Annotated[int, Field(ge=1, le=16)]
     kernel: Annotated[int, Field(ge=2)]
 
     @model_validator(mode="after")
@@ -388,8 +389,12 @@ class MethodSettings(Settings):
     @classmethod
     def _loss_fits(cls, value: Any, info: ValidationInfo) -> Settings:
         model: ModelSettings | None = info.data.get("model")
-        # Where the model itself is wrong, its loss is looked at as most methods have it.
-        return (model or ModelSettings).loss_settings.model_validate(value)
+        if model is not None:
+            return model.loss_settings.model_validate(value)
+        # Where the model itself is wrong, a loss of any method will do.
+        with contextlib.suppress(ValidationError):
+            return SymmetricSettings.model_validate(value)
+        return HingeSettings.model_validate(value)
 
     @model_validator(mode="after")
     def _factors_fit(self) -> MethodSettings:
@@ -402,6 +407,16 @@ class MethodSettings(Settings):
         if unknown := given - needed:
             raise ValueError(
                 f"recipe.factors name parts that this model does not have: {', '.join(sorted(unknown))}; remove them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _backbone_opens(self) -> MethodSettings:
+        grid = self.model.grid if isinstance(self.model, SetSettings) else None
+        if grid is not None and grid.warmup_epochs >= self.recipe.epochs:
+            raise ValueError(
+                f"model.grid.warmup_epochs {grid.warmup_epochs} must be less than recipe.epochs {self.recipe.epochs}: the "
+                "backbone would never train"
             )
         return self
 

@@ -61,12 +61,16 @@ def architecture(checkpoint: Checkpoint, found: Mapping[str, Tensor], grid: Grid
 
 
 def shape(found: Mapping[str, Tensor]) -> ResNetShape:
-    """The sizes of a ResNet; what is missing counts as 1, so that `weights` names it."""
+    """The sizes of a ResNet; what is missing counts as the least, so that `weights` names it."""
     widths, depths = [], []
     for stage in range(4):
         start = f"{OURS}stages.{stage}.layers."
-        last = found.get(f"{start}0.layer.2.convolution.weight")
-        widths.append(len(last) if last is not None else 4)
+        widths.append(_rows(found, f"{start}0.layer.2.convolution.weight") or 4)
         depths.append(next(n for n in count() if f"{start}{n}.layer.2.convolution.weight" not in found) or 1)
-    stem = found.get(f"{OURS}stem.embedder.convolution.weight")
-    return ResNetShape(embedding=len(stem) if stem is not None else 1, widths=widths, depths=depths)
+    return ResNetShape(
+        embedding=_rows(found, f"{OURS}stem.embedder.convolution.weight") or 1, widths=widths, depths=depths
+    )
+
+
+def _rows(found: Mapping[str, Tensor], name: str) -> int | None:
+    return len(found[name]) if name in found and found[name].dim() else None

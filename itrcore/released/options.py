@@ -11,6 +11,7 @@ from itrcore.models.settings import (
     BiGRUSettings,
     ESASettings,
     ESLCLIPSettings,
+    ESLSettings,
     GPOSettings,
     HingeSettings,
     LevelSettings,
@@ -135,6 +136,8 @@ def other_values(settings: MethodSettings, text: Text, data_name: str) -> Iterat
     pooling = settings.model.pooling if isinstance(settings.model, VSESettings) else None
     if isinstance(pooling, GPOSettings) and pooling.temperature != _TEMPERATURE:
         yield f"its pooling's temperature is {pooling.temperature:g}; the released code has {_TEMPERATURE:g}"
+    if isinstance(settings.model, ESLSettings) and settings.model.grid is not None:
+        yield "ESL's evaluation stops at batches of pictures; its training reads them"
     if isinstance(text, Pieces):
         for key, value in _BERT_BASE_CONFIG.items():
             if (found := getattr(text.config, key)) != value:

@@ -5,7 +5,7 @@ Pages link relatively, need no network and no script, and open from disk.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from itrcore.report.leaderboard import COST, DIRECTIONS, PUBLISHED, QUALITY, Row
 from itrcore.report.pictures import Shelf
 from itrcore.report.plots import Curve, Plot, curves, recall_bars
 from itrcore.report.published import KINDS, beside
-from itrcore.report.results import NOT_REAL, Entry, Results
+from itrcore.report.results import NOT_REAL, Entry, Results, not_real
 
 DIGEST_SHOWN = 12  # characters of a digest; enough to tell two apart by eye
 
@@ -53,7 +53,7 @@ def write_report(
     shelf = Shelf(folder, pictures)
     sections = [_section(results, data, folder) for data in results.datasets]
     pages.write(
-        environment, folder / "index.html", "index.html", "", sections=sections, banner=_banner(results.entries)
+        environment, folder / "index.html", "index.html", "", sections=sections, banner=not_real(results.entries)
     )
     known = {entry.name: entry for entry in results.entries}
     for section in sections:
@@ -65,7 +65,7 @@ def write_report(
                     published=beside(
                         entry.evaluation, results.benchmarks.get(entry.data), entry.evaluation.metrics.model_dump()
                     ),
-                    plots=_entry_plots(entry, row, folder), banner=_banner([entry]),
+                    plots=_entry_plots(entry, row, folder), banner=not_real([entry]),
                     picture=lambda name, data=entry.data: shelf.get(data, name),
                 )  # fmt: skip
     write_json(folder / "leaderboard.json", leaderboard.as_json(results))
@@ -85,17 +85,6 @@ def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Envir
         entry_path=entry_path, drawing=explanations,
         single=lambda column, value: column.format(Stat(value, None)),
     )  # fmt: skip
-
-
-def _banner(entries: Iterable[Entry]) -> dict[str, list[str]]:
-    """Kind of features that are not real → the data sets that have them; empty where all are real."""
-    found: dict[str, list[str]] = {}
-    for entry in entries:
-        if entry.evaluation.features in NOT_REAL:
-            names = found.setdefault(entry.evaluation.features, [])
-            if entry.data not in names:
-                names.append(entry.data)
-    return found
 
 
 def _section(results: Results, data: str, folder: Path) -> Section:

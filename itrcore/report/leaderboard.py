@@ -11,7 +11,7 @@ from typing import Any
 from itrcore.data.settings import Benchmark
 from itrcore.report import formats
 from itrcore.report.published import FIGURES, KINDS, Comparison, beside
-from itrcore.report.results import NOT_REAL, Entry, Metrics, Results
+from itrcore.report.results import NOT_REAL, Entry, Metrics, Results, not_real
 
 METRICS = tuple(Metrics.model_fields)
 COSTS = (
@@ -193,8 +193,8 @@ def as_markdown(results: Results, title: str) -> str:
         first = board[0].entries[0].evaluation
         selected = formats.distinct(entry.evaluation.selected_on for entry in results.of(data))
         parts.append(f"## {markdown_text(data)}")
-        if first.features in NOT_REAL:
-            parts.append(f"> **{first.features.capitalize()} features.** {NOT_REAL[first.features]}")
+        for kind in not_real(results.of(data)):
+            parts.append(f"> **{kind.capitalize()} features.** {NOT_REAL[kind]}")
         parts.append(
             f"{markdown_text(first.split)} split: {first.n_images} images, {first.n_captions} captions; mean ± "
             f"standard deviation over seeds. Models selected on: {markdown_text(selected)}. R@1 of a random ranking: "

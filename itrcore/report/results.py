@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from itrcore import layout
 from itrcore.config import Params
-from itrcore.data.settings import INPUTS, Benchmark
+from itrcore.data.settings import INPUTS, PIXELS, Benchmark
 from itrcore.errors import DataError
 from itrcore.evaluation import explained
 from itrcore.evaluation.explained import Explained
@@ -104,6 +104,16 @@ class Evaluation(Record):
         if (self.checkpoint is None) == (self.origin == "imported"):
             raise ValueError("an imported run needs its checkpoint, and nothing else has one")
         return self
+
+    @property
+    def kinds(self) -> set[str]:
+        """Every kind of `features`."""
+        return set(self.features.split(", "))
+
+    @property
+    def region_features(self) -> str | None:
+        """The kind of region features; None where pictures alone were read."""
+        return ", ".join(sorted(self.kinds - {PIXELS})) or None
 
     @property
     def imported(self) -> bool:
@@ -265,7 +275,7 @@ def collect(
     Reads `evaluations/<data>/<run>/{metrics,retrieved}.json`, `runs/<data>/<run>/history.json` and
     `ensembles/<data>/<name>/{metrics,retrieved}.json`; other folders there are ignored.
     Raises `DataError` that names the file and the stage to run where one is missing or not as its format says, and
-    where entries of one data set were not evaluated on the same split.
+    where entries of one data set were not evaluated on the same split, or on region features of different kinds.
     """
     entries = [_entry(root, "run", name, data) for name, data in runs.items()]
     entries += [_entry(root, "ensemble", name, data) for name, data in ensembles.items()]
@@ -327,11 +337,24 @@ def _repro(stage: str) -> str:
     return f"Run `dvc repro {stage}`."
 
 
+def not_real(entries: Iterable[Entry]) -> dict[str, list[str]]:
+    """Kind of features that are not real → the data sets that have them; empty where all are real."""
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        for kind in entry.evaluation.kinds & NOT_REAL.keys():
+            names = found.setdefault(kind, [])
+            if entry.data not in names:
+                names.append(entry.data)
+    return found
+
+
 def _check_comparable(data: str, entries: Iterable[Entry]) -> None:
     first, *others = (entry.evaluation for entry in entries)
     for other in others:
-        for key in ("split", "n_images", "n_captions"):
+        for key in ("region_features", "split", "n_images", "n_captions"):
             one, two = getattr(first, key), getattr(other, key)
+            if key == "region_features" and None in (one, two):
+                continue  # pictures stand beside features of any kind
             if one != two:
                 raise DataError(
                     f"data set {data}: {key} is {one!r} for {first.name} and {two!r} for {other.name}; expected one "

@@ -11,7 +11,7 @@ from itrcore.data.settings import PIXELS
 from itrcore.report import formats
 from itrcore.report.leaderboard import DIRECTIONS, PUBLISHED, Column, Row, Stat, rows
 from itrcore.report.published import KINDS
-from itrcore.report.results import NOT_REAL, Results
+from itrcore.report.results import NOT_REAL, Results, not_real
 
 WIDEST = 100
 IMPORTED = "*"  # in place of the number of seeds
@@ -39,8 +39,8 @@ def print_leaderboard(results: Results, console: Console) -> None:
             console.print(Text(note), width=width)
         if notes:
             console.print()
-        if first.features in NOT_REAL:
-            console.print(Text(NOT_REAL[first.features], style="yellow"), width=width)
+        for kind in not_real(results.of(data)):
+            console.print(Text(NOT_REAL[kind], style="yellow"), width=width)
 
 
 def _table(title: str, board: list[Row], sources: list[str]) -> Table:

@@ -37,10 +37,15 @@ class RunLog:
     def dataset(self, run: Mapping[str, Any]) -> None:
         """The data set it is trained on, for MLflow's own column; its digest is the first part of `data_digest`."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         digest = run["data_digest"][:_DIGEST]
         found = Dataset(run["data"], digest, "local", json.dumps({"uri": f"data/{run['data']}/shards"}))
-        self._client.log_inputs(self.run_id, [DatasetInput(found, [InputTag("mlflow.data.context", "training")])])
+        inputs = [DatasetInput(found, [InputTag("mlflow.data.context", "training")])]
+        try:
+            self._client.log_inputs(self.run_id, inputs)
+        except MlflowException:  # another training added this data set at the same moment; now MLflow finds it
+            self._client.log_inputs(self.run_id, inputs)
 
     def versions(self, described: Mapping[str, Any], lock: Path | None = None) -> None:
         """Which data and code, and the state of dvc.lock, it comes from."""
