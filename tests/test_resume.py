@@ -123,16 +123,29 @@ def test_a_training_killed_within_epochs_of_several_evaluations_ends_with_the_sa
     assert timeless(run) == timeless(whole)
 
 
-def test_a_training_of_pixels_killed_after_every_step_ends_with_the_same_bits(tmp_path: Path, kill: Kill) -> None:
-    prepare(tmp_path, PIXELS)
+# Two epochs of three steps; a grid's backbone is opened in the second.
+GRID = {
+    **PIXELS,
+    "runs.one.method": "esl_grid",
+    "methods.esl_grid.recipe.batch_size": 40,
+    "methods.esl_grid.recipe.epochs": 2,
+    "methods.esl_grid.recipe.schedule": {"kind": "step", "epochs": [1], "factor": 0.1},
+}
+
+
+@pytest.mark.parametrize("changes", [PIXELS, GRID], ids=["clip", "grid"])
+def test_a_training_of_pixels_killed_after_every_step_ends_with_the_same_bits(
+    changes: dict[str, Any], tmp_path: Path, kill: Kill
+) -> None:
+    prepare(tmp_path, changes)
     whole = train_in(tmp_path)
     before = weights(whole), timeless(whole)
-    write_params(tmp_path, {**PIXELS, "training.save_every_steps": 1})
+    write_params(tmp_path, {**changes, "training.save_every_steps": 1})
     for _ in range(6):
         kill.after(1, tmp_path)
     run = train_in(tmp_path)
     assert (weights(run), timeless(run)) == before
-    assert read_json(run / "run.json")["features"] == "pixels"
+    assert read_json(run / "run.json")["features"] == "synthetic"  # drawn pictures
 
 
 def test_a_method_that_goes_on_is_told_its_epoch_and_called_after_each_step_again(

@@ -54,6 +54,16 @@ _CLIP = {
     },
     "strip": ".",
 }
+_GRID = {
+    "backbone": "detector",
+    "weights": "random",
+    "shape": {"embedding": 4, "widths": [4, 4, 8, 8], "depths": [1, 1, 1, 1]},
+    "picture": 32,
+    "random_crop": 0.6,
+    "flip": True,
+    "warmup_epochs": 1,
+    "stage_epochs": 1,
+}
 _VIEWS = {"touch": 0.2, "mask": 0.5, "random": 0.1, "remove": 0.4}
 PARAMS: dict[str, Any] = {
     "nltk": {"sources": [], "sha256": "0" * 64, "files": {}, "timeout": 1},
@@ -112,6 +122,18 @@ PARAMS: dict[str, Any] = {
             "model": {**_ESL, "kind": "esl", "text": _BERT, "region_drop": 0.2, "token_views": _VIEWS},
             "loss": _LOSS,
             "recipe": {**_RECIPE, "factors": {"bert": 0.1}},
+        },
+        "esl_grid": {
+            "model": {
+                **_ESL,
+                "kind": "esl",
+                "text": _BERT,
+                "region_drop": 0.2,
+                "token_views": _VIEWS,
+                "grid": _GRID,
+            },
+            "loss": _LOSS,
+            "recipe": {**_RECIPE, "factors": {"bert": 0.1, "backbone": 0.1}},
         },
         "esl_clip": {
             "model": {**_ESL, "kind": "esl_clip", "text": _CLIP},
