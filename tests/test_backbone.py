@@ -169,7 +169,7 @@ def test_each_backbone_reads_pixels_as_it_was_trained_on_them() -> None:
     assert (caffe.bgr, caffe.scale, caffe.mean, caffe.std) == (True, 1.0, (102.9801, 115.9465, 122.7717), (1, 1, 1))
     assert (imagenet.bgr, imagenet.scale) == (False, 255.0)
     assert (imagenet.mean, imagenet.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert backbone.pixel_input(grid("wsl")) == imagenet
+    assert backbone.pixel_input(grid("wsl", "timm/any")) == imagenet
     assert {(given.framing, given.picture, given.random_crop, given.flip) for given in (caffe, imagenet)} == {
         ("stretch", 64, 0.6, True)
     }

@@ -107,7 +107,7 @@ def figures(folder: Path, params: Params) -> dict[str, Any]:
 @pytest.mark.slow
 def test_esl_on_a_small_clip_learns_from_flickr30k_photos(shared_data: Path, tmp_path: Path) -> None:
     small = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text("utf-8"))["profiles"]["small_clip"]
-    changes = small | {"recipe": small["recipe"] | {"epochs": 1, "batch_size": 64}}
+    changes = small | {"recipe": small["recipe"] | {"learning_rate": 1.0e-3, "epochs": 2, "batch_size": 64}}
     params = project(tmp_path, f30k(shared_data), shared_data / "f30k_photos/images_224", "esl_h_clip", changes)
     found = figures(tmp_path, params)
     assert (found["n_images"], found["n_captions"]) == (243, 1215)
