@@ -104,10 +104,30 @@ def figures(folder: Path, params: Params) -> dict[str, Any]:
     return result
 
 
+SMALL_CLIP = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text("utf-8"))["profiles"]["small_clip"]
+SMALL_GRID = {
+    "model": {
+        "dim": 128,
+        "levels": 6,
+        "text": {
+            "weights": "random",
+            "shape": {"hidden": 64, "layers": 2, "heads": 2, "intermediate": 128, "positions": 64},
+        },
+        "grid": GRID,
+    },
+    "loss": {"warmup_epochs": 1},
+    "recipe": {
+        "batch_size": 32,
+        "epochs": 2,
+        "schedule": {"epochs": []},
+        "factors": {"bert": 1.0, "backbone": 1.0},
+    },
+}
+
+
 @pytest.mark.slow
 def test_esl_on_a_small_clip_learns_from_flickr30k_photos(shared_data: Path, tmp_path: Path) -> None:
-    small = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text("utf-8"))["profiles"]["small_clip"]
-    changes = small | {"recipe": small["recipe"] | {"learning_rate": 1.0e-3, "epochs": 2, "batch_size": 64}}
+    changes = SMALL_CLIP | {"recipe": SMALL_CLIP["recipe"] | {"learning_rate": 1.0e-3, "epochs": 2, "batch_size": 64}}
     params = project(tmp_path, f30k(shared_data), shared_data / "f30k_photos/images_224", "esl_h_clip", changes)
     found = figures(tmp_path, params)
     assert (found["n_images"], found["n_captions"]) == (243, 1215)
@@ -116,18 +136,11 @@ def test_esl_on_a_small_clip_learns_from_flickr30k_photos(shared_data: Path, tmp
 
 
 @pytest.mark.slow
-def test_esl_on_a_small_grid_takes_coco_photos_of_any_size(shared_data: Path, tmp_path: Path) -> None:
-    bert = {"hidden": 64, "layers": 2, "heads": 2, "intermediate": 128, "positions": 64}
-    changes = {
-        "model": {"dim": 128, "levels": 6, "text": {"weights": "random", "shape": bert}, "grid": GRID},
-        "loss": {"warmup_epochs": 1},
-        "recipe": {
-            "batch_size": 32,
-            "epochs": 2,
-            "schedule": {"epochs": []},
-            "factors": {"bert": 1.0, "backbone": 1.0},
-        },
-    }
-    params = project(tmp_path, coco(shared_data), shared_data / "coco_mini", "esl_h_bert_grid", changes)
+@pytest.mark.parametrize(("method", "changes"), [("esl_a_clip", SMALL_CLIP), ("esl_h_bert_grid", SMALL_GRID)])
+def test_coco_photos_of_any_size_are_trained_on_and_evaluated(
+    method: str, changes: dict[str, Any], shared_data: Path, tmp_path: Path
+) -> None:
+    changes = changes | {"recipe": changes["recipe"] | {"epochs": 2}}
+    params = project(tmp_path, coco(shared_data), shared_data / "coco_mini", method, changes)
     found = figures(tmp_path, params)
-    assert (found["n_images"], found["n_captions"], found["family"]) == (11, 55, "esl_h_bert_grid")
+    assert (found["n_images"], found["n_captions"], found["family"]) == (11, 55, method)
