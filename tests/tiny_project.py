@@ -182,6 +182,7 @@ def write_params(folder: Path, changes: Mapping[str, Any] | None = None) -> Para
             inside = inside[part]
         inside[last] = value
     yaml = YAML(typ="safe", pure=True)
+    yaml.width = 1_000_000  # no mapping over several lines, as in the shipped files
     yaml.sort_base_mapping_type_on_output = False
     yaml.dump(values, folder / "params.yaml")
     return load(folder / "params.yaml")
