@@ -36,8 +36,8 @@ from itrcore.device import make_accelerator
 from itrcore.evaluation.similarity import encode
 from itrcore.files import write_json
 from itrcore.models import bert, registry
+from itrcore.models.encoder_settings import BertSettings
 from itrcore.models.image import ImageInputs
-from itrcore.models.settings import BertSettings
 from itrcore.models.text import TextInputs
 
 ROOT = Path(__file__).parents[1]

@@ -17,8 +17,8 @@ from itrcore import config_checks, layout
 from itrcore.data.settings import DatasetSettings
 from itrcore.errors import ConfigError, nearest
 from itrcore.fetch.settings import DownloadSettings
-from itrcore.models.settings import Count, MethodSettings
-from itrcore.settings import Settings
+from itrcore.models.settings import MethodSettings
+from itrcore.settings import Count, Settings
 
 
 def _name(text: str) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from itrcore import layout
 from itrcore.errors import nearest
-from itrcore.models.settings import BertSettings, BiGRUSettings, CLIPSettings, MethodSettings
+from itrcore.models.encoder_settings import BertSettings, BiGRUSettings, CLIPSettings
+from itrcore.models.settings import MethodSettings
 
 if TYPE_CHECKING:
     from itrcore.config import Params, RunSettings

@@ -1,13 +1,18 @@
-"""The strict base of every configuration model: unknown keys are errors that name the nearest valid one."""
+"""The strict base of every configuration model: unknown keys are errors that name the nearest valid one; types of numbers."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from itrcore.errors import nearest
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0.0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]  # never the whole
 
 
 class Settings(BaseModel):

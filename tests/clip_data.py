@@ -13,7 +13,7 @@ import torch
 
 from itrcore.data.clip_tokens import END, START, CLIPTokens
 from itrcore.models import clip
-from itrcore.models.settings import CLIPShape
+from itrcore.models.encoder_settings import CLIPShape
 
 if TYPE_CHECKING:
     from transformers import CLIPModel

@@ -16,7 +16,8 @@ import torch
 from itrcore.data.batches import Batch, ImageBatch, PixelBatch, RegionBatch, TextBatch
 from itrcore.data.tokens import TokenIds, Tokenised
 from itrcore.models import bert, clip
-from itrcore.models.settings import BertSettings, BertShape, CLIPSettings, MethodSettings
+from itrcore.models.encoder_settings import BertSettings, BertShape, CLIPSettings
+from itrcore.models.settings import MethodSettings
 from itrcore.models.text import TextInputs
 
 if TYPE_CHECKING:

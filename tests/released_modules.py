@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from itrcore.models.settings import BiGRUSettings, ESLCLIPSettings, LevelSettings
+from itrcore.models.encoder_settings import BiGRUSettings
+from itrcore.models.settings import ESLCLIPSettings, LevelSettings
 from itrcore.released.convert import Sizes
 from tests.openai_clip import OpenAIClip
 

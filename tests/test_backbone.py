@@ -12,8 +12,8 @@ from transformers import ResNetConfig, ResNetForImageClassification
 
 from itrcore.errors import DataError
 from itrcore.models import backbone
+from itrcore.models.encoder_settings import GridSettings
 from itrcore.models.image import Grid
-from itrcore.models.settings import GridSettings
 from tests.helpers import bert_folder
 
 SHAPE = {"embedding": 8, "widths": [16, 24, 32, 40], "depths": [1, 2, 1, 2]}

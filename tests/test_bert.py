@@ -15,8 +15,8 @@ from itrcore.data.wordpieces import SPECIAL
 from itrcore.errors import DataError
 from itrcore.files import read_json
 from itrcore.models import bert, published, registry
+from itrcore.models.encoder_settings import BertShape
 from itrcore.models.image import ImageInputs
-from itrcore.models.settings import BertShape
 from itrcore.training.loop import learning_rate, parameter_groups
 from tests.helpers import METHODS, bert_folder, method_settings, offline, text_inputs
 

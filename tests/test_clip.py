@@ -17,7 +17,7 @@ from itrcore.data.wordpieces import SPECIAL, WordPieces
 from itrcore.errors import DataError
 from itrcore.files import read_json
 from itrcore.models import clip, clip_text, published
-from itrcore.models.settings import CLIPSettings
+from itrcore.models.encoder_settings import CLIPSettings
 from tests.clip_data import CAPTIONS, DIM, SHAPE, clip_folder, small
 from tests.helpers import bert_folder, offline
 

@@ -12,7 +12,8 @@ import pytest
 
 from itrcore.config import Params, load
 from itrcore.errors import ConfigError
-from itrcore.models.settings import ModelSettings, StepSchedule
+from itrcore.models.recipe import StepSchedule
+from itrcore.models.settings import ModelSettings
 from itrcore.settings import Settings
 from tests.config_data import SMALL, at, plain
 

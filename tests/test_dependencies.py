@@ -27,6 +27,8 @@ _NEUTRAL = {
     "itrcore/tracking/run_log.py",
     "itrcore/tracking/tracker.py",
     "itrcore/data/settings.py",
+    "itrcore/models/encoder_settings.py",
+    "itrcore/models/recipe.py",
     "itrcore/models/settings.py",
     "itrcore/data/__init__.py",
     "itrcore/evaluation/__init__.py",

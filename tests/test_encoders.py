@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from itrcore.data.batches import RegionBatch, TextBatch
 from itrcore.data.tokens import TokenIds
+from itrcore.models.encoder_settings import BiGRUSettings
 from itrcore.models.encoders import BiGRUEncoder, RegionEncoder, l2, length_mask, xavier
-from itrcore.models.settings import BiGRUSettings
 from itrcore.models.text import TextInputs
 
 WIDTH, DIM = 10, 8

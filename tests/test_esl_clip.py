@@ -15,9 +15,10 @@ from itrcore.data.tokens import TokenIds
 from itrcore.errors import DataError
 from itrcore.models import clip
 from itrcore.models.base import Progress
+from itrcore.models.encoder_settings import CLIPSettings
 from itrcore.models.esl_clip import ESLCLIP
 from itrcore.models.image import ImageInputs
-from itrcore.models.settings import CLIPSettings, ESLCLIPSettings, SymmetricSettings
+from itrcore.models.settings import ESLCLIPSettings, SymmetricSettings
 from itrcore.models.text import TextInputs
 from tests.clip_data import DIM, SHAPE
 

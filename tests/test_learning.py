@@ -17,7 +17,8 @@ from itrcore.evaluation.ranking import metrics
 from itrcore.evaluation.similarity import encode, score
 from itrcore.models import registry, sides
 from itrcore.models.base import Method
-from itrcore.models.settings import HingeSettings, MethodSettings, StepSchedule
+from itrcore.models.recipe import StepSchedule
+from itrcore.models.settings import HingeSettings, MethodSettings
 from itrcore.training.loop import Trainer
 from itrcore.training.state import StateFolder
 from tests.project import ROOT

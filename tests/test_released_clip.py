@@ -13,7 +13,8 @@ import torch
 
 from itrcore.errors import DataError
 from itrcore.models.clip import config_of, image_features, text_features
-from itrcore.models.settings import CLIPShape, ESLCLIPSettings, MethodSettings
+from itrcore.models.encoder_settings import CLIPShape
+from itrcore.models.settings import ESLCLIPSettings, MethodSettings
 from itrcore.released import clip as released_clip
 from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint, read, write

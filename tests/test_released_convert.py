@@ -14,7 +14,8 @@ from torch import nn
 
 from itrcore.errors import ConfigError, DataError
 from itrcore.models import bert
-from itrcore.models.settings import BertSettings, BertShape, MethodSettings
+from itrcore.models.encoder_settings import BertSettings, BertShape
+from itrcore.models.settings import MethodSettings
 from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint, read, write
 from itrcore.released.convert import build

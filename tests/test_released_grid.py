@@ -13,7 +13,8 @@ from itrcore.data.batches import PixelBatch
 from itrcore.errors import ConfigError, DataError
 from itrcore.models import backbone
 from itrcore.models.detector import released_name
-from itrcore.models.settings import GridSettings, MethodSettings, ResNetShape, SetSettings
+from itrcore.models.encoder_settings import GridSettings, ResNetShape
+from itrcore.models.settings import MethodSettings, SetSettings
 from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint, read, write
 from itrcore.released.layouts import layout_of

@@ -25,8 +25,8 @@ from itrcore.files import read_json
 from itrcore.models import registry
 from itrcore.models.base import Method
 from itrcore.models.clip_text import ClipText
+from itrcore.models.encoder_settings import BertSettings, BiGRUSettings, CLIPSettings
 from itrcore.models.image import ImageInputs
-from itrcore.models.settings import BertSettings, BiGRUSettings, CLIPSettings
 from itrcore.models.text import Pieces, Text, Words, prepare
 from tests.helpers import METHODS, bert_folder, image_batch, method_settings, pixel_batch, text_batch
 from tests.tiny_project import project, stage, train_in

@@ -14,7 +14,7 @@ from torch import Tensor
 from itrcore.files import read_json
 from itrcore.models.base import Losses, Method, Progress
 from itrcore.models.esa import ESA
-from itrcore.models.settings import Recipe
+from itrcore.models.recipe import Recipe
 from itrcore.training.loop import Trainer, evaluation_steps, learning_rate
 from tests.tiny_project import project, train_in, weights
 

@@ -130,7 +130,7 @@ def test_writes_scans_layout(tmp_path: Path) -> None:
         features = np.load(out / f"{split}_ims.npy")
         assert features.shape == (n, 12, 64)
         assert features.dtype == np.float32
-        for row, image_id, group in zip(features, ids, captions, strict=False):
+        for row, image_id, group in zip(features, ids[:n], captions[:n], strict=True):
             np.testing.assert_array_equal(row, image_features(settings(source), image_id, group))
 
 

@@ -17,9 +17,10 @@ from itrcore.data.wordpieces import SPECIAL, WordPieces
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
 from itrcore.models import registry
+from itrcore.models.encoder_settings import BertSettings, BiGRUSettings
 from itrcore.models.encoders import BertEncoder, BiGRUEncoder
 from itrcore.models.image import ImageInputs
-from itrcore.models.settings import BertSettings, BiGRUSettings, MethodSettings
+from itrcore.models.settings import MethodSettings
 from itrcore.models.text import Text, prepare, restore
 from tests.helpers import bert_folder, method_settings
 

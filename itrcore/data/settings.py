@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from itrcore.settings import Settings
+from itrcore.settings import Count, Settings, Share
 
 SPLITS = ("train", "dev", "test")
 # Shown with every result. Closed on purpose: an unknown spelling must not pass for real features.
@@ -19,9 +19,7 @@ INPUTS = (*get_args(FeatureKind), PIXELS)
 
 Benchmark = Literal["f30k", "coco"]
 
-Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class SplitSizes(Settings):

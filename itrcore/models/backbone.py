@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from itrcore.data.inputs import PixelInput
 from itrcore.errors import DataError
 from itrcore.models import detector, published
-from itrcore.models.settings import GridSettings, ResNetShape
+from itrcore.models.encoder_settings import GridSettings, ResNetShape
 
 if TYPE_CHECKING:
     from transformers import ResNetModel

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itrcore.models import published
-from itrcore.models.settings import BertShape
+from itrcore.models.encoder_settings import BertShape
 
 if TYPE_CHECKING:
     from transformers import BertConfig, BertModel

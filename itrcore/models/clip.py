@@ -10,7 +10,7 @@ from torch import Tensor
 
 from itrcore.data.inputs import PixelInput
 from itrcore.models import published
-from itrcore.models.settings import CLIPShape
+from itrcore.models.encoder_settings import CLIPShape
 
 if TYPE_CHECKING:
     from transformers import CLIPConfig, CLIPModel

@@ -12,7 +12,7 @@ from itrcore.data.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.files import digest
 from itrcore.models import clip, published
-from itrcore.models.settings import CLIPSettings
+from itrcore.models.encoder_settings import CLIPSettings
 from itrcore.models.text import TextInputs, own_pieces
 
 if TYPE_CHECKING:

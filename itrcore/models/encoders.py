@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from itrcore.data.batches import ImageBatch, RegionBatch, TextBatch
 from itrcore.data.vocabulary import PAD
 from itrcore.models.base import Progress
-from itrcore.models.settings import BertSettings, BiGRUSettings
+from itrcore.models.encoder_settings import BertSettings, BiGRUSettings
 from itrcore.models.text import TextInputs
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from itrcore.data.inputs import PixelInput, RegionInput
 from itrcore.errors import DataError
 from itrcore.files import digest, read_json, write_json
+from itrcore.models.encoder_settings import GridSettings
 from itrcore.models.published import weights_digest
-from itrcore.models.settings import GridSettings, ModelSettings, SetSettings
+from itrcore.models.settings import ModelSettings, SetSettings
 
 if TYPE_CHECKING:
     from itrcore.models.backbone import Backbone

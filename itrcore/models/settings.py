@@ -10,148 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
-from itrcore.settings import Settings
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Share = Annotated[float, Field(ge=0.0, lt=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class BiGRUSettings(Settings):
-    """Text encoder: word embedding → bidirectional GRU → mean of the two directions."""
-
-    kind: Literal["bigru"]
-    word_dim: Count
-    dropout: Share  # on the word embeddings
-    init: Literal["random", "glove"]  # what the word embeddings start from; glove: the data set's vocabulary.glove
-
-
-class BertShape(Settings):
-    """A BERT that starts at random."""
-
-    hidden: Count
-    layers: Count
-    heads: Count
-    intermediate: Count
-    positions: Annotated[int, Field(ge=8)]  # longer captions are cut
-
-    @model_validator(mode="after")
-    def _heads_fit(self) -> BertShape:
-        if self.hidden % self.heads:
-            raise ValueError(f"hidden {self.hidden} must be a multiple of heads {self.heads}")
-        return self
-
-
-class BertSettings(Settings):
-    """Text encoder: BERT's last hidden state → linear layer."""
-
-    kind: Literal["bert"]
-    weights: str  # a BERT's name on the Hugging Face hub, the folder of one, or `random`
-    revision: str | None = None  # of the hub's repository
-    shape: BertShape | None = None  # of `random`, whose word pieces are the data set's own (vocabulary.word_pieces)
-    dropout: Share  # after the linear layer
-
-    @model_validator(mode="after")
-    def _size_fits(self) -> BertSettings:
-        _weights_fit(
-            self.weights,
-            self.revision,
-            self.shape is not None,
-            "shape (hidden, layers, heads, intermediate, positions)",
-        )
-        return self
-
-
-class CLIPShape(Settings):
-    """A CLIP that starts at random: its picture and text towers. Both end in vectors of `model.dim`."""
-
-    picture: Count  # side in pixels
-    patch: Count
-    image_hidden: Count
-    image_layers: Count
-    image_heads: Count
-    image_intermediate: Count
-    text_hidden: Count
-    text_layers: Count
-    text_heads: Count
-    text_intermediate: Count
-    positions: Annotated[int, Field(ge=8)]  # longer captions are cut
-
-    @model_validator(mode="after")
-    def _parts_fit(self) -> CLIPShape:
-        if self.picture % self.patch:
-            raise ValueError(f"picture {self.picture} must be a multiple of patch {self.patch}")
-        for tower, hidden, heads in (
-            ("image", self.image_hidden, self.image_heads),
-            ("text", self.text_hidden, self.text_heads),
-        ):
-            if hidden % heads:
-                raise ValueError(f"{tower}_hidden {hidden} must be a multiple of {tower}_heads {heads}")
-        return self
-
-
-class CLIPSettings(Settings):
-    """Both towers of a CLIP."""
-
-    kind: Literal["clip"]
-    weights: str  # a CLIP's name on the Hugging Face hub, the folder of one, or `random`
-    revision: str | None = None  # of the hub's repository
-    shape: CLIPShape | None = None  # of `random`, whose word pieces are the data set's own (vocabulary.word_pieces)
-    strip: str  # characters taken off both ends of a caption: "." for Flickr30K, "" for MS-COCO, as published
-
-    @model_validator(mode="after")
-    def _size_fits(self) -> CLIPSettings:
-        _weights_fit(self.weights, self.revision, self.shape is not None, "shape with the sizes of its towers")
-        return self
-
-
-TextSettings = Annotated[BiGRUSettings | BertSettings, Field(discriminator="kind")]
-
-
-class ResNetShape(Settings):
-    """A ResNet of bottleneck blocks that starts at random: channels and blocks of its four stages."""
-
-    embedding: Count  # channels of the stem
-    widths: Annotated[list[Annotated[int, Field(ge=4, multiple_of=4)]], Field(min_length=4, max_length=4)]
-    depths: Annotated[list[Count], Field(min_length=4, max_length=4)]
-
-
-class GridSettings(Settings):
-    """Grid features: a ResNet's last cells in place of precomputed regions, trained along with the method.
-
-    backbone: bottom-up attention's detector (ResNet-101), ImageNet's ResNet-152 or WSL's ResNeXt-101
-    """
-
-    backbone: Literal["detector", "imagenet_res152", "wsl"]
-    weights: str  # a name on the Hugging Face hub, a folder or a file, as the backbone has it, or `random`
-    shape: ResNetShape | None = None  # of `random`
-    picture: Annotated[int, Field(ge=32, multiple_of=32)]  # side in pixels that pictures are stretched to
-    random_crop: Annotated[float, Field(gt=0.0, le=1.0)]  # training: the least share of each side that a crop keeps
-    flip: bool  # training: left and right swapped in half of the pictures
-    warmup_epochs: Annotated[int, Field(ge=0)]  # the backbone is frozen in these
-    stage_epochs: Annotated[int, Field(ge=0)]  # then one more of its stages is opened every so many; 0: all at once
-
-    @model_validator(mode="after")
-    def _size_fits(self) -> GridSettings:
-        _weights_fit(self.weights, None, self.shape is not None, "shape (embedding, widths, depths)")
-        if self.backbone == "wsl" and self.shape is not None:
-            raise ValueError(
-                "the backbone wsl has its own form; what starts at random is a detector or imagenet_res152"
-            )
-        return self
-
-
-def _weights_fit(weights: str, revision: str | None, has_shape: bool, shape: str) -> None:
-    """What starts at random has a shape, what has weights brings its own."""
-    if (weights == "random") != has_shape:
-        raise ValueError(
-            f"shape is for weights: random; those of {weights} have their own"
-            if has_shape
-            else f"weights: random needs {shape}"
-        )
-    if weights == "random" and revision is not None:
-        raise ValueError("revision is for weights from the hub; remove it")
+from itrcore.models.encoder_settings import BertSettings, BiGRUSettings, CLIPSettings, GridSettings, TextSettings
+from itrcore.models.recipe import Recipe
+from itrcore.settings import Count, Fraction, Positive, Settings, Share
 
 
 class GPOSettings(Settings):
@@ -207,9 +68,14 @@ class ModelSettings(Settings):
     text: BiGRUSettings | BertSettings | CLIPSettings
 
     @property
+    def name(self) -> str:
+        """What the field calls it, without its encoders."""
+        return self.kind
+
+    @property
     def family(self) -> str:
         """What the field calls it, with its text encoder."""
-        return f"{self.kind}_{self.text.kind}"
+        return f"{self.name}_{self.text.kind}"
 
     @property
     def reads_pixels(self) -> bool:
@@ -243,12 +109,7 @@ class SetSettings(ModelSettings):
     @property
     def family(self) -> str:
         """Grid features make it another one: its weights and published figures are others."""
-        return self.on_regions + ("_grid" if self.grid else "")
-
-    @property
-    def on_regions(self) -> str:
-        """The family on region features."""
-        return super().family
+        return super().family + ("_grid" if self.grid else "")
 
 
 class VSESettings(SetSettings):
@@ -258,9 +119,9 @@ class VSESettings(SetSettings):
     pooling: Annotated[GPOSettings | MeanSettings, Field(discriminator="kind")]
 
     @property
-    def on_regions(self) -> str:
+    def name(self) -> str:
         """The pooling is what tells the two apart."""
-        return f"{'vse_infty' if isinstance(self.pooling, GPOSettings) else 'vse_pp'}_{self.text.kind}"
+        return "vse_infty" if isinstance(self.pooling, GPOSettings) else "vse_pp"
 
 
 class ESASettings(SetSettings):
@@ -290,9 +151,9 @@ class LevelSettings(ModelSettings):
         return self
 
     @property
-    def short(self) -> str:
-        """ESL-H or ESL-A, with its text encoder."""
-        return f"esl_{self.strategy[0]}_{self.text.kind}"
+    def name(self) -> str:
+        """ESL-H or ESL-A."""
+        return f"esl_{self.strategy[0]}"
 
 
 class ESLSettings(LevelSettings, SetSettings):
@@ -300,11 +161,6 @@ class ESLSettings(LevelSettings, SetSettings):
 
     kind: Literal["esl"]
     text: TextSettings
-
-    @property
-    def on_regions(self) -> str:
-        """The strategy is part of the name."""
-        return self.short
 
 
 class ESLCLIPSettings(LevelSettings):
@@ -316,61 +172,9 @@ class ESLCLIPSettings(LevelSettings):
     text: CLIPSettings
 
     @property
-    def family(self) -> str:
-        """The strategy is part of the name."""
-        return self.short
-
-    @property
     def reads_pixels(self) -> bool:
         """CLIP's own tower sees the pictures."""
         return True
-
-
-class StepSchedule(Settings):
-    """The learning rate is multiplied by `factor` when so many epochs are done, and again at each further number."""
-
-    kind: Literal["step"]
-    epochs: list[Count]
-    factor: Positive
-
-    @model_validator(mode="after")
-    def _rises(self) -> StepSchedule:
-        if self.epochs != sorted(set(self.epochs)):
-            raise ValueError(f"epochs must rise, not {self.epochs}")
-        return self
-
-
-class CosineSchedule(Settings):
-    """The learning rate rises from 0 over the first share of all steps, `warmup`, and falls to 0 as a cosine."""
-
-    kind: Literal["cosine"]
-    warmup: Share
-
-
-class Recipe(Settings):
-    """How a method is optimised: AdamW.
-
-    evaluations: on dev, an epoch, evenly spread; the last is at its end. The best of all is kept
-    """
-
-    learning_rate: Positive
-    factors: dict[Literal["bert", "clip", "backbone"], Positive] = Field(default_factory=dict)  # of the learning rate
-    weight_decay: Annotated[float, Field(ge=0.0)]
-    batch_size: Annotated[int, Field(ge=2)]
-    epochs: Count
-    evaluations: Count
-    schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="kind")]
-    clip_norm: Positive
-
-    @model_validator(mode="after")
-    def _schedule_fits(self) -> Recipe:
-        steps = self.schedule.epochs if isinstance(self.schedule, StepSchedule) else []
-        if steps and steps[-1] >= self.epochs:
-            raise ValueError(
-                f"schedule.epochs {steps} reach past the last of {self.epochs} epochs; lower them or raise epochs "
-                "(a profile that shortens epochs must say schedule.epochs too)"
-            )
-        return self
 
 
 class MethodSettings(Settings):

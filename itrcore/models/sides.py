@@ -7,8 +7,9 @@ from pathlib import Path
 
 from itrcore import layout
 from itrcore.models import clip_text, image, text
+from itrcore.models.encoder_settings import BertSettings, BiGRUSettings
 from itrcore.models.image import ImageSide
-from itrcore.models.settings import BertSettings, BiGRUSettings, ModelSettings
+from itrcore.models.settings import ModelSettings
 from itrcore.models.text import Text
 
 

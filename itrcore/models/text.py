@@ -21,7 +21,7 @@ from itrcore.data.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.files import digest
 from itrcore.models import bert, published
-from itrcore.models.settings import BertSettings, BiGRUSettings
+from itrcore.models.encoder_settings import BertSettings, BiGRUSettings
 
 if TYPE_CHECKING:
     from transformers import BertConfig, BertModel, CLIPModel

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from itrcore.errors import DataError
-from itrcore.models.settings import BertSettings, BertShape
+from itrcore.models.encoder_settings import BertSettings, BertShape
 from itrcore.released.checkpoint import Checkpoint
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from itrcore.errors import DataError
 from itrcore.models import clip
-from itrcore.models.settings import CLIPSettings, CLIPShape
+from itrcore.models.encoder_settings import CLIPSettings, CLIPShape
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.rules import Rule, plain
 

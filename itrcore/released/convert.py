@@ -16,8 +16,9 @@ from itrcore.data.tokens import TokenIds
 from itrcore.errors import DataError
 from itrcore.models import bert, clip, registry
 from itrcore.models.base import Method
+from itrcore.models.encoder_settings import BertSettings, CLIPSettings
 from itrcore.models.image import Grid, ImageSide, Regions
-from itrcore.models.settings import BertSettings, CLIPSettings, MethodSettings, SetSettings
+from itrcore.models.settings import MethodSettings, SetSettings
 from itrcore.models.text import TextInputs
 from itrcore.released import bert as released_bert
 from itrcore.released import clip as released_clip

@@ -15,7 +15,7 @@ from torch import Tensor
 from itrcore.errors import DataError
 from itrcore.models import backbone
 from itrcore.models.detector import released_name
-from itrcore.models.settings import GridSettings, ResNetShape
+from itrcore.models.encoder_settings import GridSettings, ResNetShape
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.rules import Rule
 

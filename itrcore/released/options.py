@@ -7,8 +7,8 @@ from typing import Any
 
 from itrcore.models.base import Method
 from itrcore.models.clip_text import ClipText
+from itrcore.models.encoder_settings import BiGRUSettings
 from itrcore.models.settings import (
-    BiGRUSettings,
     ESASettings,
     ESLCLIPSettings,
     ESLSettings,

@@ -12,7 +12,8 @@ from itrcore.data.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.models import bert, clip
 from itrcore.models.clip_text import ClipText
-from itrcore.models.settings import BertSettings, BiGRUSettings, CLIPSettings, MethodSettings
+from itrcore.models.encoder_settings import BertSettings, BiGRUSettings, CLIPSettings
+from itrcore.models.settings import MethodSettings
 from itrcore.models.text import Pieces, Text, Words
 from itrcore.released import clip_vocabulary
 from itrcore.released.convert import Sizes

@@ -20,7 +20,8 @@ from itrcore.errors import TrainingError
 from itrcore.evaluation.ranking import metrics
 from itrcore.evaluation.similarity import encode, score
 from itrcore.models.base import Losses, Method, Progress
-from itrcore.models.settings import MethodSettings, Recipe, StepSchedule
+from itrcore.models.recipe import Recipe, StepSchedule
+from itrcore.models.settings import MethodSettings
 from itrcore.training.display import Display
 from itrcore.training.state import StateFolder, TrainingState
 
