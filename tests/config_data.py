@@ -28,6 +28,7 @@ methods:
       token_views: {touch: 0.2, mask: 0.5, random: 0.1, remove: 0.4}
     loss: {margin: 0.2, warmup_epochs: 1}
     recipe:
+      optimiser: adamw
       learning_rate: 5.0e-4
       weight_decay: 0
       batch_size: 8

@@ -76,6 +76,7 @@ def method_settings(name: str, dim: int = 16, **recipe: Any) -> MethodSettings:
             "model": model,
             "loss": {"max_scale": 100.0} if text == "clip" else {"margin": 0.2, "warmup_epochs": 1},
             "recipe": {
+                "optimiser": "adamw",
                 "learning_rate": 5e-3,
                 "weight_decay": 1e-4,
                 "batch_size": 4,

@@ -17,7 +17,7 @@ from itrcore.files import read_json
 from itrcore.models import bert, published, registry
 from itrcore.models.encoder_settings import BertShape
 from itrcore.models.image import ImageInputs
-from itrcore.training.loop import learning_rate, parameter_groups
+from itrcore.training.loop import learning_rate, make_optimiser
 from tests.helpers import METHODS, bert_folder, method_settings, offline, text_inputs
 
 PIECES = [*SPECIAL, *"abcdefgh"]
@@ -193,7 +193,8 @@ def test_the_digest_follows_from_the_weights_alone(tmp_path: Path) -> None:
 def test_every_parameter_is_optimised_once_and_a_berts_or_clips_at_its_own_rate(name: str) -> None:
     settings = method_settings(name, weight_decay=0.03)
     method = registry.build(settings, ImageInputs(6), text_inputs(settings, 20), 0)
-    groups, factors = parameter_groups(method, settings.recipe)
+    optimiser, factors = make_optimiser(method, settings.recipe)
+    groups = optimiser.param_groups
     listed = [id(weight) for group in groups for weight in group["params"]]
     assert sorted(listed) == sorted(map(id, method.parameters()))
     if name.endswith("bigru"):

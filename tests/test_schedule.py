@@ -24,6 +24,7 @@ STEPS = 15  # of an epoch of the tiny project: 120 captions in batches of 8
 def recipe(schedule: dict[str, Any], epochs: int) -> Recipe:
     return Recipe.model_validate(
         {
+            "optimiser": "adamw",
             "learning_rate": 5e-4,
             "weight_decay": 0.0,
             "batch_size": 2,

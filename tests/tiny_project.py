@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 
 _LOSS = {"margin": 0.2, "warmup_epochs": 1}
 _RECIPE = {
+    "optimiser": "adamw",
     "learning_rate": 2e-3,
     "weight_decay": 1e-4,
     "batch_size": 8,

@@ -31,11 +31,13 @@ class CosineSchedule(Settings):
 
 
 class Recipe(Settings):
-    """How a method is optimised: AdamW.
+    """How a method is optimised.
 
+    weight_decay: adamw takes it off the weights, adam adds it to the gradients
     evaluations: on dev, an epoch, evenly spread; the last is at its end. The best of all is kept
     """
 
+    optimiser: Literal["adam", "adamw"]
     learning_rate: Positive
     factors: dict[Literal["bert", "clip", "backbone"], Positive] = Field(default_factory=dict)  # of the learning rate
     weight_decay: Annotated[float, Field(ge=0.0)]

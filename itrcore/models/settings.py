@@ -177,10 +177,105 @@ class ESLCLIPSettings(LevelSettings):
         return True
 
 
+class LSESettings(Settings):
+    """SCAN's LogSumExp pooling: `log Σ exp(scale · x) / scale`."""
+
+    kind: Literal["lse"]
+    scale: Positive
+
+
+class CrossSettings(ModelSettings):
+    """Stacked cross attention between words and regions: SCAN and what follows it.
+
+    softmax_scale: what normalised attention is multiplied by before the softmax
+    """
+
+    text: TextSettings
+    softmax_scale: Positive
+
+
+class SCANSettings(CrossSettings):
+    """SCAN: words attend to regions (t2i) or regions to words (i2t).
+
+    pooling: of the words' or regions' agreement with what they attend to
+    """
+
+    kind: Literal["scan"]
+    direction: Literal["t2i", "i2t"]
+    pooling: Annotated[LSESettings | MeanSettings, Field(discriminator="kind")]
+
+    @property
+    def name(self) -> str:
+        """Direction and pooling tell its four variants apart."""
+        return f"scan_{self.direction}_{'lse' if isinstance(self.pooling, LSESettings) else 'avg'}"
+
+
+class ReasoningSettings(Settings):
+    """SGR: graph reasoning over a pair's alignments, step by step."""
+
+    kind: Literal["sgr"]
+    steps: Count
+
+
+class FiltrationSettings(Settings):
+    """SAF: attention filtration of a pair's alignments."""
+
+    kind: Literal["saf"]
+
+
+class AlignmentSettings(CrossSettings):
+    """A vector of alignment for each word and one for the whole pair: SGRAF and what follows it.
+
+    alignment_dim: of these vectors; dropout: in the attention that makes an item's whole vector
+    ranked_regions: None: images may have any number of regions. A number: the released form, in which batch
+        normalisation has weights for each region's place, so that every image must have just so many
+    """
+
+    alignment_dim: Count
+    dropout: Share
+    ranked_regions: Count | None = None
+
+
+class SGRAFSettings(AlignmentSettings):
+    """SGRAF's two halves, SGR and SAF; its figures are those of both in an ensemble."""
+
+    kind: Literal["sgraf"]
+    module: Annotated[ReasoningSettings | FiltrationSettings, Field(discriminator="kind")]
+
+    @property
+    def name(self) -> str:
+        """SGR or SAF."""
+        return self.module.kind
+
+
+class LHSCSettings(AlignmentSettings):
+    """LHSC: layers of relations between regions and between words below SAF's similarity.
+
+    layers: on each side; heads: of a layer between regions
+    padding: masked: a caption's words alone take part. released: so does what pads it, as in the released code, and a
+        caption's vectors depend on its batch
+    """
+
+    kind: Literal["lhsc"]
+    text: BiGRUSettings
+    layers: Count
+    heads: Count
+    padding: Literal["masked", "released"]
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> LHSCSettings:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} must be a multiple of heads {self.heads}")
+        return self
+
+
 class MethodSettings(Settings):
     """One entry of `methods:`."""
 
-    model: Annotated[VSESettings | ESASettings | ESLSettings | ESLCLIPSettings, Field(discriminator="kind")]
+    model: Annotated[
+        VSESettings | ESASettings | ESLSettings | ESLCLIPSettings | SCANSettings | SGRAFSettings | LHSCSettings,
+        Field(discriminator="kind"),
+    ]
     loss: SerializeAsAny[Settings]  # of the class that the model's settings name
     recipe: Recipe
 

@@ -58,8 +58,7 @@ class Trainer:
         self.recipe, self.training, self.seed = settings.recipe, training, seed
         torch.set_num_threads(training.threads)
         self.accelerator: Accelerator = make_accelerator(training)
-        groups, self.factors = parameter_groups(method, self.recipe)
-        optimiser = torch.optim.AdamW(groups, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
+        optimiser, self.factors = make_optimiser(method, self.recipe)
         self.model, self.optimiser = self.accelerator.prepare(method, optimiser)
         self.batches = TrainingBatches(train, self.recipe.batch_size, seed, method.views)
         self.dev = dev.first(training.selection.captions)
@@ -213,12 +212,18 @@ def evaluation_steps(steps: int, evaluations: int) -> set[int]:
     return {max(1, math.floor((steps - 1) * part / evaluations) + 1) for part in range(1, evaluations + 1)}
 
 
-def parameter_groups(method: Method, recipe: Recipe) -> tuple[list[dict[str, Any]], list[float]]:
-    """AdamW's parameter groups and the factor of the learning rate of each.
+def make_optimiser(method: Method, recipe: Recipe) -> tuple[torch.optim.Optimizer, list[float]]:
+    """The optimiser, and the factor of the learning rate of each of its parameter groups.
 
     First what is new, then each part that `recipe.factors` names: the submodule of that name, wherever it is in the model.
     """
     groups: dict[str | None, list[Tensor]] = {part: [] for part in (None, *recipe.factors)}
     for name, parameter in method.named_parameters():
         groups[next((part for part in recipe.factors if part in name.split(".")), None)].append(parameter)
-    return [{"params": parameters} for parameters in groups.values()], [1.0, *recipe.factors.values()]
+    kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    optimiser = kind(
+        [{"params": parameters} for parameters in groups.values()],
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+    )
+    return optimiser, [1.0, *recipe.factors.values()]
