@@ -18,7 +18,9 @@ PARAMS = Path("params.yaml")
 
 
 def import_(
-    method: str = typer.Option(help="esa, esl_h, esl_a or vse_infty"),
+    method: str = typer.Option(
+        help="esa, esl_h, esl_a, vse_infty, scan_t2i_lse (or _avg, scan_i2t_…), sgr, saf or lhsc"
+    ),
     text: str = typer.Option(help="its text encoder: bigru, bert or clip"),
     dataset: str = typer.Option(help="the data set in params.yaml that it is evaluated on"),
     checkpoint: Path = typer.Option(help="the released file, such as model_best.pth"),

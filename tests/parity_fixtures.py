@@ -24,7 +24,7 @@ import torch
 from ruamel.yaml import YAML
 
 from itrcore.models.base import Method
-from itrcore.models.settings import MethodSettings
+from itrcore.models.settings import LHSCSettings, MethodSettings
 from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint, read
 from itrcore.released.layouts import LAYOUTS, layout_of
@@ -56,6 +56,11 @@ def family(fixture: dict[str, Any]) -> str:
     name = fixture["method"].lower().replace("-", "_")
     if name in ("esl", "esl_clip"):
         return f"esl_{fixture['variant'][0]}_{fixture.get('text_encoder', 'clip')}"
+    if name == "scan":
+        pooling = {"LogSumExp": "lse", "Mean": "avg"}[fixture["opt"]["agg_func"]]
+        name = f"scan_{fixture['opt']['cross_attn']}_{pooling}"
+    elif name == "sgraf":  # each half is a method
+        return f"{fixture['variant'].lower()}_{fixture['text_encoder']}"
     parts = (name, fixture.get("variant"), fixture.get("text_encoder"))
     return "_".join(part.lower().replace("-", "_") for part in parts if part)
 
@@ -70,6 +75,30 @@ def published(name: str) -> MethodSettings:
     methods = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text("utf-8"))["methods"]
     (settings,) = [method for method in map(MethodSettings.model_validate, methods.values()) if method.family == name]
     return settings
+
+
+def settings_of(fixture: dict[str, Any]) -> list[MethodSettings]:
+    """The settings with which a fixture's method must give its similarity: as published, or with LHSC's ways of padding.
+
+    Where captions differ in length, the released one alone does.
+    """
+    settings = published(family(fixture))
+    if not isinstance(settings.model, LHSCSettings):
+        return [settings]
+    equal = len(set(fixture["inputs"]["lengths"])) == 1
+    return [with_model(settings, padding=padding) for padding in ("released", *(("masked",) if equal else ()))]
+
+
+def with_model(settings: MethodSettings, **changes: Any) -> MethodSettings:
+    """Settings with entries of `model` changed."""
+    values = settings.model_dump(mode="json")
+    values["model"] |= changes
+    return MethodSettings.model_validate(values)
+
+
+def fixture_of(name: str) -> dict[str, Any]:
+    """The project's own fixture of a family, the first where there are several."""
+    return next(fixture for fixture in map(load, sorted(OWN.glob("*.json"))) if family(fixture) == name)
 
 
 def tensor(seed: int, part: str, name: str, shape: Any, kind: str = "normal", scale: float | None = None) -> np.ndarray:

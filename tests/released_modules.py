@@ -7,7 +7,15 @@ from typing import Any
 from torch import nn
 
 from itrcore.models.encoder_settings import BiGRUSettings
-from itrcore.models.settings import ESLCLIPSettings, LevelSettings
+from itrcore.models.settings import (
+    AlignmentSettings,
+    CrossSettings,
+    ESLCLIPSettings,
+    LevelSettings,
+    LHSCSettings,
+    ReasoningSettings,
+    SGRAFSettings,
+)
 from itrcore.released.convert import Sizes
 from tests.openai_clip import OpenAIClip
 
@@ -29,6 +37,8 @@ def released_modules(sizes: Sizes) -> list[nn.Module]:
         shape: Any = sizes.clip
         clip = OpenAIClip(model.dim, sizes.n_tokens, shape.text_config.max_position_embeddings)
         return [Named(clip=clip, pool_frames=Named(cross_attn=similarity(model)))]
+    if isinstance(model, CrossSettings):
+        return cross_attention(model, sizes)
     dim, text = model.dim, model.text
     mlp = Named(
         layers=nn.ModuleList([nn.Linear(sizes.width or 0, dim // 2), nn.Linear(dim // 2, dim)]),
@@ -72,3 +82,52 @@ def similarity(model: LevelSettings) -> nn.Module:
         parts[name] = nn.Linear(inputs, 1, bias=False)
     encoders = Named(text_levels=levels("txt"), image_levels=levels("img"))
     return Named(plus_encoder=Named(encoders_1=encoders), sims=Named(calculator_1=Named(**parts)))
+
+
+def cross_attention(model: CrossSettings, sizes: Sizes) -> list[nn.Module]:
+    """SCAN's two encoders; of SGRAF and LHSC the similarity too, for 36 regions. Their vocabularies have no mask token."""
+    assert isinstance(model.text, BiGRUSettings)
+    dim, width = model.dim, model.text.word_dim
+    images = Named(fc=nn.Linear(sizes.width or 0, dim))
+    texts = Named(embed=nn.Embedding(sizes.n_tokens - 1, width))
+    gru = nn.GRU(width, dim, batch_first=True, bidirectional=True)
+    texts.add_module("rnn" if model.kind == "scan" else "cap_rnn", gru)
+    if not isinstance(model, AlignmentSettings):
+        return [images, texts]
+    if isinstance(model, LHSCSettings):
+        for layer in range(1, 5):
+            images.add_module(f"IM_GCN_{layer}", graph_layer(dim))
+            names = ("embedding_local", "embedding_global", "embedding_v")
+            attention = {name: nn.Sequential(nn.Linear(width, width), nn.Tanh()) for name in names}
+            texts.add_module(f"W_att{layer}", Named(**attention))
+    d = model.alignment_dim
+
+    def pooling(*norms: nn.Module) -> Named:
+        local, mean = ((nn.Linear(dim, dim), *norms[at : at + 1], nn.Tanh()) for at in range(2))
+        common = nn.Sequential(nn.Linear(dim, 1))
+        return Named(
+            embedding_local=nn.Sequential(*local), embedding_global=nn.Sequential(*mean), embedding_common=common
+        )
+
+    measure = Named(
+        v_global_w=pooling(nn.BatchNorm1d(36), nn.BatchNorm1d(dim)),
+        t_global_w=pooling(),
+        sim_tranloc_w=nn.Linear(dim, d),
+        sim_tranglo_w=nn.Linear(dim, d),
+        sim_eval_w=nn.Linear(d, 1),
+    )
+    if isinstance(model, SGRAFSettings) and isinstance(model.module, ReasoningSettings):
+        names = ("graph_query_w", "graph_key_w", "sim_graph_w")
+        steps = [Named(**{name: nn.Linear(d, d) for name in names}) for _ in range(model.module.steps)]
+        measure.add_module("SGR_module", nn.ModuleList(steps))
+    else:
+        name = "cal_sim_base_atten" if isinstance(model, LHSCSettings) else "SAF_module"
+        measure.add_module(name, Named(attn_sim_w=nn.Linear(d, 1), bn=nn.BatchNorm1d(1)))
+    return [images, texts, measure]
+
+
+def graph_layer(dim: int) -> nn.Module:
+    """One of LHSC's layers between regions."""
+    heads = {f"{side}{head or ''}": nn.Conv1d(dim, dim // 4, 1) for side in ("theta", "phi") for head in range(4)}
+    out = nn.Sequential(nn.Conv1d(dim, dim, 1), nn.BatchNorm1d(dim))
+    return Named(g=nn.Conv1d(dim, dim, 1), W=out, fc1=nn.Linear(dim, dim), fc2=nn.Linear(dim, dim), **heads)

@@ -66,12 +66,19 @@ def test_imagenets_resnet_is_read_from_a_folder_without_its_head(tmp_path: Path)
             torch.testing.assert_close(cells[:, row * 3 + column], last[:, :, row, column])
 
 
-def test_what_is_no_resnet_or_not_there_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_resnet_is_refused(tmp_path: Path) -> None:
     bert_folder(tmp_path / "bert", ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"])
     with pytest.raises(DataError, match=r"no ResNet can be had from here .its config.json says bert"):
         backbone.pretrained(grid(weights=str(tmp_path / "bert")))
-    with pytest.raises(DataError, match="no ResNet can be had from here"):
-        backbone.pretrained(grid(weights=str(tmp_path / "nowhere")))
+
+
+@pytest.mark.parametrize("kind", ["imagenet_res152", "wsl"])
+def test_a_resnets_folder_that_is_not_there_is_not_looked_for_on_the_hub(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        backbone.pretrained(grid(kind, str(tmp_path / "nowhere")))
+    assert str(caught.value) == (
+        f"{tmp_path / 'nowhere'}: no such folder; expected a ResNet's, as model.grid.weights names it."
+    )
 
 
 def test_the_same_weights_have_one_digest_wherever_they_lie(tmp_path: Path) -> None:

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from benchmarks import similarity, similarity_methods
+from benchmarks import released_similarity, similarity
+from benchmarks.operations import watch
+from benchmarks.similarity_methods import METHODS, PARTS, Sizes
+from benchmarks.simulated_captions import F30K_IDS, WORDS, captions
 from itrcore.files import read_json
-from itrcore.models.word_region import product
 
 TINY = ("--images", "6", "--captions", "9", "--regions", "3", "--dim", "16", "--rounds", "3", "--threads", "1")
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(similarity, "LIMIT_RATIO", 0.0)  # how fast so small a block is says nothing
+    for name in METHODS:
+        promise(monkeypatch, name, 0.0)  # how fast so small a block is says nothing
     monkeypatch.setattr(similarity, "PEAK_SIDE", 64)
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+def promise(monkeypatch: pytest.MonkeyPatch, name: str, at_least: float) -> None:
+    monkeypatch.setitem(METHODS, name, replace(METHODS[name], at_least=at_least))
 
 
 def run(path: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[int, dict[str, Any]]:
@@ -36,32 +45,70 @@ def test_every_method_is_measured_both_ways_and_both_compute_the_same(
 ) -> None:
     code, written = run(tmp_path / "out.json", monkeypatch, *TINY)
     assert code == 0
-    assert set(written) == set(similarity_methods.METHODS)
+    assert set(written) == {"esl", "sgr", "saf", "lhsc", "scan_t2i", "scan_i2t"}
     for result in written.values():
         assert result["ratio"] == sorted(result["ratios"])[1]
         assert result["seconds"] > 0 and result["released_seconds"] > 0
         assert 0 < result["share_of_peak"] < 1
         assert result["max_abs_diff"] < 1e-5
+        assert result["promise"]["kept"]
+        assert result["parts"]["attention scores"] > 0
 
 
+@pytest.mark.parametrize("name", METHODS)
 def test_a_way_that_computes_something_else_is_told_from_a_faster_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("itrcore.models.word_region.product", lambda a, b: 1.01 * product(a, b))
-    code, written = run(tmp_path / "out.json", monkeypatch, *TINY)
+    unit = released_similarity.unit
+    monkeypatch.setattr(released_similarity, "unit", lambda x: 1.01 * unit(x))  # attention a little sharper
+    code, written = run(tmp_path / "out.json", monkeypatch, "--methods", name, *TINY)
     assert code == 1
-    assert written["esl"]["max_abs_diff"] > 1e-5
+    assert written[name]["max_abs_diff"] > 1e-5
+    assert not written[name]["promise"]["kept"]
     assert "NOT THE SAME" in capsys.readouterr().out
 
 
-def test_a_slower_way_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(similarity, "LIMIT_RATIO", 1e9)
-    assert run(tmp_path / "out.json", monkeypatch, *TINY)[0] == 1
+@pytest.mark.parametrize(
+    ("name", "measure", "too_much"), [("saf", "share_of_peak", 1.0), ("scan_t2i", "ratio", 1e9), ("esl", "ratio", 1e9)]
+)
+def test_a_method_that_breaks_its_own_promise_fails(
+    name: str, measure: str, too_much: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promise(monkeypatch, name, too_much)
+    code, written = run(tmp_path / "out.json", monkeypatch, "--methods", name, *TINY)
+    assert code == 1
+    assert written[name]["promise"] == {"measure": measure, "at_least": too_much, "kept": False}
 
 
-def test_a_whole_split_is_measured_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(similarity_methods, "released_esl", None)
-    code, written = run(tmp_path / "out.json", monkeypatch, "--full", *TINY)
+def test_a_whole_split_is_measured_alone_and_in_a_process_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = bytearray(2_000_000_000)  # by this process, which starts the other
+    code, written = run(tmp_path / "out.json", monkeypatch, "--full", "--methods", "scan_t2i", *TINY)
+    del held
     assert code == 0
-    assert set(written["esl"]) == {"seconds", "peak_gb"}
-    assert 0.1 < written["esl"]["peak_gb"] < 20
+    assert set(written["scan_t2i"]) == {"seconds", "peak_gb"}
+    assert 0.1 < written["scan_t2i"]["peak_gb"] < 1.5
+
+
+def test_multiply_adds_are_those_that_the_method_needs() -> None:
+    n, m, r, d, size = 20, 60, 4, 32, 256
+    case = METHODS["saf"].make(Sizes(n, m, r, d), torch.device("cpu"))
+    with torch.inference_mode():
+        found = watch(case.ours, case.model).multiply_adds
+    lengths = [len(caption.ids) for caption in captions(m, F30K_IDS, WORDS, np.random.default_rng(0))]
+    words, pairs = n * sum(lengths), n * m
+    attention = words * (d * r + r * r + r * d) + n * r * r * d
+    projections = (words + pairs) * d * size
+    pooling = (words + pairs) * 2 * size + pairs * size
+    needed = attention + projections + pooling
+    assert needed <= found <= 1.1 * needed  # rows are padded to a number that suits the processor
+
+
+def test_every_named_part_is_one_of_some_method() -> None:
+    seen: set[str] = set()
+    with torch.inference_mode():
+        for method in METHODS.values():
+            case = method.make(Sizes(6, 9, 3, 16), torch.device("cpu"))
+            seen |= set(watch(case.ours, case.model).seconds)
+    assert not [fragment for fragment in PARTS if not any(fragment in where for where in seen)]

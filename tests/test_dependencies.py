@@ -21,6 +21,7 @@ _NEUTRAL = {
     "itrcore/terminal.py",
     "itrcore/errors.py",
     "itrcore/files.py",
+    "itrcore/hub.py",
     "itrcore/layout.py",
     "itrcore/provenance.py",
     "itrcore/tracking/__init__.py",

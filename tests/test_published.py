@@ -15,7 +15,8 @@ from itrcore.report import formats
 from itrcore.report.html import write_report
 from itrcore.report.leaderboard import as_json, as_markdown, rows
 from itrcore.report.published import FIGURES, PROTOCOLS, Comparison, beside, published
-from itrcore.report.results import Evaluation, Results, collect, configured
+from itrcore.report.records import Evaluation
+from itrcore.report.results import Results, collect, configured
 from itrcore.report.terminal import print_leaderboard
 from tests.project import ROOT
 from tests.report_data import evaluation, figures, put_ensemble, put_run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +24,20 @@ from itrcore.released.export import export_run
 from itrcore.released.layouts import LAYOUTS, layout_of
 from itrcore.released.options import cautions, options
 from tests.helpers import released_file
-from tests.parity_fixtures import OWN, family, import_file, load, published, released_parts, write_checkpoint
+from tests.parity_fixtures import fixture_of, import_file, published, released_parts, write_checkpoint
 from tests.released_modules import released_modules
 from tests.tiny_project import project, train_in
 
 FAMILIES = sorted(name for name in LAYOUTS if not name.endswith("_grid"))
 
 
-def fixture_of(name: str) -> dict[str, Any]:
-    (fixture,) = [fixture for fixture in map(load, OWN.glob("*.json")) if family(fixture) == name]
-    return fixture
-
-
 def checkpoint_of(name: str) -> Checkpoint:
     fixture = fixture_of(name)
     flat = name.endswith("_clip")
     return Checkpoint(Path("model_best.pth"), released_parts(fixture), 25, 512.5, 28300, fixture["opt"], flat)
+
+
+unchanged = cache(checkpoint_of)  # none may change its parts
 
 
 def imported(checkpoint: Checkpoint, name: str) -> dict[str, torch.Tensor]:
@@ -102,11 +101,20 @@ def test_options_have_every_field_that_the_released_evaluation_reads(name: str) 
     )
     read_by_all += " margin max_violation grad_clip learning_rate optim precomp_enc_type backbone_source backbone_path"
     of_text = "word_dim num_layers" if name.endswith("bigru") else ""
-    of_method = {"esa": "hardnum", "esl": "kernel_size"}.get(name[:3], "")
+    of_method = {
+        "esa": "hardnum",
+        "esl": "kernel_size",
+        "lhsc": "bi_gru sim_dim drop_out",
+        "saf": "bi_gru sim_dim module_name sgr_step",
+        "sgr": "bi_gru sim_dim module_name sgr_step",
+        "scan": "bi_gru cross_attn agg_func raw_feature_norm lambda_softmax",
+    }.get(name.split("_")[0], "")
+    of_method += " lambda_lse" if "lse" in name else ""
     assert set(f"{read_by_all} {of_text} {of_method}".split()) <= told.keys()
     dim = 512 if name.startswith("esl") else 64
     assert (told["img_dim"], told["embed_size"], told["vocab_size"]) == (48, dim, 60)
-    assert told["data_name"] == "f30k" and told.get("word_dim", 20) == 20
+    whole_name = name.startswith(("lhsc", "saf", "sgr", "scan"))  # the others' codes add `_precomp` to it
+    assert told["data_name"] == ("f30k_precomp" if whole_name else "f30k") and told.get("word_dim", 20) == 20
     assert told.get("hardnum", 2) == told.get("kernel_size", 2) == 2
 
 
@@ -173,8 +181,8 @@ def test_a_checkpoint_of_another_method_is_recognised() -> None:
 
 @pytest.mark.parametrize(("theirs", "given"), itertools.permutations(FAMILIES, 2))
 def test_any_two_families_are_told_apart_in_a_short_line(theirs: str, given: str) -> None:
-    said = refusal(checkpoint_of(theirs), given)
-    assert said.startswith(f"model_best.pth: a checkpoint of {theirs}, by the names") and len(said) < 200
+    said = refusal(unchanged(theirs), given)
+    assert said.startswith(f"model_best.pth: a checkpoint of {theirs}, by ") and len(said) < 240
 
 
 def test_a_checkpoint_of_grid_features_is_recognised() -> None:
@@ -184,6 +192,14 @@ def test_a_checkpoint_of_grid_features_is_recognised() -> None:
         checkpoint, parts=[grid, checkpoint.parts[1]], options=checkpoint.options | {"precomp_enc_type": "backbone"}
     )
     assert "It was trained on grid features" in refusal(changed, "vse_infty_bert")
+
+
+@pytest.mark.parametrize("option", ["no_imgnorm", "no_txtnorm"])
+@pytest.mark.parametrize("name", [name for name in FAMILIES if not name.endswith("_clip")])
+def test_encoders_that_do_not_scale_to_unit_length_are_refused_as_no_weight_tells(name: str, option: str) -> None:
+    checkpoint = checkpoint_of(name)
+    told = replace(checkpoint, options={**checkpoint.options, option: True})
+    assert f"its options say {option} True; expected {option} False; no other form" in refusal(told, name)
 
 
 def test_another_number_of_parts_is_said() -> None:

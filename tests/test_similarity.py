@@ -184,3 +184,33 @@ def test_scores_fill_the_array_that_is_given(tmp_path: Path) -> None:
     assert score(method, encoded.images, encoded.texts, 3, out) is out
     out.flush()
     np.testing.assert_array_equal(np.load(tmp_path / "s.npy"), score(method, encoded.images, encoded.texts, 3))
+
+
+class BatchDependent(SetMethod):
+    """A caption's vectors hold the length of the longest caption of its batch, which also notes which ones it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lengths: list[list[int]] = []
+
+    def encode_texts(self, batch: TextBatch) -> Encoded:
+        self.lengths.append(batch.lengths.tolist())
+        longest = torch.full((len(batch.ids), batch.ids.shape[1], 1), float(batch.lengths.max()))
+        return Encoded.pack(torch.cat([batch.ids[..., None], longest], dim=-1), batch.lengths)
+
+
+def test_captions_are_encoded_as_they_stand_where_their_vectors_depend_on_the_batch() -> None:
+    data = split()
+    lengths = data.tokens.lengths.tolist()
+    method = BatchDependent()
+    method.sorts_captions = False
+    texts = encode(method, data, 4, CPU).texts
+    assert method.lengths == [lengths[i : i + 4] for i in range(0, len(lengths), 4)]
+    for row, length in enumerate(lengths):
+        first = row - row % 4
+        vectors = texts[row : row + 1].vectors.numpy()
+        np.testing.assert_array_equal(vectors[:, 0], data.tokens.ids_of(row))
+        np.testing.assert_array_equal(vectors[:, 1], [max(lengths[first : first + 4])] * length)
+    by_length = BatchDependent()
+    encode(by_length, data, 4, CPU)
+    assert [length for batch in by_length.lengths for length in batch] == sorted(lengths) != lengths

@@ -12,7 +12,8 @@ from torch import Tensor
 from itrcore.models import word_region
 from itrcore.models.base import Encoded
 from itrcore.models.levels import widths
-from itrcore.models.word_region import Tiles, WordRegionMeasure, product, similarities
+from itrcore.models.product import product
+from itrcore.models.word_region import Tiles, WordRegionMeasure, similarities
 
 Strategy = Literal["heuristic", "adaptive"]
 STRATEGIES: list[Strategy] = ["heuristic", "adaptive"]

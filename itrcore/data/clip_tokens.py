@@ -25,10 +25,10 @@ from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as PreTokenizers
 from tokenizers.processors import RobertaProcessing
 
+from itrcore import hub
 from itrcore.data.tokens import TokenIds, Tokenised, Tokeniser
 from itrcore.errors import DataError
 from itrcore.files import digest, replacing
-from itrcore.models.published import refused
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -147,7 +147,7 @@ class CLIPTokens:
             return cls._of(json.loads(loaded.to_str()))
         except Exception as error:  # transformers, the hub's client and tokenizers each have errors of their own
             files = "folder with tokenizer.json, or vocab.json and merges.txt"
-            raise refused("CLIP's tokeniser", str(name), revision, error, files) from error
+            raise hub.refused("CLIP's tokeniser", str(name), revision, error, files) from error
 
     @classmethod
     def _of(cls, tokenizer: dict[str, Any]) -> CLIPTokens:

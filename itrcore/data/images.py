@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 
 from itrcore.data.batches import ImageBatch, RegionBatch
 from itrcore.data.inputs import RegionInput
+from itrcore.data.shards.images import ImageStore
 from itrcore.data.shards.regions import FeatureStore
 
 
-class Images(Protocol):
+class Images(ABC):
     """One split's images; threads may share it."""
 
-    @property
-    def folder(self) -> Path:
-        """Of the shards."""
-
-    @property
-    def image_ids(self) -> list[int]:
-        """Of every image, in order."""
-
-    def __len__(self) -> int: ...
-
-    def batch(self, rows: Sequence[int] | np.ndarray) -> ImageBatch:
-        """The given images as they are."""
-
-    def training_batch(self, rows: Sequence[int] | np.ndarray, rng: np.random.Generator) -> ImageBatch:
-        """The given images as training changes them; all that is random about it comes from `rng`."""
-
-    def verify(self) -> None:
-        """Read every shard once. `DataError` names one whose bytes are not those that were written."""
-
-
-class RegionImages:
-    """Region features."""
-
-    def __init__(self, store: FeatureStore, given: RegionInput = RegionInput()) -> None:
-        self.store, self.drop = store, given.drop
+    store: FeatureStore | ImageStore
 
     @property
     def folder(self) -> Path:
@@ -56,6 +33,27 @@ class RegionImages:
     def __len__(self) -> int:
         return len(self.store)
 
+    @abstractmethod
+    def batch(self, rows: Sequence[int] | np.ndarray) -> ImageBatch:
+        """The given images as they are."""
+
+    @abstractmethod
+    def training_batch(self, rows: Sequence[int] | np.ndarray, rng: np.random.Generator) -> ImageBatch:
+        """The given images as training changes them; all that is random about it comes from `rng`."""
+
+    def verify(self) -> None:
+        """Read every shard once. `DataError` names one whose bytes are not those that were written."""
+        self.store.verify()
+
+
+class RegionImages(Images):
+    """Region features."""
+
+    store: FeatureStore
+
+    def __init__(self, store: FeatureStore, given: RegionInput = RegionInput()) -> None:
+        self.store, self.drop = store, given.drop
+
     def batch(self, rows: Sequence[int] | np.ndarray) -> RegionBatch:
         """All regions of the given images."""
         return self._gather(rows, None)
@@ -64,10 +62,6 @@ class RegionImages:
         """The given images, each with the regions that `drop` leaves it."""
         keep = keep_regions(self.store.n_regions[rows], self.drop, rng) if self.drop else None
         return self._gather(rows, keep)
-
-    def verify(self) -> None:
-        """Read every shard once. `DataError` names one whose bytes are not those that were written."""
-        self.store.verify()
 
     def _gather(self, rows: Sequence[int] | np.ndarray, keep: np.ndarray | None) -> RegionBatch:
         regions, lengths = self.store.gather(rows, keep)

@@ -7,7 +7,6 @@ JPEG's faster decoding at reduced size gives other pixels, and so other results.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,28 +15,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from itrcore.data.batches import PixelBatch
+from itrcore.data.images import Images
 from itrcore.data.inputs import PixelInput
 from itrcore.data.shards.images import ImageStore
 
 
-class PixelImages:
-    """The pictures of a split; see `itrcore/data/images.py`."""
+class PixelImages(Images):
+    """Pictures."""
+
+    store: ImageStore
 
     def __init__(self, store: ImageStore, given: PixelInput) -> None:
         self.store, self.given = store, given
-
-    @property
-    def folder(self) -> Path:
-        """Of the shards."""
-        return self.store.folder
-
-    @property
-    def image_ids(self) -> list[int]:
-        """Of every image, in order."""
-        return self.store.image_ids
-
-    def __len__(self) -> int:
-        return len(self.store)
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> PixelBatch:
         """The given pictures as they are. `DataError` names one that cannot be decoded."""
@@ -46,10 +35,6 @@ class PixelImages:
     def training_batch(self, rows: Sequence[int] | np.ndarray, rng: np.random.Generator) -> PixelBatch:
         """The given pictures, cropped and mirrored at random where `given` says so."""
         return self._normalised([self._changed(self.store.image(int(row)), rng) for row in rows])
-
-    def verify(self) -> None:
-        """Read every shard once. `DataError` names one whose bytes are not those that were written."""
-        self.store.verify()
 
     def _changed(self, picture: Image.Image, rng: np.random.Generator) -> Tensor:
         if self.given.random_crop is not None:

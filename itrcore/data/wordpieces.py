@@ -20,6 +20,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import BertProcessing
 from tokenizers.trainers import WordPieceTrainer
 
+from itrcore import hub
 from itrcore.data.tokens import TokenIds, Tokenised
 from itrcore.errors import DataError
 from itrcore.files import digest, replacing
@@ -177,14 +178,8 @@ class WordPieces:
                 cached_file(name, "config.json", revision=revision)
             return cls._of(BertTokenizer.from_pretrained(name, revision=revision or "main").backend_tokenizer)
         except Exception as error:  # transformers, the hub's client and tokenizers each have errors of their own
-            at = f" at revision {revision}" if revision else ""
-            reason = (str(error).strip() or repr(error)).splitlines()[0]
-            raise DataError.at(
-                str(name),
-                f"no BERT's tokeniser can be had from here{at} ({reason})",
-                "a folder with vocab.txt or tokenizer.json, or a name on the Hugging Face hub",
-                do="The hub needs network access, and that HF_HUB_OFFLINE is not set; or give a folder with its files.",
-            ) from error
+            files = "folder with vocab.txt or tokenizer.json"
+            raise hub.refused("BERT's tokeniser", str(name), revision, error, files) from error
 
     @classmethod
     def _of(cls, tokenizer: Tokenizer) -> WordPieces:

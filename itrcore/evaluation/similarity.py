@@ -24,7 +24,10 @@ class EncodedSplit:
 
 @torch.inference_mode()
 def encode(method: Method, split: Split, batch_size: int, device: torch.device) -> EncodedSplit:
-    """Encode all images and all captions of a split, in evaluation mode. The method's mode is put back afterwards."""
+    """Encode all images and all captions of a split, in evaluation mode. The method's mode is put back afterwards.
+
+    Captions go in blocks of `batch_size` by their lengths, or as they stand where the method does not let them be sorted.
+    """
     training = method.training
     method.eval()
     try:
@@ -34,10 +37,11 @@ def encode(method: Method, split: Split, batch_size: int, device: torch.device) 
         _wait(device)
         between = time.perf_counter()
         # Captions of one length together: padding to the longest of a block would be most of a BERT's work.
-        order = np.argsort(split.tokens.lengths, kind="stable")
+        lengths = split.tokens.lengths
+        order = np.argsort(lengths, kind="stable") if method.sorts_captions else np.arange(len(lengths))
         blocks = [order[i : i + batch_size] for i in range(0, split.n_captions, batch_size)]
-        sorted_texts = Encoded.join([method.encode_texts(split.texts(block).to(device)) for block in blocks])
-        texts = sorted_texts.take(np.argsort(order))
+        joined = Encoded.join([method.encode_texts(split.texts(block).to(device)) for block in blocks])
+        texts = joined.take(np.argsort(order))
         _wait(device)
         return EncodedSplit(images, texts, between - started, time.perf_counter() - between)
     finally:

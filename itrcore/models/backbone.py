@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from itrcore import hub
 from itrcore.data.inputs import PixelInput
 from itrcore.errors import DataError
 from itrcore.models import detector, published
@@ -124,6 +125,7 @@ def pretrained(settings: GridSettings) -> tuple[Backbone, dict[str, Any]]:
         backbone = build(settings, architecture)
         detector.load(backbone, Path(name))
         return backbone, architecture
+    hub.check_folder(name, "a ResNet's", "model.grid.weights")
     if settings.backbone == "wsl":
         return _pretrained_timm(settings)
     from transformers import ResNetModel
@@ -151,9 +153,7 @@ def _pretrained_timm(settings: GridSettings) -> tuple[Backbone, dict[str, Any]]:
         model = timm.create_model(f"{source}:{name}", pretrained=True)
         return _of_timm(model, settings), {_TIMM: model.pretrained_cfg["architecture"]}
     except Exception as error:  # timm, the hub's client and readers of weights have errors of their own
-        raise published.refused(
-            "ResNet of timm", name, None, error, "folder with its config.json and weights"
-        ) from error
+        raise hub.refused("ResNet of timm", name, None, error, "folder with its config.json and weights") from error
 
 
 def _of_timm(model: Any, settings: GridSettings) -> Backbone:

@@ -53,6 +53,10 @@ class Encoded:
         within = torch.arange(len(starts)) - (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
         return Encoded(self.vectors[(starts + within).to(self.vectors.device)], lengths)
 
+    def widened(self) -> Encoded:
+        """In float32, if it was of a narrower type."""
+        return Encoded(self.vectors.to(torch.promote_types(self.vectors.dtype, torch.float32)), self.lengths)
+
     @classmethod
     def join(cls, blocks: Sequence[Encoded]) -> Encoded:
         """Blocks one after the other."""
@@ -92,10 +96,13 @@ class Method(nn.Module, ABC):
     """An image–text matching method.
 
     input: what it reads of an image; views: how training changes its captions
+    sorts_captions: evaluation may encode captions of one length together, which saves padding; False where a caption's
+        vectors depend on its batch, so that captions are encoded as they stand in the split
     """
 
     input: RegionInput | PixelInput = RegionInput()
     views = Views()
+    sorts_captions = True
 
     @abstractmethod
     def encode_images(self, batch: ImageBatch) -> Encoded:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from itrcore import hub
 from itrcore.data.clip_tokens import CLIPTokens, Stripped
 from itrcore.data.wordpieces import WordPieces
 from itrcore.errors import DataError
@@ -64,7 +65,7 @@ def prepare(settings: CLIPSettings, vocabulary: Path, dim: int) -> ClipText:
     if settings.shape is not None:
         pieces = own_pieces(vocabulary)
         return ClipText(pieces, settings.strip, clip.config_of(settings.shape, len(pieces), dim))
-    published.check_folder(settings.weights, "a CLIP's")
+    hub.check_folder(settings.weights, "a CLIP's", "text.weights")
     tokens = CLIPTokens.pretrained(settings.weights, settings.revision)
     model = clip.pretrained(settings.weights, settings.revision)
     return ClipText(tokens, settings.strip, model.config, model)

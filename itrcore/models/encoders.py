@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,8 +17,6 @@ from itrcore.models.text import TextInputs
 
 if TYPE_CHECKING:
     from transformers import BertModel
-
-    from itrcore.models.image import ImageInputs
 
 
 def l2(x: Tensor) -> Tensor:
@@ -36,6 +35,23 @@ def xavier(layer: nn.Linear) -> nn.Linear:
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def region_mask(batch: RegionBatch) -> Tensor | None:
+    """(n, k) True at each image's own regions; None where no image is padded."""
+    k = batch.regions.shape[1]
+    return None if int(batch.lengths.min()) == k else length_mask(batch.lengths, k, batch.regions.device)
+
+
+def row_by_row(function: Callable[[Tensor], Tensor], sets: Tensor, mask: Tensor | None) -> Tensor:
+    """What a function of rows makes of the valid rows of each set; padded ones take no part and come out as 0.
+
+    function: (rows, width) → (rows, d); sets: (n, k, width); mask: (n, k), None where all are valid → (n, k, d)
+    """
+    if mask is None:
+        return function(sets.flatten(0, 1)).reshape(*sets.shape[:2], -1)
+    valid = function(sets[mask])
+    return valid.new_zeros(*mask.shape, valid.shape[-1]).masked_scatter(mask[..., None], valid)
 
 
 class ImageEncoder(nn.Module, ABC):
@@ -71,17 +87,25 @@ class RegionEncoder(ImageEncoder):
     def forward(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """(n, k, width) → (n, k, d), padded regions come out as 0, and the images' numbers of regions (n,)."""
         assert isinstance(batch, RegionBatch)
-        n, k, _ = batch.regions.shape
-        if int(batch.lengths.min()) == k:
-            return self._encode(batch.regions.flatten(0, 1)).view(n, k, -1), batch.lengths
-        mask = length_mask(batch.lengths, k, batch.regions.device)
-        valid = self._encode(batch.regions[mask])
-        padded: Tensor = valid.new_zeros(n, k, valid.shape[-1])
-        return padded.masked_scatter(mask[..., None], valid), batch.lengths
+        return row_by_row(self._encode, batch.regions, region_mask(batch)), batch.lengths
 
     def _encode(self, rows: Tensor) -> Tensor:
         out: Tensor = self.fc(rows) + self.out(torch.relu(self.norm(self.hidden(rows))))
         return out
+
+
+class LinearRegionEncoder(ImageEncoder):
+    """One linear layer, region by region (SCAN, SGRAF)."""
+
+    def __init__(self, width: int, dim: int) -> None:
+        super().__init__()
+        self.fc = xavier(nn.Linear(width, dim))
+
+    def forward(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """(n, k, width) → (n, k, d), padded regions come out as the layer's bias; the images' numbers of regions (n,)."""
+        assert isinstance(batch, RegionBatch)
+        features: Tensor = self.fc(batch.regions)
+        return features, batch.lengths
 
 
 class BiGRUEncoder(nn.Module):
@@ -104,11 +128,12 @@ class BiGRUEncoder(nn.Module):
 
     def forward(self, batch: TextBatch) -> Tensor:
         """(m, l) ids → (m, l, d); padded words come out as 0."""
-        words = self.dropout(self.embed(batch.ids))
-        packed = nn.utils.rnn.pack_padded_sequence(words, batch.lengths, batch_first=True, enforce_sorted=False)
-        out, _ = nn.utils.rnn.pad_packed_sequence(
-            self.gru(packed)[0], batch_first=True, total_length=batch.ids.shape[1]
-        )
+        return self.read(self.dropout(self.embed(batch.ids)), batch.lengths)
+
+    def read(self, words: Tensor, lengths: Tensor) -> Tensor:
+        """The GRU over each caption's own words. words: (m, l, word_dim); lengths: (m,) on the CPU → (m, l, d)"""
+        packed = nn.utils.rnn.pack_padded_sequence(words, lengths, batch_first=True, enforce_sorted=False)
+        out, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=words.shape[1])
         forward, backward = out.chunk(2, dim=-1)
         mean: Tensor = (forward + backward) / 2
         return mean
@@ -129,16 +154,6 @@ class BertEncoder(nn.Module):
         hidden = self.bert(batch.ids, attention_mask=mask.long()).last_hidden_state
         features: Tensor = self.dropout(self.linear(hidden)).masked_fill(~mask[..., None], 0.0)
         return features
-
-
-def image_encoder(image: ImageInputs, dim: int, cell_drop: float) -> ImageEncoder:
-    """Of region features, or of a grid's cells where the image side brings a backbone; `cell_drop` is the grid's."""
-    from itrcore.models.grid import GridEncoder
-
-    if image.backbone is None:
-        assert image.width is not None
-        return RegionEncoder(image.width, dim)
-    return GridEncoder(image.backbone(), dim, cell_drop)
 
 
 def word_encoder(text: TextInputs, dim: int, settings: BiGRUSettings | BertSettings) -> BiGRUEncoder | BertEncoder:

@@ -8,14 +8,15 @@ from torch import Tensor
 from itrcore.data.batches import Batch, ImageBatch, TextBatch, Views
 from itrcore.losses import self_expanding_triplet
 from itrcore.models.base import EmbeddingMethod, Encoded, Losses, Progress
-from itrcore.models.encoders import BertEncoder, image_encoder, l2, length_mask, word_encoder, xavier
+from itrcore.models.encoders import BertEncoder, l2, length_mask, word_encoder, xavier
+from itrcore.models.hinge import HingeMethod
 from itrcore.models.image import ImageInputs
 from itrcore.models.pooling import ExternalSpaceAttention
 from itrcore.models.settings import ESASettings, HingeSettings
 from itrcore.models.text import TextInputs
 
 
-class ESA(EmbeddingMethod):
+class ESA(HingeMethod, EmbeddingMethod):
     """Both sides: encoder → attention pooling per dimension → l2; similarity is the inner product.
 
     In training each image gives `views` random region masks over the same encoded regions, and each caption `views`
@@ -23,12 +24,11 @@ class ESA(EmbeddingMethod):
     """
 
     def __init__(self, settings: ESASettings, loss: HingeSettings, image: ImageInputs, text: TextInputs) -> None:
-        super().__init__()
-        self.hinge = loss
+        super().__init__(loss)
         self.region_drop = settings.region_drop
         self.input = image.input(0.0)
         self.views = Views(captions=settings.views, tokens=settings.token_views, ids=text.ids)
-        self.regions = image_encoder(image, settings.dim, 0.0)
+        self.regions = image.encoder(settings.dim, 0.0)
         self.region_pooling = ExternalSpaceAttention(settings.dim)
         self.words = word_encoder(text, settings.dim, settings.text)
         self.word_pooling = ExternalSpaceAttention(settings.dim)
@@ -56,13 +56,8 @@ class ESA(EmbeddingMethod):
         shown = valid & (torch.rand(shape, device=valid.device) >= self.region_drop)
         images = Encoded(self._pool_regions(features, shown))
         scores = self.similarity(images, self.encode_texts(batch.texts))
-        hardest = progress.epoch >= self.hinge.warmup_epochs
-        loss = self_expanding_triplet(scores, self.views.captions, self.hinge.margin, hardest)
+        loss = self_expanding_triplet(scores, self.views.captions, self.hinge.margin, self.hardest(progress))
         return Losses({"self_expanding": loss}, {"self_expanding": self.regions.loss_weight(progress)})
-
-    def begin_epoch(self, epoch: int) -> None:
-        """A grid's backbone is opened in stages."""
-        self.regions.begin_epoch(epoch)
 
     def _valid(self, features: Tensor, lengths: Tensor) -> Tensor:
         return length_mask(lengths, features.shape[1], features.device)

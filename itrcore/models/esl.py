@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from itrcore.data.batches import Batch, ImageBatch, TextBatch, Views
-from itrcore.losses import hinge_triplet
-from itrcore.models.base import Attends, Encoded, Losses, Method, Progress
-from itrcore.models.encoders import image_encoder, l2, word_encoder
+from itrcore.data.batches import ImageBatch, TextBatch, Views
+from itrcore.models.base import Attends, Encoded
+from itrcore.models.encoders import l2, word_encoder
+from itrcore.models.hinge import HingeMethod
 from itrcore.models.image import ImageInputs
 from itrcore.models.levels import Levels
 from itrcore.models.settings import ESLSettings, HingeSettings
@@ -16,7 +16,7 @@ from itrcore.models.text import TextInputs
 from itrcore.models.word_region import WordRegionMeasure
 
 
-class ESL(Method, Attends):
+class ESL(HingeMethod, Attends):
     """Both sides: encoder → l2 per region or word → levels; similarity is the word–region measure.
 
     Encoded images have the measure's projection in them, so that it is done once per image, not once per pair. [CLS] and
@@ -24,11 +24,10 @@ class ESL(Method, Attends):
     """
 
     def __init__(self, settings: ESLSettings, loss: HingeSettings, image: ImageInputs, text: TextInputs) -> None:
-        super().__init__()
-        self.hinge = loss
+        super().__init__(loss)
         self.input = image.input(settings.region_drop)
         self.views = Views(tokens=settings.token_views, ids=text.ids)
-        self.regions = image_encoder(image, settings.dim, settings.region_drop)
+        self.regions = image.encoder(settings.dim, settings.region_drop)
         self.words = word_encoder(text, settings.dim, settings.text)
         form = (settings.strategy, settings.dim, settings.levels, settings.kernel)
         self.region_levels = Levels(*form, from_normalised=True)
@@ -55,14 +54,3 @@ class ESL(Method, Attends):
     def attention(self, image: Encoded, text: Encoded) -> Tensor:
         """How much each word of a caption attends to each region of an image: (words, regions), rows sum to 1."""
         return self.measure.attention(image, text)
-
-    def begin_epoch(self, epoch: int) -> None:
-        """A grid's backbone is opened in stages."""
-        self.regions.begin_epoch(epoch)
-
-    def loss(self, batch: Batch, progress: Progress) -> Losses:
-        """Hinge triplet loss; all negatives in the warm-up epochs, then the hardest."""
-        scores = self.similarity(self.encode_images(batch.images), self.encode_texts(batch.texts))
-        hardest = progress.epoch >= self.hinge.warmup_epochs
-        loss = hinge_triplet(scores, self.hinge.margin, hardest)
-        return Losses({"hinge": loss}, {"hinge": self.regions.loss_weight(progress)})

@@ -11,17 +11,18 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from itrcore.data.inputs import PixelInput, RegionInput
 from itrcore.errors import DataError
 from itrcore.files import digest, read_json, write_json
+from itrcore.models import backbone
+from itrcore.models.backbone import Backbone
 from itrcore.models.encoder_settings import GridSettings
+from itrcore.models.encoders import ImageEncoder, RegionEncoder
+from itrcore.models.grid import GridEncoder
 from itrcore.models.published import weights_digest
 from itrcore.models.settings import ModelSettings, SetSettings
-
-if TYPE_CHECKING:
-    from itrcore.models.backbone import Backbone
 
 _ARCHITECTURE = "backbone.json"
 
@@ -41,6 +42,13 @@ class ImageInputs:
     def input(self, drop: float) -> RegionInput | PixelInput:
         """What a method reads; `drop` is of region features, a grid drops cells behind its backbone."""
         return self.pixels or RegionInput(drop)
+
+    def encoder(self, dim: int, cell_drop: float) -> ImageEncoder:
+        """Of region features, or of a grid's cells where there is a backbone; `cell_drop` is the grid's."""
+        if self.backbone is None:
+            assert self.width is not None
+            return RegionEncoder(self.width, dim)
+        return GridEncoder(self.backbone(), dim, cell_drop)
 
 
 class ImageSide(Protocol):
@@ -82,8 +90,6 @@ class Grid:
     @classmethod
     def prepare(cls, settings: GridSettings) -> Grid:
         """For a new run. `DataError` where pretrained weights cannot be had."""
-        from itrcore.models import backbone
-
         if settings.shape is not None:
             return cls(settings, backbone.random(settings, settings.shape))
         pretrained, architecture = backbone.pretrained(settings)
@@ -103,8 +109,6 @@ class Grid:
     @property
     def inputs(self) -> ImageInputs:
         """The pretrained backbone, or one drawn at random."""
-        from itrcore.models import backbone
-
         model = self._pretrained
         make = partial(backbone.build, self.settings, self.architecture) if model is None else partial(deepcopy, model)
         return ImageInputs(backbone=make, pixels=backbone.pixel_input(self.settings))

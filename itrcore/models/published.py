@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from itrcore import hub
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
 
@@ -47,29 +48,11 @@ def pretrained(
             **options,
         )
     except Exception as error:  # transformers, the hub's client and readers of weights have errors of their own
-        raise refused(kind, name, revision, error, "folder with config.json and model.safetensors") from error
+        raise hub.refused(kind, name, revision, error, "folder with config.json and model.safetensors") from error
     if unusable := sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}):
         shown = ", ".join(unusable[:5]) + (f" and {len(unusable) - 5} more" if len(unusable) > 5 else "")
         raise DataError.at(name, f"lacks weights of the {kind} that its config.json describes: {shown}", "all of them")
     return loaded
-
-
-def refused(what: str, name: str, revision: str | None, error: Exception, folder: str) -> DataError:
-    """The error for what can be had neither from the hub nor from a folder, in one line. folder: what one has to be."""
-    at = f" at revision {revision}" if revision else ""
-    reason = (str(error).strip() or repr(error)).splitlines()[0]
-    return DataError.at(
-        name,
-        f"no {what} can be had from here{at} ({reason})",
-        f"a name on the Hugging Face hub, or a {folder}",
-        do="The hub needs network access, and that HF_HUB_OFFLINE is not set; or give a folder with its files.",
-    )
-
-
-def check_folder(name: str, whose: str) -> None:
-    """`DataError` where a name that only a folder can have is none: the hub's client would speak of repositories."""
-    if name.startswith(("/", "./", "../", "~")) and not Path(name).is_dir():
-        raise DataError.at(name, "no such folder", f"{whose}, as text.weights names it")
 
 
 def weights_digest(model: nn.Module) -> str:

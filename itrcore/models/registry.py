@@ -11,7 +11,10 @@ from itrcore.models.esa import ESA
 from itrcore.models.esl import ESL
 from itrcore.models.esl_clip import ESLCLIP
 from itrcore.models.image import ImageInputs
+from itrcore.models.lhsc import LHSC
+from itrcore.models.scan import scan
 from itrcore.models.settings import MethodSettings
+from itrcore.models.sgraf import SGRAF
 from itrcore.models.text import TextInputs
 from itrcore.models.vse import VSE
 
@@ -19,6 +22,9 @@ METHODS: dict[str, Any] = {
     "esa": ESA,
     "esl": ESL,
     "esl_clip": ESLCLIP,
+    "lhsc": LHSC,
+    "scan": scan,
+    "sgraf": SGRAF,
     "vse": VSE,
 }
 

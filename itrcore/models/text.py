@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from itrcore import layout
+from itrcore import hub, layout
 from itrcore.data.glove import WordVectors
 from itrcore.data.tokens import TokenIds, Tokeniser
 from itrcore.data.vocabulary import Vocabulary
@@ -131,7 +131,7 @@ def prepare(settings: BiGRUSettings | BertSettings, vocabulary: Path, nltk_folde
     if settings.shape is not None:
         pieces = own_pieces(vocabulary)
         return Pieces(pieces, bert.config_of(settings.shape, len(pieces)))
-    published.check_folder(settings.weights, "a BERT's")
+    hub.check_folder(settings.weights, "a BERT's", "text.weights")
     pieces = WordPieces.pretrained(settings.weights, settings.revision)
     model = bert.pretrained(settings.weights, settings.revision)
     return Pieces(pieces, model.config, model)

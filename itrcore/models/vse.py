@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from itrcore.data.batches import Batch, ImageBatch, TextBatch, Views
-from itrcore.losses import hinge_triplet
-from itrcore.models.base import EmbeddingMethod, Encoded, Losses, Progress
-from itrcore.models.encoders import image_encoder, l2, word_encoder
+from itrcore.data.batches import ImageBatch, TextBatch, Views
+from itrcore.models.base import EmbeddingMethod, Encoded
+from itrcore.models.encoders import l2, word_encoder
+from itrcore.models.hinge import HingeMethod
 from itrcore.models.image import ImageInputs
 from itrcore.models.pooling import set_pooling
 from itrcore.models.settings import HingeSettings, VSESettings
 from itrcore.models.text import TextInputs
 
 
-class VSE(EmbeddingMethod):
+class VSE(HingeMethod, EmbeddingMethod):
     """Both sides: encoder → pooling → l2; similarity is the inner product."""
 
     def __init__(self, settings: VSESettings, loss: HingeSettings, image: ImageInputs, text: TextInputs) -> None:
-        super().__init__()
-        self.hinge = loss
+        super().__init__(loss)
         self.input = image.input(settings.region_drop)
         self.views = Views(tokens=settings.token_views, ids=text.ids)
-        self.regions = image_encoder(image, settings.dim, settings.region_drop)
+        self.regions = image.encoder(settings.dim, settings.region_drop)
         self.region_pooling = set_pooling(settings.pooling)
         self.words = word_encoder(text, settings.dim, settings.text)
         self.word_pooling = set_pooling(settings.pooling)
@@ -32,14 +31,3 @@ class VSE(EmbeddingMethod):
     def encode_texts(self, batch: TextBatch) -> Encoded:
         """(m, d) unit vectors."""
         return Encoded(l2(self.word_pooling(self.words(batch), batch.lengths)))
-
-    def begin_epoch(self, epoch: int) -> None:
-        """A grid's backbone is opened in stages."""
-        self.regions.begin_epoch(epoch)
-
-    def loss(self, batch: Batch, progress: Progress) -> Losses:
-        """Hinge triplet loss; all negatives in the warm-up epochs, then the hardest."""
-        scores = self.similarity(self.encode_images(batch.images), self.encode_texts(batch.texts))
-        hardest = progress.epoch >= self.hinge.warmup_epochs
-        loss = hinge_triplet(scores, self.hinge.margin, hardest)
-        return Losses({"hinge": loss}, {"hinge": self.regions.loss_weight(progress)})

@@ -18,10 +18,11 @@ from torch.nn import functional
 
 from itrcore.models.base import Encoded
 from itrcore.models.levels import level_weights, widths
+from itrcore.models.product import product
+from itrcore.models.sets import by_size, cut, runs
 
 SLOPE = 0.1  # of LeakyReLU below 0
 EPSILON = 1e-8  # added to norms
-CONVOLVED = 64  # rows that the convolution in `product` takes together
 
 
 @dataclass(frozen=True)
@@ -95,18 +96,16 @@ def similarities(regions: Encoded, words: Encoded, smooth: Tensor, tiles: Tiles 
     assert regions.lengths is not None and words.lengths is not None
     device = words.vectors.device
     tiles = tiles or (CPU_TILES if device.type == "cpu" else GPU_TILES)
-    image_order, caption_order = regions.lengths.argsort(stable=True), words.lengths.argsort(stable=True)
-    images = list(_image_tiles(regions.take(image_order.numpy()), tiles))
-    captions = words.take(caption_order.numpy())
-    assert captions.lengths is not None
+    (by_regions, image_places), (captions, caption_places) = by_size(regions), by_size(words)
+    images = list(_image_tiles(by_regions, tiles))
     buffers = [] if torch.is_grad_enabled() or device.type != "cpu" else _buffers(images, captions, tiles)
     scores = torch.cat(
         [
             torch.cat([_tile_scores(block, tile, smooth, tiles, buffers) for tile in images], dim=1)
-            for block in _caption_tiles(captions, tiles)
+            for block in cut(captions, tiles.words)
         ]
     )
-    return scores[caption_order.argsort().to(device)].T[image_order.argsort().to(device)]
+    return scores[caption_places].T[image_places]
 
 
 @dataclass(frozen=True)
@@ -137,18 +136,6 @@ def _image_tiles(images: Encoded, tiles: Tiles) -> Iterator[_ImageTile]:
         yield _ImageTile(padded.transpose(0, 1).flatten(0, 1), counts, absent.T)
 
 
-def _caption_tiles(captions: Encoded, tiles: Tiles) -> Iterator[Encoded]:
-    """captions: in the order of their lengths. Tiles have about as many words each: a small one is slow for its size."""
-    assert captions.lengths is not None
-    words = int(captions.lengths.sum())
-    size = math.ceil(words / math.ceil(words / tiles.words))
-    starts = captions.lengths.cumsum(0) - captions.lengths
-    first = 0
-    for count in torch.unique_consecutive(starts // size, return_counts=True)[1].tolist():
-        yield captions[first : first + count]
-        first += count
-
-
 def _buffers(images: list[_ImageTile], captions: Encoded, tiles: Tiles) -> list[Tensor]:
     """What `_pair_scores` writes over: on a CPU fresh memory for each step would cost more than the steps."""
     assert captions.lengths is not None
@@ -159,11 +146,10 @@ def _buffers(images: list[_ImageTile], captions: Encoded, tiles: Tiles) -> list[
 
 def _tile_scores(captions: Encoded, images: _ImageTile, smooth: Tensor, tiles: Tiles, buffers: list[Tensor]) -> Tensor:
     """(captions, images) of one product."""
-    assert captions.lengths is not None
     attn = product(captions.vectors, images.regions)
-    lengths, counts = torch.unique_consecutive(captions.lengths, return_counts=True)
+    groups = runs(captions)
     scores = []
-    for length, group in zip(lengths.tolist(), torch.split(attn, (lengths * counts).tolist()), strict=True):
+    for (length, _), group in zip(groups, torch.split(attn, [size * count for size, count in groups]), strict=True):
         blocks = group.view(-1, length, group.shape[1] // len(images.counts), len(images.counts))
         for block in torch.split(blocks, max(1, tiles.elements // blocks[0].numel())):
             scores.append(_pair_scores(block, images, smooth, *[b[: block.numel()].view(block.shape) for b in buffers]))
@@ -207,19 +193,3 @@ def _scale(squares: Tensor, smooth: Tensor) -> Tensor:
     """What makes `_gate` a softmax's input: smooth / (norm + epsilon). squares: sums of its squares"""
     # Half of the epsilon, as of the gate. Where all are 0 the root's gradient would not be a number.
     return smooth / (squares.clamp(min=1e-30).sqrt() + EPSILON / 2)
-
-
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """`a @ b.T`. a: (n, d); b: (m, d), a thousand or two for full speed → (n, m).
-
-    In float32 on a CPU as a 1 × 1 convolution: torch gives these to oneDNN, which on an AMD processor with AVX-512 is
-    twice as fast as the library (MKL) that torch multiplies matrices with.
-    """
-    convolved = a.device.type == "cpu" and a.dtype == torch.float32 and len(a) >= CONVOLVED
-    if not convolved or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return a @ b.T
-    rest = -len(a) % CONVOLVED
-    padded = functional.pad(a, (0, 0, 0, rest)) if rest else a
-    pixels = padded.view(-1, 1, CONVOLVED, a.shape[1]).permute(0, 3, 1, 2)
-    out = functional.conv2d(pixels, b[:, :, None, None])
-    return out.permute(0, 2, 3, 1).reshape(len(padded), len(b))[: len(a)]

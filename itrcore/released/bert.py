@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from itrcore.errors import DataError
 from itrcore.models.encoder_settings import BertSettings, BertShape
 from itrcore.released.checkpoint import Checkpoint
+from itrcore.released.heads import attention_heads
 
 if TYPE_CHECKING:
     from transformers import BertConfig
@@ -30,8 +30,7 @@ _SIZES = (
 def config(checkpoint: Checkpoint, found: Mapping[str, Tensor], text: BertSettings) -> BertConfig:
     """The configuration as the weights (under our names) have it, bert-base-uncased's where one is missing.
 
-    The number of attention heads is in no shape: the options' where they have it, the settings' where they are of this
-    BERT, else one per 64 dimensions, as in all BERTs of its authors; `DataError` where that does not divide.
+    `DataError` where the number of attention heads cannot be known; see `attention_heads`.
     """
     from transformers import BertConfig
 
@@ -42,19 +41,8 @@ def config(checkpoint: Checkpoint, found: Mapping[str, Tensor], text: BertSettin
     if layers := {match[1] for match in map(_LAYER.match, found) if match}:
         known["num_hidden_layers"] = len(layers)
     hidden = known.get("hidden_size", BertConfig().hidden_size)
-    if isinstance(given := checkpoint.options.get(HEADS), int) and given > 0 and hidden % given == 0:
-        known["num_attention_heads"] = given
-    elif text.shape is not None and text.shape.hidden == hidden:
-        known["num_attention_heads"] = text.shape.heads
-    elif hidden % 64 == 0:
-        known["num_attention_heads"] = hidden // 64
-    else:
-        raise DataError.at(
-            checkpoint.path,
-            f"its BERT has {hidden} dimensions, which do not tell how many attention heads it has",
-            "a multiple of 64",
-            do="Lay a profile with its text.shape over the method, and name that with --profile.",
-        )
+    configured = (text.shape.hidden, text.shape.heads) if text.shape is not None else None
+    known["num_attention_heads"] = attention_heads(checkpoint, HEADS, hidden, configured, "BERT")
     return BertConfig(**known)
 
 

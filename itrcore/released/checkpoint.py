@@ -121,23 +121,39 @@ def _load(path: Path) -> Any:
         with torch.serialization.safe_globals(ALLOWED):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL (\S+)", str(error))
-        if wanted is None:
-            raise DataError.at(path, "damaged, or not a torch file", _LAYOUT, do=_AGAIN) from error
-        raise DataError.at(
-            path,
-            f"it wants {wanted[1]} to be loaded, which could run code; nothing of it was run",
-            "tensors, plain values and argparse.Namespace alone",
-            do="If you trust its author, load it where it was made and save it again with its weights and plain options alone.",
-        ) from None
+        if wanted := re.search(r"GLOBAL (\S+)", str(error)):
+            raise DataError.at(
+                path,
+                f"it wants {wanted[1]} to be loaded, which could run code; nothing of it was run",
+                "tensors, plain values and argparse.Namespace alone",
+                do=f"If you trust its author, {_SAVE}",
+            ) from None
+        operand = re.search(r"Unsupported operand (\d+)", str(error))
+        raise _unread(path, _OF_PYTHON_2.get(chr(int(operand[1]))) if operand else None) from error
+    except UnicodeDecodeError as error:
+        raise _unread(path, "a string that is not UTF-8") from error
     except Exception as error:  # a damaged file can make the reader stumble anywhere
         raise DataError.at(path, f"damaged, or not a torch file ({_short(error)})", _LAYOUT, do=_AGAIN) from error
+
+
+def _unread(path: Path, old: str | None) -> DataError:
+    """old: what the file may hold, that Python 2 writes and torch's safe reader does not know"""
+    if old is None:
+        return DataError.at(path, "damaged, or not a torch file", _LAYOUT, do=_AGAIN)
+    return DataError.at(
+        path,
+        f"damaged, or its options hold {old}, written by Python 2",
+        _LAYOUT,
+        do=f"{_AGAIN} If it is whole, {_SAVE}",
+    )
 
 
 _TYPES = (torch.float32, torch.int64)  # of weights and of counters, as the released codes have them
 _HALVES = ("clip.",)  # what may be float16: OpenAI's own files are
 _NEEDED = {"model": "a list of state dicts", "state_dict": "a state dict"}
 _AGAIN = "Download it again, and compare its SHA-256."
+_SAVE = "load it where it was made and save it again with its weights and plain options alone."
+_OF_PYTHON_2 = {"T": "a string of more than 255 bytes", "I": "a whole number of more than 32 bits"}  # by pickle's code
 
 
 def _short(error: Exception) -> str:

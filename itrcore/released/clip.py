@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from itrcore.errors import DataError
 from itrcore.models import clip
 from itrcore.models.encoder_settings import CLIPSettings, CLIPShape
 from itrcore.released.checkpoint import Checkpoint
+from itrcore.released.heads import attention_heads
 from itrcore.released.rules import Rule, plain
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ def config(
     """The configuration as the weights (under our names) have it, ViT-B/16's where one is missing.
 
     tokens, dim: token ids and the dimensions that both towers end in
-    Numbers of attention heads are in no shape: the options' where they have them, the settings' where they are of this
-    CLIP, else one per 64 dimensions, as OpenAI's code has it; `DataError` where that does not divide.
+    `DataError` where the number of a tower's attention heads cannot be known; see `attention_heads`.
     """
     known = _BASE.model_dump()
     for key, name, axis in (
@@ -126,24 +125,10 @@ def config(
     if cells is not None and cells.dim() and len(cells):
         known["picture"] = known["patch"] * math.isqrt(len(cells) - 1)  # the first is the class token's
     for key, tower in (("image_heads", "image"), ("text_heads", "text")):
-        known[key] = _heads(checkpoint, key, known[f"{tower}_hidden"], text.shape, tower)
+        width = f"{tower}_hidden"
+        configured = (getattr(text.shape, width), getattr(text.shape, key)) if text.shape is not None else None
+        known[key] = attention_heads(checkpoint, key, known[width], configured, f"CLIP's {tower} tower")
     return clip.config_of(CLIPShape.model_validate(known), tokens, dim)
-
-
-def _heads(checkpoint: Checkpoint, key: str, hidden: int, shape: CLIPShape | None, tower: str) -> int:
-    if isinstance(given := checkpoint.options.get(key), int) and given > 0 and hidden % given == 0:
-        return given
-    if shape is not None and getattr(shape, f"{tower}_hidden") == hidden:
-        heads: int = getattr(shape, key)
-        return heads
-    if hidden % 64 == 0:
-        return hidden // 64
-    raise DataError.at(
-        checkpoint.path,
-        f"its CLIP's {tower} tower has {hidden} dimensions, which do not tell how many attention heads it has",
-        "a multiple of 64",
-        do="Lay a profile with its text.shape over the method, and name that with --profile.",
-    )
 
 
 def shape(config: CLIPConfig) -> CLIPShape:

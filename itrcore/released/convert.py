@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from itrcore.data.tokens import TokenIds
-from itrcore.errors import DataError
+from itrcore.errors import ConfigError, DataError
 from itrcore.models import bert, clip, registry
 from itrcore.models.base import Method
 from itrcore.models.encoder_settings import BertSettings, CLIPSettings
@@ -24,7 +25,8 @@ from itrcore.released import bert as released_bert
 from itrcore.released import clip as released_clip
 from itrcore.released import grid as released_grid
 from itrcore.released.checkpoint import Checkpoint
-from itrcore.released.layouts import LAYOUTS, Layout, Part, layout_of
+from itrcore.released.forms import Layout, Part
+from itrcore.released.layouts import LAYOUTS, layout_of
 from itrcore.released.rules import Rule
 from itrcore.settings import Settings
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 class Sizes:
     """What to build a method of before a checkpoint's weights can go into it.
 
-    settings: the given ones, with every size as the weights have it; width: of the region features, where it reads any
+    settings: the given ones, with every size as the checkpoint has it; width: of the region features, where it reads any
     n_tokens: token ids from 0, the mask token's included; bert, clip: with such a text encoder
     resnet: the architecture of a grid's ResNet
     """
@@ -58,24 +60,29 @@ class Sizes:
 
 
 def sizes(checkpoint: Checkpoint, settings: MethodSettings, config: Any = None) -> Sizes:
-    """The sizes that a checkpoint's weights have.
+    """The sizes that a checkpoint's weights have, and the numbers that its options say in place of the settings'.
 
     config: a BertConfig or CLIPConfig, where the checkpoint's is not of its authors' kin: the weights do not tell the
     number of attention heads, which is then taken to be one per 64 dimensions.
     An entry that is missing leaves its size as the settings have it: `weights` then names it, with all that is wrong.
-    `DataError` where the parts are not as many as the layout's, or the sizes fit no method.
+    `DataError` where the parts are not as many as the layout's, the options say that the weights are of another method,
+    or the sizes fit no method.
     """
     layout = layout_of(settings)
     _check_parts(checkpoint, layout)
+    _check_options(checkpoint, layout)
     found = {entry.ours: entry.value for entry in _entries(checkpoint, layout) if entry.ours is not None}
     n_tokens = layout.tokens(found) or 1
     model = settings.model.model_dump(mode="json")
-    for key, size in layout.sizes.items():
+    told = {key: size(found) for key, size in layout.sizes.items()} | numbers(checkpoint, layout)
+    for key, value in told.items():
         *groups, last = key.split(".")
         group = model
         for part in groups:
             group = group[part]
-        group[last] = size(found) or group[last]
+        group[last] = value or group[last]
+    if model.get("ranked_regions") == 1:
+        model["ranked_regions"] = None  # one place for any number of regions
     text = settings.model.text
     grid = settings.model.grid if isinstance(settings.model, SetSettings) else None
     bert_config = clip_config = resnet = None
@@ -94,12 +101,31 @@ def sizes(checkpoint: Checkpoint, settings: MethodSettings, config: Any = None) 
                 model["grid"]["shape"] = released_grid.shape(found).model_dump()
         changed = MethodSettings.model_validate(settings.model_dump(mode="json") | {"model": model})
     except ValidationError as error:
+        _refuse_of_another(checkpoint, layout)
         what = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise DataError.at(
             checkpoint.path, f"its weights' sizes fit no {settings.family} ({what})", _as(layout)
         ) from None
     width = None if layout.width is None else layout.width(found) or 1
     return Sizes(changed, width, n_tokens, bert_config, clip_config, resnet)
+
+
+def numbers(checkpoint: Checkpoint, layout: Layout) -> dict[str, float]:
+    """`model` in the method's settings → the number that the checkpoint's options say; none where it has no options.
+
+    `DataError` where an option is no number above 0.
+    """
+    if not checkpoint.options:
+        return {}
+    found = {}
+    for key, number in layout.numbers.items():
+        value = checkpoint.options.get(number.option, number.otherwise)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise DataError.at(
+                checkpoint.path, f"its option {number.option} is {_shown(value)}", "a finite number above 0"
+            )
+        found[key] = float(value)
+    return found
 
 
 def build(sizes: Sizes) -> Method:
@@ -132,7 +158,7 @@ def weights(checkpoint: Checkpoint, layout: Layout, method: Method) -> dict[str,
         seen.add(entry.ours)
     missing = [label(layout, name) for name in wanted if name not in seen]
     problems = {"missing": missing, "unexpected": unexpected, "of another shape or type": wrong}
-    if unexpected:
+    if unexpected or missing:
         _refuse_of_another(checkpoint, layout)
     if any(problems.values()):
         listed = ((what, list(dict.fromkeys(names))) for what, names in problems.items() if names)
@@ -153,7 +179,10 @@ def released(method: Method, layout: Layout) -> list[dict[str, Tensor]]:
         for name, unused in part.unused.items():
             if unused.like is not None:
                 entries[name] = torch.full_like(entries[unused.like], unused.value)
-    return parts
+    return [
+        part.places.spread(entries) if part.places else entries
+        for part, entries in zip(layout.parts, parts, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -172,7 +201,7 @@ class _Entry:
 def _entries(checkpoint: Checkpoint, layout: Layout) -> Iterator[_Entry]:
     """Every entry but the known unused ones. The parts are as many as the layout's."""
     for part, entries in zip(layout.parts, checkpoint.parts, strict=True):
-        for name, value in entries.items():
+        for name, value in (part.places.gathered(entries) if part.places else entries).items():
             if part.unused_as(name) is not None:
                 continue
             label = _label(part, name)
@@ -183,7 +212,7 @@ def _entries(checkpoint: Checkpoint, layout: Layout) -> Iterator[_Entry]:
             pieces = rule.split(value)
             for number, one in enumerate(ours):
                 piece = f", piece {number + 1} of {len(ours)}" if len(ours) > 1 else ""
-                piece += ", transposed" if rule.transposed else ""
+                piece += rule.change
                 yield _Entry(one, pieces[number] if number < len(pieces) else value[:0], label, piece)
 
 
@@ -200,22 +229,60 @@ def _has_parts(checkpoint: Checkpoint, layout: Layout) -> bool:
     return checkpoint.flat == layout.flat and len(checkpoint.parts) == len(layout.parts)
 
 
+def _check_options(checkpoint: Checkpoint, layout: Layout) -> None:
+    """`DataError` where the options say that the weights are of another method, or of a form that is not built here."""
+    if names := layout.contradicted(checkpoint.options):
+        _refuse_of_another(checkpoint, layout)
+        found = ", ".join(
+            f"{name} {_shown(checkpoint.options.get(name, layout.needs[name].otherwise))}" for name in names
+        )
+        needed = ", ".join(f"{name} {layout.needs[name].value}" for name in names)
+        raise DataError.at(checkpoint.path, f"its options say {found}", f"{needed}; no other form is built here")
+
+
 def _refuse_of_another(checkpoint: Checkpoint, layout: Layout) -> None:
-    """`DataError` where other families have a place for every entry of the checkpoint."""
-    others = [
+    """`DataError` where the checkpoint is rather of other families, by its options and by which entries it has."""
+    unused = {family: _unused_rules(checkpoint, other) for family, other in LAYOUTS.items()}
+    least = min((number for number in unused.values() if number is not None), default=None)
+    closest = [
         family
-        for family, other in LAYOUTS.items()
-        if other is not layout
-        and _has_parts(checkpoint, other)
-        and all(entry.ours is not None for entry in _entries(checkpoint, other))
+        for family, number in unused.items()
+        if number is not None and number == least and not LAYOUTS[family].contradicted(checkpoint.options)
     ]
-    if others:
+    if closest and all(LAYOUTS[family] is not layout for family in closest):
+        told = layout.contradicted(checkpoint.options) if _unused_rules(checkpoint, layout) is not None else []
         raise DataError.at(
             checkpoint.path,
-            f"a checkpoint of {' or '.join(others)}, by the names of its entries",
-            f"one as {layout.source} writes it",
+            f"a checkpoint of {' or '.join(closest)}, by {f'its {_and(told)}' if told else 'the names of its entries'}",
+            f"one as {layout.source} writes it{_with(layout, told)}",
             do="Give its method and text encoder.",
         )
+
+
+def _unused_rules(checkpoint: Checkpoint, layout: Layout) -> int | None:
+    """How many rules of the layout are about no entry; None where there are entries that no rule is about."""
+    if not _has_parts(checkpoint, layout):
+        return None
+    number = 0
+    for part, entries in zip(layout.parts, checkpoint.parts, strict=True):
+        found = [part.ours(name) for name in entries if part.unused_as(name) is None]
+        if None in found:
+            return None
+        number += len(set(part.rules) - {one[0] for one in found if one})
+    return number
+
+
+def _with(layout: Layout, names: list[str]) -> str:
+    return f" with {_and(f'{name} {layout.needs[name].value}' for name in names)}" if names else ""
+
+
+def _and(words: Iterable[str]) -> str:
+    return " and ".join(words)
+
+
+def _shown(value: Any) -> str:
+    """An option's value for a message, whatever it is."""
+    return str(value) if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"
 
 
 def label(layout: Layout, ours: str) -> str:
@@ -229,7 +296,9 @@ def _place(layout: Layout, ours: str) -> tuple[int, Rule, str]:
     for number, part in enumerate(layout.parts):
         if (found := part.released(ours)) is not None:
             return number, *found
-    raise ValueError(f"{ours} has no place in the layout of {layout.source}")
+    raise ConfigError(
+        f"{ours} has no place in the checkpoints of {layout.source}: a model of this form is not exported"
+    )
 
 
 def _label(part: Part, name: str) -> str:

@@ -3,103 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-
-from torch import Tensor
+from collections.abc import Mapping
+from dataclasses import replace
 
 from itrcore.errors import ConfigError
 from itrcore.models.settings import MethodSettings, SetSettings
 from itrcore.released import grid
 from itrcore.released.clip import NAMES as CLIP
+from itrcore.released.cross_attention import CROSS_ATTENTION
+from itrcore.released.forms import NORMALISED, Layout, Part, Size, Unused, axis, ratio
 from itrcore.released.rules import Rule, plain
-
-Size = Callable[[Mapping[str, Tensor]], int | None]  # from the weights under our names; None where they do not tell
-
-
-@dataclass(frozen=True)
-class Unused:
-    """An entry that the released code writes and never computes with.
-
-    like: the entry of the same part whose shape and type it has, and value: what it starts as, so that it can be written
-    back; an entry that only some versions of a library write has no `like` and is not.
-    """
-
-    why: str
-    like: str | None = None
-    value: float = 0.0
-
-
-@dataclass(frozen=True)
-class Part:
-    """One state dict.
-
-    rules: what its entries are here, the first that fits counts
-    unused: by name, or by the beginning of their names where that ends in a dot
-    """
-
-    name: str
-    rules: tuple[Rule, ...]
-    unused: Mapping[str, Unused] = field(default_factory=dict)
-
-    def unused_as(self, name: str) -> str | None:
-        """As what a released name is known to be unused, if it is."""
-        return next((key for key in self.unused if name == key or (key[-1] == "." and name.startswith(key))), None)
-
-    def ours(self, name: str) -> tuple[Rule, tuple[str, ...]] | None:
-        """The rule for a released name, and our names; None where there is none."""
-        return next(((rule, ours) for rule in self.rules if (ours := rule.to_ours(name))), None)
-
-    def released(self, ours: str) -> tuple[Rule, str] | None:
-        """The rule for a name of ours, and the released name."""
-        return next(((rule, name) for rule in self.rules if (name := rule.to_released(ours))), None)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A method's released checkpoint.
-
-    source: repository and branch or folder
-    data_parallel: whether its evaluation wraps the model in DataParallel and loads with `strict=False`, so that entries
-        without the prefix `module.` would be passed over without a word
-    sizes: `model` in the method's settings → what the weights say of it
-    tokens: the number of token ids; width: of the region features, where it reads any
-    built: shapes that the released code has whatever the options say
-    flat: one state dict, with `config`, in place of a list of parts with `opt`
-    switch: what has to be changed in the released source before it builds this one, as it stands there
-    """
-
-    source: str
-    parts: tuple[Part, ...]
-    data_parallel: bool
-    sizes: Mapping[str, Size]
-    tokens: Size
-    width: Size | None
-    built: Mapping[str, tuple[int, ...]]
-    flat: bool = False
-    switch: str | None = None
-
-
-def axis(name: str, number: int, less: int = 0) -> Size:
-    """The length of one axis of a weight, less a number."""
-
-    def size(found: Mapping[str, Tensor]) -> int | None:
-        return found[name].shape[number] - less if name in found and found[name].dim() > number else None
-
-    return size
-
-
-def ratio(name: str) -> Size:
-    """How many times wider than high a weight is."""
-
-    def size(found: Mapping[str, Tensor]) -> int | None:
-        if name not in found or found[name].dim() != 2:
-            return None
-        high, wide = found[name].shape
-        return wide // high if high else None
-
-    return size
-
 
 _SECOND_NORM = {
     f"mlp.bns.1.{name}": Unused("the MLP's second batch normalisation, which its forward never uses", like, value)
@@ -175,6 +88,7 @@ def _pooled(
         axis("words.bert.embeddings.word_embeddings.weight" if bert else "words.embed.weight", 0),
         axis("regions.fc.weight", 1),
         {**built, **(_BERT_BASE if bert else {})},
+        needs=NORMALISED,
     )
 
 
@@ -198,6 +112,7 @@ def _esl(strategy: str, switch: str | None) -> Layout:
         axis("words.bert.embeddings.word_embeddings.weight", 0),
         axis("regions.fc.weight", 1),
         {**_BERT_BASE, **_NINE_BLOCKS},
+        needs=NORMALISED,
         switch=switch,
     )
 
@@ -283,10 +198,14 @@ def _on_grid(layout: Layout, data_parallel: bool) -> Layout:
 
 
 # By family (`MethodSettings.family`).
-LAYOUTS: dict[str, Layout] = _LAYOUTS | {
-    f"{family}_grid": _on_grid(layout, layout.data_parallel or family == "vse_infty_bigru")
-    for family, layout in _LAYOUTS.items()
-    if not layout.flat
+LAYOUTS: dict[str, Layout] = {
+    **_LAYOUTS,
+    **{
+        f"{family}_grid": _on_grid(layout, layout.data_parallel or family == "vse_infty_bigru")
+        for family, layout in _LAYOUTS.items()
+        if not layout.flat
+    },
+    **CROSS_ATTENTION,
 }
 
 

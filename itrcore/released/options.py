@@ -9,14 +9,21 @@ from itrcore.models.base import Method
 from itrcore.models.clip_text import ClipText
 from itrcore.models.encoder_settings import BiGRUSettings
 from itrcore.models.settings import (
+    AlignmentSettings,
+    CrossSettings,
     ESASettings,
     ESLCLIPSettings,
     ESLSettings,
     GPOSettings,
     HingeSettings,
     LevelSettings,
+    LHSCSettings,
+    LSESettings,
     MethodSettings,
+    ReasoningSettings,
+    SCANSettings,
     SetSettings,
+    SGRAFSettings,
     VSESettings,
 )
 from itrcore.models.text import Pieces, Text
@@ -24,9 +31,14 @@ from itrcore.released import bert as released_bert
 from itrcore.released import clip as released_clip
 from itrcore.released import grid as released_grid
 from itrcore.released.convert import Sizes, label
-from itrcore.released.layouts import Layout
+from itrcore.released.cross_attention import REGIONS
+from itrcore.released.forms import Layout
+from itrcore.released.layouts import layout_of
 
 _TEMPERATURE = 0.1  # of the released GPO's softmax
+_SOFTMAX_SCALE = 9.0  # of the attention in SGRAF and LHSC
+_STEPS = 3  # SGR's default
+_GRAPH = {"layers": 4, "heads": 4}  # of LHSC
 _BERT_BASE_CONFIG = {"num_hidden_layers": 12, "num_attention_heads": 12, "hidden_act": "gelu", "layer_norm_eps": 1e-12}
 _CLIP_CONFIG = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 _GRID_PICTURE = 256  # side in pixels where `input_scale_factor` is 1
@@ -41,8 +53,7 @@ def options(sizes: Sizes, data_name: str) -> dict[str, Any]:
     if isinstance(sizes.settings.model, ESLCLIPSettings):
         return _clip_options(sizes, sizes.settings.model, data_name)
     settings, text = sizes.settings, sizes.settings.model.text
-    assert isinstance(settings.loss, HingeSettings)  # the loss of every method on sets
-    assert isinstance(settings.model, SetSettings)
+    assert isinstance(settings.loss, HingeSettings)  # the loss of every other method
     values: dict[str, Any] = {
         "data_name": data_name,
         "data_path": "data",
@@ -70,7 +81,11 @@ def options(sizes: Sizes, data_name: str) -> dict[str, Any]:
         values[released_bert.HEADS] = sizes.bert.num_attention_heads
     if isinstance(settings.model, ESASettings):
         values["hardnum"] = settings.model.views
-    if (grid := settings.model.grid) is not None:
+    if isinstance(settings.model, CrossSettings):
+        # Their codes make file names of the data's name alone, and their vocabularies have no mask token.
+        values |= {"data_name": f"{data_name}_precomp", "vocab_size": sizes.n_tokens - 1}
+        values |= _cross_options(settings.model)
+    if isinstance(settings.model, SetSettings) and (grid := settings.model.grid) is not None:
         values |= {
             "precomp_enc_type": "backbone",
             "img_dim": sizes.resnet["hidden_sizes"][-1] if sizes.resnet else None,
@@ -80,6 +95,19 @@ def options(sizes: Sizes, data_name: str) -> dict[str, Any]:
         }
     if isinstance(settings.model, LevelSettings):
         values["kernel_size"] = settings.model.kernel
+    return values | {name: need.value for name, need in layout_of(settings).needs.items()}
+
+
+def _cross_options(model: CrossSettings) -> dict[str, Any]:
+    if isinstance(model, SCANSettings):
+        pooling = {"lambda_lse": model.pooling.scale} if isinstance(model.pooling, LSESettings) else {}
+        return {"lambda_softmax": model.softmax_scale, **pooling}
+    assert isinstance(model, AlignmentSettings)
+    values: dict[str, Any] = {"sim_dim": model.alignment_dim}
+    if isinstance(model, SGRAFSettings):  # read for SAF too
+        values["sgr_step"] = model.module.steps if isinstance(model.module, ReasoningSettings) else _STEPS
+    if isinstance(model, LHSCSettings):
+        values["drop_out"] = 0.0  # in its attention between words
     return values
 
 
@@ -136,6 +164,8 @@ def other_values(settings: MethodSettings, text: Text, data_name: str) -> Iterat
     pooling = settings.model.pooling if isinstance(settings.model, VSESettings) else None
     if isinstance(pooling, GPOSettings) and pooling.temperature != _TEMPERATURE:
         yield f"its pooling's temperature is {pooling.temperature:g}; the released code has {_TEMPERATURE:g}"
+    if isinstance(settings.model, AlignmentSettings):
+        yield from _other_values_of_alignment(settings.model)
     if isinstance(settings.model, ESLSettings) and settings.model.grid is not None:
         yield "ESL's evaluation stops at batches of pictures; its training reads them"
     if isinstance(text, Pieces):
@@ -146,6 +176,19 @@ def other_values(settings: MethodSettings, text: Text, data_name: str) -> Iterat
             yield "its captions keep upper case; the released code's BERT is uncased"
     if isinstance(text, ClipText):
         yield from _other_values_of_clip(text, data_name)
+
+
+def _other_values_of_alignment(model: AlignmentSettings) -> Iterator[str]:
+    if model.softmax_scale != _SOFTMAX_SCALE:
+        yield f"its attention's softmax scale is {model.softmax_scale:g}; the released code has {_SOFTMAX_SCALE:g}"
+    if model.ranked_regions not in (None, REGIONS):
+        yield f"its images have {model.ranked_regions} regions; the released code builds {REGIONS}"
+    if isinstance(model, LHSCSettings):
+        for key, value in _GRAPH.items():
+            if (found := getattr(model, key)) != value:
+                yield f"it has {found} {key}; the released code builds {value}"
+        if model.padding == "masked":
+            yield "what pads its captions takes no part (padding: masked); in the released code it does"
 
 
 def _other_values_of_clip(text: ClipText, data_name: str) -> Iterator[str]:

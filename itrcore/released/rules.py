@@ -19,12 +19,23 @@ class Rule:
     ours: the same here; several where the released entry holds ours one after the other along its first axis
     first: the released number of our 0
     transposed: a matrix whose rows are our columns
+    pointwise: of a convolution one wide, whose matrix has a last axis of 1
+    masked: an embedding, which has a last row for the mask token here and not there
     """
 
     released: str
     ours: tuple[str, ...]
     first: int = 0
     transposed: bool = False
+    pointwise: bool = False
+    masked: bool = False
+
+    @property
+    def change(self) -> str:
+        """What has been done to a released value that is spoken of, for people."""
+        if self.masked:
+            return ", with a row for the mask token"
+        return ", transposed" if self.transposed else ""
 
     def to_ours(self, name: str) -> tuple[str, ...] | None:
         """Our names for a released one; None where the rule is not about it."""
@@ -41,6 +52,10 @@ class Rule:
         """A released value as ours, in the order of `ours`."""
         if self.transposed and value.dim() == 2:
             value = value.T
+        if self.pointwise and value.dim() == 3 and value.shape[-1] == 1:
+            value = value[..., 0]
+        if self.masked and value.dim() == 2:
+            value = torch.cat([value, value.new_zeros(1, value.shape[1])])
         return value.chunk(len(self.ours)) if value.dim() else [value] * len(self.ours)
 
     def join(self, values: Mapping[str, Tensor], name: str) -> Tensor:
@@ -48,6 +63,10 @@ class Rule:
         ours = self.to_ours(name)
         assert ours is not None
         value = values[ours[0]] if len(ours) == 1 else torch.cat([values[one] for one in ours])
+        if self.pointwise and value.dim() == 2:
+            value = value[..., None]
+        if self.masked:
+            value = value[:-1].clone()  # a view would be saved with all that it is a view of
         return value.T.contiguous() if self.transposed else value
 
     @cached_property
@@ -73,3 +92,29 @@ class Rule:
 def plain(names: Mapping[str, str]) -> tuple[Rule, ...]:
     """Rules for entries that differ by name alone, from released names to ours."""
     return tuple(Rule(released, (ours,)) for released, ours in names.items())
+
+
+@dataclass(frozen=True)
+class Places:
+    """Batch normalisation with weights for each of a fixed number of places, such as regions.
+
+    Ours may have one weight for all places: that is the released form with all places alike.
+    beginning: of its entries' names; number: of places
+    """
+
+    beginning: str
+    number: int
+
+    def gathered(self, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Released entries with one place in place of many that are all alike."""
+        rows = self._rows(entries)
+        alike = rows and all(len(row) and bool((row == row[0]).all()) for row in rows.values())
+        return {**entries, **({name: row[:1] for name, row in rows.items()} if alike else {})}
+
+    def spread(self, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same entries with as many places as the released code has, where they have one."""
+        rows = self._rows(entries)
+        return {**entries, **{name: row.repeat(self.number) for name, row in rows.items() if len(row) == 1}}
+
+    def _rows(self, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: row for name, row in entries.items() if name.startswith(self.beginning) and row.dim() == 1}

@@ -14,7 +14,7 @@ from itrcore.data.prepared import feature_width
 from itrcore.errors import DataError
 from itrcore.files import replacing, sha256, write_json
 from itrcore.models.base import Method
-from itrcore.models.settings import MethodSettings
+from itrcore.models.settings import LHSCSettings, MethodSettings
 from itrcore.models.sides import Sides
 from itrcore.models.text import Text
 from itrcore.released import checkpoint as released
@@ -27,6 +27,10 @@ from itrcore.training.run import describe
 
 SELECTED_ON = "unknown (imported)"
 _SHOWN = 12  # characters of a digest
+_PADDING = {
+    "masked": "padding masked: a caption is the same in any batch; the released figures are those of padding: released",
+    "released": "padding released: what pads captions takes part, and they depend on their batch, as in the released code",
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,10 @@ class Imported:
             lines.append(f"{self.checkpoint.widened} entries of CLIP were float16 and are float32 now")
         regions = f", region features {self.width}" if self.width is not None else ""
         lines.append(f"dimensions {self.settings.model.dim}{regions}, tokens {self.text.inputs.ids.size:,}")
+        if told := convert.numbers(self.checkpoint, found):
+            lines.append(f"by its options: {', '.join(f'{key} {value:g}' for key, value in told.items())}")
+        if isinstance(self.settings.model, LHSCSettings):
+            lines.append(_PADDING[self.settings.model.padding])
         if self.checkpoint.epoch is not None and self.checkpoint.best_rsum is not None:
             lines.append(f"saved after epoch {self.checkpoint.epoch}, best dev rsum {self.checkpoint.best_rsum:.1f}")
         return lines

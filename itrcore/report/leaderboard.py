@@ -11,7 +11,8 @@ from typing import Any
 from itrcore.data.settings import Benchmark
 from itrcore.report import formats
 from itrcore.report.published import FIGURES, KINDS, Comparison, beside
-from itrcore.report.results import NOT_REAL, Entry, Metrics, Results, not_real
+from itrcore.report.records import Metrics
+from itrcore.report.results import NOT_REAL, Entry, Results, not_real
 
 METRICS = tuple(Metrics.model_fields)
 COSTS = (

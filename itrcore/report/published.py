@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from ruamel.yaml import YAML
 
 from itrcore.data.settings import Benchmark
-from itrcore.report.results import Evaluation
+from itrcore.report.records import Evaluation
 
 FIGURES = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
 Protocol = Literal["f30k", "coco_1k", "coco_5k"]

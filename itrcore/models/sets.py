@@ -1,0 +1,47 @@
+"""Encoded sets cut for dense products: sets of one size together, in blocks of bounded memory, without padding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from itrcore.models.base import Encoded
+
+
+def by_size(items: Encoded) -> tuple[Encoded, Tensor]:
+    """The sets in the order of their sizes, and the place there of each given one, (n,) on their device."""
+    assert items.lengths is not None
+    order = items.lengths.argsort(stable=True)
+    return items.take(order.numpy()), order.argsort().to(items.vectors.device)
+
+
+def cut(items: Encoded, rows: int) -> Iterator[Encoded]:
+    """Blocks of at most about `rows` rows and about as many each: a small one is slow for its size."""
+    assert items.lengths is not None
+    total = int(items.lengths.sum())
+    size = math.ceil(total / math.ceil(total / rows))
+    starts = items.lengths.cumsum(0) - items.lengths
+    first = 0
+    for count in torch.unique_consecutive(starts // size, return_counts=True)[1].tolist():
+        yield items[first : first + count]
+        first += count
+
+
+def runs(items: Encoded) -> list[tuple[int, int]]:
+    """(size, how many) of the sets of one size that follow each other."""
+    assert items.lengths is not None
+    sizes, counts = torch.unique_consecutive(items.lengths, return_counts=True)
+    return list(zip(sizes.tolist(), counts.tolist(), strict=True))
+
+
+def dense(items: Encoded, rows: int) -> Iterator[Tensor]:
+    """Blocks of sets of one size, (n, size, d), of at most `rows` rows, or one set. items: in the order of their sizes"""
+    assert items.lengths is not None
+    first = 0
+    for size, count in runs(items):
+        block = items.vectors[first : first + size * count].view(count, size, -1)
+        first += size * count
+        yield from torch.split(block, max(1, rows // size))

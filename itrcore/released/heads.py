@@ -1,0 +1,29 @@
+"""How many attention heads a checkpoint's transformer has, which no weight's shape tells."""
+
+from __future__ import annotations
+
+from itrcore.errors import DataError
+from itrcore.released.checkpoint import Checkpoint
+
+
+def attention_heads(
+    checkpoint: Checkpoint, option: str, hidden: int, configured: tuple[int, int] | None, of: str
+) -> int:
+    """The checkpoint's option where it has one that fits, the settings' where they are of so many dimensions, else one
+    per 64 dimensions, as in all BERTs and CLIPs of their authors; `DataError` where that does not divide.
+
+    option: its name; hidden: dimensions of the transformer; configured: dimensions and heads as the settings have them,
+    of one that starts at random; of: what users call the transformer
+    """
+    if isinstance(given := checkpoint.options.get(option), int) and given > 0 and hidden % given == 0:
+        return given
+    if configured is not None and configured[0] == hidden:
+        return configured[1]
+    if hidden % 64 == 0:
+        return hidden // 64
+    raise DataError.at(
+        checkpoint.path,
+        f"its {of} has {hidden} dimensions, which do not tell how many attention heads it has",
+        "a multiple of 64",
+        do="Lay a profile with its text.shape over the method, and name that with --profile.",
+    )
