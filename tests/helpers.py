@@ -25,12 +25,22 @@ if TYPE_CHECKING:
 
 PICTURE = 16  # side of what the CLIP here sees
 _TOWER = {"hidden": 16, "layers": 2, "heads": 2, "intermediate": 16}
+_SCAN = {"kind": "scan", "softmax_scale": 9.0}
+_LSE = {"kind": "lse", "scale": 6.0}
+_ALIGNMENT = {"softmax_scale": 9.0, "alignment_dim": 8, "dropout": 0.0}
 _MODELS: dict[str, dict[str, Any]] = {
     "vse_pp": {"kind": "vse", "pooling": {"kind": "mean"}},
     "vse_infty": {"kind": "vse", "pooling": {"kind": "gpo", "code_dim": 8, "hidden_dim": 8, "temperature": 0.1}},
     "esa": {"kind": "esa", "views": 2},
     "esl_h": {"kind": "esl", "strategy": "heuristic", "levels": 2, "kernel": 2},
     "esl_a": {"kind": "esl", "strategy": "adaptive", "levels": 2, "kernel": 2},
+    "scan_t2i_lse": {**_SCAN, "direction": "t2i", "pooling": _LSE},
+    "scan_t2i_avg": {**_SCAN, "direction": "t2i", "pooling": {"kind": "mean"}},
+    "scan_i2t_lse": {**_SCAN, "direction": "i2t", "pooling": _LSE},
+    "scan_i2t_avg": {**_SCAN, "direction": "i2t", "pooling": {"kind": "mean"}},
+    "sgr": {**_ALIGNMENT, "kind": "sgraf", "module": {"kind": "sgr", "steps": 2}},
+    "saf": {**_ALIGNMENT, "kind": "sgraf", "module": {"kind": "saf"}},
+    "lhsc": {**_ALIGNMENT, "kind": "lhsc", "layers": 2, "heads": 2, "padding": "masked"},
 }
 _TEXTS: dict[str, dict[str, Any]] = {
     "bigru": {"kind": "bigru", "word_dim": 8, "dropout": 0.0, "init": "random"},
@@ -56,18 +66,20 @@ VECTOR_METHODS = [
     *(f"{model}_{text}" for text in ("bigru", "bert") for model in ("vse_pp", "vse_infty", "esa")),
     *("esl_h_clip", "esl_a_clip"),
 ]
-SET_METHODS = ["esl_h_bert", "esl_a_bert"]
+# Of SCAN's two directions one with each pooling, of its two encoders of captions one with each direction.
+CROSS_METHODS = ["scan_t2i_lse_bigru", "scan_i2t_avg_bert", "sgr_bigru", "saf_bigru", "lhsc_bigru"]
+SET_METHODS = ["esl_h_bert", "esl_a_bert", *CROSS_METHODS]
 METHODS = VECTOR_METHODS + SET_METHODS
 VIEWS = {"touch": 0.2, "mask": 0.5, "random": 0.1, "remove": 0.4}
 
 
 def method_settings(name: str, dim: int = 16, **recipe: Any) -> MethodSettings:
-    """Settings of one of `METHODS` at a tiny size; `recipe` changes the recipe's entries."""
+    """Settings of a method at a tiny size, by its family's name; `recipe` changes the recipe's entries."""
     short, _, text = name.rpartition("_")
     model: dict[str, Any] = {**_MODELS[short], "dim": dim, "text": _TEXTS[text]}
     if text == "clip":
         model["kind"] = "esl_clip"
-    else:
+    elif "softmax_scale" not in model:  # methods with cross attention have no views
         model |= {"region_drop": 0.2, "token_views": VIEWS}
     if text != "bigru":
         recipe = {"factors": {text: 0.1}, **recipe}

@@ -26,16 +26,17 @@ from itrcore.models.settings import AlignmentSettings, FiltrationSettings, Reaso
 
 @dataclass(frozen=True)
 class Tiles:
-    """Regions and words of one block of pairs, and the images of it whose attended vectors are made at once."""
+    """Images and words of one block of pairs, and the images of it whose attended vectors are made at once."""
 
-    regions: int
+    images: int
     words: int
     attended: int
 
 
-# On a CPU what an image's words attend to stays in the shared cache, 8 MB; a GPU wants more work at once.
-CPU_TILES = Tiles(regions=288, words=2048, attended=1)
-GPU_TILES = Tiles(regions=1152, words=8192, attended=32)
+# On a CPU what an image's words attend to stays in the shared cache, 8 MB; a GPU wants more work at once. Sixteen images,
+# as then the alignments of captions of one length are a multiple of sixteen, which `product` takes as they are.
+CPU_TILES = Tiles(images=16, words=1792, attended=1)
+GPU_TILES = Tiles(images=32, words=8192, attended=32)
 
 
 class WholeVector(nn.Module):
@@ -151,7 +152,7 @@ class AlignmentMeasure(nn.Module):
             (images, image_places), (texts, text_places) = (
                 by_size(Encoded(side.vectors.to(kind), side.lengths)) for side in (images, texts)
             )
-            blocks = list(dense(images, tiles.regions))
+            blocks = list(dense(images, tiles.images))
             captions = [_Captions.of(tile) for tile in cut(texts, tiles.words)]
             pairs = ((block, tile) for tile in captions for block in blocks)
             if self.training:
@@ -206,14 +207,13 @@ class AlignmentMeasure(nn.Module):
             weights.append((found.weights / (found.norms + EPSILON)[..., None]).flatten(0, 1))
         # Of the rows that fill up, no region: they attend to nothing.
         of_images = torch.cat([*weights, attn.new_zeros(len(words) - sum(sizes), n, r)]).transpose(0, 1)
-        local = []
-        for one, theirs in zip(
-            torch.split(of_images, tiles.attended), torch.split(regions, tiles.attended), strict=True
-        ):
-            differences = _differences(one, theirs, words).flatten(0, 1)
-            aligned = product(differences, self.local.weight, self.local.bias).view(len(one), len(words), -1)
-            local.append(l2(aligned[:, : sum(sizes)]))
-        return torch.cat(local)
+        parts = zip(torch.split(of_images, tiles.attended), torch.split(regions, tiles.attended), strict=True)
+        return torch.cat([self._aligned(part, of, words)[:, : sum(sizes)] for part, of in parts])
+
+    def _aligned(self, weights: Tensor, regions: Tensor, words: Tensor) -> Tensor:
+        """weights: (n, w, r); regions: (n, r, d); words: (w, d) → (n, w, size)"""
+        differences = _differences(weights, regions, words)
+        return l2(product(differences.flatten(0, 1), self.local.weight, self.local.bias)).view(*weights.shape[:2], -1)
 
     def _whole(self, images: Tensor, texts: Tensor) -> Tensor:
         """(n, d) and (m, d) whole vectors → (n, m, size)"""
@@ -280,7 +280,8 @@ def _reason(wanted: Tensor, nodes: Tensor, query: Tensor, query_bias: Tensor, ou
     queries = product(wanted.flatten(0, 1), query, query_bias).view_as(wanted)
     edges = torch.softmax(torch.bmm(queries, nodes.transpose(1, 2)), dim=-1)
     seen = torch.bmm(edges, nodes).flatten(0, 1)
-    return product(seen, out, out_bias).relu().view_as(wanted)
+    found = product(seen, out, out_bias).view_as(wanted)
+    return found.relu() if torch.is_grad_enabled() else found.relu_()
 
 
 class Filtration(nn.Module):

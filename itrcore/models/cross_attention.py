@@ -16,7 +16,7 @@ from torch.nn import functional
 
 SLOPE = 0.1  # of LeakyReLU below 0
 EPSILON = 1e-8  # added to norms
-_SQUARED = 1e-16  # the least square of a norm: where a root's gradient is finite, and its square no more than epsilon
+_SQUARED = 1e-30  # the least square of a norm: at 0 a root's gradient would not be a number
 
 Direction = Literal["t2i", "i2t"]  # words attend to regions, or regions to words
 
@@ -50,13 +50,14 @@ def attend(attn: Tensor, gram: Tensor, direction: Direction, scale: float) -> At
     else:
         columns = weights.flatten(2)
         squares = (torch.bmm(gram, columns) * columns).sum(1).view(attn.shape[0], *attn.shape[2:])
-    return Attended(weights, (weights * attn).sum(context), squares.clamp(min=_SQUARED).sqrt())
+    return Attended(weights, (weights * attn).sum(context), squares.clamp(min=EPSILON**2).sqrt())
 
 
 def attention_weights(attn: Tensor, queries: int, context: int, scale: float) -> Tensor:
     """Weights of the shape of attn; queries, context: its dimensions along which those lie."""
     gate = functional.leaky_relu(attn, SLOPE)
-    norms = torch.linalg.vector_norm(gate, dim=queries, keepdim=True)
+    # Fifty times as fast as `vector_norm`, along a dimension that is not the last.
+    norms = gate.square().sum(queries, keepdim=True).clamp(min=_SQUARED).sqrt()
     return torch.softmax(gate * (scale / (norms + EPSILON)), dim=context)
 
 

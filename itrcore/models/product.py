@@ -6,13 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-ROWS = 64  # a multiple of so many rows is taken as it is; others are copied first
+ROWS = 64  # a multiple of so many rows is taken as it is; other matrices may have to be copied first
 
 _LEAST = 256  # rows for which the convolution is worth its overhead
-_CHUNK, _MANY = (
-    16,
-    1024,
-)  # rows taken together where there are fewer than so many: torch's single-threaded choice wants 16
+_CHUNKS = 64, 32, 16  # rows that it takes together
+_AT_LEAST = 16  # chunks: of fewer torch makes no use of oneDNN in a process of one thread
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -24,7 +22,8 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     convolved = a.device.type == "cpu" and a.dtype == torch.float32 and len(a) >= _LEAST
     if not convolved or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return functional.linear(a, b, bias)
-    chunk = ROWS if len(a) >= _MANY else _CHUNK
+    allowed = [chunk for chunk in _CHUNKS if len(a) >= chunk * _AT_LEAST]
+    chunk = next((chunk for chunk in allowed if len(a) % chunk == 0), allowed[0])
     rest = -len(a) % chunk
     padded = functional.pad(a, (0, 0, 0, rest)) if rest else a
     pixels = padded.view(-1, 1, chunk, a.shape[1]).permute(0, 3, 1, 2)

@@ -21,14 +21,14 @@ from itrcore.models.text import TextInputs
 
 @dataclass(frozen=True)
 class Tiles:
-    """Regions and words of one block of pairs."""
+    """Images and words of one block of pairs."""
 
-    regions: int
+    images: int
     words: int
 
 
-CPU_TILES = Tiles(regions=1152, words=1024)
-GPU_TILES = Tiles(regions=9216, words=8192)
+CPU_TILES = Tiles(images=32, words=2048)
+GPU_TILES = Tiles(images=256, words=8192)
 
 
 class SCAN(HingeMethod):
@@ -90,10 +90,10 @@ def similarities(
     """
     tiles = tiles or (CPU_TILES if texts.vectors.device.type == "cpu" else GPU_TILES)
     (images, image_places), (texts, text_places) = by_size(images), by_size(texts)
-    blocks = [(regions, gram(regions) if direction == "t2i" else None) for regions in dense(images, tiles.regions)]
+    blocks = [(regions, gram(regions) if direction == "t2i" else None) for regions in dense(images, tiles.images)]
     rows = []
     for tile in cut(texts, tiles.words):
-        groups = [(words, gram(words) if direction == "i2t" else None) for words in dense(tile, len(tile.vectors))]
+        groups = [(words, gram(words) if direction == "i2t" else None) for words in dense(tile, len(tile))]
         columns = []
         for regions, of_regions in blocks:
             attn = product(tile.vectors, regions.flatten(0, 1))

@@ -37,11 +37,10 @@ def runs(items: Encoded) -> list[tuple[int, int]]:
     return list(zip(sizes.tolist(), counts.tolist(), strict=True))
 
 
-def dense(items: Encoded, rows: int) -> Iterator[Tensor]:
-    """Blocks of sets of one size, (n, size, d), of at most `rows` rows, or one set. items: in the order of their sizes"""
-    assert items.lengths is not None
+def dense(items: Encoded, count: int) -> Iterator[Tensor]:
+    """Blocks of at most `count` sets of one size, (n, size, d). items: in the order of their sizes"""
     first = 0
-    for size, count in runs(items):
-        block = items.vectors[first : first + size * count].view(count, size, -1)
-        first += size * count
-        yield from torch.split(block, max(1, rows // size))
+    for size, same in runs(items):
+        block = items.vectors[first : first + size * same].view(same, size, -1)
+        first += size * same
+        yield from torch.split(block, count)

@@ -71,7 +71,10 @@ def sizes(checkpoint: Checkpoint, settings: MethodSettings, config: Any = None) 
     layout = layout_of(settings)
     _check_parts(checkpoint, layout)
     _check_options(checkpoint, layout)
-    found = {entry.ours: entry.value for entry in _entries(checkpoint, layout) if entry.ours is not None}
+    entries = list(_entries(checkpoint, layout))
+    if any(entry.ours is None for entry in entries):
+        _refuse_of_another(checkpoint, layout)
+    found = {entry.ours: entry.value for entry in entries if entry.ours is not None}
     n_tokens = layout.tokens(found) or 1
     model = settings.model.model_dump(mode="json")
     told = {key: size(found) for key, size in layout.sizes.items()} | numbers(checkpoint, layout)

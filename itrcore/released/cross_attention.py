@@ -50,11 +50,10 @@ def _filtration(module: str) -> tuple[Rule, ...]:
 
 
 def _graph() -> tuple[Rule, ...]:
-    """LHSC's layers between regions: all but `fc1` and `fc2` are convolutions one wide."""
+    """LHSC's layers between regions; of their linear maps all but `fc1` and `fc2` are convolutions one wide."""
     layer = "regions.graph.#."
-    heads = {
-        f"{side}{head or ''}.": f"{side}.{head}." for side in ("theta", "phi") for head in range(4)
-    }  # theta, theta1, theta2, theta3
+    # theta, theta1, theta2, theta3
+    heads = {f"{side}{head or ''}.": f"{side}.{head}." for side in ("theta", "phi") for head in range(4)}
     wide = {**heads, "g.": "value.", "W.0.": "out."}
     flat = {"fc1.": "query.", "fc2.": "key.", "W.1.": "norm."}
     return tuple(
