@@ -160,7 +160,7 @@ PARTS = {
     "measure.local": "local projection",
     "measure.whole": "whole projection",
     "encoders.l2, rest": "norms of alignments",
-    "alignment.Reasoning": "graph",
+    "alignment._reason": "graph",
     "measure.reasoning": "graph",
     "alignment.Filtration": "pooling",
     "measure.filtration": "pooling",
@@ -170,9 +170,9 @@ PARTS = {
 
 
 def parts(watched: Mapping[str, float]) -> dict[str, float]:
-    """Seconds of what has a name, and of all else together (`copies`: little but that is left)."""
+    """Seconds of what has a name, of other products where they are, and of all else together, little but `copies`."""
     found: dict[str, float] = defaultdict(float)
     for where, seconds in watched.items():
-        name = next((name for fragment, name in PARTS.items() if fragment in where), "copies")
-        found[name] += seconds
+        other = "copies" if where.endswith(", rest") else where
+        found[next((name for fragment, name in PARTS.items() if fragment in where), other)] += seconds
     return dict(found)

@@ -112,9 +112,7 @@ Pooled = Callable[[list[list[Tensor]]], list[list[Tensor]]]  # of all pairs' ali
 def measured(weights: Weights, images: Sets, captions: Sets, scale: float, pool: Pooled) -> Tensor:
     """The similarity of all pairs, from whole vectors and regions or words."""
     nodes = [[alignments(weights, image, caption, scale) for caption in captions] for image in images]
-    return torch.stack(
-        [torch.stack([linear(weights, "score", v).sigmoid()[0] for v in row]) for row in pool(nodes)]
-    )
+    return torch.stack([torch.stack([linear(weights, "score", v).sigmoid()[0] for v in row]) for row in pool(nodes)])
 
 
 def reasoning(weights: Weights, steps: int) -> Pooled:
@@ -125,7 +123,9 @@ def filtration(weights: Weights, training: bool) -> Pooled:
     """Its batch norm over the alignments of all pairs in training, by what it has learned else."""
 
     def pool(nodes: list[list[Tensor]]) -> list[list[Tensor]]:
-        logits = [[torch.cat([linear(weights, "filtration.weights", x) for x in pair]) for pair in row] for row in nodes]
+        logits = [
+            [torch.cat([linear(weights, "filtration.weights", x) for x in pair]) for pair in row] for row in nodes
+        ]
         every = torch.cat([pair for row in logits for pair in row])
         mean, variance = weights["filtration.norm.running_mean"], weights["filtration.norm.running_var"]
         if training:

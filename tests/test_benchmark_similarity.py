@@ -14,7 +14,7 @@ import torch
 
 from benchmarks import released_similarity, similarity
 from benchmarks.operations import watch
-from benchmarks.similarity_methods import METHODS, PARTS, Sizes
+from benchmarks.similarity_methods import METHODS, PARTS, Sizes, parts
 from benchmarks.simulated_captions import F30K_IDS, WORDS, captions
 from itrcore.files import read_json
 
@@ -105,10 +105,11 @@ def test_multiply_adds_are_those_that_the_method_needs() -> None:
     assert needed <= found <= 1.1 * needed  # rows are padded to a number that suits the processor
 
 
-def test_every_named_part_is_one_of_some_method() -> None:
+def test_every_product_has_a_name_and_every_name_is_of_something() -> None:
     seen: set[str] = set()
     with torch.inference_mode():
         for method in METHODS.values():
             case = method.make(Sizes(6, 9, 3, 16), torch.device("cpu"))
             seen |= set(watch(case.ours, case.model).seconds)
+    assert not set(parts(dict.fromkeys(seen, 1.0))) - {*PARTS.values(), "copies"}
     assert not [fragment for fragment in PARTS if not any(fragment in where for where in seen)]

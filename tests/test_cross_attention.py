@@ -15,7 +15,9 @@ SHAPES = pytest.mark.parametrize(("captions", "words", "images", "regions"), [(3
 
 def blocks(captions: int, words: int, images: int, regions: int) -> tuple[Tensor, Tensor]:
     """(captions, words, d) and (images, regions, d), of unit length."""
-    return tuple(torch.stack(make_sets([k] * n, 6, seed)) for seed, (n, k) in enumerate(((captions, words), (images, regions))))  # type: ignore[return-value]
+    return tuple(
+        torch.stack(make_sets([k] * n, 6, seed)) for seed, (n, k) in enumerate(((captions, words), (images, regions)))
+    )  # type: ignore[return-value]
 
 
 def attending(words: Tensor, regions: Tensor, direction: Direction, scale: float = 9.0) -> Attended:
@@ -66,7 +68,7 @@ def test_zeros_and_vectors_that_cancel_give_numbers_and_gradients(direction: Dir
     found = attending(words.requires_grad_(), regions.requires_grad_(), direction)
     values = (found.weights, found.products, found.norms, found.products / found.norms)
     assert all(bool(value.isfinite().all()) for value in values)
-    for gradient in torch.autograd.grad(sum(value.sum() for value in values), (words, regions)):
+    for gradient in torch.autograd.grad(torch.stack([value.sum() for value in values]).sum(), (words, regions)):
         assert bool(gradient.isfinite().all())
 
 

@@ -180,7 +180,7 @@ def test_imported_and_trained_runs_make_an_ensemble(folder: Path) -> None:
     )
     np.testing.assert_allclose(mixed, (one + new) / 2, atol=1e-6)
     result = read_json(Path("ensembles/tiny/mixed/metrics.json"))
-    assert (result["selected_on"], result["family"]) == ("dev, unknown (imported)", None)
+    assert (result["selected_on"], result["family"]) == ("dev, unknown (imported)", "esa_bigru+vse_infty_bigru")
 
 
 def test_a_vocabulary_that_is_written_otherwise_and_gives_the_same_ids_is_the_same(folder: Path) -> None:

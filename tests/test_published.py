@@ -25,6 +25,7 @@ F30K = {"features": "bottom-up attention", "n_images": 1000, "n_captions": 5000}
 SAF_F30K = [75.6, 92.7, 96.9, 56.5, 82.0, 88.4]  # its rsum was not published
 ESA_F30K = [82.6, 95.9, 98.1, 61.1, 85.9, 91.1, 514.7]
 ESA_F30K_TWO = [83.1, 96.3, 98.7, 62.4, 87.2, 92.5, 520.2]
+SGRAF_F30K = [78.4, 94.6, 97.5, 58.2, 83.0, 89.1]
 ESA_COCO_1K = [79.6, 96.5, 98.7, 63.5, 90.9, 96.1, 525.3]
 ESA_COCO_5K = [58.2, 84.8, 91.8, 41.2, 71.4, 82.2, 429.6]
 ESA_SOURCE = "ESA paper, Tables I and II (as shown in its repository)"
@@ -92,7 +93,9 @@ def test_what_is_evaluated_decides_which_published_figures_fit(
         ("f30k", "esa_bigru", {"n_images": 5000, "n_captions": 25000}),
         ("f30k", "esa_bigru", {"members": ["a", "b", "c"]}),
         ("f30k", "vse_infty_bigru", {"members": ["a", "b"]}),  # one model alone was published
-        ("f30k", None, {"members": ["a", "b"]}),  # of several families
+        ("f30k", "esa_bert+esa_bigru", {"members": ["a", "b"]}),  # of several families, and nobody put these together
+        ("f30k", "saf_bigru", {"members": ["a", "b"]}),  # its ensemble with SGR was published, not with another SAF
+        ("f30k", "saf_bigru+sgr_bigru", {"members": ["a", "b", "c"]}),
         ("f30k", "esa_bigru_of_mine", {}),
         ("coco", "coder", {"n_images": 5000, "n_captions": 25000}),  # 1K alone was published
     ],
@@ -102,10 +105,17 @@ def test_nothing_stands_beside_what_was_not_published(benchmark: Any, family: st
 
 
 def test_figures_that_were_not_published_are_absent_and_never_zero() -> None:
-    found = compared("f30k", "sgraf_saf")
+    found = compared("f30k", "saf_bigru")
     assert found is not None
     assert found.figures == dict(zip(FIGURES[:6], SAF_F30K, strict=True))
     assert found.difference.keys() == found.figures.keys()
+
+
+def test_sgr_and_saf_together_stand_beside_sgraf() -> None:
+    found = compared("f30k", "saf_bigru+sgr_bigru", members=["a", "b"])
+    assert found is not None
+    assert found.kind == "ensemble"
+    assert list(found.figures.values()) == SGRAF_F30K
 
 
 def test_one_fold_is_not_passed_off_as_five() -> None:
@@ -120,7 +130,7 @@ def test_one_fold_is_not_passed_off_as_five() -> None:
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """ESA with two seeds and their ensemble, SAF, and a method that nobody published."""
     root = tmp_path_factory.mktemp("results")
-    methods = {"esa-1": "esa_bigru", "esa-2": "esa_bigru", "saf": "sgraf_saf", "mine": "mine"}
+    methods = {"esa-1": "esa_bigru", "esa-2": "esa_bigru", "saf": "saf_bigru", "mine": "mine"}
     for seed, (name, method) in enumerate(methods.items(), 1):
         put_run(root, evaluation(name, "flickr", method, seed, 80.0 + 2 * seed, **F30K))
     two = F30K | {"family": "esa_bigru", "members": ["esa-1", "esa-2"], "profile": None}
@@ -142,12 +152,12 @@ def test_a_row_is_compared_by_its_mean_over_seeds(results: Results) -> None:
 def test_markdown_shows_figure_difference_and_source_of_what_matches(results: Results) -> None:
     text = as_markdown(results, "t")
     lines = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if " (−" in line or " (+" in line}
-    assert lines.keys() == {"esa_bigru/small", "esa-both", "sgraf_saf/small"}
+    assert lines.keys() == {"esa_bigru/small", "esa-both", "saf_bigru/small"}
     assert lines["esa_bigru/small"].startswith(
         "| esa_bigru/small | one model | 82.6 (+0.4) | 95.9 (−2.9) | 98.1 (+4.9) "
     )
     assert lines["esa_bigru/small"].endswith(f" | 514.7 (+43.3) | {ESA_SOURCE} |")
-    assert " | – | SGRAF repository README" in lines["sgraf_saf/small"]  # rsum
+    assert " | – | SGRAF repository README" in lines["saf_bigru/small"]  # rsum
     bars = {line.count("|") for line in text.split("brackets ours")[1].split("\n\n")[1].splitlines()}
     assert len(bars) == 1
 
@@ -157,7 +167,7 @@ def test_the_terminal_shows_them_below_our_row_within_80_columns(results: Result
     at = next(number for number, line in enumerate(lines) if "esa_bigru/small" in line)
     assert lines[at + 1].split() == ["published", "[3]", *(f"{value:.1f}" for value in ESA_F30K)]
     assert lines[at + 2].split() == ["difference", "+0.4", "−2.9", "+4.9", "+21.9", "+7.1", "+11.9", "+43.3"]
-    at = next(number for number, line in enumerate(lines) if "sgraf_saf/small" in line)
+    at = next(number for number, line in enumerate(lines) if "saf_bigru/small" in line)
     assert lines[at + 1].split()[2:] == [*map(str, SAF_F30K), "–"]
     assert f"[3] one model: {ESA_SOURCE}" in "\n".join(lines)
     assert "[2] ensemble of two models: ESA paper" in "\n".join(lines)

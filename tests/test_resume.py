@@ -24,7 +24,7 @@ from itrcore.models.image import ImageInputs
 from itrcore.training.state import StateFolder, TrainingState
 from tests.tiny_project import PIXELS, freeze_code, prepare, project, stage, timeless, train_in, weights, write_params
 
-METHODS = ("esa", "gpo", "esa_bert", "esl_bert")
+METHODS = ("esa", "gpo", "esa_bert", "esl_bert", "saf")  # the last one with Adam
 
 
 class Killed(BaseException):

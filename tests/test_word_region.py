@@ -179,13 +179,6 @@ def test_mixed_precision_leaves_similarities_in_float32() -> None:
     assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("rows", [1, 63, 64, 65, 200])
-def test_a_product_is_the_matrix_product(rows: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(rows, 30, generator=generator), torch.randn(17, 30, generator=generator)
-    torch.testing.assert_close(product(a, b), a @ b.T, rtol=1e-5, atol=1e-5)
-
-
 def test_tiles_stay_within_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[int, int]] = []
 

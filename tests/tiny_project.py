@@ -136,6 +136,19 @@ PARAMS: dict[str, Any] = {
             "loss": _LOSS,
             "recipe": {**_RECIPE, "factors": {"bert": 0.1, "backbone": 0.1}},
         },
+        "saf": {
+            "model": {
+                "kind": "sgraf",
+                "dim": 16,
+                "text": _TEXT,
+                "module": {"kind": "saf"},
+                "softmax_scale": 9.0,
+                "alignment_dim": 8,
+                "dropout": 0.1,
+            },
+            "loss": _LOSS,
+            "recipe": {**_RECIPE, "optimiser": "adam"},
+        },
         "esl_clip": {
             "model": {**_ESL, "kind": "esl_clip", "text": _CLIP},
             "loss": {"max_scale": 100.0},

@@ -40,7 +40,7 @@ def evaluate_ensemble(params: Params, name: str) -> Path:
             "kind": "ensemble",
             "name": name,
             "members": members,
-            "family": families.pop() if len(families := {result["family"] for result in results}) == 1 else None,
+            "family": "+".join(sorted({result["family"] for result in results})),
             **dict.fromkeys(("origin", "checkpoint", "method", "seed", "profile", "train_seconds", "precision")),
             **dict.fromkeys(("encode_image_ms", "encode_caption_ms")),
             **dict.fromkeys(("score_image_ms", "score_caption_ms")),

@@ -49,16 +49,16 @@ class WholeVector(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """(n, k, d), of which the first `lengths` (n,) count, → (n, d) of unit length."""
+        """(n, k, d), of which the first `lengths` (n,), on the CPU, count, → (n, d) of unit length."""
         mask = length_mask(lengths, features.shape[1], features.device)
         features = features.masked_fill(~mask[..., None], 0.0)
         mean = features.sum(1) / mask.sum(1, keepdim=True)
-        local, guide = self.normalised(self.local(features), self.mean(mean), mask)
+        local, guide = self.normalised(self.local(features), self.mean(mean), lengths)
         common = self.dropout(local.tanh()) * self.dropout(guide.tanh())[:, None]
         scores = self.score(common).squeeze(-1).masked_fill(~mask, float("-inf"))
         return l2((torch.softmax(scores, dim=1)[..., None] * features).sum(1))
 
-    def normalised(self, local: Tensor, guide: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def normalised(self, local: Tensor, guide: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What goes into the tanhs."""
         return local, guide
 
@@ -76,17 +76,19 @@ class WholeImage(WholeVector):
         self.local_norm = nn.BatchNorm1d(ranked_regions or 1)
         self.mean_norm = nn.BatchNorm1d(dim)
 
-    def normalised(self, local: Tensor, guide: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def normalised(self, local: Tensor, guide: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What goes into the tanhs. `DataError` where an image has another number of regions than the weights are for."""
         guide = self.mean_norm(guide)
         if self.ranked_regions is None:
+            mask = length_mask(lengths, local.shape[1], local.device)
             valid = self.local_norm(local[mask][:, None]).squeeze(1)
             return local.masked_scatter(mask[..., None], valid), guide
-        if local.shape[1] != self.ranked_regions or not bool(mask.all()):
-            counts = sorted(set(mask.sum(1).tolist()))
+        others = sorted(set(lengths.tolist()) - {self.ranked_regions})
+        if others:
             raise DataError(
-                f"images of {counts[0]} to {counts[-1]} regions, and this model has weights for {self.ranked_regions} "
-                "regions alone (ranked_regions); give it features of as many regions, or train one without ranked_regions"
+                f"an image of {others[0]} regions; this model has weights for images of {self.ranked_regions} alone "
+                f"(model.ranked_regions); give it features of {self.ranked_regions} regions, or train one without "
+                "ranked_regions"
             )
         return self.local_norm(local), guide
 
@@ -153,8 +155,7 @@ class AlignmentMeasure(nn.Module):
                 by_size(Encoded(side.vectors.to(kind), side.lengths)) for side in (images, texts)
             )
             blocks = list(dense(images, tiles.images))
-            captions = [_Captions.of(tile) for tile in cut(texts, tiles.words)]
-            pairs = ((block, tile) for tile in captions for block in blocks)
+            pairs = ((block, tile) for tile in map(_Captions.of, cut(texts, tiles.words)) for block in blocks)
             if self.training:
                 # All at once, as batch normalisation is over all pairs. What led to the alignments is made again in the
                 # backward pass: it is four times as large as they are, and more.
@@ -208,12 +209,18 @@ class AlignmentMeasure(nn.Module):
         # Of the rows that fill up, no region: they attend to nothing.
         of_images = torch.cat([*weights, attn.new_zeros(len(words) - sum(sizes), n, r)]).transpose(0, 1)
         parts = zip(torch.split(of_images, tiles.attended), torch.split(regions, tiles.attended), strict=True)
-        return torch.cat([self._aligned(part, of, words)[:, : sum(sizes)] for part, of in parts])
+        aligned = (self._aligned(part, of, words)[:, : sum(sizes)] for part, of in parts)
+        if torch.is_grad_enabled():
+            return torch.cat([l2(part) for part in aligned])
+        local = words.new_empty(n, sum(sizes), self.local.out_features)
+        for part, place in zip(aligned, torch.split(local, tiles.attended), strict=True):
+            l2(part, out=place)
+        return local
 
     def _aligned(self, weights: Tensor, regions: Tensor, words: Tensor) -> Tensor:
-        """weights: (n, w, r); regions: (n, r, d); words: (w, d) → (n, w, size)"""
-        differences = _differences(weights, regions, words)
-        return l2(product(differences.flatten(0, 1), self.local.weight, self.local.bias)).view(*weights.shape[:2], -1)
+        """weights: (n, w, r); regions: (n, r, d); words: (w, d) → (n, w, size), not of unit length yet"""
+        differences = _differences(weights, regions, words).flatten(0, 1)
+        return product(differences, self.local.weight, self.local.bias).view(*weights.shape[:2], -1)
 
     def _whole(self, images: Tensor, texts: Tensor) -> Tensor:
         """(n, d) and (m, d) whole vectors → (n, m, size)"""
@@ -237,7 +244,8 @@ def _differences(weights: Tensor, regions: Tensor, words: Tensor) -> Tensor:
         attended = torch.bmm(weights, regions)
     if torch.is_grad_enabled():
         return (attended - words).square()
-    return attended.sub_(words).square_()
+    # In one pass, and in place.
+    return torch.ops.aten.mse_loss.out(attended, words.expand_as(attended), 0, out=attended)  # type: ignore[no-any-return]
 
 
 class Reasoning(nn.ModuleList):

@@ -23,15 +23,21 @@ Direction = Literal["t2i", "i2t"]  # words attend to regions, or regions to word
 
 @dataclass(frozen=True)
 class Attended:
-    """weights: (m, q, n, r), of m captions of q words and n images of r regions; over what is attended to they sum to 1
+    """attn, weights: (m, q, n, r), of m captions of q words and n images of r regions; weights sum to 1 over `context`, the
+    dimension of what is attended to
 
-    products: of each query with what it attends to; norms: of what it attends to. (m, q, n) from words, (m, n, r) from
-    regions
+    norms: of what each query attends to, (m, q, n) from words, (m, n, r) from regions
     """
 
+    attn: Tensor
     weights: Tensor
-    products: Tensor
     norms: Tensor
+    context: int
+
+    @property
+    def products(self) -> Tensor:
+        """Of each query with what it attends to, of the shape of `norms`."""
+        return (self.weights * self.attn).sum(self.context)
 
 
 def attend(attn: Tensor, gram: Tensor, direction: Direction, scale: float) -> Attended:
@@ -50,7 +56,7 @@ def attend(attn: Tensor, gram: Tensor, direction: Direction, scale: float) -> At
     else:
         columns = weights.flatten(2)
         squares = (torch.bmm(gram, columns) * columns).sum(1).view(attn.shape[0], *attn.shape[2:])
-    return Attended(weights, (weights * attn).sum(context), squares.clamp(min=EPSILON**2).sqrt())
+    return Attended(attn, weights, squares.clamp(min=EPSILON**2).sqrt(), context)
 
 
 def attention_weights(attn: Tensor, queries: int, context: int, scale: float) -> Tensor:

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from transformers import BertModel
 
 
-def l2(x: Tensor) -> Tensor:
-    """Scale to unit length along the last axis; as released, 1e-8 is added to the norm, outside the square root."""
+def l2(x: Tensor, out: Tensor | None = None) -> Tensor:
+    """Scale to unit length along the last axis; as released, 1e-8 is added to the norm, outside the square root.
+
+    out: where to write it, for what needs no gradient
+    """
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return x / (norm + 1e-8)
+    return torch.div(x, norm + 1e-8, out=out)
 
 
 def length_mask(lengths: Tensor, longest: int, device: torch.device) -> Tensor:

@@ -58,7 +58,7 @@ class Comparison:
 
 @cache
 def published() -> Mapping[str, Published]:
-    """Every published row, by family (method and text encoder)."""
+    """Every published row, by family (method and text encoder); by both, joined by +, where two were put together."""
     text = (files("itrcore.report") / "published.yaml").read_text("utf-8")
     # Through JSON: strict JSON mode takes lists where Python's strict mode insists on tuples.
     value = json.dumps(YAML(typ="safe", pure=True).load(text))

@@ -51,7 +51,7 @@ class Evaluation(Record):
     split: str
     selected_on: str
     method: str | None
-    family: str | None  # method and text encoder by their published names; None for an ensemble of several
+    family: str | None  # method and text encoder by their published names; those of an ensemble of several, joined by +
     origin: Literal["trained", "imported"] | None  # None for an ensemble
     seed: int | None
     profile: str | None

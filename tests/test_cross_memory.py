@@ -1,0 +1,66 @@
+"""What SCAN's and SGRAF's similarities cost: bounded memory, in a process of its own, and no loop over captions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.processes import in_fresh_process, resident_peak
+from itrcore.models import alignment, registry, scan
+from itrcore.models.base import Encoded, Method
+from itrcore.models.image import ImageInputs
+from tests.helpers import method_settings, text_inputs
+from tests.plain_attention import make_sets, packed
+
+DIM, ALIGNMENT_DIM, REGIONS, WORDS = 64, 32, 36, 12  # words: on average
+FAMILIES = ["scan_t2i_lse_bigru", "scan_i2t_lse_bigru", "sgr_bigru", "saf_bigru"]
+
+
+def built(name: str) -> Method:
+    settings = method_settings(name, dim=DIM)
+    if not name.startswith("scan"):
+        model: Any = settings.model.model_copy(update={"alignment_dim": ALIGNMENT_DIM})
+        settings = settings.model_copy(update={"model": model})
+    return registry.build(settings, ImageInputs(8), text_inputs(settings, 20), 0).eval()
+
+
+def sides(n_images: int, lengths: list[int]) -> tuple[Encoded, Encoded]:
+    images, texts = (make_sets(of, DIM, seed, torch.float32) for seed, of in enumerate(([REGIONS] * n_images, lengths)))
+    return packed(images), packed(texts)
+
+
+def taken(n_images: int, n_captions: int) -> dict[str, int]:
+    """Bytes that each one's similarity adds to the most that this process has held."""
+    images, texts = sides(n_images, [5 + number % (2 * WORDS - 9) for number in range(n_captions)])
+    added = {}
+    with torch.inference_mode():
+        built(FAMILIES[0]).similarity(images[:1], texts[:1])
+        for name in FAMILIES:
+            before = resident_peak()
+            built(name).similarity(images, texts)
+            added[name] = resident_peak() - before
+    return added
+
+
+def test_memory_is_that_of_a_few_blocks_not_of_all_pairs() -> None:
+    # Of the 7,200 words × 14,400 regions the products alone would take 410 MB, and so would all pairs' alignments.
+    added = in_fresh_process(taken, 400, 600)
+    assert sum(added.values()) < 200e6, added
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_captions_of_one_length_are_scored_together(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = scan if name.startswith("scan") else alignment
+    blocks, attend = [], module.attend
+
+    def counted(attn: torch.Tensor, *others: Any) -> Any:
+        blocks.append((len(attn), attn.shape[2]))
+        return attend(attn, *others)
+
+    monkeypatch.setattr(module, "attend", counted)
+    with torch.inference_mode():
+        built(name).similarity(*sides(3, [WORDS + (not name.startswith("scan"))] * 2000))
+    assert sum(captions * images for captions, images in blocks) == 2000 * 3
+    assert len(blocks) <= 30  # of a thousand words or more each
