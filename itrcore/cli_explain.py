@@ -87,8 +87,8 @@ def _explain(run: str, data: str, row: int, file_name: str | None, caption: str)
     method, text = load_method(record, folder)
     if not isinstance(method, Attends):
         raise DataError(
-            f"{run}: {record['method']} makes one vector of a picture and one of a caption, so no word looks at any "
-            "region; expected a run whose method attends, such as ESL with regions"
+            f"{run}: in {record['family']} no word looks at regions; expected a run whose words do: ESL on regions or a "
+            "grid, SCAN t2i, SGR, SAF or LHSC"
         )
     split = open_split(data, SPLIT, text.tokeniser, method.input)
     ids = np.array(text.tokeniser.encode(caption).ids)

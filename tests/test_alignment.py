@@ -45,7 +45,7 @@ def with_wholes(sizes: list[int], seed: int, width: int = 6, kind: torch.dtype =
 def plain(measure: AlignmentMeasure, images: Sets, texts: Sets) -> Tensor:
     weights = measure.state_dict(keep_vars=True)
     pool: Pooled = reasoning(weights, 2)
-    if hasattr(measure, "filtration"):
+    if measure.filtration is not None:
         pool = filtration(weights, measure.training)
     return measured(weights, images, texts, 9.0, pool)
 

@@ -22,11 +22,11 @@ from itrcore.data.batches import (
 )
 from itrcore.data.images import RegionImages, keep_regions
 from itrcore.data.inputs import RegionInput
+from itrcore.data.settings import TokenViewSettings
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.tokens import TokenIds
 from itrcore.data.vocabulary import Tokenizer, Vocabulary
 from itrcore.errors import DataError
-from itrcore.models.settings import TokenViewSettings
 from tests.helpers import regions_of, words
 from tests.scan_data import ScanFolder, write_scan_folder, write_shards
 
@@ -58,6 +58,16 @@ def dropping(split: Split, drop: float) -> Split:
     part = copy(split)
     part.images = RegionImages(split.images.store, RegionInput(drop))
     return part
+
+
+def test_images_of_another_number_of_regions_are_refused_when_the_split_is_opened(split: Split) -> None:
+    assert isinstance(split.images, RegionImages)
+    store = split.images.store
+    assert len(RegionImages(store, RegionInput(regions=6))) == len(split.images)
+    with pytest.raises(
+        DataError, match=r"image \d+ has 6 regions \(\d+ of \d+ images .*expected 36 regions.*ranked_regions"
+    ):
+        RegionImages(store, RegionInput(regions=36))
 
 
 def ids_of(batches: list[Batch]) -> list[int]:

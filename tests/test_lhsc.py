@@ -120,13 +120,20 @@ def test_images_of_any_number_of_regions_are_learned_from_and_evaluated(name: st
 
 
 @EACH
-def test_weights_for_each_regions_place_refuse_images_of_another_number(name: str) -> None:
-    method = built(name, ranked_regions=4).eval()
-    assert tuple(method.region_pooling.local_norm.weight.shape) == (4,)
-    assert len(method.encode_images(image_batch([4, 4], WIDTH))) == 2
-    for lengths in ([5, 5], [4, 3], [3]):
-        with pytest.raises(DataError, match=rf"of {lengths[-1]} regions\b.* of 4 alone"):
-            method.encode_images(image_batch(lengths, WIDTH))
+def test_weights_for_each_regions_place_refuse_images_of_another_number_as_they_are_opened(name: str) -> None:
+    assert built(name).input == RegionInput()
+    fitting, other = built(name, 16, ranked_regions=6).eval(), built(name, 16, ranked_regions=36)
+    assert tuple(fitting.region_pooling.local_norm.weight.shape) == (6,)
+    with contextlib.chdir(prepared()):  # whose images have 6 regions
+        vocabulary = Vocabulary.load(layout.vocabulary("tiny") / layout.WORDS, layout.NLTK)
+        assert isinstance(fitting.input, RegionInput)
+        images = open_split("tiny", "test", vocabulary, fitting.input).images
+        assert len(fitting.encode_images(images.batch(range(8)))) == 8
+        assert isinstance(other.input, RegionInput)
+        with pytest.raises(
+            DataError, match=r"image \d+ has 6 regions .*(?s:.)*36 regions.*model\.ranked_regions(?s:.)*Choose"
+        ):
+            open_split("tiny", "test", vocabulary, other.input)
 
 
 @EACH
@@ -138,10 +145,10 @@ def test_batches_of_a_training_step_have_gradients_that_are_finite_at_published_
 
 
 @pytest.mark.parametrize("padding", ["masked", "released"])
-def test_captions_are_sorted_for_evaluation_where_padding_takes_no_part(
+def test_captions_are_taken_as_the_released_evaluation_has_them_where_padding_takes_part(
     padding: Literal["masked", "released"],
 ) -> None:
-    assert built("lhsc_bigru", padding=padding).sorts_captions is (padding == "masked")
+    assert built("lhsc_bigru", padding=padding).captions_together == (None if padding == "masked" else 100)
 
 
 def expected_sizes(name: str) -> dict[str, tuple[int, ...]]:

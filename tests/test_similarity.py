@@ -203,8 +203,8 @@ def test_captions_are_encoded_as_they_stand_where_their_vectors_depend_on_the_ba
     data = split()
     lengths = data.tokens.lengths.tolist()
     method = BatchDependent()
-    method.sorts_captions = False
-    texts = encode(method, data, 4, CPU).texts
+    method.captions_together = 4
+    texts = encode(method, data, 7, CPU).texts
     assert method.lengths == [lengths[i : i + 4] for i in range(0, len(lengths), 4)]
     for row, length in enumerate(lengths):
         first = row - row % 4

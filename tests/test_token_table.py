@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from itrcore.data.settings import TokenViewSettings
 from itrcore.data.token_table import TokenTable, touch_tokens
 from itrcore.data.tokens import TokenIds, Tokenised
-from itrcore.models.settings import TokenViewSettings
 from tests.helpers import words
 
 TOKENS = TokenViewSettings(touch=0.2, mask=0.5, random=0.1, remove=0.4)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from itrcore.errors import DataError
 from itrcore.models.alignment import WholeImage, WholeVector, with_whole
 from tests.plain_attention import Weights, linear, make_sets, unit
 
@@ -176,17 +175,6 @@ def test_dropout_is_of_both_tanhs_in_training_alone(make: object) -> None:
         pooling(padded([4, 4]), lengths)
         dropped.append([float((out == 0).double().mean()) for out in seen])
     assert torch.tensor(dropped).mean(0).tolist() == pytest.approx([0.4, 0.4], abs=0.06)
-
-
-@pytest.mark.parametrize("lengths", [[35, 35], [37, 37], [36, 35], [1]])
-def test_weights_for_each_regions_place_refuse_other_numbers_of_regions(lengths: list[int]) -> None:
-    pooling = regions(36)
-    other = next(length for length in lengths if length != 36)
-    with pytest.raises(
-        DataError, match=rf"of {other} regions\b.* of 36 alone \(model\.ranked_regions\); give it features"
-    ):
-        pooling(padded(lengths), torch.tensor(lengths))
-    assert pooling(padded([36, 36]), torch.tensor([36, 36])).shape == (2, DIM)
 
 
 def test_weights_for_all_regions_alike_take_any_number_and_learn() -> None:

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from itrcore.cores import cores
 from itrcore.data.captions import Image
+from itrcore.data.settings import TokenViewSettings
 from itrcore.data.token_table import TokenTable, touch_tokens
 from itrcore.data.tokens import TokenIds, Tokenised, Tokeniser
 from itrcore.data.vocabulary import PAD
 from itrcore.errors import DataError
-from itrcore.models.settings import TokenViewSettings
 
 if TYPE_CHECKING:
     from itrcore.data.images import Images

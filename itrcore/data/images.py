@@ -13,6 +13,7 @@ from itrcore.data.batches import ImageBatch, RegionBatch
 from itrcore.data.inputs import RegionInput
 from itrcore.data.shards.images import ImageStore
 from itrcore.data.shards.regions import FeatureStore
+from itrcore.errors import DataError
 
 
 class Images(ABC):
@@ -52,7 +53,23 @@ class RegionImages(Images):
     store: FeatureStore
 
     def __init__(self, store: FeatureStore, given: RegionInput = RegionInput()) -> None:
+        """`DataError` where an image has another number of regions than the method has weights for."""
         self.store, self.drop = store, given.drop
+        if given.regions is not None:
+            self._check(given.regions)
+
+    def _check(self, regions: int) -> None:
+        store = self.store
+        others = np.flatnonzero(store.n_regions != regions)
+        if len(others):
+            first = int(others[0])
+            raise DataError.at(
+                store.folder,
+                f"image {store.image_ids[first]} has {store.n_regions[first]} regions ({len(others):,} of "
+                f"{len(store):,} images have another number than the method takes)",
+                f"{regions} regions, for which alone it has weights (model.ranked_regions)",
+                do="Choose features of as many regions, or train a method without ranked_regions.",
+            )
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> RegionBatch:
         """All regions of the given images."""

@@ -8,9 +8,14 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class RegionInput:
-    """Region features. drop: the probability that training takes a region out of its image before encoding."""
+    """Region features.
+
+    drop: the probability that training takes a region out of its image before encoding
+    regions: how many every image must have, where the method has weights for so many alone
+    """
 
     drop: float = 0.0
+    regions: int | None = None
 
 
 @dataclass(frozen=True)

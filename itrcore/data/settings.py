@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from itrcore.settings import Count, Settings, Share
+from itrcore.settings import Count, Fraction, Settings, Share
 
 SPLITS = ("train", "dev", "test")
 # Shown with every result. Closed on purpose: an unknown spelling must not pass for real features.
@@ -213,4 +213,19 @@ class DatasetSettings(Settings):
             raise ValueError("shards.regions needs features, and this source has none; remove it")
         if isinstance(source, SimulatedSource) and self.shards.images:
             raise ValueError("shards.images needs pictures, and simulated data has none; remove it")
+        return self
+
+
+class TokenViewSettings(Settings):
+    """Each word is touched with probability `touch`; a touched word is masked, replaced by a random one or removed."""
+
+    touch: Fraction
+    mask: Fraction
+    random: Fraction
+    remove: Fraction
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> TokenViewSettings:
+        if abs(self.mask + self.random + self.remove - 1.0) > 1e-9:
+            raise ValueError(f"mask + random + remove must be 1, not {self.mask + self.random + self.remove:g}")
         return self

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from itrcore.data.settings import TokenViewSettings
 from itrcore.data.tokens import TokenIds, Tokenised
-from itrcore.models.settings import TokenViewSettings
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class EncodedSplit:
 def encode(method: Method, split: Split, batch_size: int, device: torch.device) -> EncodedSplit:
     """Encode all images and all captions of a split, in evaluation mode. The method's mode is put back afterwards.
 
-    Captions go in blocks of `batch_size` by their lengths, or as they stand where the method does not let them be sorted.
+    Captions go in blocks of `batch_size` by their lengths, or as the method's `captions_together` has it.
     """
     training = method.training
     method.eval()
@@ -38,8 +38,10 @@ def encode(method: Method, split: Split, batch_size: int, device: torch.device) 
         between = time.perf_counter()
         # Captions of one length together: padding to the longest of a block would be most of a BERT's work.
         lengths = split.tokens.lengths
-        order = np.argsort(lengths, kind="stable") if method.sorts_captions else np.arange(len(lengths))
-        blocks = [order[i : i + batch_size] for i in range(0, split.n_captions, batch_size)]
+        together = method.captions_together
+        order = np.argsort(lengths, kind="stable") if together is None else np.arange(len(lengths))
+        size = together or batch_size
+        blocks = [order[i : i + size] for i in range(0, split.n_captions, size)]
         joined = Encoded.join([method.encode_texts(split.texts(block).to(device)) for block in blocks])
         texts = joined.take(np.argsort(order))
         _wait(device)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from itrcore.errors import DataError
 from itrcore.models.base import Encoded
 from itrcore.models.cross_attention import EPSILON, attend, attention_weights, gram
 from itrcore.models.encoders import l2, length_mask, xavier
@@ -77,19 +76,13 @@ class WholeImage(WholeVector):
         self.mean_norm = nn.BatchNorm1d(dim)
 
     def normalised(self, local: Tensor, guide: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What goes into the tanhs. `DataError` where an image has another number of regions than the weights are for."""
+        """What goes into the tanhs."""
         guide = self.mean_norm(guide)
         if self.ranked_regions is None:
             mask = length_mask(lengths, local.shape[1], local.device)
             valid = self.local_norm(local[mask][:, None]).squeeze(1)
             return local.masked_scatter(mask[..., None], valid), guide
-        others = sorted(set(lengths.tolist()) - {self.ranked_regions})
-        if others:
-            raise DataError(
-                f"an image of {others[0]} regions; this model has weights for images of {self.ranked_regions} alone "
-                f"(model.ranked_regions); give it features of {self.ranked_regions} regions, or train one without "
-                "ranked_regions"
-            )
+        assert set(lengths.tolist()) == {self.ranked_regions}, "the method's `input` says how many regions it reads"
         return self.local_norm(local), guide
 
 
@@ -141,10 +134,8 @@ class AlignmentMeasure(nn.Module):
         self.softmax_scale = settings.softmax_scale
         self.local, self.whole = xavier(nn.Linear(settings.dim, size)), xavier(nn.Linear(settings.dim, size))
         self.score = xavier(nn.Linear(size, 1))
-        if isinstance(module, ReasoningSettings):
-            self.reasoning = Reasoning(size, module.steps)
-        else:
-            self.filtration = Filtration(size)
+        self.reasoning = Reasoning(size, module.steps) if isinstance(module, ReasoningSettings) else None
+        self.filtration = Filtration(size) if isinstance(module, FiltrationSettings) else None
 
     def forward(self, images: Encoded, texts: Encoded, tiles: Tiles | None = None) -> Tensor:
         """Sets of `with_whole`, packed → (n_images, n_texts), in float32 also under mixed precision."""
@@ -229,7 +220,8 @@ class AlignmentMeasure(nn.Module):
 
     def _scores(self, groups: list[Tensor]) -> list[Tensor]:
         """(n, m, 1 + q, size) alignments of some groups of pairs → (n, m) each."""
-        module = self.filtration if hasattr(self, "filtration") else self.reasoning
+        module = self.filtration or self.reasoning
+        assert module is not None
         pooled = module([group.flatten(0, 1) for group in groups])
         return [
             self.score(vectors).sigmoid().view(group.shape[:2]) for vectors, group in zip(pooled, groups, strict=True)
@@ -261,9 +253,8 @@ class Reasoning(nn.ModuleList):
         for nodes in groups:
             for matrices in steps:
                 nodes = _reason(nodes, nodes, *matrices)
-            pooled.append(
-                _reason(nodes[:, :1], nodes, *last).squeeze(1)
-            )  # what the last step makes of others is not used
+            # What the last step makes of the others is not used.
+            pooled.append(_reason(nodes[:, :1], nodes, *last).squeeze(1))
         return pooled
 
 
@@ -277,7 +268,7 @@ class ReasoningStep(nn.Module):
     def matrices(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Query and key as one matrix and bias, then `out`'s.
 
-        Of `query(x)·key(y)`, what is the same for all y moves no softmax over them.
+        Of `query(x)·key(y)`, what is the same for all y moves no softmax over them; so the key's bias learns nothing.
         """
         key = self.key.weight.T
         return key @ self.query.weight, key @ self.query.bias, self.out.weight, self.out.bias

@@ -96,13 +96,13 @@ class Method(nn.Module, ABC):
     """An image–text matching method.
 
     input: what it reads of an image; views: how training changes its captions
-    sorts_captions: evaluation may encode captions of one length together, which saves padding; False where a caption's
-        vectors depend on its batch, so that captions are encoded as they stand in the split
+    captions_together: None: evaluation encodes captions of about one length together, which saves padding. A number: where
+        a caption's vectors depend on its batch, so many as they stand in the split
     """
 
     input: RegionInput | PixelInput = RegionInput()
     views = Views()
-    sorts_captions = True
+    captions_together: int | None = None
 
     @abstractmethod
     def encode_images(self, batch: ImageBatch) -> Encoded:

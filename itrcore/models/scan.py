@@ -28,7 +28,7 @@ class Tiles:
 
 
 CPU_TILES = Tiles(images=32, words=2048)
-GPU_TILES = Tiles(images=256, words=8192)
+GPU_TILES = Tiles(images=128, words=8192)
 
 
 class SCAN(HingeMethod):
@@ -46,12 +46,12 @@ class SCAN(HingeMethod):
 
     def encode_images(self, batch: ImageBatch) -> Encoded:
         """A set of regions per image, (all regions, d), each of unit length."""
-        regions = Encoded.pack(*self.regions(batch))
+        regions = Encoded.pack(*self.regions(batch)).widened()
         return Encoded(l2(regions.vectors), regions.lengths)
 
     def encode_texts(self, batch: TextBatch) -> Encoded:
         """A set of words per caption, (all words, d), each of unit length."""
-        words = Encoded.pack(self.words(batch), batch.lengths)
+        words = Encoded.pack(self.words(batch), batch.lengths).widened()
         return Encoded(l2(words.vectors), words.lengths)
 
     def similarity(self, images: Encoded, texts: Encoded) -> Tensor:
@@ -68,7 +68,7 @@ class SCANt2i(SCAN, Attends):
 
     def attention(self, image: Encoded, text: Encoded) -> Tensor:
         """How much each word of a caption attends to each region of an image: (words, regions), rows sum to 1."""
-        return attention_weights(text.vectors.float() @ image.vectors.float().T, 0, 1, self.settings.softmax_scale)
+        return attention_weights(text.vectors @ image.vectors.T, 0, 1, self.settings.softmax_scale)
 
 
 def scan(settings: SCANSettings, loss: HingeSettings, image: ImageInputs, text: TextInputs) -> SCAN:

@@ -10,9 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
+from itrcore.data.settings import TokenViewSettings
 from itrcore.models.encoder_settings import BertSettings, BiGRUSettings, CLIPSettings, GridSettings, TextSettings
 from itrcore.models.recipe import Recipe
-from itrcore.settings import Count, Fraction, Positive, Settings, Share
+from itrcore.settings import Count, Positive, Settings, Share
 
 
 class GPOSettings(Settings):
@@ -28,21 +29,6 @@ class MeanSettings(Settings):
     """Mean pooling (VSE++ on regions)."""
 
     kind: Literal["mean"]
-
-
-class TokenViewSettings(Settings):
-    """Each word is touched with probability `touch`; a touched word is masked, replaced by a random one or removed."""
-
-    touch: Fraction
-    mask: Fraction
-    random: Fraction
-    remove: Fraction
-
-    @model_validator(mode="after")
-    def _shares_add_up(self) -> TokenViewSettings:
-        if abs(self.mask + self.random + self.remove - 1.0) > 1e-9:
-            raise ValueError(f"mask + random + remove must be 1, not {self.mask + self.random + self.remove:g}")
-        return self
 
 
 class HingeSettings(Settings):
@@ -233,7 +219,7 @@ class AlignmentSettings(CrossSettings):
 
     alignment_dim: Count
     dropout: Share
-    ranked_regions: Count | None = None
+    ranked_regions: Annotated[int, Field(ge=2)] | None = None
 
 
 class SGRAFSettings(AlignmentSettings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from itrcore.data.batches import ImageBatch, TextBatch
+from itrcore.data.inputs import RegionInput
 from itrcore.models.alignment import AlignmentMeasure, WholeImage, WholeVector, with_whole
 from itrcore.models.base import Attends, Encoded
 from itrcore.models.encoders import LinearRegionEncoder, word_encoder
@@ -49,6 +50,7 @@ class SGRAF(AlignmentMethod):
     def __init__(self, settings: SGRAFSettings, loss: HingeSettings, image: ImageInputs, text: TextInputs) -> None:
         super().__init__(loss)
         assert image.width is not None
+        self.input = RegionInput(regions=settings.ranked_regions)
         self.regions = LinearRegionEncoder(image.width, settings.dim)
         self.words = word_encoder(text, settings.dim, settings.text)
         self.region_pooling = WholeImage(settings.dim, settings.dropout, settings.ranked_regions)

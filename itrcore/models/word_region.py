@@ -17,12 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from itrcore.models.base import Encoded
+from itrcore.models.cross_attention import EPSILON, SLOPE
 from itrcore.models.levels import level_weights, widths
 from itrcore.models.product import product
 from itrcore.models.sets import by_size, cut, runs
-
-SLOPE = 0.1  # of LeakyReLU below 0
-EPSILON = 1e-8  # added to norms
 
 
 @dataclass(frozen=True)
