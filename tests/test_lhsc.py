@@ -211,6 +211,7 @@ def test_layers_start_as_released_xavier_and_biases_0(name: str) -> None:
 def test_settings_reach_the_parts_that_they_are_of() -> None:
     sgr = built("sgr_bigru", softmax_scale=4.0, dropout=0.3)
     assert isinstance(method_settings("sgr_bigru").model, SGRAFSettings)
+    assert sgr.measure.reasoning is not None
     assert (sgr.measure.softmax_scale, len(sgr.measure.reasoning)) == (4.0, 2)
     assert (sgr.region_pooling.dropout.p, sgr.word_pooling.dropout.p) == (0.3, 0.3)
     lhsc = built("lhsc_bigru", layers=3, heads=4, softmax_scale=5.0, dropout=0.2)

@@ -25,7 +25,7 @@ from itrcore.models.settings import AlignmentSettings, FiltrationSettings, Reaso
 
 @dataclass(frozen=True)
 class Tiles:
-    """Images and words of one block of pairs, and the images of it whose attended vectors are made at once."""
+    """Images and words of one block of pairs, and how many attended vectors of it are made at once, or those of one image."""
 
     images: int
     words: int
@@ -34,8 +34,8 @@ class Tiles:
 
 # On a CPU what an image's words attend to stays in the shared cache, 8 MB; a GPU wants more work at once. Sixteen images,
 # as then the alignments of captions of one length are a multiple of sixteen, which `product` takes as they are.
-CPU_TILES = Tiles(images=16, words=1792, attended=1)
-GPU_TILES = Tiles(images=32, words=8192, attended=32)
+CPU_TILES = Tiles(images=16, words=1792, attended=2048)
+GPU_TILES = Tiles(images=32, words=8192, attended=2**18)
 
 
 class WholeVector(nn.Module):
@@ -199,12 +199,13 @@ class AlignmentMeasure(nn.Module):
             weights.append((found.weights / (found.norms + EPSILON)[..., None]).flatten(0, 1))
         # Of the rows that fill up, no region: they attend to nothing.
         of_images = torch.cat([*weights, attn.new_zeros(len(words) - sum(sizes), n, r)]).transpose(0, 1)
-        parts = zip(torch.split(of_images, tiles.attended), torch.split(regions, tiles.attended), strict=True)
+        together = max(1, tiles.attended // len(words))
+        parts = zip(torch.split(of_images, together), torch.split(regions, together), strict=True)
         aligned = (self._aligned(part, of, words)[:, : sum(sizes)] for part, of in parts)
         if torch.is_grad_enabled():
             return torch.cat([l2(part) for part in aligned])
         local = words.new_empty(n, sum(sizes), self.local.out_features)
-        for part, place in zip(aligned, torch.split(local, tiles.attended), strict=True):
+        for part, place in zip(aligned, torch.split(local, together), strict=True):
             l2(part, out=place)
         return local
 
