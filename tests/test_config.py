@@ -164,7 +164,7 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     (
         ("methods", "vse", "model", "kind"),
         "vsee",
-        "unknown kind 'vsee'; did you mean 'vse'? (known: vse, esa, esl, esl_clip)",
+        "unknown kind 'vsee'; did you mean 'vse'? (known: vse, esa, esl, esl_clip, scan, sgraf, lhsc)",
     ),
     (("methods", "vse", "model", "dim"), 7, "multiple of 2, not 7"),
     (("methods", "vse", "model", "region_drop"), 1.0, "less than 1, not 1.0"),
