@@ -1,4 +1,4 @@
-"""The whole benchmark as a Prefect flow: python -m flows.benchmark [--jobs N] [--gpus 0,1] [--runs NAME …]
+"""An experiment as a Prefect flow: python -m flows.benchmark [--experiment f30k] [--jobs N] [--gpus 0,1] [--runs NAME …]
 
 Runs without any server; with one (PREFECT_API_URL) it shows up there, and `prefect.yaml` makes a deployment of it.
 The steps are DVC's targets: what DVC finds up to date is not done again, and a result is the same as from `dvc repro`.
@@ -10,6 +10,8 @@ import argparse
 import queue
 import signal
 from collections.abc import Sequence
+from contextlib import chdir
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -21,6 +23,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.targets import allow, reproduce, stop_all
 from itrcore import layout
 from itrcore.config import Params, load
+from itrcore.config_checks import unknown
 from itrcore.errors import ConfigError
 from itrcore.files import read_json
 from itrcore.synchronise import synchronise
@@ -29,26 +32,28 @@ from itrcore.terminal import user_errors
 Future = PrefectFuture[Any]
 Slots = queue.Queue[str | None]
 
-PREPARE = ("raw", "splits", "vocab", "shards")
+PREPARE = ("raw", "splits", "vocab", "shards", "inputs")
+RUN = ("train", "evaluate", "judge")
 RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 _RETRIES = 1
 _RETRY_SECONDS = 5
 
 
-@task(task_run_name="{target}", retries=_RETRIES, retry_delay_seconds=_RETRY_SECONDS, cache_policy=NO_CACHE)
-def dvc_target(target: str, slots: Slots | None = None) -> None:
-    """One DVC target.
+@task(task_run_name="{name}", retries=_RETRIES, retry_delay_seconds=_RETRY_SECONDS, cache_policy=NO_CACHE)
+def dvc_targets(name: str, targets: Sequence[str], slots: Slots | None = None) -> None:
+    """DVC targets, one after another; those that are up to date are not done again.
 
     slots: where a slot is taken from and put back to, for targets whose number at once is limited; a slot that is not
-    None names the only GPU that the target sees
+    None names the only GPU that the targets see
     """
     log = get_run_logger().info
     if slots is None:
-        reproduce(target, log)
+        reproduce(targets, log)
         return
     gpu = slots.get()
     try:
-        reproduce(target, log, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+        reproduce(targets, log, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
     finally:
         slots.put(gpu)
 
@@ -58,19 +63,32 @@ _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
 
 
 @flow(name="benchmark", task_runner=_RUNNER)
-def benchmark(jobs: int = 1, gpus: list[str] | None = None, runs: list[str] | None = None) -> None:
+def benchmark(
+    experiment: str | None = None, jobs: int = 1, gpus: list[str] | None = None, runs: list[str] | None = None
+) -> None:
     """Prepare the data, train and evaluate every run, average ensembles, write the report and a leaderboard artifact.
 
+    experiment: a folder of `experiments/`; without it, the experiment of the folder where this is started
     jobs: how many runs are trained at once
     gpus: GPUs to spread them over, as CUDA_VISIBLE_DEVICES names them; each training sees one
     runs: names out of params.yaml's `runs`; with some of them only, ensembles and report are left as they are
     """
     allow()
     try:
-        _benchmark(load(), jobs, gpus or [], runs)
+        with chdir(_folder(experiment)):
+            _benchmark(load(), jobs, gpus or [], runs)
     except BaseException:
         stop_all()  # a cancelled flow leaves no training behind
         raise
+
+
+def _folder(experiment: str | None) -> Path:
+    if experiment is None:
+        return Path.cwd()
+    known = sorted(path.parent.name for path in EXPERIMENTS.glob("*/params.yaml"))
+    for problem in unknown("--experiment", experiment, dict.fromkeys(known), "experiments"):
+        raise ConfigError(problem)
+    return EXPERIMENTS / experiment
 
 
 def _benchmark(params: Params, jobs: int, gpus: Sequence[str], wanted: Sequence[str] | None) -> None:
@@ -82,29 +100,25 @@ def _benchmark(params: Params, jobs: int, gpus: Sequence[str], wanted: Sequence[
     for number in range(jobs):
         slots.put(gpus[number % len(gpus)] if gpus else None)
 
-    nltk = _submit("nltk")
+    begun = _submit("code, nltk", ["code", "nltk"])
     ready: dict[str, Future] = {}
     fetched: dict[str, Future] = {}
     for data in dict.fromkeys(data_of.values()):
-        before = [nltk]
+        before = [begun]
         if (download := params.download_of(data)) is not None:
             if download not in fetched:  # two data sets may share one
-                fetched[download] = _submit(f"fetch@{download}")
+                fetched[download] = _submit(f"fetch {download}", [f"fetch@{download}"])
             before.append(fetched[download])
-        for stage in PREPARE:
-            before = [_submit(f"{stage}@{data}", before)]
-        ready[data] = before[0]
-    evaluated = []
-    for name in names:
-        trained = _submit(f"train@{name}", [ready[data_of[name]]], slots)
-        evaluated.append(_submit(f"evaluate@{name}", [trained]))
+        ready[data] = _submit(f"prepare {data}", [f"{stage}@{data}" for stage in PREPARE], before)
+    evaluated = [_submit(name, [f"{stage}@{name}" for stage in RUN], [ready[data_of[name]]], slots) for name in names]
     _all_done(evaluated)
-    if wanted is None:
-        _all_done([_submit(f"ensemble@{name}") for name in params.ensembles])
-        _all_done([_submit("report")])
-    record_in_mlflow()
-    if wanted is None:
-        create_table_artifact(leaderboard_table(), key="leaderboard", description=params.report.title)
+    if wanted is not None:
+        record_in_mlflow()
+        return
+    # The report brings MLflow up to date, too.
+    ensembles = [f"{stage}@{name}" for stage in ("members", "ensemble") for name in params.ensembles]
+    _all_done([_submit("ensembles, report", [*ensembles, "report"])])
+    create_table_artifact(leaderboard_table(), key="leaderboard", description=params.report.title)
 
 
 @task(task_run_name="mlflow", cache_policy=NO_CACHE)
@@ -114,9 +128,9 @@ def record_in_mlflow() -> None:
     get_run_logger().info("MLflow holds %d runs and ensembles", len(found.held))
 
 
-def _submit(target: str, after: Sequence[Future] = (), slots: Slots | None = None) -> Future:
+def _submit(name: str, targets: Sequence[str], after: Sequence[Future] = (), slots: Slots | None = None) -> Future:
     waits: Any = {"wait_for": list(after)} if after else {}
-    future: Future = dvc_target.submit(target, slots, **waits)
+    future: Future = dvc_targets.submit(name, targets, slots, **waits)
     return future
 
 
@@ -143,13 +157,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=benchmark.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument(
+        "--experiment", help="a folder of experiments/, such as f30k; else that of the folder you are in"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="how many runs are trained at once")
     parser.add_argument("--gpus", type=lambda text: text.split(","), help="GPUs to spread them over, such as 0,1")
     parser.add_argument("--runs", nargs="+", metavar="NAME", help="train and evaluate these runs only")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _terminate)
     with user_errors():
-        benchmark(arguments.jobs, arguments.gpus, arguments.runs)
+        benchmark(arguments.experiment, arguments.jobs, arguments.gpus, arguments.runs)
 
 
 def _terminate(number: int, frame: object) -> None:

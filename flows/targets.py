@@ -1,4 +1,4 @@
-"""Running one DVC target as a child process: waits for DVC's lock, streams its log, dies with its parent's work.
+"""Running DVC targets as a child process: waits for DVC's lock, streams its log, dies with its parent's work.
 
 Plain Python: no Prefect here, so that it can be tested and used without a server.
 """
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from itrcore.errors import ITRError
 
@@ -29,20 +29,20 @@ class TargetFailed(ITRError):
     """A DVC target ended with an error; the message holds the end of its output."""
 
 
-def reproduce(target: str, log: Callable[[str], None], env: Mapping[str, str] | None = None) -> None:
-    """Run `dvc --wait-for-lock repro -s TARGET`; `TargetFailed` where it fails.
+def reproduce(targets: Sequence[str], log: Callable[[str], None], env: Mapping[str, str] | None = None) -> None:
+    """Run `dvc --wait-for-lock repro -s TARGET …`, the targets in this order; `TargetFailed` where one fails.
 
     -s: without it two targets that run at once both check the stages above them, and one fails as "busy".
     --wait-for-lock: without it DVC gives up after 3 s and throws a finished training away.
     log: called with each line of output; env: variables added for the child
     Any exception raised here meanwhile (a cancelled task, a time limit) ends the whole process group first.
     """
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", target]
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", *targets]
     # The stages' `python` must be this one, also where the environment was not activated.
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
     with _guard:
         if _stopped:
-            raise TargetFailed(f"{target} was not started: the flow is being stopped")
+            raise TargetFailed(f"{' '.join(targets)} was not started: the flow is being stopped")
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -65,7 +65,7 @@ def reproduce(target: str, log: Callable[[str], None], env: Mapping[str, str] | 
         with _guard:
             _running.discard(process)
     if code:
-        raise TargetFailed(f"{target} failed (exit status {code}):\n" + "\n".join(last))
+        raise TargetFailed(f"{' '.join(targets)} failed (exit status {code}):\n" + "\n".join(last))
 
 
 def allow() -> None:

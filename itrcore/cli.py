@@ -11,6 +11,7 @@ from rich.console import Console
 from itrcore import cli_explain, cli_released
 from itrcore.cli_data import data as data_commands
 from itrcore.config import Params, RunSettings, load
+from itrcore.errors import ITRError
 from itrcore.terminal import user_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -36,10 +37,10 @@ def _described(params: Params) -> Iterator[str]:
     """Runs that differ only in their seed below one heading; then the ensembles."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for name, run in params.runs.items():
-        groups.setdefault((run.data, run.method, run.profile), []).append(name)
-    for (data, method, profile), names in groups.items():
+        groups.setdefault((run.data, run.method, run.changes), []).append(name)
+    for (data, method, changes), names in groups.items():
         trained = [name for name in names if params.runs[name].checkpoint is None]
-        yield f"{method} on {data}, profile {profile}"
+        yield f"{method} on {data}, {changes}"
         if trained:
             recipe = params.method_of(trained[0]).recipe
             yield f"  {recipe.epochs} epochs, batch {recipe.batch_size}, learning rate {recipe.learning_rate:g}"
@@ -71,6 +72,20 @@ def leaderboard() -> None:
 
 
 @app.command()
+def why(run: str = typer.Argument(help="a run in params.yaml")) -> None:
+    """Say what changed since a run was trained and evaluated: the code, settings and data that decide its results."""
+    console = Console(soft_wrap=True, highlight=False)
+    with user_errors():
+        from itrcore import run_inputs
+
+        params = load()
+        for stage, told in run_inputs.changes(params, run).items():
+            console.print(f"{stage}: {told[0] if len(told) == 1 else ''}".rstrip(), markup=False)
+            for line in told if len(told) > 1 else ():
+                console.print(f"  {line}", markup=False)
+
+
+@app.command()
 def track() -> None:
     """Make MLflow hold what the result folders hold, for instance after DVC restored a training from its cache."""
     with user_errors():
@@ -78,6 +93,9 @@ def track() -> None:
         from itrcore.synchronise import synchronise
 
         found = synchronise(params)
+        if found.refused:
+            names = ", ".join(found.refused)
+            raise ITRError(f"MLflow did not take {names} (see the warning above); run itr track again when it is back")
     total = len(found.held) + len(found.missing)
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"MLflow holds {len(found.held)} of {total} runs and ensembles.")

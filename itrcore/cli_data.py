@@ -58,14 +58,18 @@ def new(
 
 def _next_steps(params: Params, name: str) -> str:
     pixels = params.dataset(name).shards.regions is None
-    method = next((m for m, settings in params.methods.items() if settings.model.reads_pixels == pixels), "METHOD")
-    profile = "published" if "published" in params.profiles else next(iter(params.profiles), "PROFILE")
-    run = f"{name}-{method}-1"
+    # As the first run of this file does that reads the same; where there is none, any method that does.
+    fitting = (run for key, run in params.runs.items() if params.method_of(key).model.reads_pixels == pixels)
+    others = (method for method, found in params.recipes.items() if found.settings.model.reads_pixels == pixels)
+    run = next(fitting, None)
+    method = run.method if run else next(others, "METHOD")
+    changes = {"variant": run.variant, "profile": run.profile} if run else {}
+    said = "".join(f", {key}: {value}" for key, value in changes.items() if value)
     return (
         "put a run into params.yaml, below runs:\n"
-        f"  {run}: {{data: {name}, method: {method}, seed: 1, profile: {profile}}}\n"
+        f"  {name}-{method}-1: {{data: {name}, method: {method}, seed: 1{said}}}\n"
         "train and evaluate it:\n"
-        f"  dvc repro evaluate@{run}"
+        f"  dvc repro judge@{name}-{method}-1"
     )
 
 

@@ -31,7 +31,8 @@ def import_(
     ),
     grid: bool = typer.Option(False, "--grid", help="it was trained on grid features"),
     name: str | None = typer.Option(None, help="of the run; else DATASET-METHOD_TEXT-released"),
-    profile: str = typer.Option("published", help="of params.yaml, laid over the method; sizes are the checkpoint's"),
+    variant: str | None = typer.Option(None, help="of the method's recipe, such as coco or released"),
+    profile: str | None = typer.Option(None, help="of params.yaml, laid over the recipe; sizes are the checkpoint's"),
     evaluate: bool = typer.Option(True, help="evaluate it now"),
 ) -> None:
     """Add a released checkpoint as a run: checked, put into params.yaml, evaluated and logged like any other."""
@@ -44,8 +45,8 @@ def import_(
         family = f"{method}_{text}" + ("_grid" if grid else "")
         name = name or _free_name(params, f"{dataset}-{family}-released")
         entry_name = _method(params, family)
-        _check_new(params, name, profile)
-        imported = released.load(checkpoint, params.method_with(entry_name, profile), vocab, dataset)
+        _check_new(params, name)
+        imported = released.load(checkpoint, params.method_with(entry_name, variant, profile), vocab, dataset)
         given = {
             "path": checkpoint.as_posix(),
             "sha256": released.sha256_of(checkpoint),
@@ -53,9 +54,8 @@ def import_(
         }
         if vocab is not None:
             given["vocabulary"] = vocab.as_posix()
-        entry.add(
-            PARAMS, "runs", name, {"data": dataset, "method": entry_name, "profile": profile, "checkpoint": given}
-        )
+        changes = {key: value for key, value in (("variant", variant), ("profile", profile)) if value is not None}
+        entry.add(PARAMS, "runs", name, {"data": dataset, "method": entry_name, **changes, "checkpoint": given})
         lines = imported.summary()
     for line in lines:
         console.print(line, markup=False)
@@ -66,10 +66,10 @@ def import_(
         )
     console.print(f"runs.{name} stands in params.yaml.", markup=False)
     if not evaluate:
-        console.print(f"Next: dvc repro evaluate@{name}", markup=False)
+        console.print(f"Next: dvc repro judge@{name}", markup=False)
         return
     # The steps are DVC's; this only starts them, as a user would.
-    done = subprocess.run([sys.executable, "-m", "dvc", "--wait-for-lock", "repro", f"evaluate@{name}"])
+    done = subprocess.run([sys.executable, "-m", "dvc", "--wait-for-lock", "repro", f"judge@{name}"])
     if done.returncode == 0:
         console.print("\nNext: itr leaderboard, or dvc repro for the report", markup=False)
     raise typer.Exit(done.returncode)
@@ -103,13 +103,13 @@ def export(
 
 
 def _method(params: Params, family: str) -> str:
-    """The entry of `methods` that is this method with this text encoder; the one of the same name where there are several."""
-    found = {settings.family: name for name, settings in reversed(params.methods.items())}
-    if family in params.methods and params.methods[family].family == family:
+    """The recipe of this method with this text encoder; the one of the same name where there are several."""
+    if family in params.recipes and params.recipes[family].settings.family == family:
         return family
+    found = {recipe.settings.family: name for name, recipe in params.recipes.items()}
     if family not in found:
         known = sorted(found)
-        raise ConfigError(f"no method in params.yaml is {family}{nearest(family, known)} (known: {', '.join(known)})")
+        raise ConfigError(f"no recipe is of {family}{nearest(family, known)} (known: {', '.join(known)})")
     return found[family]
 
 
@@ -120,12 +120,7 @@ def _free_name(params: Params, name: str) -> str:
     return free
 
 
-def _check_new(params: Params, name: str, profile: str) -> None:
+def _check_new(params: Params, name: str) -> None:
     """`ConfigError` where the run cannot be added, before a large file is read."""
     if name in params.runs or name in params.ensembles:
         raise ConfigError(f"{PARAMS}: {name} is there already; choose another name or remove it first")
-    if profile not in params.profiles:
-        known = list(params.profiles)
-        raise ConfigError(
-            f"--profile {profile}: not in params.yaml{nearest(profile, known)} (known: {', '.join(known)})"
-        )

@@ -1,23 +1,20 @@
-"""params.yaml as typed, strict models: the only place where a number of an experiment is read from a file."""
+"""An experiment's params.yaml, with the recipes that it names, as typed, strict models."""
 
 from __future__ import annotations
 
-import json
+import os
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
-from itrcore import config_checks, layout
+from itrcore import config_checks, layout, yaml_file
 from itrcore.data.settings import DatasetSettings
-from itrcore.errors import ConfigError, nearest
+from itrcore.errors import ConfigError
 from itrcore.fetch.settings import DownloadSettings
 from itrcore.models.settings import MethodSettings
+from itrcore.recipes import Recipes
 from itrcore.settings import Count, Settings
 
 
@@ -55,12 +52,13 @@ class CheckpointSettings(Settings):
 class RunSettings(Settings):
     """One model on one data set: trained with a seed, or imported from a checkpoint.
 
-    profile: names changes to the method's published settings
+    method: its recipe in `recipes/`; variant: one that the recipe has; profile: changes that params.yaml has, laid over both
     """
 
     data: Name
     method: Name
-    profile: Name
+    variant: Name | None = None
+    profile: Name | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     checkpoint: CheckpointSettings | None = None
 
@@ -73,6 +71,11 @@ class RunSettings(Settings):
                 else "give seed, for a training, or checkpoint, for an import, not both"
             )
         return self
+
+    @property
+    def changes(self) -> str:
+        """What it changes of its method's recipe, for tables: `coco`, `small`, `coco+small`; `published` for nothing."""
+        return "+".join(name for name in (self.variant, self.profile) if name) or "published"
 
 
 class EnsembleSettings(Settings):
@@ -123,24 +126,61 @@ class ReportSettings(Settings):
 
 
 class Params(Settings):
-    """The whole of params.yaml."""
+    """The whole of params.yaml.
 
-    nltk: PunktSettings
+    root: the folder of `itrcore`, `stages` and `recipes`, seen from this file; dvc.yaml reads it too
+    profiles: changes to methods, laid over the recipes of the runs that name them
+    """
+
+    root: str
     downloads: dict[Name, dict[Name, DownloadSettings]]  # name → part → where from
     datasets: dict[Name, DatasetSettings]
-    methods: dict[Name, MethodSettings]
     profiles: dict[Name, dict[str, Any]]
     training: TrainingSettings
     evaluation: EvaluationSettings
     runs: dict[Name, RunSettings]
     ensembles: dict[Name, EnsembleSettings]
     report: ReportSettings
+    _folder: Path = PrivateAttr()  # of the file, absolute
+    _root: Path = PrivateAttr()
+    _recipes: Recipes = PrivateAttr()
 
-    @model_validator(mode="after")
-    def _names_fit(self) -> Params:
-        if problems := list(config_checks.problems(self)):
-            raise ValueError("\n".join(problems))
-        return self
+    @property
+    def nltk(self) -> PunktSettings:
+        """Where nltk's sentence data comes from: nltk.yaml in the root, for all experiments. `ConfigError` where it is wrong."""
+        path = self.recipes.folder.parent / layout.NLTK_SETTINGS
+        found = yaml_file.read(path, PunktSettings.model_fields, "it says where nltk's sentence data comes from")
+        return yaml_file.settings(PunktSettings, found, path)
+
+    @property
+    def root_folder(self) -> Path:
+        """Of `root`, absolute."""
+        return self._root
+
+    @property
+    def project(self) -> Path:
+        """The root that all experiments share, absolute. Of a `dvc exp` in a temporary copy, that of what was copied."""
+        copied = _copied(self._folder)
+        return self._root if copied is None else (copied / self.root).resolve()
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's folder in `experiments/`; empty for the embedded one."""
+        try:
+            parts = self._folder.relative_to(self._root).parts
+        except ValueError:
+            return self._folder.name
+        return "/".join(parts[1:] if parts[:1] == ("experiments",) else parts)
+
+    @property
+    def trial(self) -> str | None:
+        """The name of the `dvc exp` that this is a temporary copy for; None where it is none."""
+        return None if _copied(self._folder) is None else os.environ.get("DVC_EXP_NAME", self._root.name)
+
+    @property
+    def recipes(self) -> Recipes:
+        """The methods' recipes, read when they are asked for."""
+        return self._recipes
 
     def run(self, name: str) -> RunSettings:
         """The run of this name. `ConfigError` where there is none."""
@@ -172,117 +212,57 @@ class Params(Settings):
         return self.ensembles[name]
 
     def method_of(self, run: str) -> MethodSettings:
-        """The settings of a run's method with its profile laid over them. `ValueError` where they do not fit."""
+        """The settings of a run's method: its recipe, its variant, its profile. `ConfigError` where they do not fit."""
         settings = self.run(run)
-        return self.method_with(settings.method, settings.profile)
+        return self.method_with(settings.method, settings.variant, settings.profile)
 
-    def method_with(self, method: str, profile: str) -> MethodSettings:
-        """The settings of a method with a profile laid over them. `ValueError` where they do not fit."""
-        base = self.methods[method].model_dump(mode="json")
-        where = f"profiles.{profile} over methods.{method}"
-        merged = _overlay(base, self.profiles[profile])
-        try:
-            return _validate(MethodSettings, merged)
-        except ValidationError as error:
-            raise ValueError("\n".join(f"{where}: {line}" for line in _lines(error, merged))) from error
+    def method_with(self, method: str, variant: str | None = None, profile: str | None = None) -> MethodSettings:
+        """A recipe with a variant of its own and a profile of params.yaml laid over it. `ConfigError` where they do not fit."""
+        recipe = self.recipes[method].with_variant(variant)
+        if profile is None:
+            return recipe
+        for problem in config_checks.unknown("profile", profile, self.profiles, "profiles"):
+            raise ConfigError(f"params.yaml: {problem}")
+        merged = yaml_file.overlay(recipe.model_dump(mode="json"), self.profiles[profile])
+        over = method if variant is None else f"{method}, variant {variant}"
+        return yaml_file.settings(MethodSettings, merged, f"profiles.{profile} over {over}")
+
+
+# What only older forms of the file have, and what to do.
+_OLD = {
+    "methods": "the methods' recipes are files now, one each in recipes/. Remove the block methods. Numbers of your own in it: "
+    "a method of yours becomes recipes/<name>.yaml, a change of a published one a profile",
+}
+
+
+def _copied(folder: Path) -> Path | None:
+    """The folder that `dvc exp` copied for a run beside others, where `folder` is in such a copy."""
+    parts = folder.parts
+    at = next((i for i in range(len(parts)) if parts[i : i + 3] == (".dvc", "tmp", "exps")), None)
+    return None if at is None else Path(*parts[:at])
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
-    """Read and check params.yaml. `ConfigError` names each wrong key, the nearest valid one and the file."""
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path.absolute()}: not found; run from the folder that holds params.yaml") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from error
-    try:
-        # ruamel, as DVC does: YAML 1.2 (5e-4 is a number) and a key given twice is an error.
-        data = YAML(typ="safe", pure=True).load(text)
-    except DuplicateKeyError as error:
+    """Read and check an experiment. `ConfigError` names each wrong key, the nearest valid one and the file."""
+    return _checked(yaml_file.read(path, Params.model_fields, "run from a folder that holds params.yaml"), path)
+
+
+def load_text(text: str, path: Path) -> Params:
+    """As `load`, of the text that the file at `path` would have."""
+    return _checked(yaml_file.parse(text, path, Params.model_fields), path)
+
+
+def _checked(data: dict[str, Any], path: Path) -> Params:
+    for key in _OLD.keys() & data.keys():
+        raise ConfigError(f"{path}: {key}: this file is of an older form: {_OLD[key]} (docs/experiments.md)")
+    params = yaml_file.settings(Params, data, path)
+    # Resolved, but for a link at the file itself: errors name files as they were given.
+    params._folder = path.parent.resolve()
+    params._root = (params._folder / params.root).resolve()
+    params._recipes = Recipes(path.parent / params.root / layout.RECIPES)
+    if problems := list(config_checks.problems(params)):
+        # What is wrong in a recipe names that file itself.
         raise ConfigError(
-            f"{path}, line {error.problem_mark.line + 1}: {error.problem}; remove one of the two"
-        ) from error
-    except MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{path}{line}: not valid YAML: {error.problem or error.context}") from error
-    except (YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected a mapping of sections ({', '.join(Params.model_fields)})")
-    if unfit := list(_not_plain(data, "", ())):
-        raise ConfigError("\n".join(f"{path}: {line}" for line in unfit))
-    try:
-        return _validate(Params, data)
-    except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in _lines(error, data))) from error
-
-
-S = TypeVar("S", bound=Settings)
-
-
-def _validate(model: type[S], data: Any) -> S:
-    # Through JSON: strict JSON mode takes lists where Python's strict mode insists on exact container types.
-    return model.model_validate_json(json.dumps(data))
-
-
-def _not_plain(value: Any, where: str, above: tuple[int, ...]) -> Iterator[str]:
-    """What YAML can say and JSON, which everything here is checked and stored as, cannot."""
-    if isinstance(value, dict | list):
-        if id(value) in above:
-            yield f"{where}: this anchor holds itself"
-            return
-        items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, inner in items:
-            here = f"{where}.{key}".removeprefix(".")
-            if isinstance(value, dict) and not isinstance(key, str):
-                yield f"{here}: the key {key} is not text but {type(key).__name__}; put it in quotes"
-            yield from _not_plain(inner, here, (*above, id(value)))
-    elif not isinstance(value, str | int | float | bool | None):
-        yield f"{where}: {value} is not text but {type(value).__name__}; put it in quotes"
-
-
-def _lines(error: ValidationError, data: Any) -> list[str]:
-    """`methods.esa_bigru.recipe: unknown key …`, one line per problem."""
-    lines = []
-    for item in error.errors():
-        where = ".".join(_location(item["loc"], data, keep_last=item["type"] == "missing"))
-        lines += [f"{where}: {message}" if where else message for message in _message(item).split("\n")]
-    return lines
-
-
-def _message(item: Any) -> str:
-    kind, given, context = item["type"], item.get("input"), item.get("ctx", {})
-    message: str = item["msg"].removeprefix("Value error, ")
-    if kind == "missing":
-        return "this key is missing"
-    if kind == "union_tag_not_found":
-        return f"the key {context['discriminator']} is missing"
-    if kind == "union_tag_invalid":
-        tag, known = context["tag"], [tag.strip(" '") for tag in context["expected_tags"].split(",")]
-        key = context["discriminator"].strip("'")
-        return f"unknown {key} {tag!r}{nearest(tag, known)} (known: {', '.join(known)})"
-    if given is None and kind in ("dict_type", "model_type", "model_attributes_type", "list_type"):
-        return f"{message}; it is empty (write {{}} or [] for nothing)"
-    if kind in ("unknown_key", "value_error") or isinstance(given, dict | list):
-        return message
-    return f"{message}, not {given!r}"
-
-
-def _location(loc: tuple[int | str, ...], data: Any, keep_last: bool) -> list[str]:
-    """The keys of the file on the way to an error, without the tags that discriminated unions put between them."""
-    found = []
-    for depth, part in enumerate(loc):
-        inside = isinstance(data, dict) and part in data
-        if inside or isinstance(part, int) or (keep_last and depth == len(loc) - 1):
-            found.append(str(part) if str(part).isprintable() else repr(part))
-            data = data[part] if inside or isinstance(data, list) else None
-    return found
-
-
-def _overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with the leaves of `changes` in place of its own."""
-    merged = dict(base)
-    for key, value in changes.items():
-        inner = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _overlay(base[key], value) if inner else value
-    return merged
+            "\n".join(line if line.startswith(str(params.recipes.folder)) else f"{path}: {line}" for line in problems)
+        )
+    return params

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from itrcore import layout
-from itrcore.errors import nearest
+from itrcore.errors import ConfigError, nearest
 from itrcore.models.encoder_settings import BertSettings, BiGRUSettings, CLIPSettings
 from itrcore.models.settings import MethodSettings
 
@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 
 
 def problems(params: Params) -> Iterator[str]:
-    """One line per problem, each with the key that it is about."""
+    """One line per problem, each with the key that it is about; of a recipe, with its file before that."""
+    if not params.recipes:
+        yield f"root: {params.root}: no recipes in {params.recipes.folder}; give the folder that holds itrcore and recipes"
+        return
     yield from _wrong_names(params)
     yield from _wrong_reads(params)
     yield from _wrong_runs(params)
     yield from _wrong_ensembles(params)
 
 
-def unknown(where: str, name: str, known: dict[str, Any], section: str) -> Iterator[str]:
+def unknown(where: str, name: str, known: Mapping[str, Any], section: str) -> Iterator[str]:
     """A problem where `name` is none of the `known` ones of a section, with the nearest of them."""
     if name not in known:
-        yield f"{where}: no {name!r} in {section}{nearest(name, list(known))} (known: {', '.join(known)})"
+        yield f"{where}: no {name!r} in {section}{nearest(name, list(known))} (known: {', '.join(known) or 'none'})"
 
 
 def _wrong_names(params: Params) -> Iterator[str]:
@@ -58,31 +61,29 @@ def _wrong_reads(params: Params) -> Iterator[str]:
 
 
 def _wrong_runs(params: Params) -> Iterator[str]:
-    seen: dict[tuple[str, str, int | str], str] = {}
-    pairs: set[tuple[str, str]] = set()
+    seen: dict[tuple[str | None, ...], str] = {}
+    said: set[str] = set()  # a recipe and a profile serve many runs: what is wrong with them is said once
     for name, run in params.runs.items():
         where = f"runs.{name}"
         wrong = [
             *unknown(f"{where}.data", run.data, params.datasets, "datasets"),
-            *unknown(f"{where}.method", run.method, params.methods, "methods"),
-            *unknown(f"{where}.profile", run.profile, params.profiles, "profiles"),
+            *unknown(f"{where}.method", run.method, params.recipes, "recipes"),
+            *(unknown(f"{where}.profile", run.profile, params.profiles, "profiles") if run.profile else ()),
         ]
         yield from wrong
-        what = run.seed if run.checkpoint is None else run.checkpoint.sha256 + run.checkpoint.text_digest
-        assert what is not None
-        twin = seen.setdefault((run.data, run.method, what), name)
+        what = str(run.seed) if run.checkpoint is None else run.checkpoint.sha256 + run.checkpoint.text_digest
+        twin = seen.setdefault((run.data, run.method, run.variant, run.profile, what), name)
         if twin != name and run.checkpoint is None:
-            yield f"{where}: same data, method and seed as runs.{twin}; remove one or change its seed"
+            yield f"{where}: same data, method, variant, profile and seed as runs.{twin}; remove one or change its seed"
         if twin != name and run.checkpoint is not None:
-            yield f"{where}: same data, method, checkpoint and vocabulary as runs.{twin}; remove one"
+            yield f"{where}: same data, method, variant, profile, checkpoint and vocabulary as runs.{twin}; remove one"
         if wrong:
             continue
         try:
             method = params.method_of(name)
-        except ValueError as error:
-            if (run.method, run.profile) not in pairs:  # they serve many runs: what is wrong with them is said once
-                yield str(error)
-            pairs.add((run.method, run.profile))
+        except ConfigError as error:
+            yield from (line for line in str(error).splitlines() if line not in said)
+            said |= set(str(error).splitlines())
         else:
             yield from _wrong_images(params, where, run, method)
             yield from _wrong_text(params, where, run, method)
@@ -114,12 +115,12 @@ def _wrong_text(params: Params, where: str, run: RunSettings, method: MethodSett
             )
         elif vocabulary.glove.width != text.word_dim:
             yield (
-                f"{where}: {run.method} with profile {run.profile} has text.word_dim {text.word_dim}, and the vectors "
+                f"{where}: {run.method} ({run.changes}) has text.word_dim {text.word_dim}, and the vectors "
                 f"of datasets.{run.data}.vocabulary.glove have width {vocabulary.glove.width}; make them the same"
             )
     if isinstance(text, BertSettings | CLIPSettings) and text.shape is not None and vocabulary.word_pieces is None:
         yield (
-            f"{where}: {run.method} with profile {run.profile} starts its {text.kind.upper()} at random, which needs word "
+            f"{where}: {run.method} ({run.changes}) starts its {text.kind.upper()} at random, which needs word "
             f"pieces of the data set; give datasets.{run.data}.vocabulary.word_pieces, such as {{pieces: 4000, min_count: 2}}"
         )
 

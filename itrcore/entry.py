@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from itrcore.config import load
+from itrcore.config import load, load_text
 from itrcore.errors import ConfigError
 from itrcore.files import replacing
 
@@ -42,13 +41,7 @@ def text_with(path: Path, section: str, name: str, settings: Mapping[str, Any]) 
     document[section].insert(0, name, _in_house_style(settings))
     stream = io.StringIO()
     yaml.dump(document, stream)
-    with tempfile.TemporaryDirectory() as folder:
-        trial = Path(folder, path.name)
-        trial.write_text(stream.getvalue(), "utf-8")
-        try:
-            load(trial)
-        except ConfigError as error:
-            raise ConfigError(str(error).replace(str(trial), str(path))) from None
+    load_text(stream.getvalue(), path)
     return stream.getvalue()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 NLTK = Path("data/nltk")
+RECIPES, NLTK_SETTINGS = Path("recipes"), Path("nltk.yaml")  # in the project's folder, for all experiments
 REPORT = Path("report")
-LEADERBOARD = Path("leaderboard.json")
+LEADERBOARD = REPORT / "leaderboard.json"
 WORDS, PIECES, VECTORS = "vocab.json", "wordpieces.txt", "glove.safetensors"  # in a data set's vocabulary folder
 WEIGHTS, TEXT, IMAGE = "model.safetensors", "text", "image"  # in a run's folder
 # Not a DVC output: a killed training goes on from here, and DVC removes outputs before it runs a stage again.
@@ -64,16 +65,46 @@ def check(data: str) -> Path:
     return Path("checks", data)
 
 
+def code(name: str) -> Path:
+    """The record of the code of a stage, or of something else that has one."""
+    return Path("inputs", "code", f"{name}.json")
+
+
+def inputs(stage: str, data: str) -> Path:
+    """A record for each run on a data set: what decides what the stage makes of it."""
+    return Path("inputs", stage, data)
+
+
+def members(data: str, ensemble: str) -> Path:
+    """The record of an ensemble's members: what decides its scores."""
+    return Path("inputs", "ensemble", data, f"{ensemble}.json")
+
+
 def run(data: str, name: str) -> Path:
     """A training's results: model.safetensors, text/, history.json, run.json; of an imported run all but the history."""
     return Path("runs", data, name)
 
 
 def evaluation(data: str, name: str) -> Path:
-    """A run on test: metrics.json, similarity.npy, retrieved.json; explained.json where words attend to regions."""
+    """A run's scores on test: similarity.npy, evaluation.json."""
     return Path("evaluations", data, name)
 
 
 def ensemble(data: str, name: str) -> Path:
-    """An ensemble on test: the first three."""
+    """An ensemble's scores on test: similarity.npy."""
     return Path("ensembles", data, name)
+
+
+def result(data: str, name: str) -> Path:
+    """Of a run or an ensemble: metrics.json, retrieved.json; explained.json where words attend to regions."""
+    return Path("results", data, name)
+
+
+def metrics(name: str) -> Path:
+    """The few figures of a run or an ensemble that DVC compares."""
+    return Path("metrics", f"{name}.json")
+
+
+def curve(name: str) -> Path:
+    """A training's evaluations on dev, for DVC's plots."""
+    return Path("curves", f"{name}.csv")

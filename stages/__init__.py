@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from itrcore.config import Params, load
 from itrcore.terminal import user_errors
+
+HERE = Path(__file__).parents[1]
 
 
 def run_stage(stage: Callable[[Params, str], None]) -> None:
     """Run a stage for the item named on the command line (none: the empty name); a user's error is one line, not a trace."""
     with user_errors():
-        stage(load(), sys.argv[1] if len(sys.argv) > 1 else "")
+        params = load()
+        _with_code_of(params.root_folder)
+        stage(params, sys.argv[1] if len(sys.argv) > 1 else "")
+
+
+def _with_code_of(root: Path) -> None:
+    """Start again with the code of the experiment's own checkout, where the package was installed from another one.
+
+    In a folder of `experiments/`, Python finds what was installed: that may be an older checkout, or the one that
+    `dvc exp` made its copy of.
+    """
+    if root != HERE and (root / "stages" / "__init__.py").is_file():
+        module = sys.modules["__main__"].__spec__
+        assert module is not None
+        path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
+        command = [sys.executable, "-m", module.name, *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": path})

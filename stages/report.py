@@ -1,4 +1,4 @@
-"""Stage `report`: leaderboard (JSON, Markdown, HTML), plots and pages of retrieved pictures."""
+"""Stage `report`: leaderboard (JSON, Markdown, HTML), plots, pages of retrieved pictures; and all of it into MLflow."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from pathlib import Path
 from itrcore import layout
 from itrcore.config import Params
 from itrcore.data.source import Source
-from itrcore.files import remove, replacing, write_json
+from itrcore.files import replacing
 from itrcore.provenance import code_version
-from itrcore.report import leaderboard
-from itrcore.report.attachments import page_files
-from itrcore.report.html import entry_path, write_report
+from itrcore.report.html import write_report
 from itrcore.report.results import configured
-from itrcore.tracking import Tracker
+from itrcore.synchronise import synchronise
 from stages import run_stage
 
 
@@ -27,14 +25,11 @@ def main(params: Params, _: str) -> None:
     }
     with replacing(layout.REPORT) as temporary:
         write_report(results, temporary, params.report, pictures, {"report made by code version": code_version()})
-        remove(temporary / "leaderboard.json")  # it lies beside the report, as a DVC metrics file
-    write_json(layout.LEADERBOARD, leaderboard.as_json(results))
-    tracker = Tracker()
-    for entry in results.entries:
-        tracker.attach_report(entry.data, entry.name, page_files(layout.REPORT, entry_path(entry)))
     print(
         f"{layout.REPORT}/index.html: {len(results.entries)} runs and ensembles. The leaderboard alone: itr leaderboard"
     )
+    # Here, where all results are there: MLflow takes seconds to load, and this stage is not restored from DVC's cache.
+    synchronise(params)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from itrcore import run_inputs
 from itrcore.config import Params
-from itrcore.released.run import import_run
 from itrcore.tracking import Tracker
-from itrcore.training.run import train
 from stages import run_stage
 
 
 def main(params: Params, name: str) -> None:
     """Train, from where a killed attempt stopped if there was one; or import."""
-    observer = Tracker().training()
+    run_inputs.checked(params, "train", name)
+    observer = Tracker.of(params).training()
     if params.run(name).checkpoint is None:
+        from itrcore.training.run import train
+
         train(params, name, observer)
     else:
+        from itrcore.released.run import import_run
+
         import_run(params, name, observer)
 
 

@@ -12,8 +12,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from tests.tiny_project import NLTK
+
 ROOT = Path(__file__).parents[1]
-_COPIED = ("itrcore", "stages", "flows", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "ensembles/.gitkeep")
+_COPIED = ("itrcore", "stages", "flows", "recipes", "dvc.yaml", "params.yaml", "nltk.yaml", ".dvcignore", ".gitignore")
 
 
 class Project:
@@ -28,6 +30,7 @@ class Project:
                 shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copyfile(ROOT / name, target)
+        self.write("nltk.yaml", NLTK)
         (folder / ".dvc").mkdir()
         shutil.copyfile(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
         for command in (["git", "init", "-q"], ["git", "add", "-A"]):
@@ -41,12 +44,20 @@ class Project:
     @property
     def params(self) -> dict[str, Any]:
         """params.yaml as it is now."""
-        value: dict[str, Any] = YAML(typ="safe", pure=True).load((self.folder / "params.yaml").read_text("utf-8"))
+        return self.read("params.yaml")
+
+    def read(self, path: str) -> dict[str, Any]:
+        """A YAML file of the project, such as recipes/esa_bigru.yaml, as it is now."""
+        value: dict[str, Any] = YAML(typ="safe", pure=True).load((self.folder / path).read_text("utf-8"))
         return value
 
     def write_params(self, value: dict[str, Any]) -> None:
         """Replace params.yaml."""
-        with open(self.folder / "params.yaml", "w", encoding="utf-8") as handle:
+        self.write("params.yaml", value)
+
+    def write(self, path: str, value: dict[str, Any]) -> None:
+        """Replace a YAML file of the project."""
+        with open(self.folder / path, "w", encoding="utf-8") as handle:
             YAML(typ="safe", pure=True).dump(value, handle)
 
     def environment(self) -> dict[str, str]:
@@ -95,7 +106,6 @@ def tiny_params(params: dict[str, Any]) -> dict[str, Any]:
     """params.yaml with a world of 24 training images and two methods of a few dozen steps."""
     source = params["datasets"]["scenes"]["source"]
     source |= {"images": {"train": 24, "dev": 8, "test": 8}, "regions": 6, "width": 32, "picture_size": 64}
-    params["nltk"]["sources"] = []
     params["profiles"]["small"] = {
         "model": {"dim": 16, "text": {"word_dim": 8, "init": "random"}},
         "loss": {"warmup_epochs": 1},

@@ -66,8 +66,9 @@ _GRID = {
     "stage_epochs": 1,
 }
 _VIEWS = {"touch": 0.2, "mask": 0.5, "random": 0.1, "remove": 0.4}
-PARAMS: dict[str, Any] = {
-    "nltk": {"sources": [], "sha256": "0" * 64, "files": {}, "timeout": 1},
+NLTK: dict[str, Any] = {"sources": [], "sha256": "0" * 64, "files": {}, "timeout": 1}
+PARAMS: dict[str, Any] = {  # `methods` are written as recipes
+    "root": ".",
     "downloads": {},
     "datasets": {
         "tiny": {
@@ -160,7 +161,7 @@ PARAMS: dict[str, Any] = {
             },
         },
     },
-    "profiles": {"published": {}},
+    "profiles": {},
     "training": {
         "device": "cpu",
         "precision": "float32",
@@ -170,8 +171,8 @@ PARAMS: dict[str, Any] = {
     },
     "evaluation": {"batch_size": 16, "tile": 16, "retrieved": 2, "queries": 2},
     "runs": {
-        "one": {"data": "tiny", "method": "esa", "seed": 1, "profile": "published"},
-        "two": {"data": "tiny", "method": "gpo", "seed": 1, "profile": "published"},
+        "one": {"data": "tiny", "method": "esa", "seed": 1},
+        "two": {"data": "tiny", "method": "gpo", "seed": 1},
     },
     "ensembles": {"both": {"data": "tiny", "runs": ["one", "two"]}},
     "report": {"title": "tiny"},
@@ -186,8 +187,20 @@ PIXELS: dict[str, Any] = {  # the data set's pictures in shards, and run `one` o
 }
 
 
+def write_experiment(folder: Path, values: Mapping[str, Any], nltk: Mapping[str, Any] = NLTK) -> None:
+    """Write params.yaml, and what lies beside it: nltk.yaml and, of `methods`, a recipe each."""
+    params = {key: value for key, value in values.items() if key != "methods"}
+    (folder / "recipes").mkdir(parents=True, exist_ok=True)
+    recipes = {f"recipes/{name}.yaml": {"source": "a test", **recipe} for name, recipe in values["methods"].items()}
+    for path, value in {"params.yaml": params, "nltk.yaml": nltk, **recipes}.items():
+        yaml = YAML(typ="safe", pure=True)
+        yaml.width = 1_000_000  # no mapping over several lines, as in the shipped files
+        yaml.sort_base_mapping_type_on_output = False
+        yaml.dump(copy.deepcopy(value), folder / path)  # copied: the same object twice would be an anchor
+
+
 def write_params(folder: Path, changes: Mapping[str, Any] | None = None) -> Params:
-    """Write params.yaml, with `{"methods.gpo.recipe.epochs": 5}` changed; the configuration as it is then read."""
+    """Write an experiment, with `{"methods.gpo.recipe.epochs": 5}` changed; the configuration as it is then read."""
     values = copy.deepcopy(PARAMS)
     for key, value in (changes or {}).items():
         *above, last = key.split(".")
@@ -195,10 +208,7 @@ def write_params(folder: Path, changes: Mapping[str, Any] | None = None) -> Para
         for part in above:
             inside = inside[part]
         inside[last] = value
-    yaml = YAML(typ="safe", pure=True)
-    yaml.width = 1_000_000  # no mapping over several lines, as in the shipped files
-    yaml.sort_base_mapping_type_on_output = False
-    yaml.dump(values, folder / "params.yaml")
+    write_experiment(folder, values)
     return load(folder / "params.yaml")
 
 

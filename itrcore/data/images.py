@@ -5,21 +5,33 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from itrcore.data.batches import ImageBatch, RegionBatch
 from itrcore.data.inputs import RegionInput
-from itrcore.data.shards.images import ImageStore
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.errors import DataError
+
+
+class Store(Protocol):
+    """One split's shards, whatever their samples are."""
+
+    folder: Path
+    image_ids: list[int]
+
+    def __len__(self) -> int: ...
+
+    def verify(self) -> None:
+        """Read every shard once."""
 
 
 class Images(ABC):
     """One split's images; threads may share it."""
 
-    store: FeatureStore | ImageStore
+    store: Store
 
     @property
     def folder(self) -> Path:
@@ -51,6 +63,11 @@ class RegionImages(Images):
     """Region features."""
 
     store: FeatureStore
+
+    @classmethod
+    def open(cls, shards: Path, split: str, given: RegionInput) -> RegionImages:
+        """Of a split in region shards."""
+        return cls(FeatureStore(shards, split), given)
 
     def __init__(self, store: FeatureStore, given: RegionInput = RegionInput()) -> None:
         """`DataError` where an image has another number of regions than the method has weights for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,8 @@ class RegionInput:
     drop: the probability that training takes a region out of its image before encoding
     regions: how many every image must have, where the method has weights for so many alone
     """
+
+    images: ClassVar[str] = "itrcore.data.images:RegionImages"  # what reads them from shards
 
     drop: float = 0.0
     regions: int | None = None
@@ -30,6 +32,8 @@ class PixelInput:
     random_crop: training cuts out the same share of both sides, at least this one; None: the whole picture
     flip: training mirrors every other picture
     """
+
+    images: ClassVar[str] = "itrcore.data.pixels:PixelImages"  # what reads them from shards
 
     picture: int
     framing: Literal["crop", "stretch"]

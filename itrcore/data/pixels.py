@@ -7,6 +7,7 @@ JPEG's faster decoding at reduced size gives other pixels, and so other results.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +25,11 @@ class PixelImages(Images):
     """Pictures."""
 
     store: ImageStore
+
+    @classmethod
+    def open(cls, shards: Path, split: str, given: PixelInput) -> PixelImages:
+        """Of a split in image shards."""
+        return cls(ImageStore(shards, split), given)
 
     def __init__(self, store: ImageStore, given: PixelInput) -> None:
         self.store, self.given = store, given

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pkgutil import resolve_name
 
 from itrcore import layout
 from itrcore.data import captions
 from itrcore.data.batches import Split
-from itrcore.data.images import Images, RegionImages
 from itrcore.data.inputs import PixelInput, RegionInput
-from itrcore.data.pixels import PixelImages
 from itrcore.data.settings import PIXELS, SYNTHETIC
-from itrcore.data.shards.images import ImageShardInfo, ImageStore
-from itrcore.data.shards.regions import FeatureStore, ShardInfo
+from itrcore.data.shards.files import read_description
 from itrcore.data.tokens import Tokeniser
 from itrcore.errors import DataError
-from itrcore.files import digest, sha256
 
 
 def open_split(
@@ -25,11 +22,8 @@ def open_split(
 
     verify: read every shard once and refuse a damaged one. `DataError` where the data set has no images of this kind.
     """
-    images: Images
-    if isinstance(given, PixelInput):
-        images = PixelImages(ImageStore(_there(data, layout.image_shards(data)), split), given)
-    else:
-        images = RegionImages(FeatureStore(_there(data, layout.region_shards(data)), split), given)
+    shards = layout.image_shards(data) if isinstance(given, PixelInput) else layout.region_shards(data)
+    images = resolve_name(given.images).open(_there(data, shards), split, given)
     if verify:
         images.verify()
     return Split.open(images, captions.read(layout.captions(data), split), tokeniser)
@@ -38,7 +32,7 @@ def open_split(
 def feature_width(data: str) -> int | None:
     """Of the data set's region features; None where it has none."""
     shards = layout.region_shards(data)
-    return ShardInfo.read(shards).width if shards.exists() else None
+    return int(read_description(shards)["width"]) if shards.exists() else None
 
 
 def features_of(data: str, pixels: bool, drawn: bool) -> str:
@@ -47,22 +41,10 @@ def features_of(data: str, pixels: bool, drawn: bool) -> str:
     pixels: pictures in place of region features; drawn: pictures that a program drew
     """
     shards = layout.region_shards(data)
-    kind = ShardInfo.read(shards).features if shards.exists() or not pixels else PIXELS
+    kind = str(read_description(shards)["features"]) if shards.exists() or not pixels else PIXELS
     if not pixels or kind == SYNTHETIC:  # also of published shards, whose features say where they come from
         return kind
     return SYNTHETIC if drawn else PIXELS
-
-
-def state_digest(data: str) -> str:
-    """Of the data set's captions and images: results of the same digest can be compared and averaged."""
-    regions, images = layout.region_shards(data), layout.image_shards(data)
-    return digest(
-        [
-            ShardInfo.read(regions).digest if regions.exists() else None,
-            ImageShardInfo.read(images).digest if images.exists() else None,
-            sha256(layout.captions(data)),
-        ]
-    )
 
 
 def _there(data: str, folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,47 +12,66 @@ from itrcore import layout
 from itrcore.arrays import open_array
 from itrcore.config import Params
 from itrcore.errors import DataError
-from itrcore.evaluation.results import images_of_test, read_output, write_result
-from itrcore.files import replacing
+from itrcore.evaluation.judging import write_ensemble
+from itrcore.evaluation.results import SCORED, SIMILARITY, images_of_test, read_output
+from itrcore.files import replacing, sha256
+
+Record = dict[str, dict[str, Any]]
 
 _ROWS = 256
 
 
-def evaluate_ensemble(params: Params, name: str) -> Path:
-    """Evaluate ensemble `name` from its members' stored matrices; returns its folder, like a run's."""
+def members(params: Params, name: str) -> Record:
+    """What decides an ensemble's scores: its members' similarities, which test split they are of, and what is said of them.
+
+    `DataError` where they are of different states of the data set.
+    """
     settings = params.ensemble(name)
-    data, members = settings.data, settings.runs
-    results = [
-        read_output(layout.evaluation(data, member) / "metrics.json", f"evaluate@{member}") for member in members
-    ]
-    digests = {result["data_digest"] for result in results}
-    if len(digests) > 1:
+    found = {
+        run: read_output(layout.evaluation(settings.data, run) / SCORED, f"evaluate@{run}") for run in settings.runs
+    }
+    if len({scored["test_digest"] for scored in found.values()}) > 1:
         raise DataError(
-            f"ensembles.{name}: its runs were trained on other states of {data}; run dvc repro to renew them"
+            f"ensembles.{name}: its runs were evaluated on other states of {settings.data}; run dvc repro to renew them"
         )
-    images = images_of_test(data)
-    image_of = np.repeat(np.arange(len(images)), [len(image.captions) for image in images])
+    said = ("family", "features", "selected_on", "parameters", "data_digest", "device", "code_version")
+    return {run: {key: scored[key] for key in ("similarity_sha256", *said)} for run, scored in found.items()}
+
+
+def evaluate_ensemble(params: Params, name: str) -> Path:
+    """Average its members' stored matrices and judge the mean; returns the folder of its results, like a run's.
+
+    `DataError` where a matrix is not the one that its run's evaluation.json describes.
+    """
+    settings = params.ensemble(name)
+    data, record = settings.data, members(params, name)
+    paths = {run: layout.evaluation(data, run) / SIMILARITY for run in record}
+    for run, path in paths.items():
+        if sha256(path) != record[run]["similarity_sha256"]:
+            raise DataError.at(
+                path, "its bytes have changed", "what evaluate wrote", do=f"Run: dvc repro --force evaluate@{run}"
+            )
+    results = list(record.values())
     with replacing(layout.ensemble(data, name)) as temporary:
         temporary.mkdir(parents=True)
-        matrix = mean_of(
-            [layout.evaluation(data, member) / "similarity.npy" for member in members], temporary / "similarity.npy"
-        )
-        result = {
+        matrix = mean_of(list(paths.values()), temporary / SIMILARITY)
+        described = {
             "kind": "ensemble",
             "name": name,
-            "members": members,
+            "members": settings.runs,
             "family": "+".join(sorted({result["family"] for result in results})),
             **dict.fromkeys(("origin", "checkpoint", "method", "seed", "profile", "train_seconds", "precision")),
             **dict.fromkeys(("encode_image_ms", "encode_caption_ms")),
             **dict.fromkeys(("score_image_ms", "score_caption_ms")),
-            **{key: results[0][key] for key in ("data", "data_digest", "device")},
+            "data": data,
+            **{key: results[0][key] for key in ("data_digest", "device")},
             "features": ", ".join(dict.fromkeys(result["features"] for result in results)),
             "selected_on": ", ".join(sorted({result["selected_on"] for result in results})),
             "parameters": sum(result["parameters"] for result in results),
             "code_version": ", ".join(sorted({result["code_version"] for result in results})),
         }
-        write_result(temporary, result, matrix, image_of, images, params.evaluation)
-    return layout.ensemble(data, name)
+        written = write_ensemble(params, name, described, matrix, images_of_test(data))
+    return written
 
 
 def mean_of(paths: Sequence[Path], out: Path) -> np.ndarray:

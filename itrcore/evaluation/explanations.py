@@ -20,7 +20,6 @@ from itrcore.files import read_json, write_json
 if TYPE_CHECKING:
     from itrcore.data.batches import Split
     from itrcore.data.images import Images
-    from itrcore.evaluation.similarity import EncodedSplit
     from itrcore.models.base import Attends, Encoded, Method
 
 STRONGEST = 3  # regions kept of each word; the fourth of 36 hardly ever matters, and more boxes hide the picture
@@ -107,10 +106,10 @@ def explain(
     )
 
 
-def write(folder: Path, method: Method, encoded: EncodedSplit, split: Split, tokeniser: Tokeniser) -> None:
+def write(folder: Path, method: Method, split: Split, tokeniser: Tokeniser) -> None:
     """Write explained.json beside the retrieved.json that the folder holds; nothing where nothing can be explained.
 
-    encoded: of `split`
+    split: what the queries are of. Only what is shown is encoded, on the CPU.
     """
     import torch
 
@@ -118,6 +117,7 @@ def write(folder: Path, method: Method, encoded: EncodedSplit, split: Split, tok
 
     if not isinstance(method, Attends):
         return
+    method.eval()
     row_of = {image_id: row for row, image_id in enumerate(split.images.image_ids)}
     explained = []
     with torch.inference_mode():
@@ -126,10 +126,11 @@ def write(folder: Path, method: Method, encoded: EncodedSplit, split: Split, tok
             # Where an image has the same caption twice, any of the two will do.
             own = np.flatnonzero(split.image_of == row_of[query["image_id"]]).tolist()
             caption = next(at for at in own if np.array_equal(split.tokens.ids_of(at), tokens))
+            text = method.encode_texts(split.texts([caption]))
             found = []
             for image in {shown["image_id"]: shown for shown in (query, *query["retrieved"][:1])}.values():
                 row = row_of[image["image_id"]]
-                one, text = encoded.images[slice(row, row + 1)], encoded.texts[slice(caption, caption + 1)]
+                one = method.encode_images(split.images.batch([row]))
                 found.append(
                     explain(method, one, text, tokeniser, query["caption"], split.images, row, image["file_name"])
                 )

@@ -1,4 +1,4 @@
-"""A trained run on the test split."""
+"""A trained run on the test split: its scores. What they are worth is for `judging.py`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from itrcore import layout
+from itrcore import layout, run_inputs
 from itrcore.config import Params
+from itrcore.data.digests import captions_of
 from itrcore.data.prepared import open_split
 from itrcore.device import make_accelerator, precision
 from itrcore.errors import DataError
-from itrcore.evaluation import explanations
-from itrcore.evaluation.results import SPLIT, images_of_test, read_output, write_result
+from itrcore.evaluation.results import SCORED, SIMILARITY, SPLIT, read_output
 from itrcore.evaluation.similarity import encode, score
-from itrcore.files import replacing
+from itrcore.files import replacing, sha256, write_json
 from itrcore.models import registry, sides
-from itrcore.models.base import Method
+from itrcore.models.base import Attends, Method
 from itrcore.models.settings import MethodSettings
 from itrcore.models.text import Text
 
@@ -45,10 +45,7 @@ def load_method(run: dict[str, Any], folder: Path) -> tuple[Method, Text]:
 
 
 def evaluate(params: Params, name: str) -> Path:
-    """Evaluate run `name` on test; returns the folder.
-
-    It holds metrics.json, similarity.npy, retrieved.json and, where words attend to regions, explained.json.
-    """
+    """Score all pairs of the test split with run `name`; returns the folder, with similarity.npy and evaluation.json."""
     data = params.run(name).data
     folder = layout.run(data, name)
     run = read_output(folder / "run.json", f"train@{name}")
@@ -60,27 +57,30 @@ def evaluate(params: Params, name: str) -> Path:
     settings = params.evaluation
     with replacing(layout.evaluation(data, name)) as temporary:
         temporary.mkdir(parents=True)
+        path = temporary / SIMILARITY
         with accelerator.autocast():
             encoded = encode(method, split, settings.batch_size, accelerator.device)
             started = time.perf_counter()
             shape = (len(encoded.images), len(encoded.texts))
-            matrix = np.lib.format.open_memmap(temporary / "similarity.npy", "w+", np.float32, shape)
+            matrix = np.lib.format.open_memmap(path, "w+", np.float32, shape)
             score(method, encoded.images, encoded.texts, settings.tile, matrix)
             seconds = time.perf_counter() - started
         matrix.flush()
+        facts = ("name", "data", "family", "origin", "seed", "features", "selected_on", "parameters", "train_seconds")
         result = {
             "kind": "run",
-            **{key: run[key] for key in ("name", "data", "method", "family", "origin", "seed", "profile")},
-            **{key: run[key] for key in ("features", "selected_on", "parameters", "train_seconds", "data_digest")},
+            **{key: run[key] for key in (*facts, "data_digest", "code_version")},
             "checkpoint": run.get("checkpoint"),
+            "dev_rsum": run.get("dev_rsum"),
             "encode_image_ms": 1000 * encoded.image_seconds / shape[0],
             "encode_caption_ms": 1000 * encoded.text_seconds / shape[1],
             "score_image_ms": 1000 * seconds / shape[0],
             "score_caption_ms": 1000 * seconds / shape[1],
             "device": str(accelerator.device),
             "precision": precision(accelerator),
-            "code_version": run["code_version"],
+            "attends": isinstance(method, Attends),
+            "similarity_sha256": sha256(path),
+            "test_digest": captions_of(layout.captions(data), SPLIT),
         }
-        write_result(temporary, result, matrix, split.image_of, images_of_test(data), settings)
-        explanations.write(temporary, method, encoded, split, text.tokeniser)
+        write_json(temporary / SCORED, {**result, "inputs": run_inputs.evaluation(params, name)})
     return layout.evaluation(data, name)

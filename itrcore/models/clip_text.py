@@ -14,7 +14,9 @@ from itrcore.errors import DataError
 from itrcore.files import digest
 from itrcore.models import clip, published
 from itrcore.models.encoder_settings import CLIPSettings
-from itrcore.models.text import TextInputs, own_pieces
+from itrcore.models.pieces import own_pieces
+from itrcore.models.settings import ModelSettings
+from itrcore.models.text import TextInputs
 
 if TYPE_CHECKING:
     from transformers import CLIPConfig, CLIPModel
@@ -57,21 +59,22 @@ class ClipText:
         published.save_config(self.config, folder / _CONFIG)
 
 
-def prepare(settings: CLIPSettings, vocabulary: Path, dim: int) -> ClipText:
-    """The text side of a new run.
-
-    vocabulary: the data set's folder, with word pieces for a CLIP that starts at random; dim: of that CLIP's vectors
-    """
+def prepare(model: ModelSettings, vocabulary: Path, nltk_folder: Path) -> ClipText:
+    """For a new run. vocabulary: the data set's folder, with word pieces for a CLIP that starts at random"""
+    settings = model.text
+    assert isinstance(settings, CLIPSettings)
     if settings.shape is not None:
         pieces = own_pieces(vocabulary)
-        return ClipText(pieces, settings.strip, clip.config_of(settings.shape, len(pieces), dim))
+        return ClipText(pieces, settings.strip, clip.config_of(settings.shape, len(pieces), model.dim))
     hub.check_folder(settings.weights, "a CLIP's", "text.weights")
     tokens = CLIPTokens.pretrained(settings.weights, settings.revision)
-    model = clip.pretrained(settings.weights, settings.revision)
-    return ClipText(tokens, settings.strip, model.config, model)
+    pretrained = clip.pretrained(settings.weights, settings.revision)
+    return ClipText(tokens, settings.strip, pretrained.config, pretrained)
 
 
-def restore(settings: CLIPSettings, folder: Path) -> ClipText:
-    """The text side of a finished run, from its text folder. Pretrained weights are in the run's own."""
+def restore(model: ModelSettings, folder: Path, nltk_folder: Path) -> ClipText:
+    """Of a finished run. Pretrained weights are in the run's own."""
+    settings = model.text
+    assert isinstance(settings, CLIPSettings)
     read = CLIPTokens.read if settings.shape is None else WordPieces.read
     return ClipText(read(folder / _TOKENISER), settings.strip, clip.read_config(folder / _CONFIG))

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itrcore import layout
-from itrcore.models import clip_text, image, text
-from itrcore.models.encoder_settings import BertSettings, BiGRUSettings
+from itrcore.models import parts
 from itrcore.models.image import ImageSide
 from itrcore.models.settings import ModelSettings
 from itrcore.models.text import Text
@@ -32,16 +31,11 @@ def prepare(model: ModelSettings, vocabulary: Path, nltk_folder: Path, width: in
 
     vocabulary: the data set's folder of it; width: of the data set's region features, where it has some
     """
-    settings = model.text
-    if isinstance(settings, BiGRUSettings | BertSettings):
-        return Sides(image.prepare(model, width), text.prepare(settings, vocabulary, nltk_folder))
-    return Sides(image.prepare(model, width), clip_text.prepare(settings, vocabulary, model.dim))
+    image = parts.load(parts.image_side(model)).prepare(model, width)
+    return Sides(image, parts.load(parts.TEXTS[model.text.kind]).prepare(model, vocabulary, nltk_folder))
 
 
 def restore(model: ModelSettings, run: Path, nltk_folder: Path, width: int | None) -> Sides:
     """Of a finished run, from its folder. Pretrained weights are among its own. width: as run.json has it"""
-    settings, folder = model.text, run / layout.TEXT
-    side = image.restore(model, run / layout.IMAGE, width)
-    if isinstance(settings, BiGRUSettings | BertSettings):
-        return Sides(side, text.restore(settings, folder, nltk_folder))
-    return Sides(side, clip_text.restore(settings, folder))
+    image = parts.load(parts.image_side(model)).restore(model, run / layout.IMAGE, width)
+    return Sides(image, parts.load(parts.TEXTS[model.text.kind]).restore(model, run / layout.TEXT, nltk_folder))

@@ -18,7 +18,8 @@ from itrcore.errors import ConfigError, DataError
 from itrcore.models import bert, clip, registry
 from itrcore.models.base import Method
 from itrcore.models.encoder_settings import BertSettings, CLIPSettings
-from itrcore.models.image import Grid, ImageSide, Regions
+from itrcore.models.grid_side import Grid
+from itrcore.models.image import ImageSide, Regions
 from itrcore.models.settings import MethodSettings, SetSettings
 from itrcore.models.text import TextInputs
 from itrcore.released import bert as released_bert

@@ -12,11 +12,12 @@ from itrcore.data.vocabulary import Vocabulary
 from itrcore.errors import DataError
 from itrcore.evaluation.run import load_method
 from itrcore.files import read_json
+from itrcore.models import parts
 from itrcore.models.clip_text import ClipText
-from itrcore.models.image import Grid
-from itrcore.models.image import restore as restore_image
+from itrcore.models.grid_side import Grid
+from itrcore.models.pieces import Pieces
 from itrcore.models.settings import MethodSettings
-from itrcore.models.text import Pieces, Words
+from itrcore.models.words import Words
 from itrcore.released import checkpoint as released
 from itrcore.released import convert
 from itrcore.released import options as released_options
@@ -49,7 +50,7 @@ def export_run(folder: Path, out: Path) -> Exported:
     words = text.tokeniser if isinstance(text, Words) else None
     vocabulary = out.parent / f"{data}_precomp_vocab.json"
     new = words is not None and _is_new(vocabulary, words)
-    image = restore_image(settings.model, folder / layout.IMAGE, run["width"])
+    image = parts.load(parts.image_side(settings.model)).restore(settings.model, folder / layout.IMAGE, run["width"])
     sizes = convert.Sizes(
         settings,
         run["width"],

@@ -8,6 +8,7 @@ from typing import Any
 from itrcore.models.base import Method
 from itrcore.models.clip_text import ClipText
 from itrcore.models.encoder_settings import BiGRUSettings
+from itrcore.models.pieces import Pieces
 from itrcore.models.settings import (
     AlignmentSettings,
     CrossSettings,
@@ -26,7 +27,7 @@ from itrcore.models.settings import (
     SGRAFSettings,
     VSESettings,
 )
-from itrcore.models.text import Pieces, Text
+from itrcore.models.text import Text
 from itrcore.released import bert as released_bert
 from itrcore.released import clip as released_clip
 from itrcore.released import grid as released_grid

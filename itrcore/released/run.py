@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from itrcore import layout
+from itrcore import layout, run_inputs
 from itrcore.config import Params
 from itrcore.data.prepared import feature_width
 from itrcore.errors import DataError
@@ -23,7 +23,7 @@ from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.layouts import layout_of
 from itrcore.released.text import config_of, own_vocabulary, text_of
 from itrcore.training.observer import Observer
-from itrcore.training.run import describe
+from itrcore.training.run import describe, write_curve
 
 SELECTED_ON = "unknown (imported)"
 _SHOWN = 12  # characters of a digest
@@ -103,7 +103,14 @@ def import_run(params: Params, name: str, observer: Observer) -> Path:
     read_with = vocabulary or own_vocabulary(imported.settings, run.data)
     _check_unchanged(read_with, imported.text.digest, run.checkpoint.text_digest, name)
     described: dict[str, Any] = {
-        **describe(params, name, imported.settings, imported.width, imported.method),
+        **describe(
+            params,
+            name,
+            imported.settings,
+            imported.width,
+            imported.method,
+            run_inputs.training(params, name),
+        ),
         "origin": "imported",
         "checkpoint": {
             "path": run.checkpoint.path,
@@ -125,6 +132,7 @@ def import_run(params: Params, name: str, observer: Observer) -> Path:
             tensors = {key: value.contiguous() for key, value in imported.method.state_dict().items()}
             save_file(tensors, temporary / layout.WEIGHTS)
             write_json(temporary / "run.json", described)
+        write_curve(name, [])
         observer.finish(out)
     except BaseException:
         observer.fail()

@@ -13,8 +13,10 @@ from itrcore.errors import DataError
 from itrcore.models import bert, clip
 from itrcore.models.clip_text import ClipText
 from itrcore.models.encoder_settings import BertSettings, BiGRUSettings, CLIPSettings
+from itrcore.models.pieces import Pieces
 from itrcore.models.settings import MethodSettings
-from itrcore.models.text import Pieces, Text, Words
+from itrcore.models.text import Text
+from itrcore.models.words import Words
 from itrcore.released import clip_vocabulary
 from itrcore.released.convert import Sizes
 

@@ -78,9 +78,9 @@ def configured(params: Params, root: Path = Path(".")) -> Results:
 
 def available(params: Params, root: Path = Path(".")) -> tuple[Results, list[str]]:
     """The results of those runs and ensembles of params.yaml that have any, and the names of the others."""
-    runs = {name: root / layout.evaluation(run.data, name) for name, run in params.runs.items()}
-    ensembles = {name: root / layout.ensemble(found.data, name) for name, found in params.ensembles.items()}
-    missing = [name for name, folder in {**runs, **ensembles}.items() if not (folder / "metrics.json").exists()]
+    data = {name: run.data for name, run in params.runs.items()}
+    data |= {name: ensemble.data for name, ensemble in params.ensembles.items()}
+    missing = [name for name in data if not (root / layout.result(data[name], name) / "metrics.json").exists()]
     kept = {
         "runs": {name: run for name, run in params.runs.items() if name not in missing},
         "ensembles": {name: ensemble for name, ensemble in params.ensembles.items() if name not in missing},
@@ -98,8 +98,7 @@ def collect(
 
     benchmarks: data set → the published benchmark that it is, where it is one
 
-    Reads `evaluations/<data>/<run>/{metrics,retrieved}.json`, `runs/<data>/<run>/history.json` and
-    `ensembles/<data>/<name>/{metrics,retrieved}.json`; other folders there are ignored.
+    Reads `results/<data>/<name>/{metrics,retrieved}.json` and `runs/<data>/<run>/history.json`; other folders are ignored.
     Raises `DataError` that names the file and the stage to run where one is missing or not as its format says, and
     where entries of one data set were not evaluated on the same split, or on region features of different kinds.
     """
@@ -112,8 +111,8 @@ def collect(
 
 
 def _entry(root: Path, kind: str, name: str, data: str) -> Entry:
-    folder, stage = ("evaluations", f"evaluate@{name}") if kind == "run" else ("ensembles", f"ensemble@{name}")
-    path = root / folder / data / name / "metrics.json"
+    stage = f"judge@{name}" if kind == "run" else f"ensemble@{name}"
+    path = root / layout.result(data, name) / "metrics.json"
     evaluation = _read(path, Evaluation, stage)
     found = (evaluation.kind, evaluation.name, evaluation.data)
     if found != (kind, name, data):
@@ -123,7 +122,7 @@ def _entry(root: Path, kind: str, name: str, data: str) -> Entry:
     retrieved = _read(path.with_name("retrieved.json"), Retrieved, stage)
     history = None
     if evaluation.origin == "trained":
-        history = _read(root / "runs" / data / name / "history.json", History, f"train@{name}")
+        history = _read(root / layout.run(data, name) / "history.json", History, f"train@{name}")
     return Entry(evaluation, retrieved, history, _explained(path.with_name(explained.FILE), retrieved, stage))
 
 

@@ -59,11 +59,11 @@ class RunLog:
 
         MLflow's steps are whole numbers: they count evaluations, of which a method may have several an epoch.
         """
-        held = {metric.step for metric in self._client.get_metric_history(self.run_id, "dev_rsum")}
+        held = {metric.step for metric in self._client.get_metric_history(self.run_id, "dev/rsum")}
         for record in records:
             if record["evaluation"] not in held:
-                values = {f"loss_{key}": value for key, value in record["losses"].items()}
-                values |= {f"dev_{key}": value for key, value in record["dev"].items()}
+                values = {f"loss/{key}": value for key, value in record["losses"].items()}
+                values |= {f"dev/{key}": value for key, value in record["dev"].items()}
                 values |= {key: record[key] for key in ("epoch", "learning_rate", "pairs_per_second")}
                 self.metrics(values, record["evaluation"])
 
@@ -83,7 +83,7 @@ class RunLog:
         result, done = read_json(folder / "metrics.json"), sha256(folder / "metrics.json")
         if self._client.get_run(self.run_id).data.tags.get(EVALUATION) == done:
             return
-        values = {f"{result['split']}_{key}": value for key, value in result["metrics"].items()}
+        values = {f"{result['split']}/{key}": value for key, value in result["metrics"].items()}
         times = ("encode_image_ms", "encode_caption_ms", "score_image_ms", "score_caption_ms")
         self.metrics(values | {key: result[key] for key in times if result[key] is not None})
         if result["kind"] == "ensemble":

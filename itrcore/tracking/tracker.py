@@ -20,6 +20,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from itrcore.config import Params
 from itrcore.errors import ITRError
 from itrcore.files import read_json, sha256
 from itrcore.terminal import warn
@@ -37,24 +38,43 @@ class TrackingError(ITRError):
 
 
 class Tracker:
-    """One project's MLflow store; an experiment per data set."""
+    """One project's MLflow store; an experiment of MLflow's for each data set of each experiment of ours."""
 
-    def __init__(self, root: Path = Path(".")) -> None:
-        """root: where the SQLite store lies or is made. Nothing is opened before the first use."""
-        self._root = root.absolute()
+    def __init__(self, root: Path = Path("."), experiment: str = "", trial: str | None = None) -> None:
+        """Nothing is opened before the first use.
+
+        root: where the SQLite store lies or is made, one for all experiments
+        experiment: its folder in `experiments/`; empty for the embedded one
+        trial: the name of a `dvc exp` that runs elsewhere than in the experiment's folder: its runs replace none of those
+        """
+        self._root, self._prefix, self._trial = root.absolute(), experiment and f"{experiment}/", trial
         self._uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self._root / 'mlflow.db'}"
         self._sqlite = (
             self._uri.removeprefix("sqlite:///").partition("?")[0] if self._uri.startswith("sqlite:") else None
         )
         self._failed = False
 
+    @classmethod
+    def of(cls, params: Params) -> Tracker:
+        """The tracker of an experiment."""
+        return cls(params.project, params.experiment, params.trial)
+
     def training(self) -> LiveTraining:
         """An observer that logs a training while it goes on."""
         return LiveTraining(self)
 
-    def record(self, run_folder: Path, evaluation_folder: Path) -> bool:
-        """Make the MLflow run of a training hold exactly what these two folders hold; False where MLflow failed."""
-        return self.attempt(lambda: self._record(run_folder).evaluation(evaluation_folder))
+    def record(self, run_folder: Path, results: Path) -> bool:
+        """Make the MLflow run of a training hold exactly what these two folders hold; False where MLflow failed.
+
+        In a trial, a training that was not part of it is the experiment's own, and is left as it is.
+        """
+
+
+        def record() -> None:
+            if not self._is_older_than_trial(run_folder):
+                self._record(run_folder).evaluation(results)
+
+        return self.attempt(record)
 
     def record_training(self, folder: Path) -> bool:
         """The active run of this name is the one of this result: kept, brought back, or written from the files."""
@@ -154,19 +174,19 @@ class Tracker:
         """Id of a data set's experiment, made where there is none."""
         from mlflow.exceptions import MlflowException
 
-        client = self._client
+        client, name = self._client, f"{self._prefix}{data}"
         with self._lock():
-            found = client.get_experiment_by_name(data)
+            found = client.get_experiment_by_name(name)
             if found is None:
                 # A server chooses its own artifact store; for SQLite it is stated, as the default depends on the caller's
                 # folder.
-                location = (self._root / "mlartifacts" / data).as_uri() if self._sqlite else None
+                location = (self._root / "mlartifacts" / name).as_uri() if self._sqlite else None
                 try:
                     # Of a kind whose page opens on runs and metrics, not on traces of language models.
                     tags = {"mlflow.experimentKind": "custom_model_development"}
-                    return str(client.create_experiment(data, artifact_location=location, tags=tags))
+                    return str(client.create_experiment(name, artifact_location=location, tags=tags))
                 except MlflowException as error:  # another machine may have been faster
-                    found = client.get_experiment_by_name(data)
+                    found = client.get_experiment_by_name(name)
                     if found is None:
                         raise error
             if found.lifecycle_stage == "deleted":
@@ -176,7 +196,18 @@ class Tracker:
     def _create(self, experiment: str, name: str, tags: Mapping[str, str]) -> Any:
         from mlflow.tracking.context.registry import resolve_tags  # user and entry point
 
-        return self._client.create_run(experiment, run_name=name, tags={**resolve_tags(), _NAME: name, **tags})
+        called = self._called(name)
+        return self._client.create_run(experiment, run_name=called, tags={**resolve_tags(), _NAME: called, **tags})
+
+    def _is_older_than_trial(self, run_folder: Path) -> bool:
+        if self._trial is None:
+            return False
+        run = read_json(run_folder / "run.json")
+        same = f"tags.`{RESULT}` = '{sha256(run_folder / 'run.json')}' and tags.`{_NAME}` = '{run['name']}'"
+        return bool(self._client.search_runs([self._experiment(run["data"])], same))
+
+    def _called(self, name: str) -> str:
+        return f"{name} ({self._trial})" if self._trial else name
 
     def _open(self, run: Mapping[str, Any], tracking_id: str | None) -> RunLog:
         experiment, name = self._experiment(run["data"]), run["name"]
@@ -195,7 +226,7 @@ class Tracker:
                 chosen = {**flatten(run["settings"]), **flatten(run["training"], "training.")}
             log.params({key: value for key, value in {**wanted, **chosen}.items() if value is not None})
             log.dataset(run)
-        log.versions(run, self._root / "dvc.lock")
+        log.versions(run, Path("dvc.lock"))
         self._supersede(experiment, name, keep=log.run_id, finished=False)
         return log
 
@@ -220,7 +251,7 @@ class Tracker:
         """Runs of a name, newest first."""
         from mlflow.entities import ViewType
 
-        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in {_NAME: name, **tags}.items())
+        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in {_NAME: self._called(name), **tags}.items())
         view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
         return list(self._client.search_runs([experiment], wanted, view, order_by=["attributes.start_time DESC"]))
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from itrcore import layout
+from itrcore import layout, run_inputs
 from itrcore.config import Params
-from itrcore.data.prepared import feature_width, features_of, open_split, state_digest
+from itrcore.data.prepared import feature_width, features_of, open_split
 from itrcore.files import digest, replacing, write_json
 from itrcore.models import registry, sides
 from itrcore.models.base import Method
 from itrcore.models.settings import MethodSettings
 from itrcore.models.sides import Sides
-from itrcore.provenance import code_version, training_code_digest
+from itrcore.provenance import code_version
 from itrcore.training.loop import Trained, Trainer
 from itrcore.training.observer import Observer
 from itrcore.training.state import StateFolder, TrainingState
@@ -28,12 +30,13 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     """
     run = params.run(name)
     settings = params.method_of(name)
+    record = run_inputs.training(params, name)
     prepared = sides.prepare(settings.model, layout.vocabulary(run.data), layout.NLTK, feature_width(run.data))
     image, text = prepared.image, prepared.text
     assert run.seed is not None
     method = registry.build(settings, image.inputs, text.inputs, run.seed)
     described = {
-        **describe(params, name, settings, image.inputs.width, method),
+        **describe(params, name, settings, image.inputs.width, method, record),
         "origin": "trained",
         "training": params.training.model_dump(mode="json"),
         "text_digest": text.digest,
@@ -58,9 +61,8 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     def after_evaluation(state: TrainingState) -> None:
         observer.evaluation(state.history[-1])
 
-    identity = digest(
-        [{key: value for key, value in described.items() if key != "code_version"}, training_code_digest()]
-    )
+    # Weights of a hub are known by their digests only now.
+    identity = digest([record, text.digest, image.digest])
     with folder.alone():
         try:
             trained = trainer.run(folder, identity, begin, after_evaluation)
@@ -73,25 +75,38 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     return out
 
 
-def describe(params: Params, name: str, settings: MethodSettings, width: int | None, method: Method) -> dict[str, Any]:
-    """What run.json says of any run, trained or imported. width: of the region features that it reads"""
+def describe(
+    params: Params,
+    name: str,
+    settings: MethodSettings,
+    width: int | None,
+    method: Method,
+    record: run_inputs.Record,
+) -> dict[str, Any]:
+    """What run.json says of any run, trained or imported.
+
+    width: of the region features that it reads; record: what decides its weights
+    """
     run = params.run(name)
     return {
         "name": name,
-        **run.model_dump(include={"data", "method", "profile", "seed"}),
+        **run.model_dump(include={"data", "method", "seed"}),
+        "profile": run.changes,
         "family": settings.family,
         "settings": settings.model_dump(mode="json"),
         "features": features_of(run.data, settings.model.reads_pixels, params.dataset(run.data).drawn),
-        "data_digest": state_digest(run.data),
+        "data_digest": digest([record["data"][split]["captions"] for split in ("train", "dev")]),
         "width": width,
         "parameters": sum(parameter.numel() for parameter in method.parameters()),
         "code_version": code_version(),
+        "inputs": record,
     }
 
 
 def _write(out: Path, described: dict[str, Any], prepared: Sides, trained: Trained) -> Path:
     ended = {
         "best_epoch": trained.best_epoch,
+        "dev_rsum": max(record["dev"]["rsum"] for record in trained.history),
         "train_seconds": trained.seconds,
         "device": trained.device,
         "precision": trained.precision,
@@ -101,4 +116,15 @@ def _write(out: Path, described: dict[str, Any], prepared: Sides, trained: Train
         shutil.copyfile(trained.best_weights, temporary / layout.WEIGHTS)
         write_json(temporary / "history.json", {"evaluations": trained.history, "best_epoch": trained.best_epoch})
         write_json(temporary / "run.json", described | ended)
+    write_curve(described["name"], trained.history)
     return out
+
+
+def write_curve(name: str, history: Sequence[Mapping[str, Any]]) -> None:
+    """The evaluations of a training as a table for DVC's plots; of an imported run its heading alone."""
+    with replacing(layout.curve(name)) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("epoch", "dev/rsum", "dev/i2t_r1", "dev/t2i_r1", "loss", "learning_rate"))
+        for record in history:
+            dev = (record["dev"][key] for key in ("rsum", "i2t_r1", "t2i_r1"))
+            table.writerow((record["epoch"], *dev, record["losses"]["total"], record["learning_rate"]))

@@ -1,0 +1,162 @@
+"""What code does, as digests: the modules of this project that a module imports, and what each says but for its comments.
+
+Read from the source alone, nothing is imported. Every import statement counts, also one inside a function; what a program
+loads by a name in a string does not, and whoever asks has to name it (`itrcore/models/parts.py` does, of a run).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from itrcore.files import digest, sha256
+
+_HOME = Path(__file__).parents[1]
+_PACKAGES = ("itrcore", "stages")
+
+# They do not decide a result: what params.yaml may say (its values do, and are recorded as values), paths, messages, how files
+# are written, what watches a training. All else counts, so that a module forgotten here costs a training, and no result.
+_NEUTRAL = (
+    "itrcore.code",
+    "itrcore.config",
+    "itrcore.config_checks",
+    "itrcore.cores",
+    "itrcore.data.settings",
+    "itrcore.errors",
+    "itrcore.fetch",  # what it gets is checked by digests
+    "itrcore.files",
+    "itrcore.hub",
+    "itrcore.layout",
+    "itrcore.models.encoder_settings",
+    "itrcore.models.parts",
+    "itrcore.models.recipe",
+    "itrcore.models.settings",
+    "itrcore.provenance",
+    "itrcore.recipes",
+    "itrcore.run_inputs",
+    "itrcore.settings",
+    "itrcore.synchronise",
+    "itrcore.terminal",
+    "itrcore.tracking",
+    "itrcore.training.display",
+    "itrcore.training.observer",
+    "itrcore.training.state",
+    "itrcore.yaml_file",
+    "stages",  # a stage's own module is asked for by its name
+)
+
+
+def of(*entries: str) -> dict[str, str]:
+    """Module → digest, of the modules named and of all that they import; in the order of their names.
+
+    Of a package with other files beside its modules, such as templates, `package/file` → digest too.
+    `ModuleNotFoundError` where one is none of this project's.
+    """
+    found: dict[str, str] = {}
+    waiting = list(entries)
+    while waiting:
+        name = waiting.pop()
+        if name in found or (_neutral(name) and name not in entries):
+            continue
+        found[name], imported = _read(name)
+        waiting += imported
+    packages = {path.parent for name in found if (path := _path(name)) is not None}
+    files = {path.relative_to(_HOME).as_posix(): sha256(path) for package in packages for path in _beside(package)}
+    return dict(sorted({**found, **files}.items()))
+
+
+def modules() -> list[str]:
+    """Every module of the project."""
+    paths = (path for package in _PACKAGES for path in (_HOME / package).rglob("*.py"))
+    return sorted(_name(path) for path in paths)
+
+
+def text_digest(source: str) -> str:
+    """SHA-256 of what a source says: comments, docstrings, formatting and what is for type checkers alone do not count."""
+    return digest(_plain(ast.parse(source)))
+
+
+@cache
+def _read(name: str) -> tuple[str, tuple[str, ...]]:
+    """Of one module: its digest, and the project's modules that it imports."""
+    path = _path(name)
+    if path is None:
+        raise ModuleNotFoundError(f"no module {name} in {_HOME}")
+    tree = ast.parse(path.read_text("utf-8"))
+    return digest(_plain(tree)), tuple(dict.fromkeys(_imports(tree)))
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in _executed(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            # `from package import name`: the name may be a module of its own.
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        yield from (name for name in names if _path(name) is not None)
+
+
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those for type checkers."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not _for_type_checkers(child):
+            yield from _executed(child)
+
+
+def _for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _plain(node: object) -> object:
+    """A syntax tree as JSON, without docstrings, places, and what this version of Python adds with nothing in it."""
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    if isinstance(node, ast.AST):
+        values = {key: value for key, value in ast.iter_fields(node) if value is not None and value != []}
+        if isinstance(body := values.get("body"), list):
+            values["body"] = [part for part in body if not _says_nothing(part)]
+        return [type(node).__name__, {key: _plain(value) for key, value in values.items()}]
+    # A number, text, …: with its type, as 1, 1.0 and True are equal.
+    return node if isinstance(node, str) else [type(node).__name__, repr(node)]
+
+
+def _says_nothing(node: ast.AST) -> bool:
+    """A docstring, or another text that stands alone; code for type checkers."""
+    text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return text or _for_type_checkers(node)
+
+
+def _neutral(name: str) -> bool:
+    # A package itself has no code.
+    return name in _PACKAGES or any(name == known or name.startswith(f"{known}.") for known in _NEUTRAL)
+
+
+@cache
+def _beside(package: Path) -> tuple[Path, ...]:
+    """The files of a package that are no code: its own, and those of folders without code."""
+    found: list[Path] = []
+    for path in package.iterdir():
+        if path.is_dir() and path.name != "__pycache__" and not (path / "__init__.py").exists():
+            found += (file for file in path.rglob("*") if file.is_file())
+        elif path.is_file() and path.suffix != ".py":
+            found.append(path)
+    return tuple(found)
+
+
+@cache
+def _path(name: str) -> Path | None:
+    """The file of a module of this project; None where it is none."""
+    parts = name.split(".")
+    if parts[0] not in _PACKAGES:
+        return None
+    base = _HOME.joinpath(*parts)
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(_HOME).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

@@ -1,0 +1,26 @@
+"""Stage `code`: what the code of each stage says, so that a stage runs again when that changes and not for a comment."""
+
+from __future__ import annotations
+
+from itrcore import code, layout
+from itrcore.config import Params
+from itrcore.files import replacing, write_json
+from stages import run_stage
+
+
+def main(params: Params, _: str) -> None:
+    """Write a record for each module of `stages`, one for the embedded data set, and one of all modules."""
+    modules = code.modules()
+    entries = {name.partition(".")[2]: name for name in modules if name.startswith("stages.")}
+    entries["scenes"] = "itrcore.data.scenes.build"
+    folder = layout.code("all").parent
+    with replacing(folder) as temporary:
+        temporary.mkdir(parents=True)
+        for name, entry in entries.items():
+            write_json(temporary / f"{name}.json", code.of(entry))
+        write_json(temporary / "all.json", code.of(*modules))
+    print(f"{folder}: {len(modules)} modules")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,16 @@
+"""Stage `inputs@<data>`: what decides the weights and the scores of each run on a data set."""
+
+from __future__ import annotations
+
+from itrcore import run_inputs
+from itrcore.config import Params
+from stages import run_stage
+
+
+def main(params: Params, name: str) -> None:
+    """Write the records that `train` and `evaluate` depend on."""
+    print(f"{name}: records of {run_inputs.write(params, name)} runs")
+
+
+if __name__ == "__main__":
+    run_stage(main)

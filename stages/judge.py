@@ -1,0 +1,16 @@
+"""Stage `judge@<run>`: figures from a run's scores, and what the report shows of it."""
+
+from __future__ import annotations
+
+from itrcore.config import Params
+from itrcore.evaluation.judging import judge, summary
+from stages import run_stage
+
+
+def main(params: Params, name: str) -> None:
+    """Rank, pick examples, say the result."""
+    print(summary(judge(params, name)))
+
+
+if __name__ == "__main__":
+    run_stage(main)
