@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.project import ROOT
+from tests.tiny_project import ROOT, project
 
 # Those in which the time goes, and those that nobody should meet here.
 HEAVY = (
@@ -18,12 +19,12 @@ HEAVY = (
 )  # fmt: skip
 
 
-def imported(code: str) -> set[str]:
-    """The heavy packages that a fresh process holds after it has run the code."""
+def imported(code: str, folder: Path = ROOT) -> set[str]:
+    """The heavy packages that a fresh process in the folder holds after it has run the code."""
     told = f"{code}\nimport json, sys\nprint(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
     done = subprocess.run(
         [sys.executable, "-c", told],
-        cwd=ROOT,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         text=True,
         stdout=subprocess.PIPE,
@@ -59,3 +60,48 @@ def test_captions_are_parsed_without_scipy_and_scikit_learn() -> None:
 def test_packages_that_are_there_can_be_imported_after_nltk_has_done_without_them() -> None:
     code = "import itrcore.data.nltk_parts, scipy.stats, sklearn.svm; assert scipy.stats.norm and sklearn.svm.SVC"
     assert {"scipy", "sklearn"} <= imported(code)
+
+
+STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_stage_begins_with_packages_that_not_every_item_of_it_needs(name: str) -> None:
+    """Trackers, text models and schedulers are imported where they are used, and all that they bring along."""
+    allowed = {"accelerate", "jinja2", "matplotlib", "PIL", "pyarrow", "tokenizers", "torch", "webdataset"}
+    assert imported(f"import stages.{name}") <= allowed
+
+
+def test_ensembles_are_made_of_arrays_and_captions_alone() -> None:
+    assert imported("import stages.ensemble") <= {"pyarrow"}
+
+
+def test_the_report_draws_and_writes_pages_and_computes_nothing() -> None:
+    assert imported("import stages.report") <= {"jinja2", "matplotlib", "PIL", "pyarrow"}
+
+
+def test_looking_at_params_needs_nothing() -> None:
+    assert not imported("from itrcore.cli import app; app(['check'], standalone_mode=False)")
+
+
+def test_a_run_of_a_bigru_needs_no_text_models_and_its_ensembles_arrays_and_captions_alone(tmp_path: Path) -> None:
+    """From the text side to the results, trackers left out: they bring half of the others along."""
+    project(tmp_path)
+    train = """
+from itrcore.config import load
+from itrcore.training.observer import Silent
+from itrcore.training.run import train
+for name in ("one", "two"):
+    train(load(), name, Silent())
+"""
+    evaluate = """
+from itrcore.config import load
+from itrcore.evaluation.run import evaluate
+for name in ("one", "two"):
+    evaluate(load(), name)
+"""
+    needed = {"accelerate", "nltk", "PIL", "pyarrow", "tokenizers", "torch"}
+    assert imported(train, tmp_path) <= needed
+    assert imported(evaluate, tmp_path) <= needed
+    ensemble = "from itrcore.config import load; from itrcore.evaluation.ensemble import evaluate_ensemble as evaluate"
+    assert imported(f"{ensemble}; evaluate(load(), 'both')", tmp_path) <= {"pyarrow"}
