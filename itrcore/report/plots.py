@@ -1,20 +1,21 @@
 """The report's plots, each drawn for light and for dark pages: recall bars and training curves, as PNG.
 
-Figures are made without pyplot, so nothing stays behind in matplotlib's global state. Where things stand is worked out once
-for both themes, as they differ in colours only, and a figure is painted once: the report's time is that of its plots.
+Figures are made without pyplot, so nothing stays behind in matplotlib's global state. Both themes are one figure, which is
+painted, given the other colours and painted again: plots are what the report's time goes into.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
@@ -40,6 +41,11 @@ class Theme:
     grid: str
     lines: tuple[str, ...]
     bars: tuple[str, str, str]  # R@1, R@5, R@10: shades of one hue, so that their order also shows in grey
+
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """All of them, no two the same, in the same order for every theme."""
+        return self.paper, self.ink, self.quiet, self.grid, *self.lines, *self.bars
 
 
 LIGHT = Theme(
@@ -166,15 +172,30 @@ def _curve_axes(axes: Axes, theme: Theme, lines: Sequence[Curve], log: bool) -> 
 
 def _draw_for_both(path: Path, height: float, draw: Callable[[Figure, Axes, Theme], None]) -> None:
     """Write the plot that `draw` draws into an empty figure: `path`, which has no ending, and a name for each theme."""
-    place = None
-    for theme in THEMES:
-        figure, axes = _figure(theme, height)
-        draw(figure, axes, theme)
-        if place is not None:
-            figure.set_layout_engine("none")
-            axes.set_position(place)
+    drawn, *others = THEMES
+    figure, axes = _figure(drawn, height)
+    draw(figure, axes, drawn)
+    _save(figure, path.with_name(f"{path.name}{drawn.suffix}.png"))
+    figure.set_layout_engine("none")  # everything has its place now
+    for theme in others:
+        _recolour(figure, dict(zip(drawn.colours, theme.colours, strict=True)))
         _save(figure, path.with_name(f"{path.name}{theme.suffix}.png"))
-        place = axes.get_position()
+        drawn = theme
+
+
+def _recolour(figure: Figure, new: Mapping[str, str]) -> None:
+    """Give everything in a figure that has one of these colours (`#rrggbb`) its new one."""
+    for artist in figure.findobj():
+        for part in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            held = getattr(artist, f"get_{part}", None)
+            if held is not None and (colour := _hex(held())) in new:
+                getattr(artist, f"set_{part}")(new[colour])
+
+
+def _hex(colour: Any) -> str:
+    """A colour, or a list of one, as `#rrggbb`; what is none, such as "auto", or is not opaque: an empty text."""
+    found = [] if isinstance(colour, str) and colour in ("auto", "none") else list(to_rgba_array(colour))
+    return str(to_hex(found[0])) if len(found) == 1 and found[0][3] == 1 else ""
 
 
 def _figure(theme: Theme, height: float) -> tuple[Figure, Axes]:
@@ -215,9 +236,10 @@ def _save(figure: Figure, path: Path) -> None:
     canvas.draw()  # `savefig` would draw twice
     path.parent.mkdir(parents=True, exist_ok=True)
     # The paper is opaque. No version of matplotlib in the file: the same results give the same bytes.
-    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(
-        path, "PNG", dpi=(figure.dpi, figure.dpi), compress_level=_COMPRESSION
+    image = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert(
+        "RGB"
     )
+    image.save(path, "PNG", dpi=(figure.dpi, figure.dpi), compress_level=_COMPRESSION)
 
 
 def _plot(path: str, height: float, alt: str) -> Plot:
