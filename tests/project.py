@@ -143,7 +143,7 @@ class Project:
 
         The records' own stages are cheap, and run.
         """
-        self.repro("code", "inputs@scenes")
+        self.repro("-s", "code", "inputs@scenes", "members@both")
         return set(json.loads(self.dvc("status", "--json")))
 
 

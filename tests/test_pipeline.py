@@ -111,7 +111,6 @@ def test_what_judges_and_what_the_report_shows_score_and_train_nothing_again(pro
         assert project.stale() == judged
     with project.changed():
         project.replace("itrcore/evaluation/retrieved.py", "def retrieved", "NEW = 1\n\n\ndef retrieved")
-        project.repro("members@both")
         assert project.stale() == judged
 
 
@@ -131,6 +130,7 @@ def test_word_pieces_run_what_reads_word_pieces_again(project: Project) -> None:
         params = project.params
         params["datasets"]["scenes"]["vocabulary"]["word_pieces"]["pieces"] = 150
         project.write_params(params)
+        project.repro("inputs@scenes")
         assert project.stale() == {"train@scenes-esa_bert-1", "report"}  # the report shows the data sets' settings
 
 
@@ -146,6 +146,7 @@ def test_a_recipe_runs_its_runs_again(project: Project) -> None:
 
 
 def test_a_stage_refuses_a_record_that_is_not_of_today(project: Project) -> None:
+    assert project.stale() == set()
     with project.changed():
         project.replace("recipes/lhsc_bigru.yaml", "learning_rate: 2.0e-4", "learning_rate: 3.0e-4")
         done = project.repro("--single-item", "--force", "train@scenes-lhsc_bigru-1", check=False)
@@ -153,32 +154,6 @@ def test_a_stage_refuses_a_record_that_is_not_of_today(project: Project) -> None
         assert (
             "(recipe.learning_rate was 0.0002 and is 0.0003). Run: dvc repro train@scenes-lhsc_bigru-1" in done.stdout
         )
-
-
-def test_trials_of_a_learning_rate_side_by_side(project: Project) -> None:
-    name, key = "scenes-esa_bigru-1", "recipe.learning_rate"
-    file = f"metrics/{name}.json"
-    runs = _active_runs(project)
-    trial = project.dvc("exp", "run", "--temp", "--name", "trial", "-S", f"recipes/esa_bigru.yaml:{key}=0.003")
-    assert _ran(trial) >= {f"train@{name}", f"evaluate@{name}", f"judge@{name}", "ensemble@both", "report"}
-    assert not any(f"train@{other}" in _ran(trial) for other in TRAININGS if other != name)
-    shown = list(csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv", "--only-changed", "--hide-workspace"))))
-    before, after = shown
-    assert (before[key], after[key]) == ("0.0005", "0.003")
-    rsum = f"{file}:test/rsum"
-    assert rsum in after and f"{file}:dev/rsum" in after and not any("vse_pp" in column for column in after)
-    assert all(float(row[rsum]) > 0 for row in shown)
-    found = json.loads(project.dvc("metrics", "diff", "--json", "HEAD", "trial"))
-    assert found[file]["test/rsum"]["new"] == float(after[rsum])
-    table = project.dvc("metrics", "show", "--md").splitlines()
-    assert len(table[0].split("|")) == 5 and len([line for line in table if "metrics/" in line]) == len(TRAININGS) + 1
-    project.dvc("plots", "show")
-    page = (project.folder / "dvc_plots" / "index.html").read_text("utf-8")
-    assert all(name in page for name in TRAININGS)
-    # MLflow has the trial beside the others, and nothing twice.
-    now = _active_runs(project)
-    assert set(now) - set(runs) == {f"{name} (trial)", "both (trial)"} and {key: now[key] for key in runs} == runs
-    project.dvc("exp", "remove", "trial")
 
 
 def test_mlflow_has_one_active_run_per_name_with_its_report(project: Project) -> None:
@@ -214,6 +189,32 @@ def test_a_changed_method_is_trained_anew_in_mlflow_too_and_going_back_restores(
     assert _ran(project.repro().stdout) == {"report"}
     assert (_weights(project), _board(project)) == (weights, board)
     assert _active_runs(project) == runs  # brought back, not made a second time
+
+
+def test_trials_of_a_learning_rate_side_by_side(project: Project) -> None:
+    name, key = "scenes-esa_bigru-1", "recipes/esa_bigru.yaml:recipe.learning_rate"
+    file = f"metrics/{name}.json"
+    runs = _active_runs(project)
+    trial = project.dvc("exp", "run", "--temp", "--name", "trial", "-S", f"{key}=0.003")
+    assert _ran(trial) >= {f"train@{name}", f"evaluate@{name}", f"judge@{name}", "ensemble@both", "report"}
+    assert not any(f"train@{other}" in _ran(trial) for other in TRAININGS if other != name)
+    shown = list(csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv", "--only-changed", "--hide-workspace"))))
+    before, after = shown
+    assert (before[key], after[key]) == ("0.0005", "0.003")
+    rsum = f"{file}:test/rsum"
+    assert rsum in after and f"{file}:dev/rsum" in after and not any("vse_pp" in column for column in after)
+    assert all(float(row[rsum]) > 0 for row in shown)
+    found = json.loads(project.dvc("metrics", "diff", "--json", "HEAD", "trial"))
+    assert found[file]["test/rsum"]["new"] == float(after[rsum])
+    table = project.dvc("metrics", "show", "--md").splitlines()
+    assert len(table[0].split("|")) == 5 and len([line for line in table if "metrics/" in line]) == len(TRAININGS) + 1
+    project.dvc("plots", "show")
+    page = (project.folder / "dvc_plots" / "index.html").read_text("utf-8")
+    assert all(name in page for name in TRAININGS)
+    # MLflow has the trial beside the others, and nothing twice.
+    now = _active_runs(project)
+    assert set(now) - set(runs) == {f"{name} (trial)", "both (trial)"} and {key: now[key] for key in runs} == runs
+    project.dvc("exp", "remove", "trial")
 
 
 def test_an_imported_run_goes_through_the_pipeline_like_any_other(project: Project) -> None:
