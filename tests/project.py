@@ -53,12 +53,13 @@ class Project:
 
     @contextmanager
     def changed(self) -> Iterator[None]:
-        """What is changed of committed files inside comes back at the end, and what is new goes."""
+        """What is changed of committed files inside comes back at the end, results too, and what is new goes."""
         try:
             yield
         finally:
             self.git("checkout", "-q", ".")
             self.git("clean", "-fdq")
+            self.dvc("checkout", "--quiet", "--force")
 
     def replace(self, path: str, old: str, new: str) -> None:
         """Change a text, the first time it comes, in a file of the copy."""
