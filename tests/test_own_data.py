@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import random
+import shutil
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,6 +96,7 @@ def test_the_entry_is_all_that_changes_in_params_yaml(tmp_path: Path, monkeypatc
     before = (ROOT / "params.yaml").read_text("utf-8")
     (tmp_path / "kept.yaml").write_text(before, "utf-8")
     (tmp_path / "params.yaml").symlink_to("kept.yaml")
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     write_array()
     made_of(write_csv(two_each()), features=Path("f.npy"), kind="bottom-up attention", images=write_pictures())
     after = (tmp_path / "kept.yaml").read_text("utf-8")
