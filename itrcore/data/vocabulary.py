@@ -152,7 +152,7 @@ class Vocabulary:
                 + ("missing" if available is None else "another one")
                 + f" in {nltk_folder}",
                 "the same data, or the same words would get other ids",
-                do="Put punkt_tab where nltk.sources in params.yaml says, then: dvc repro --force --single-item nltk",
+                do="Put punkt_tab where sources in nltk.yaml says, then: dvc repro --force --single-item nltk",
             )
         try:
             return cls(words, Tokenizer(wanted, nltk_folder))
