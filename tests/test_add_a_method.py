@@ -14,20 +14,18 @@ from ruamel.yaml import YAML
 from tests.project import ROOT, Project, tiny_params
 
 BLOCKS = re.findall(r"```(diff|python|yaml)\n(.*?)```", (ROOT / "docs" / "add-a-method.md").read_text("utf-8"), re.S)
-ENTRIES = YAML(typ="safe", pure=True).load(next(block for kind, block in BLOCKS if kind == "yaml"))
-(NAME,) = ENTRIES["runs"]
-(METHOD,) = ENTRIES["methods"]
+FILES = [(kind, block) for kind, block in BLOCKS if block.startswith("# ")]  # the first line names the file
+(RUNS,) = (YAML(typ="safe", pure=True).load(block)["runs"] for kind, block in BLOCKS if (kind, block) not in FILES)
+((NAME, RUN),) = RUNS.items()
 
 
 def put_into(folder: Path) -> list[Path]:
-    """Apply the page's blocks of code, whose first line names the file; the files."""
+    """Apply the page's blocks that name a file, new ones and changes; the files."""
     changed = []
-    for kind, block in BLOCKS:
-        if kind == "yaml":
-            continue
+    for kind, block in FILES:
         first, _, content = block.partition("\n")
         path = folder / first.removeprefix("# ")
-        if kind == "python":
+        if kind != "diff":
             assert not path.exists()
             path.write_text(content.lstrip("\n"), "utf-8")
         else:
@@ -68,22 +66,21 @@ def test_the_toy_takes_less_than_60_lines_in_all() -> None:
 @pytest.mark.slow
 def test_the_toy_learns_and_stands_on_the_leaderboard(tmp_path: Path) -> None:
     project = Project(tmp_path)
-    files = put_into(tmp_path)
+    files = [path for path in put_into(tmp_path) if path.suffix == ".py"]
     for command in (["check"], ["format", "--check"]):
         ruff = [sys.executable, "-m", "ruff", *command, "--config", str(ROOT / "pyproject.toml"), *map(str, files)]
         done = subprocess.run(ruff, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
     params = tiny_params(project.params)
     params["datasets"]["scenes"]["source"] |= {"images": {"train": 300, "dev": 50, "test": 50}, "width": 64}
-    params["methods"] |= ENTRIES["methods"]
-    params |= {"runs": ENTRIES["runs"], "ensembles": {}}
+    params |= {"runs": RUNS, "ensembles": {}}
     project.write_params(params)
 
     project.repro()
 
-    result = json.loads((tmp_path / "evaluations" / "scenes" / NAME / "metrics.json").read_text("utf-8"))
-    assert (result["n_images"], result["family"]) == (50, METHOD)
+    result = json.loads((tmp_path / "results" / "scenes" / NAME / "metrics.json").read_text("utf-8"))
+    assert (result["n_images"], result["family"]) == (50, RUN["method"])
     assert result["metrics"]["i2t_r1"] >= 20  # chance: 2
     assert result["metrics"]["t2i_mean"] <= 13  # chance: 25.5
-    board = json.loads((tmp_path / "leaderboard.json").read_text("utf-8"))
-    assert list(board["scenes"]) == [f"{METHOD}/published"]
+    board = json.loads((tmp_path / "report" / "leaderboard.json").read_text("utf-8"))
+    assert list(board["scenes"]) == [f"{RUN['method']}/published"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 METHOD_PAGES = sorted(set((ROOT / "docs" / "methods").glob("*.md")) - {ROOT / "docs/methods/README.md"})
 TOY = ROOT / "docs" / "add-a-method.md"  # its blocks are run by tests/test_add_a_method.py
 YAML_12 = YAML(typ="safe", pure=True)
-METHODS = YAML_12.load((ROOT / "params.yaml").read_text("utf-8"))["methods"]
+RECIPES = {path.stem: YAML_12.load(path.read_text("utf-8")) for path in sorted((ROOT / "recipes").glob("*.yaml"))}
 
 
 def name_of(page: Path) -> str:
@@ -56,9 +57,14 @@ def test_commands_of_itr_are_ones_that_it_has(page: Path) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page != TOY], ids=name_of)
 def test_configuration_shown_is_valid(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.S)):
+        if block.startswith("# recipes/"):  # a file shown whole
+            name, _, content = block.removeprefix("# ").partition("\n")
+            assert content == (ROOT / name).read_text("utf-8")
+            continue
         params = YAML_12.load((ROOT / "params.yaml").read_text("utf-8"))
         for section, entries in YAML_12.load(block).items():
             params[section] |= entries
+        params["root"] = str(ROOT)
         path = tmp_path / f"{number}.yaml"
         with open(path, "w", encoding="utf-8") as handle:
             YAML_12.dump(params, handle)
@@ -71,20 +77,38 @@ def test_every_make_target_and_command_named_in_the_readme_exists() -> None:
         assert re.search(rf"^{target}:", makefile, re.M), target
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_has_a_page_with_the_numbers_of_params_yaml(name: str) -> None:
+def page_of(name: str) -> Path:
+    """The one page whose table of numbers has a column for this recipe."""
     (page,) = (page for page in METHOD_PAGES if f"| `{name}` |" in page.read_text("utf-8").split("## Recipe")[-1])
+    return page
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_has_a_page_with_its_numbers(name: str) -> None:
     shown = {}
-    header, *body = rows(page, "## Recipe")
+    header, *body = rows(page_of(name), "## Recipe")
     for cells in body:
         value = cells[header.index(f"`{name}`")]
         if value != "–":
             shown[cells[0].strip("`")] = YAML_12.load(value)
-    settings = METHODS[name]
+    settings = {section: RECIPES[name][section] for section in ("model", "loss", "recipe")}
     for key, value in shown.items():
         assert at(settings, key) == value, key
     missing = [leaf for leaf in leaves(settings) if not any(leaf == key or leaf.startswith(f"{key}.") for key in shown)]
     assert not missing
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if "coco" in recipe.get("variants", {})])
+def test_every_variant_for_ms_coco_stands_on_its_page(name: str) -> None:
+    page = page_of(name)
+    assert "`variant: coco`" in page.read_text("utf-8")
+    remarks = {cells[0].strip("`"): cells[-1] for cells in rows(page, "## Recipe")[1:]}
+    changes = RECIPES[name]["variants"]["coco"]
+    for leaf in leaves(changes):
+        remark = remarks.get(leaf) or remarks[leaf.rpartition(".")[0]]
+        value = at(changes, leaf)
+        said = f"{value:g}" if isinstance(value, float) else json.dumps(value)
+        assert re.search(rf"MS-COCO[^;]* {re.escape(said)}", remark), leaf
 
 
 def test_published_figures_are_those_beside_which_results_are_shown() -> None:
