@@ -26,7 +26,10 @@ app.command()(cli_explain.explain)
 def check(path: Path = typer.Argument(Path("params.yaml"), help="the file to check")) -> None:
     """Check a params.yaml and list what it would run."""
     with user_errors():
+        from itrcore.experiments import check_steps
+
         params = load(path)
+        check_steps(params, path.parent)
     # No table: names may be long, and a narrow terminal would crop them.
     console = Console(soft_wrap=True, highlight=False)
     for line in _described(params):

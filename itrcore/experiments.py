@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
-from itrcore.config import load
+from itrcore.config import Params, load
 from itrcore.errors import ConfigError
 from itrcore.files import replacing
 
-FOLDER = Path("experiments")
+FOLDER, STEPS = Path("experiments"), Path("dvc.yaml")
 _CONFIG = """\
 [core]
     analytics = false
@@ -37,6 +36,8 @@ def create(project: Path, name: str, like: Path) -> Path:
     load(like / "params.yaml")
     text = (like / "params.yaml").read_text("utf-8")
     files = {
+        # A copy: DVC cannot read a link's file in committed states, as `dvc exp show` and `dvc metrics diff` do.
+        "dvc.yaml": (project / STEPS).read_text("utf-8"),
         # In the file as it is, so that comments and order are kept.
         "params.yaml": re.sub(r"(?m)^root:\s*\S+", "root: ../..", text, count=1),
         ".dvc/config": _CONFIG,
@@ -47,6 +48,12 @@ def create(project: Path, name: str, like: Path) -> Path:
         for path, content in files.items():
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
             (temporary / path).write_text(content, "utf-8")
-        os.symlink(Path("..", "..", "dvc.yaml"), temporary / "dvc.yaml")
     load(folder / "params.yaml")
     return folder
+
+
+def check_steps(params: Params, folder: Path) -> None:
+    """`ConfigError` where an experiment's dvc.yaml is not a copy of the project's, as after an update of the project."""
+    own, wanted = folder / STEPS, params.root_folder / STEPS
+    if wanted.is_file() and (not own.is_file() or own.read_bytes() != wanted.read_bytes()):
+        raise ConfigError(f"{own}: not the same steps as the project's; copy {wanted} over it")

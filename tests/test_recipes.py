@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ruamel.yaml import YAML
 
 from itrcore.config import load
 from itrcore.errors import ConfigError
+from itrcore.experiments import check_steps, create
 from itrcore.recipes import MethodRecipe, Recipes
 from tests.config_data import RECIPE, VSE, plain, write
 
@@ -84,13 +86,30 @@ def test_the_shipped_experiments_agree_on_how_models_are_trained_and_evaluated()
         assert (other.training, other.evaluation) == (first.training, first.evaluation)
 
 
-def test_the_shipped_experiments_share_one_dvc_yaml() -> None:
+def test_the_shipped_experiments_have_the_same_steps(tmp_path: Path) -> None:
     assert [path.parent.name for path in EXPERIMENTS[1:]] == ["coco", "f30k", "f30k-simulated"]
     for path in EXPERIMENTS[1:]:
-        pipeline = path.with_name("dvc.yaml")
-        assert pipeline.is_symlink() and pipeline.resolve() == ROOT / "dvc.yaml"
-        assert not pipeline.readlink().is_absolute()
-    assert not (ROOT / "dvc.yaml").is_symlink()
+        # A copy: of a link, DVC cannot read what is committed.
+        assert not path.with_name("dvc.yaml").is_symlink()
+        check_steps(load(path), path.parent)
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    with pytest.raises(ConfigError, match=r"dvc.yaml: not the same steps as the project's; copy .*dvc.yaml over it"):
+        check_steps(load(EXPERIMENTS[1]), tmp_path)
+
+
+def test_a_new_experiment_is_like_another_one_and_has_its_own_folder(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    for name in ("params.yaml", "nltk.yaml", "dvc.yaml"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    folder = create(tmp_path, "mine", tmp_path)
+    made = load(folder / "params.yaml")
+    assert (made.experiment, made.project, folder) == ("mine", tmp_path, tmp_path / "experiments" / "mine")
+    assert made.runs == load(tmp_path / "params.yaml").runs
+    check_steps(made, folder)
+    assert {path.name for path in folder.iterdir()} == {"params.yaml", "dvc.yaml", ".dvc", ".dvcignore"}
+    for name, told in (("mine", "there already"), ("../x", "cannot be an experiment's name")):
+        with pytest.raises(ConfigError, match=told):
+            create(tmp_path, name, tmp_path)
 
 
 def test_an_experiment_is_called_as_its_folder_and_the_embedded_one_not_at_all() -> None:
