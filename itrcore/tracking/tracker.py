@@ -69,7 +69,6 @@ class Tracker:
         In a trial, a training that was not part of it is the experiment's own, and is left as it is.
         """
 
-
         def record() -> None:
             if not self._is_older_than_trial(run_folder):
                 self._record(run_folder).evaluation(results)
