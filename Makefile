@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := demo
 
 demo: install
-	@export PATH="$(CURDIR)/$(BIN):$$PATH" && { dvc status -q || python -m flows.benchmark --jobs 2; } && itr track && echo && itr leaderboard && cat docs/after-demo.txt
+	@export PATH="$(CURDIR)/$(BIN):$$PATH" && { dvc status -q || python -m flows.benchmark --jobs 2; } && echo && itr leaderboard && cat docs/after-demo.txt
 
 test: install
 	$(BIN)/python -m pytest -q -n auto

@@ -51,7 +51,7 @@ ROOT = Path(__file__).parents[1]
 WAYS = ("ours", "published", "esa_step")
 WARM_UP = 5  # batches
 TIMES, LIMIT_MB = 3.0, 1500  # what the project promises
-METHOD = config.load(ROOT / "params.yaml").methods["esa_bigru"]
+METHOD = config.load(ROOT / "params.yaml").recipes["esa_bigru"].settings
 MODEL: Any = METHOD.model
 SIZE = METHOD.recipe.batch_size
 

@@ -74,7 +74,7 @@ def text_inputs(settings: Any) -> tuple[TextInputs, tuple[int, ...]]:
 
 def measure(name: str, params: config.Params, store: FeatureStore) -> dict[str, float]:
     """Encode the split with one method."""
-    settings = params.methods[name]
+    settings = params.recipes[name].settings
     text, counts = text_inputs(settings.model.text)
     n = len(store) * CAPTIONS
     image_of = np.repeat(np.arange(len(store)), CAPTIONS)

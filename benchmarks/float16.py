@@ -90,7 +90,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args()
-    settings = config.load().methods
+    settings = config.load().recipes
     sets = {"simulated": np.stack(list(feature_rows(given.images)))}
     real = Path(os.environ.get("ITR_SHARED_DATA", "")) / "bua_demo" / "ims.npy"
     if real.is_file():
@@ -102,7 +102,9 @@ def main() -> int:
     )
     for kind, features in sets.items():
         for name in METHODS:
-            one = compare(registry.build(settings[name], ImageInputs(features.shape[2]), TEXT, seed=1), features)
+            one = compare(
+                registry.build(settings[name].settings, ImageInputs(features.shape[2]), TEXT, seed=1), features
+            )
             result.setdefault(kind, {})[name] = one
             print(
                 f"{kind:10} {name:16} {one['largest_change']:9.1e} {one['mean_change']:9.1e} "

@@ -90,8 +90,8 @@ def esl(sizes: Sizes, device: torch.device) -> Case:
 
 
 def encoded(name: str, sizes: Sizes, device: torch.device) -> tuple[Any, Any, Encoded, Encoded]:
-    """A method of params.yaml at random weights, its settings, and simulated images and captions as it encodes them."""
-    settings = config.load(ROOT / "params.yaml").methods[name]
+    """A method of recipes/ at random weights, its settings, and simulated images and captions as it encodes them."""
+    settings = config.load(ROOT / "params.yaml").recipes[name].settings
     model: Any = settings.model.model_copy(update={"dim": sizes.dim})
     settings = settings.model_copy(update={"model": model})
     method: Method = registry.build(settings, ImageInputs(WIDTH), TextInputs(F30K_IDS), seed=0).to(device).eval()

@@ -55,7 +55,7 @@ def make_batch(size: int, seed: int) -> Batch:
 def train(name: str, size: int, dim: int | None, steps: int, threads: int) -> dict[str, Any]:
     """Steps of one method, in this process."""
     torch.set_num_threads(threads)
-    settings = config.load(ROOT / "params.yaml").methods[METHODS[name]]
+    settings = config.load(ROOT / "params.yaml").recipes[METHODS[name]].settings
     model: Any = settings.model.model_copy(update={"dim": dim or settings.model.dim})
     method = registry.build(
         settings.model_copy(update={"model": model}), ImageInputs(WIDTH), TextInputs(F30K_IDS), seed=0

@@ -203,7 +203,7 @@ def main() -> int:
     given = parser.parse_args()
     torch.set_num_threads(THREADS)
     device = torch.device("cuda" if cuda else "cpu")
-    method = config.load(ROOT / "params.yaml").methods["esa_bigru"]
+    method = config.load(ROOT / "params.yaml").recipes["esa_bigru"].settings
     model: Any = method.model.model_copy(update={"dim": given.dim})
     built: Any = registry.build(method.model_copy(update={"model": model}), ImageInputs(WIDTH), TextInputs(F30K_IDS), 0)
     ours: ESA = built.to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,20 @@ def leaderboard() -> None:
         Console(soft_wrap=True, highlight=False).print(
             f"No results yet, run dvc repro: {', '.join(missing)}", markup=False
         )
+
+
+@app.command()
+def experiment(
+    name: str = typer.Argument(help="of the new folder in experiments/"),
+    like: Path = typer.Option(Path(), help="the folder of the experiment whose params.yaml it begins with"),
+) -> None:
+    """Make a folder for an experiment of your own, with another one's params.yaml and none of its results."""
+    with user_errors():
+        from itrcore.experiments import create
+
+        folder = create(load(like / "params.yaml").project, name, like)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{os.path.relpath(folder)}: change its params.yaml, then run dvc repro in it", markup=False)
 
 
 @app.command()

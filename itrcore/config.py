@@ -218,6 +218,8 @@ class Params(Settings):
 
     def method_with(self, method: str, variant: str | None = None, profile: str | None = None) -> MethodSettings:
         """A recipe with a variant of its own and a profile of params.yaml laid over it. `ConfigError` where they do not fit."""
+        for problem in config_checks.unknown("method", method, self.recipes, "recipes"):
+            raise ConfigError(f"params.yaml: {problem}")
         recipe = self.recipes[method].with_variant(variant)
         if profile is None:
             return recipe

@@ -80,6 +80,15 @@ def _wrong_runs(params: Params) -> Iterator[str]:
         if wrong:
             continue
         try:
+            variants = params.recipes[run.method].variants
+            wrong = (
+                [*unknown(f"{where}.variant", run.variant, variants, f"the variants of {run.method}")]
+                if run.variant
+                else []
+            )
+            yield from wrong
+            if wrong:
+                continue
             method = params.method_of(name)
         except ConfigError as error:
             yield from (line for line in str(error).splitlines() if line not in said)

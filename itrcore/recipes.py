@@ -12,11 +12,10 @@ from pydantic import Field
 from itrcore import yaml_file
 from itrcore.errors import ConfigError, nearest
 from itrcore.models.settings import MethodSettings
-from itrcore.settings import Settings
 
 
-class _Head(Settings):
-    """What a recipe says beside the method's settings."""
+class _File(MethodSettings):
+    """All that a recipe says: the method's settings, and what stands beside them."""
 
     source: str
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -30,16 +29,16 @@ class MethodRecipe:
 
     def __init__(self, path: Path) -> None:
         """`ConfigError` where the file, or a variant laid over it, is not valid."""
-        data = yaml_file.read(path, ("source", *MethodSettings.model_fields), "a method's recipe lies there")
-        head = {key: data.pop(key) for key in _Head.model_fields if key in data}
+        data = yaml_file.read(path, _File.model_fields, "a method's recipe lies there")
+        # All keys at once, so that a misspelt one is named with the nearest of all.
+        found = yaml_file.settings(_File, data, path)
         self.path = path
-        said = yaml_file.settings(_Head, head, path)
-        self.source = said.source
-        self.settings = yaml_file.settings(MethodSettings, data, path)
+        self.source = found.source
+        self.settings = MethodSettings.model_validate({key: getattr(found, key) for key in MethodSettings.model_fields})
         base = self.settings.model_dump(mode="json")
         self.variants = {
             name: yaml_file.settings(MethodSettings, yaml_file.overlay(base, changes), f"{path}: variants.{name}")
-            for name, changes in said.variants.items()
+            for name, changes in found.variants.items()
         }
 
     def with_variant(self, name: str | None) -> MethodSettings:
@@ -72,6 +71,10 @@ class Recipes(Mapping[str, MethodRecipe]):
                 raise KeyError(name)
             self._read[name] = MethodRecipe(self.folder / f"{name}.yaml")
         return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Without reading the file, so that what is wrong in it is not said where only its name is asked for."""
+        return name in self.names
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

@@ -91,7 +91,7 @@ def _not_plain(value: Any, where: str, above: tuple[int, ...]) -> Iterator[str]:
 
 
 def _lines(error: ValidationError, data: Any) -> list[str]:
-    """`methods.esa_bigru.recipe: unknown key …`, one line per problem."""
+    """`runs.one: unknown key …`, one line per problem."""
     lines = []
     for item in error.errors():
         where = ".".join(_location(item["loc"], data, keep_last=item["type"] == "missing"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itrcore.config import Params
 from itrcore.evaluation.ensemble import evaluate_ensemble
-from itrcore.evaluation.judging import summary
+from itrcore.evaluation.figures import summary
 from stages import run_stage
 
 

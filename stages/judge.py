@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from itrcore.config import Params
-from itrcore.evaluation.judging import judge, summary
+from itrcore.evaluation.figures import summary
+from itrcore.evaluation.judging import judge
 from stages import run_stage
 
 

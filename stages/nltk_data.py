@@ -9,7 +9,7 @@ from stages import run_stage
 
 
 def main(params: Params, _: str) -> None:
-    """Fetch the data named in `nltk:`."""
+    """Fetch the data that nltk.yaml names."""
     print(punkt.fetch(params.nltk, layout.NLTK))
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from itrcore.config import load
 from itrcore.cores import cores
 from itrcore.errors import ConfigError
+from tests import config_data
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,24 +46,22 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def complaints(tmp_path: Path) -> Any:
-    """Write a params.yaml (text, or data) and return the lines of the error, the file's path taken off; [] where it is valid."""
+    """Write an experiment (`tests.config_data.write`) and return the lines of the error; [] where it is valid.
+
+    The path of params.yaml is taken off; a line about a recipe begins with `recipes/<name>.yaml`.
+    """
 
     def check(content: Any) -> list[str]:
-        path = tmp_path / "params.yaml"
-        if isinstance(content, bytes):
-            path.write_bytes(content)
-        elif isinstance(content, str):
-            path.write_text(content, "utf-8")
-        else:
-            yaml = YAML(typ="safe", pure=True)
-            yaml.sort_base_mapping_type_on_output = False
-            yaml.dump(content, path)
+        path = config_data.write(tmp_path, content)
         try:
             load(path)
         except ConfigError as error:
             lines = str(error).splitlines()
-            assert lines and all(line.startswith(str(path)) for line in lines), lines  # the file is named on each
-            return [line.removeprefix(str(path)).removeprefix(":").strip() for line in lines]
+            files = (str(path), str(tmp_path / "recipes"))
+            assert lines and all(line.startswith(files) for line in lines), lines  # the file is named on each
+            return [
+                line.removeprefix(str(path)).removeprefix(":").strip().removeprefix(f"{tmp_path}/") for line in lines
+            ]
         return []
 
     return check

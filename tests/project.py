@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from itrcore.experiments import create
 from tests.tiny_project import NLTK
 
 ROOT = Path(__file__).parents[1]
@@ -33,13 +37,35 @@ class Project:
         self.write("nltk.yaml", NLTK)
         (folder / ".dvc").mkdir()
         shutil.copyfile(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
-        for command in (["git", "init", "-q"], ["git", "add", "-A"]):
-            subprocess.run(command, cwd=folder, check=True)
-        subprocess.run(
-            ["git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "start"],
-            cwd=folder,
-            check=True,
-        )
+        self.git("init", "-q")
+        for key, value in {"user.name": "t", "user.email": "t@localhost"}.items():
+            self.git("config", key, value)
+        self.commit()
+
+    def git(self, *arguments: str) -> None:
+        """Run git in the copy."""
+        subprocess.run(["git", *arguments], cwd=self.folder, check=True)
+
+    def commit(self) -> None:
+        """Commit everything that git does not ignore."""
+        self.git("add", "-A")
+        self.git("commit", "-qm", "a state")
+
+    @contextmanager
+    def changed(self) -> Iterator[None]:
+        """What is changed of committed files inside comes back at the end, results too, and what is new goes."""
+        try:
+            yield
+        finally:
+            self.git("checkout", "-q", ".")
+            self.git("clean", "-fdq")
+            self.dvc("checkout", "--quiet", "--force")
+
+    def replace(self, path: str, old: str, new: str) -> None:
+        """Change a text, the first time it comes, in a file of the copy."""
+        text = (self.folder / path).read_text("utf-8")
+        assert old in text, f"{path} holds no {old!r}"
+        (self.folder / path).write_text(text.replace(old, new, 1), "utf-8")
 
     @property
     def params(self) -> dict[str, Any]:
@@ -60,6 +86,12 @@ class Project:
         with open(self.folder / path, "w", encoding="utf-8") as handle:
             YAML(typ="safe", pure=True).dump(value, handle)
 
+    def experiment(self, name: str, params: dict[str, Any]) -> Path:
+        """A folder of `experiments/`, as `itr experiment` makes it, with these params."""
+        folder = create(self.folder, name, self.folder)
+        self.write(f"experiments/{name}/params.yaml", {**params, "root": "../.."})
+        return folder
+
     def environment(self) -> dict[str, str]:
         """This copy's code before any installed one, one thread, no outside server, nothing kept outside of the copy."""
         found = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PREFECT_"))}
@@ -74,9 +106,11 @@ class Project:
             "DVC_SITE_CACHE_DIR": str(self.folder / ".dvc" / "tmp" / "site"),
         }
 
-    def run(self, *command: str, check: bool = True, timeout: float = 1200) -> subprocess.CompletedProcess[str]:
-        """Run a command; with `check` a failure shows its output."""
-        with self.start(*command) as process:
+    def run(
+        self, *command: str, check: bool = True, timeout: float = 1200, folder: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command; with `check` a failure shows its output. folder: where, if not in the project's folder"""
+        with self.start(*command, folder=folder) as process:
             try:
                 output, _ = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:
@@ -85,11 +119,11 @@ class Project:
         assert not check or process.returncode == 0, output
         return subprocess.CompletedProcess(command, process.returncode, output)
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, folder: Path | None = None) -> subprocess.Popen[str]:
         """Start a command in a process group of its own."""
         return subprocess.Popen(
             command,
-            cwd=self.folder,
+            cwd=folder or self.folder,
             env=self.environment(),
             text=True,
             stdout=subprocess.PIPE,
@@ -97,9 +131,21 @@ class Project:
             start_new_session=True,
         )
 
+    def dvc(self, *arguments: str, folder: Path | None = None) -> str:
+        """What a command of DVC prints."""
+        return self.run(sys.executable, "-m", "dvc", *arguments, folder=folder).stdout
+
     def repro(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`dvc repro`."""
         return self.run(sys.executable, "-m", "dvc", "repro", *arguments, check=check)
+
+    def stale(self) -> set[str]:
+        """The stages that would run now, once the records of what decides results are made anew; not what depends on these.
+
+        The records' own stages are cheap, and run.
+        """
+        self.repro("-s", "code", "inputs@scenes", "members@both")
+        return set(json.loads(self.dvc("status", "--json")))
 
 
 def tiny_params(params: dict[str, Any]) -> dict[str, Any]:

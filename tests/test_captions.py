@@ -135,6 +135,10 @@ def test_a_damaged_or_missing_table_is_named(made: ScanFolder, tmp_path: Path) -
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=r"captions\.parquet: cannot be read"):
             captions.read(path, "train")
+    path.write_bytes(whole)
+    captions.write(captions.read_table(path).drop_columns("caption_id"), path)
+    with pytest.raises(DataError, match=r"captions\.parquet: cannot be read .*caption_id"):
+        captions.read(path, "train")
     path.unlink()
     with pytest.raises(DataError, match=r"captions\.parquet: cannot be read"):
         captions.read(path, "train")

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from itrcore.cli import app
 from itrcore.config import load
 from itrcore.evaluation.ensemble import evaluate_ensemble
+from itrcore.evaluation.judging import judge
 from itrcore.evaluation.run import evaluate
 from itrcore.tracking import Tracker
 from stages import run_stage
@@ -39,14 +40,15 @@ def test_check_shows_every_name_whole_whatever_the_width(columns: int, tmp_path:
     lines = [line.strip() for line in result.output.splitlines()]
     for name, run in runs.items():
         assert f"seed {run['seed']}: {name}" in lines
-    assert {"esa on tiny, profile published", "ensemble both on tiny", LONG} <= set(lines)
+    assert {"esa on tiny, published", "ensemble both on tiny", LONG} <= set(lines)
     assert "3 epochs, batch 8, learning rate 0.002" in lines
     assert lines[-1] == "params.yaml: valid. 3 runs, 1 ensembles."
     assert "…" not in result.output
 
 
-def test_check_of_the_repositorys_own_file_fits_into_80_columns() -> None:
-    result = itr("check", str(ROOT / "params.yaml"))
+@pytest.mark.parametrize("path", ["params.yaml", "experiments/f30k/params.yaml", "experiments/coco/params.yaml"])
+def test_check_of_the_repositorys_own_files_fits_into_80_columns(path: str) -> None:
+    result = itr("check", str(ROOT / path))
     assert result.exit_code == 0
     assert max(len(line) for line in result.output.splitlines()[:-1]) <= 80
 
@@ -67,17 +69,54 @@ def test_an_error_in_params_yaml_is_its_message_and_no_traceback(
 
 
 @pytest.mark.parametrize("command", ["check", "leaderboard", "track"])
+def test_an_error_in_a_recipe_is_its_message_and_no_traceback(command: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    text = Path("recipes/esa.yaml").read_text()
+    Path("recipes/esa.yaml").write_text(text.replace("margin:", "'[red]margin':"))
+    result = itr(command, columns=40)
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        "error: recipes/esa.yaml: loss: unknown key '[red]margin'; did you mean 'margin'? (valid here: margin, warmup_epochs)"
+    ]
+
+
+def test_check_heads_runs_with_what_they_change_of_their_recipe(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    one = PARAMS["runs"]["one"]
+    runs = {"a": one, "b": one | {"variant": "coco"}, "c": one | {"profile": "small"}}
+    runs["d"] = one | {"variant": "coco", "profile": "small"}
+    write_params(
+        tmp_path,
+        {
+            "methods.esa.variants": {"coco": {"recipe": {"epochs": 5}}},
+            "profiles.small": {"recipe": {"batch_size": 4}},
+            "runs": runs,
+            "ensembles": {},
+        },
+    )
+    lines = itr("check").output.splitlines()
+    trained = {line: lines[at + 1].strip() for at, line in enumerate(lines) if line.startswith("esa on")}
+    assert trained == {
+        "esa on tiny, published": "3 epochs, batch 8, learning rate 0.002",
+        "esa on tiny, coco": "5 epochs, batch 8, learning rate 0.002",
+        "esa on tiny, small": "3 epochs, batch 4, learning rate 0.002",
+        "esa on tiny, coco+small": "5 epochs, batch 4, learning rate 0.002",
+    }
+
+
+@pytest.mark.parametrize("command", ["check", "leaderboard", "track"])
 def test_outside_a_project_a_command_says_where_to_run_it(command: str, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     result = itr(command)
     assert result.exit_code == 1
-    assert f"{tmp_path / 'params.yaml'}: not found; run from the folder that holds params.yaml" in result.output
+    assert f"{tmp_path / 'params.yaml'}: not found; run from a folder that holds params.yaml" in result.output
 
 
 def test_check_speaks_of_the_recipe_only_where_something_is_trained(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     checkpoint = {"path": "best.pth", "sha256": "a" * 64, "text_digest": "b" * 64}
-    new = {"data": "tiny", "method": "esa", "profile": "published", "checkpoint": checkpoint}
+    new = {"data": "tiny", "method": "esa", "checkpoint": checkpoint}
     for runs, shown in (({"new": new}, 0), ({"new": new, "one": PARAMS["runs"]["one"]}, 1)):
         write_params(tmp_path, {"runs": runs, "ensembles": {}})
         result = itr("check")
@@ -113,10 +152,10 @@ def test_a_damaged_result_is_an_error_and_not_taken_for_a_missing_one(tmp_path: 
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path)
     put_run(tmp_path, evaluation("two", "tiny", "gpo", 1, 20.0))
-    Path("evaluations/tiny/two/metrics.json").write_text("{")
+    Path("results/tiny/two/metrics.json").write_text("{")
     result = itr("leaderboard")
     assert result.exit_code == 1
-    assert result.output.startswith("error: evaluations/tiny/two/metrics.json: ")
+    assert result.output.startswith("error: results/tiny/two/metrics.json: ")
 
 
 def test_track_fills_an_empty_store_tells_what_has_no_results_and_can_be_repeated(
@@ -127,6 +166,7 @@ def test_track_fills_an_empty_store_tells_what_has_no_results_and_can_be_repeate
     params = project(tmp_path)
     train_in(tmp_path, "one")
     evaluate(params, "one")
+    judge(params, "one")
     for _ in range(2):
         result = itr("track")
         assert result.exit_code == 0, result.output
@@ -136,6 +176,7 @@ def test_track_fills_an_empty_store_tells_what_has_no_results_and_can_be_repeate
         ]
     train_in(tmp_path, "two")
     evaluate(params, "two")
+    judge(params, "two")
     evaluate_ensemble(params, "both")
     assert itr("track").output.splitlines() == ["MLflow holds 3 of 3 runs and ensembles."]
     experiment = Tracker()._client.get_experiment_by_name("tiny")
@@ -169,8 +210,8 @@ def test_a_stage_gets_the_configuration_and_its_item(tmp_path: Path, monkeypatch
     write_params(tmp_path)
     monkeypatch.setattr(sys, "argv", ["x", "two"])
     seen: list[Any] = []
-    run_stage(lambda params, name: seen.append((params, name)))
-    assert seen == [(load(), "two")]
+    run_stage(lambda params, name: seen.append((params.model_dump(), name)))
+    assert seen == [(load().model_dump(), "two")]
 
 
 def test_a_bug_of_ours_is_not_taken_for_a_users_error(tmp_path: Path, monkeypatch: Any) -> None:

@@ -1,4 +1,4 @@
-"""params.yaml: settings that are right each by itself and cannot go together, and names and paths that are not safe."""
+"""An experiment: settings that are right each by itself and cannot go together, and names and paths that are not safe."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ from typing import Any
 import pytest
 
 from itrcore.config import load
-from tests.config_data import at, plain
+from tests.config_data import VSE, at, plain
 
 COMBINATIONS: list[tuple[tuple[str, ...], Any, str]] = [
     (
         ("profiles", "short", "recipe"),
         {"epochs": 4},
-        "profiles.short over methods.vse: recipe: schedule.epochs [15] reach past the last of 4 epochs; lower them or "
+        "profiles.short over vse: recipe: schedule.epochs [15] reach past the last of 4 epochs; lower them or "
         "raise epochs (a profile that shortens epochs must say schedule.epochs too)",
     ),
     (
         ("profiles", "short", "loss"),
         {"warmup_epochs": 4},
-        "profiles.short over methods.vse: loss.warmup_epochs 4 must be less than recipe.epochs 4",
+        "profiles.short over vse: loss.warmup_epochs 4 must be less than recipe.epochs 4",
     ),
     (
         ("methods", "vse", "recipe", "schedule", "epochs"),
         [9, 3],
-        "methods.vse.recipe.schedule: epochs must rise, not [9, 3]",
+        f"{VSE}: recipe.schedule: epochs must rise, not [9, 3]",
     ),
-    (("runs", "two", "seed"), 1, "runs.two: same data, method and seed as runs.one; remove one or change its seed"),
+    (
+        ("runs", "two", "seed"),
+        1,
+        "runs.two: same data, method, variant, profile and seed as runs.one; remove one or change its seed",
+    ),
     (
         ("ensembles", "both", "data"),
         "other",
@@ -58,6 +62,20 @@ def test_what_cannot_go_together_is_refused(keys: tuple[str, ...], value: Any, s
     data = plain()
     at(data, *keys[:-1])[keys[-1]] = value
     assert complaints(data)[0].startswith(said)
+
+
+@pytest.mark.parametrize(
+    "change", [{"variant": "slow"}, {"profile": None}, {"data": "other"}, {"seed": 2}, {"method": "b"}]
+)
+def test_runs_that_differ_in_one_of_these_are_two(change: dict[str, Any], complaints: Any) -> None:
+    data = plain()
+    data["methods"]["b"] = data["methods"]["vse"]
+    data |= {"ensembles": {}, "runs": {"one": data["runs"]["one"], "two": data["runs"]["one"] | change}}
+    data["profiles"]["short"]["recipe"]["learning_rate"] = 1e-3
+    assert complaints(data) == []
+    data["runs"]["three"] = data["runs"]["two"]
+    [line] = complaints(data)
+    assert line.startswith("runs.three: same data, method, variant, profile and seed as runs.two")
 
 
 def test_a_data_set_that_reads_no_such_download_is_named(complaints: Any, tmp_path: Path) -> None:
@@ -122,13 +140,22 @@ def test_a_data_set_may_not_take_the_folder_of_the_sentence_data(complaints: Any
     "name",
     ["", "..", "../x", "a/b", "a b", ".x", "-x", "é", "a.b", "a\n", "x" * 101, "${x}", "a@b", "size", "nfiles"],
 )
-@pytest.mark.parametrize("section", ["datasets", "methods", "profiles", "runs", "ensembles"])
+@pytest.mark.parametrize("section", ["datasets", "profiles", "runs", "ensembles"])
 def test_a_name_that_is_no_safe_folder_or_means_something_to_dvc_is_refused(
     section: str, name: str, complaints: Any
 ) -> None:
     data = plain()
     data[section][name] = next(iter(data[section].values()))
     assert any(f"{name!r} cannot be a name" in line for line in complaints(data))
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", "${x}", "size", "nfiles"])
+@pytest.mark.parametrize("key", ["data", "method", "variant", "profile"])
+def test_a_run_names_nothing_that_could_not_be_a_name(key: str, name: str, complaints: Any) -> None:
+    data = plain()
+    data["runs"]["one"][key] = name
+    [line] = complaints(data)
+    assert line.startswith(f"runs.one.{key}: {name!r} cannot be a name")
 
 
 @pytest.mark.parametrize("name", ["a/b", "size", "nfiles"])
@@ -142,6 +169,7 @@ def test_names_that_only_hold_dvcs_are_names(complaints: Any) -> None:
     data = plain()
     for name in ("Size", "size1", "file-size"):
         data["methods"][name] = data["methods"]["vse"]
+        data["runs"][name] = {"data": "tiny", "method": name, "seed": 1}
     assert complaints(data) == []
 
 
@@ -188,7 +216,7 @@ def test_a_checkpoint_without_a_digest_of_its_ids_is_refused(complaints: Any) ->
 def test_a_checkpoint_imported_twice_is_refused_and_another_one_or_another_vocabulary_is_not(complaints: Any) -> None:
     data = plain()
     data["runs"] |= {"new": IMPORTED, "again": {**IMPORTED, "checkpoint": CHECKPOINT | {"path": "copy.pth"}}}
-    twice = ["runs.again: same data, method, checkpoint and vocabulary as runs.new; remove one"]
+    twice = ["runs.again: same data, method, variant, profile, checkpoint and vocabulary as runs.new; remove one"]
     assert complaints(data) == twice
     for key in ("sha256", "text_digest"):
         data["runs"]["again"]["checkpoint"] = CHECKPOINT | {key: "b" * 64}
@@ -207,7 +235,7 @@ def test_a_text_encoder_that_starts_from_glove_needs_vectors_of_its_width(compla
         )
     data["datasets"]["tiny"]["vocabulary"]["glove"] = {"file": "glove.txt", "width": 50}
     for line, run in zip(complaints(data), ("one", "two"), strict=True):
-        assert line.startswith(f"runs.{run}: vse with profile short ")
+        assert line.startswith(f"runs.{run}: vse (short) ")
         assert "has text.word_dim 8, and the vectors of datasets.tiny.vocabulary.glove have width 50" in line
     data["datasets"]["tiny"]["vocabulary"]["glove"]["width"] = 8
     assert complaints(data) == []
@@ -233,7 +261,7 @@ def test_a_bert_that_starts_at_random_needs_word_pieces_and_a_published_one_does
     assert complaints(data) == []
     data["profiles"]["short"]["model"]["text"] = {"weights": "random", "shape": SHAPE}
     for line, run in zip(complaints(data), ("one", "two"), strict=True):
-        assert line.startswith(f"runs.{run}: vse with profile short starts its BERT at random, which needs word pieces")
+        assert line.startswith(f"runs.{run}: vse (short) starts its BERT at random, which needs word pieces")
     data["datasets"]["tiny"]["vocabulary"]["word_pieces"] = {"pieces": 100, "min_count": 2}
     assert complaints(data) == []
 
@@ -253,29 +281,27 @@ def test_a_bert_that_cannot_be_built_is_named(change: dict[str, Any], said: str,
     method = data["methods"]["vse"]
     method["model"]["text"], method["recipe"]["factors"] = BERT | change, {"bert": 0.1}
     [line] = complaints(data)
-    assert line.startswith("methods.vse.model.text") and said in line
+    assert line.startswith(f"{VSE}: model.text") and said in line
 
 
 def test_the_factor_of_berts_learning_rate_is_given_where_there_is_a_bert_and_nowhere_else(complaints: Any) -> None:
     data = plain()
     method = data["methods"]["vse"]
     method["recipe"]["factors"] = {"bert": 0.1}
-    assert complaints(data) == [
-        "methods.vse: recipe.factors name parts that this model does not have: bert; remove them"
-    ]
+    assert complaints(data) == [f"{VSE}: recipe.factors name parts that this model does not have: bert; remove them"]
     method["model"]["text"] = BERT
     assert complaints(data) == []
     del method["recipe"]["factors"]
     assert complaints(data) == [
-        "methods.vse: recipe.factors must give the factor of the learning rate of bert, such as {bert: 0.1}"
+        f"{VSE}: recipe.factors must give the factor of the learning rate of bert, such as {{bert: 0.1}}"
     ]
     method["recipe"]["factors"] = {"bert": 0}
     assert "greater than 0, not 0" in complaints(data)[0]
     method["recipe"]["factors"] = {"brt": 0.1}
-    assert any("methods.vse.recipe.factors" in line and "bert" in line for line in complaints(data))
+    assert any(line.startswith(f"{VSE}: recipe.factors") and "bert" in line for line in complaints(data))
 
 
-def test_a_family_follows_from_the_settings_whatever_the_entry_is_called(complaints: Any, tmp_path: Path) -> None:
+def test_a_family_follows_from_the_settings_whatever_the_recipe_is_called(complaints: Any, tmp_path: Path) -> None:
     data = plain()
     method = data["methods"]["vse"]
     for pooling in ({"kind": "mean"}, method["model"]["pooling"]):
@@ -286,7 +312,7 @@ def test_a_family_follows_from_the_settings_whatever_the_entry_is_called(complai
             data["methods"][f"mine-{len(data['methods'])}"] = entry
     assert complaints(data) == []
     params = load(tmp_path / "params.yaml")
-    family = {name: settings.family for name, settings in params.methods.items()}
-    assert list(family.values()) == [
-        "vse_infty_bigru", "vse_pp_bigru", "vse_pp_bert", "vse_infty_bigru", "vse_infty_bert",
-    ]  # fmt: skip
+    assert {name: recipe.settings.family for name, recipe in params.recipes.items()} == {
+        "vse": "vse_infty_bigru", "mine-1": "vse_pp_bigru", "mine-2": "vse_pp_bert", "mine-3": "vse_infty_bigru",
+        "mine-4": "vse_infty_bert",
+    }  # fmt: skip

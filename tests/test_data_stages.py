@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ STAGES: dict[str, Callable[[Params, str], None]] = {
 OUTPUTS = {"raw": "raw", "splits": "captions.parquet", "nltk": "nltk", "vocab": "vocab", "shards": "shards"}
 
 
-def write_params(downloads: Any = None, **changes: Any) -> Params:
-    """The project's params.yaml with one small data set `toy` and no runs, in the current folder."""
+def write_params(downloads: Any = None, nltk_sources: Sequence[str] = (), **changes: Any) -> Params:
+    """The project's experiment with one small data set `toy` and no runs, in the current folder."""
     yaml = YAML(typ="safe", pure=True)
     params = yaml.load((ROOT / "params.yaml").read_text("utf-8"))
     toy = {
@@ -57,9 +58,12 @@ def write_params(downloads: Any = None, **changes: Any) -> Params:
         "shards": {"regions": {"dtype": "float16", "samples_per_shard": 3}},
     }
     params |= {"downloads": downloads or {}, "datasets": {"toy": toy | changes}, "runs": {}, "ensembles": {}}
-    params["nltk"]["sources"] = []
-    with open("params.yaml", "w", encoding="utf-8") as handle:
-        yaml.dump(params, handle)
+    nltk = yaml.load((ROOT / "nltk.yaml").read_text("utf-8")) | {"sources": list(nltk_sources)}
+    for path, value in (("params.yaml", params), ("nltk.yaml", nltk)):
+        with open(path, "w", encoding="utf-8") as handle:
+            yaml.dump(value, handle)
+    if not Path("recipes").exists():
+        shutil.copytree(ROOT / "recipes", "recipes")
     return load()
 
 
@@ -202,10 +206,9 @@ def test_a_vocabulary_that_cannot_be_made_leaves_none(made: ScanFolder) -> None:
 
 
 def test_sentence_data_of_another_checksum_leave_nothing(made: ScanFolder) -> None:
-    params = write_params()
-    nltk = params.nltk.model_copy(update={"sources": [str(write_punkt_folder(Path("nltk_data")))]})
+    params = write_params(nltk_sources=[str(write_punkt_folder(Path("nltk_data")))])
     with pytest.raises(DataError, match="sha256"):
-        stages.nltk_data.main(params.model_copy(update={"nltk": nltk}), "")
+        stages.nltk_data.main(params, "")
     assert left() == set()
 
 

@@ -97,7 +97,7 @@ def test_an_archive_becomes_shards_once(project: Project, tmp_path: Path) -> Non
 def test_the_shipped_settings_of_the_real_data_sets_take_a_small_archive_of_their_layout(
     tmp_path: Path, name: str
 ) -> None:
-    """Only the sources are others than in params/{name}.yaml: where from, not what."""
+    """Only the sources are others than in experiments/{name}: where from, not what."""
     made = write_scan_folder(tmp_path / "made", {"train": 7, "dev": 3, "testall" if name == "coco" else "test": 4})
     for data in ("f30k", "coco"):
         shutil.copytree(made.path, tmp_path / "in" / "data" / f"{data}_precomp")
@@ -122,8 +122,8 @@ def test_the_shipped_settings_of_the_real_data_sets_take_a_small_archive_of_thei
     }
     (tmp_path / "project").mkdir()
     project = Project(tmp_path / "project")
-    params = YAML(typ="safe", pure=True).load((ROOT / "params" / f"{name}.yaml").read_text("utf-8"))
-    params["nltk"]["sources"] = []
+    params = YAML(typ="safe", pure=True).load((ROOT / "experiments" / name / "params.yaml").read_text("utf-8"))
+    params["root"] = "."  # in a copy of the project, in place of its own experiment
     params["datasets"][name]["vocabulary"]["min_count"] = 1
     for part, settings in params["downloads"][name].items():
         settings["sources"] = [sources[part]]

@@ -30,6 +30,7 @@ def project(folder: Path, url: str) -> dict[str, Any]:
     }
     with open(folder / "params.yaml", "w", encoding="utf-8") as handle:
         yaml.dump(params, handle)
+    shutil.copytree(ROOT / "recipes", folder / "recipes")
     return {"cwd": folder, "env": {**os.environ, "PYTHONPATH": str(ROOT), "no_proxy": "127.0.0.1"}}
 
 

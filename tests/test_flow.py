@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import sys
 import time
 
@@ -25,18 +26,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return made
 
 
-def test_flow_makes_everything_and_dvc_then_finds_it_up_to_date(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = project.run(sys.executable, "-m", "flows.benchmark", "--jobs", "2").stdout
+def test_flow_makes_an_experiment_and_touches_no_other(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = tiny_params(project.params)
+    mine = project.experiment("mine", {**params, "report": {"title": "mine"}})
+    before = {".prefect", *(path.name for path in project.folder.iterdir())}
+    out = project.run(sys.executable, "-m", "flows.benchmark", "--experiment", "mine", "--jobs", "2").stdout
     assert "train@scenes-esa_bigru-1" in out
-    assert set(json.loads((project.folder / "leaderboard.json").read_text("utf-8"))["scenes"]) == {
-        "vse_pp_bigru/small",
-        "esa_bigru/small",
-        "both",
-    }
-    assert "Running stage" not in project.repro().stdout
-    monkeypatch.chdir(project.folder)
+    assert {path.name for path in project.folder.iterdir()} - before == {"mlflow.db", "mlflow.db.lock", "mlartifacts"}
+    with sqlite3.connect(project.folder / "mlflow.db") as store:
+        assert store.execute("select name from experiments where name like '%scenes'").fetchall() == [("mine/scenes",)]
+    assert "Data and pipelines are up to date." in project.dvc("status", folder=mine)
+    assert "train@scenes-esa_bigru-1" in project.dvc("status")  # the experiment of the project's own folder
+    assert json.loads((mine / "metrics" / "both.json").read_text("utf-8"))["test/rsum"] > 0
+    monkeypatch.chdir(mine)
     table = leaderboard_table()
     assert {line["row"] for line in table} == {"vse_pp_bigru/small", "esa_bigru/small", "both"}
     assert all(isinstance(line[key], float) for line in table for key in ("i2t_r1", "t2i_r10", "rsum"))
@@ -65,6 +67,12 @@ def test_cancelled_flow_leaves_no_training_behind_and_the_training_goes_on_later
     project.write_params(params)
 
 
+def test_unknown_experiment_is_one_clear_error(project: Project) -> None:
+    done = project.run(sys.executable, "-m", "flows.benchmark", "--experiment", "mina", check=False)
+    assert done.returncode != 0
+    assert "--experiment: no 'mina' in experiments; did you mean 'mine'? (known: mine)" in done.stdout
+
+
 def test_unknown_run_is_one_clear_error(project: Project) -> None:
     done = project.run(sys.executable, "-m", "flows.benchmark", "--runs", "scenes-esa_bigru-9", check=False)
     assert done.returncode != 0
@@ -75,7 +83,7 @@ def test_failed_target_raises_with_its_last_lines(project: Project, monkeypatch:
     monkeypatch.chdir(project.folder)
     lines: list[str] = []
     with pytest.raises(TargetFailed, match="no-such-stage"):
-        reproduce("no-such-stage", lines.append)
+        reproduce(["no-such-stage"], lines.append)
     assert lines
 
 
@@ -91,7 +99,7 @@ def test_exception_from_outside_ends_the_whole_process_group(project: Project, m
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        reproduce("sleepy", interrupt)
+        reproduce(["sleepy"], interrupt)
     assert any("sleep" in process.name() for process in found if process.is_running()) is False
     _, alive = psutil.wait_procs(found, timeout=60)
     assert not alive

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import random
+import shutil
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from itrcore.cli import app
@@ -95,6 +97,7 @@ def test_the_entry_is_all_that_changes_in_params_yaml(tmp_path: Path, monkeypatc
     before = (ROOT / "params.yaml").read_text("utf-8")
     (tmp_path / "kept.yaml").write_text(before, "utf-8")
     (tmp_path / "params.yaml").symlink_to("kept.yaml")
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     write_array()
     made_of(write_csv(two_each()), features=Path("f.npy"), kind="bottom-up attention", images=write_pictures())
     after = (tmp_path / "kept.yaml").read_text("utf-8")
@@ -344,3 +347,38 @@ def test_the_command_shows_an_error_as_its_message(project: Path) -> None:
         result.output
         == "error: absent.csv: cannot be read (No such file or directory); expected a CSV file of captions.\n"
     )
+
+
+ONE = {"data": "tiny", "method": "esa", "seed": 1, "variant": "wide", "profile": "small"}
+
+
+@pytest.mark.parametrize(
+    ("runs", "proposed"),
+    [
+        ({"one": ONE}, {"data": "mine", "method": "esa", "seed": 1, "variant": "wide", "profile": "small"}),
+        ({}, {"data": "mine", "method": "esa", "seed": 1}),
+    ],
+    ids=["as there are", "there are none"],
+)
+def test_the_run_that_the_command_proposes_is_valid_and_like_those_that_are_there(
+    project: Path, runs: dict[str, Any], proposed: dict[str, Any]
+) -> None:
+    changes = {
+        "methods.esa.variants": {"wide": {"model": {"dim": 32}}},
+        "profiles.small": {"recipe": {"batch_size": 4}},
+        "runs": runs,
+        "ensembles": {},
+    }
+    write_params(project, changes)
+    write_array()
+    write_csv(two_each())
+    arguments = ["new", "mine", "--captions", "c.csv", "--features", "f.npy", "--kind", "synthetic"]
+    result = CliRunner().invoke(app, ["data", *arguments])
+    assert result.exit_code == 0, result.output
+    *_, line, _, command = (line.strip() for line in result.output.splitlines())
+    yaml = YAML()
+    assert yaml.load(line) == {"mine-esa-1": proposed} and command == "dvc repro judge@mine-esa-1"
+    params = yaml.load(Path("params.yaml"))
+    params["runs"] |= yaml.load(line)
+    yaml.dump(params, Path("params.yaml"))
+    assert load().method_of("mine-esa-1").family == "esa_bigru"

@@ -131,22 +131,21 @@ def test_the_worked_example_leads_from_a_table_to_the_leaderboard(tmp_path: Path
     project.run(sys.executable, "-c", block("import csv"))
     said = run(block("itr data new drawn"))
     assert said.startswith(block("train: 192 images"))
-    assert "dvc repro evaluate@drawn-" in said
+    assert "dvc repro judge@drawn-" in said
 
     shown = YAML(typ="safe", pure=True).load(block("datasets:\n  drawn"))
     params = project.params
     assert params["datasets"]["drawn"] == shown["datasets"]["drawn"]
     params |= {"runs": shown["runs"], "ensembles": {}}
-    params["nltk"]["sources"] = []  # no network in tests
     project.write_params(params)
     assert "1 runs" in run("itr check")
-    run(block("dvc repro evaluate@drawn"))
+    run(block("dvc repro judge@drawn"))
     report, leaderboard = block("dvc repro report").splitlines()
     run(report)
     assert "drawn: test, 24 images, 48 captions, synthetic features" in run(leaderboard)
 
     (name,) = shown["runs"]
-    result = json.loads((project.folder / "evaluations/drawn" / name / "metrics.json").read_text("utf-8"))
+    result = json.loads((project.folder / "results/drawn" / name / "metrics.json").read_text("utf-8"))
     assert result["metrics"]["rsum"] > 3 * 100 * (1 + 5 + 10) / 24  # three times what a random order gives one way
     assert list((project.folder / "data/drawn/shards/images").glob("test-*.tar"))
     assert list((project.folder / "report/pictures/drawn").glob("*.jpg"))

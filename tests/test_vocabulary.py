@@ -170,7 +170,7 @@ def test_missing_sentence_data_are_an_error_that_says_what_to_do(
 ) -> None:
     Vocabulary.build(CAPTIONS, 1, tokenizer_for(with_data)).save(tmp_path / "vocab.json")
     for folder in (without_data, tmp_path / "absent"):
-        with pytest.raises(DataError, match=rf"sentence data is missing in {folder}.*nltk\.sources in params\.yaml"):
+        with pytest.raises(DataError, match=rf"sentence data is missing in {folder}.*sources in nltk\.yaml"):
             Vocabulary.load(tmp_path / "vocab.json", folder)
 
 

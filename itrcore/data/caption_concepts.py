@@ -14,11 +14,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from nltk.chunk import RegexpParser
-from nltk.stem.snowball import SnowballStemmer
-from nltk.tag import RegexpTagger, UnigramTagger
-from nltk.tokenize import NLTKWordTokenizer
-from nltk.tree import Tree
+from itrcore.data.nltk_parts import (
+    NLTKWordTokenizer,
+    RegexpParser,
+    RegexpTagger,
+    SnowballStemmer,
+    Tree,
+    UnigramTagger,
+)
 
 # Penn tags, and: NX a noun that only counts or places another ("group", "front"), BE a verb that names no action,
 # CS a subordinating conjunction (a new clause follows), DT1 a determiner that only a singular noun follows.

@@ -22,7 +22,6 @@ from itrcore.data.settings import (
     SourceSettings,
 )
 from itrcore.data.shards import published
-from itrcore.data.simulated import write_simulated
 from itrcore.data.source import Source
 from itrcore.errors import DataError
 from itrcore.fetch import record
@@ -48,6 +47,8 @@ def make(settings: SourceSettings, raw: Path, progress: ProgressHook) -> Source:
                     str(raw / "images"),
                 )
             case SimulatedSource():
+                from itrcore.data.simulated import write_simulated  # here: its nltk takes long to import
+
                 write_simulated(settings, temporary, progress)
                 names = "id_mapping.json" if (temporary / "id_mapping.json").exists() else None
                 source = Source("simulated", own, str(raw), str(raw / names) if names else None)

@@ -40,7 +40,7 @@ class Tokenizer:
 
     def __init__(self, sentence_data: str | None, nltk_folder: Path | None = None) -> None:
         """`sentence_data`: digest of the data to split sentences with, found in `nltk_folder`; None: no splitting."""
-        from nltk.tokenize.destructive import NLTKWordTokenizer
+        from itrcore.data.nltk_parts import NLTKWordTokenizer  # here: importing nltk takes long
 
         self.sentence_data, self.nltk_folder = sentence_data, nltk_folder
         self._split_words = NLTKWordTokenizer().tokenize
@@ -152,7 +152,7 @@ class Vocabulary:
                 + ("missing" if available is None else "another one")
                 + f" in {nltk_folder}",
                 "the same data, or the same words would get other ids",
-                do="Put punkt_tab where nltk.sources in params.yaml says, then: dvc repro --force --single-item nltk",
+                do="Put punkt_tab where sources in nltk.yaml says, then: dvc repro --force --single-item nltk",
             )
         try:
             return cls(words, Tokenizer(wanted, nltk_folder))
@@ -193,23 +193,22 @@ def tokenizer_for(nltk_folder: Path) -> Tokenizer:
 
 
 def _load_punkt(folder: Path | None, sentence_data: str) -> Any:
-    import nltk.data
-    from nltk.tokenize.punkt import PunktTokenizer
+    from itrcore.data import nltk_parts
 
     if folder is None or punkt.data_digest(folder) != sentence_data:
         raise DataError.at(
             str(folder), "nltk's sentence data is missing or another one", f"the data of digest {sentence_data}"
         )
-    before = list(nltk.data.path)
+    before = list(nltk_parts.data.path)
     try:
         with tempfile.TemporaryDirectory() as copy:
             # nltk refuses files with several names, and DVC links what it takes out of its cache.
             shutil.copytree(folder / "tokenizers", Path(copy, "tokenizers"))
-            nltk.data.path[:] = [copy]  # this folder and no other: data elsewhere may differ
-            return PunktTokenizer("english").tokenize
+            nltk_parts.data.path[:] = [copy]  # this folder and no other: data elsewhere may differ
+            return nltk_parts.PunktTokenizer("english").tokenize
     except (LookupError, OSError) as error:
         raise DataError.at(
             folder, "nltk's sentence data is incomplete", "the output of stage nltk", do="Remove it and run: dvc repro"
         ) from error
     finally:
-        nltk.data.path[:] = before
+        nltk_parts.data.path[:] = before

@@ -12,7 +12,7 @@ from itrcore import layout
 from itrcore.arrays import open_array
 from itrcore.config import Params
 from itrcore.errors import DataError
-from itrcore.evaluation.judging import write_ensemble
+from itrcore.evaluation.figures import write_metrics, write_result
 from itrcore.evaluation.results import SCORED, SIMILARITY, images_of_test, read_output
 from itrcore.files import replacing, sha256
 
@@ -51,7 +51,7 @@ def evaluate_ensemble(params: Params, name: str) -> Path:
             raise DataError.at(
                 path, "its bytes have changed", "what evaluate wrote", do=f"Run: dvc repro --force evaluate@{run}"
             )
-    results = list(record.values())
+    facts = list(record.values())
     with replacing(layout.ensemble(data, name)) as temporary:
         temporary.mkdir(parents=True)
         matrix = mean_of(list(paths.values()), temporary / SIMILARITY)
@@ -59,19 +59,21 @@ def evaluate_ensemble(params: Params, name: str) -> Path:
             "kind": "ensemble",
             "name": name,
             "members": settings.runs,
-            "family": "+".join(sorted({result["family"] for result in results})),
+            "family": "+".join(sorted({one["family"] for one in facts})),
             **dict.fromkeys(("origin", "checkpoint", "method", "seed", "profile", "train_seconds", "precision")),
             **dict.fromkeys(("encode_image_ms", "encode_caption_ms")),
             **dict.fromkeys(("score_image_ms", "score_caption_ms")),
             "data": data,
-            **{key: results[0][key] for key in ("data_digest", "device")},
-            "features": ", ".join(dict.fromkeys(result["features"] for result in results)),
-            "selected_on": ", ".join(sorted({result["selected_on"] for result in results})),
-            "parameters": sum(result["parameters"] for result in results),
-            "code_version": ", ".join(sorted({result["code_version"] for result in results})),
+            **{key: facts[0][key] for key in ("data_digest", "device")},
+            "features": ", ".join(dict.fromkeys(one["features"] for one in facts)),
+            "selected_on": ", ".join(sorted({one["selected_on"] for one in facts})),
+            "parameters": sum(one["parameters"] for one in facts),
+            "code_version": ", ".join(sorted({one["code_version"] for one in facts})),
         }
-        written = write_ensemble(params, name, described, matrix, images_of_test(data))
-    return written
+        with replacing(layout.result(data, name)) as judged:
+            figures = write_result(judged, described, matrix, images_of_test(data), params.evaluation)
+        write_metrics(name, figures, None)
+    return layout.result(data, name)
 
 
 def mean_of(paths: Sequence[Path], out: Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What `methods:` says of encoders: of captions, of pictures, of both. Light to import: no torch here."""
+"""What a recipe says of encoders: of captions, of pictures, of both. Light to import: no torch here."""
 
 from __future__ import annotations
 

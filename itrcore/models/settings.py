@@ -1,6 +1,6 @@
-"""What `methods:` in params.yaml may say. Light to import: no torch here.
+"""What a method's recipe may say. Light to import: no torch here.
 
-The published numbers of every method stand in params.yaml, with their source; these classes hold only types and limits.
+The published numbers of every method stand in recipes/, with their source; these classes hold only types and limits.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ class LHSCSettings(AlignmentSettings):
 
 
 class MethodSettings(Settings):
-    """One entry of `methods:`."""
+    """A method: its model, its loss and how it is trained."""
 
     model: Annotated[
         VSESettings | ESASettings | ESLSettings | ESLCLIPSettings | SCANSettings | SGRAFSettings | LHSCSettings,
@@ -267,7 +267,7 @@ class MethodSettings(Settings):
 
     @property
     def family(self) -> str:
-        """Method and text encoder, such as `esa_bert`: the same whatever params.yaml calls this entry."""
+        """Method and text encoder, such as `esa_bert`: the same whatever its recipe is called."""
         return self.model.family
 
     @field_validator("loss", mode="plain")

@@ -42,6 +42,11 @@ def read_index(folder: Path, split: str) -> pa.Table:
         return pa.ipc.open_file(source).read_all()
 
 
+def numbers(table: pa.Table, name: str) -> np.ndarray:
+    """A column of whole numbers, none missing, read-only. Arrow's own `to_numpy` would import pandas: a quarter of a second."""
+    return np.from_dlpack(table[name].combine_chunks())
+
+
 class ShardFiles:
     """The shards of one split, open for reading.
 

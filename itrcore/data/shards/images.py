@@ -18,7 +18,7 @@ import pyarrow as pa
 from PIL.Image import Image
 
 from itrcore.data import pictures
-from itrcore.data.shards.files import ShardFiles, read_description, read_index
+from itrcore.data.shards.files import ShardFiles, numbers, read_description, read_index
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -73,7 +73,7 @@ class ImageStore:
         index = read_index(folder, split)
         self.image_ids: list[int] = index["image_id"].to_pylist()
         self._key: list[str] = index["key"].to_pylist()
-        self._shard, self._offset, self._size = (index[name].to_numpy() for name in ("shard", "offset", "bytes"))
+        self._shard, self._offset, self._size = (numbers(index, name) for name in ("shard", "offset", "bytes"))
         self._files = ShardFiles(folder, split)
 
     def __len__(self) -> int:

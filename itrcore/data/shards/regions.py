@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from itrcore.data.shards.files import ShardFiles, read_description, read_index
+from itrcore.data.shards.files import ShardFiles, numbers, read_description, read_index
 from itrcore.errors import DataError
 
 INDEX_SCHEMA = pa.schema(
@@ -64,9 +64,9 @@ class FeatureStore:
         self._dtype = np.dtype(described["dtype"])
         index = read_index(folder, split)
         self.image_ids: list[int] = index["image_id"].to_pylist()
-        self.n_regions: np.ndarray = index["n_regions"].to_numpy()
-        self._shard = index["shard"].to_numpy()
-        self._offset = index["offset"].to_numpy()
+        self.n_regions: np.ndarray = numbers(index, "n_regions")
+        self._shard = numbers(index, "shard")
+        self._offset = numbers(index, "offset")
         self._files = ShardFiles(folder, split)
 
     def __len__(self) -> int:

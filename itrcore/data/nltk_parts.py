@@ -1,0 +1,45 @@
+"""The parts of nltk that this project uses, imported without scipy and scikit-learn. Import it where words are split, not before.
+
+`import nltk` imports every part of nltk, and two of them look for scipy.stats and scikit-learn, which MLflow brings along:
+four fifths of the time that nltk takes. Here nltk is told that they are not installed, a case that it provides for; only a
+significance test and two parsers and classifiers of nltk do without them then. What is imported already, is left alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = [
+    "NLTKWordTokenizer",
+    "PunktTokenizer",
+    "RegexpParser",
+    "RegexpTagger",
+    "SnowballStemmer",
+    "Tree",
+    "UnigramTagger",
+    "data",
+]
+
+
+@contextmanager
+def _not_installed(*names: str) -> Iterator[None]:
+    """Importing these packages fails meanwhile, as if they were not installed, unless they have been imported before."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is Python's way to say that there is none
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
+
+
+with _not_installed("scipy", "scipy.stats", "sklearn"):
+    from nltk import data
+    from nltk.chunk import RegexpParser
+    from nltk.stem.snowball import SnowballStemmer
+    from nltk.tag import RegexpTagger, UnigramTagger
+    from nltk.tokenize.destructive import NLTKWordTokenizer
+    from nltk.tokenize.punkt import PunktTokenizer
+    from nltk.tree import Tree
