@@ -14,7 +14,8 @@ from itrcore import run_inputs
 from itrcore.config import load
 from itrcore.errors import DataError
 from itrcore.evaluation.ensemble import evaluate_ensemble, members
-from itrcore.evaluation.judging import judge, summary
+from itrcore.evaluation.figures import summary
+from itrcore.evaluation.judging import judge
 from itrcore.evaluation.ranking import metrics
 from itrcore.evaluation.run import evaluate
 from itrcore.files import read_json, sha256, write_json
