@@ -23,6 +23,7 @@ _NEUTRAL = (
     "itrcore.config",
     "itrcore.config_checks",
     "itrcore.cores",
+    "itrcore.data.digests",  # what it gives is recorded
     "itrcore.data.settings",
     "itrcore.errors",
     "itrcore.fetch",  # what it gets is checked by digests
@@ -61,7 +62,7 @@ def of(*entries: str) -> dict[str, str]:
         if name in found or (_neutral(name) and name not in entries):
             continue
         found[name], imported = _read(name)
-        waiting += imported
+        waiting += [*imported, *([package] if (package := name.rpartition(".")[0]) else [])]  # Python loads that first
     packages = {path.parent for name in found if (path := _path(name)) is not None}
     files = {path.relative_to(_HOME).as_posix(): sha256(path) for package in packages for path in _beside(package)}
     return dict(sorted({**found, **files}.items()))

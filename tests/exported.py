@@ -1,4 +1,4 @@
-"""A project with a run of each kind of layout, trained, evaluated and exported as released checkpoints."""
+"""A project with a run of each kind of layout, trained, evaluated, judged and exported as released checkpoints."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from itrcore.evaluation.judging import judge
 from itrcore.evaluation.run import evaluate
 from itrcore.released.export import export_run
 from tests.tiny_project import prepare, train_in
@@ -20,10 +21,7 @@ ON_WORDS = ("one", "two")  # their vocabulary is of words, the others' of word p
 CHANGES: dict[str, Any] = {
     "datasets.tiny.shards.images": {"samples_per_shard": 10, "max_megapixels": 1},
     "methods.esl_clip.model.strategy": "heuristic",
-    **{
-        f"runs.{name}": {"data": "tiny", "method": METHOD[name], "seed": 1, "profile": "published"}
-        for name in ("three", "four", "five")
-    },
+    **{f"runs.{name}": {"data": "tiny", "method": METHOD[name], "seed": 1} for name in ("three", "four", "five")},
 }
 
 
@@ -37,5 +35,6 @@ def exported() -> Path:
         train_in(folder, name)
         with contextlib.chdir(folder):
             evaluate(params, name)
+            judge(params, name)
             export_run(Path("runs/tiny") / name, Path(name, "model_best.pth"))
     return folder

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from ruamel.yaml import YAML
 
 from itrcore.models.base import Method
 from itrcore.models.settings import LHSCSettings, MethodSettings
+from itrcore.recipes import Recipes
 from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint, read
 from itrcore.released.layouts import LAYOUTS, layout_of
@@ -72,8 +72,8 @@ def built(fixture: dict[str, Any]) -> bool:
 @cache
 def published(name: str) -> MethodSettings:
     """The published settings of a family."""
-    methods = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text("utf-8"))["methods"]
-    (settings,) = [method for method in map(MethodSettings.model_validate, methods.values()) if method.family == name]
+    found = [recipe.settings for recipe in Recipes(ROOT / "recipes").values()]
+    (settings,) = [settings for settings in found if settings.family == name]
     return settings
 
 

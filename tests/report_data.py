@@ -89,7 +89,7 @@ def write(path: Path, value: Any) -> None:
 
 
 def put_run(root: Path, value: dict[str, Any]) -> None:
-    folder = root / "evaluations" / value["data"] / value["name"]
+    folder = root / "results" / value["data"] / value["name"]
     write(folder / "metrics.json", value)
     write(folder / "retrieved.json", retrieved())
     if value["origin"] == "trained":
@@ -97,6 +97,6 @@ def put_run(root: Path, value: dict[str, Any]) -> None:
 
 
 def put_ensemble(root: Path, value: dict[str, Any]) -> None:
-    folder = root / "ensembles" / value["data"] / value["name"]
+    folder = root / "results" / value["data"] / value["name"]
     write(folder / "metrics.json", value)
     write(folder / "retrieved.json", retrieved())

@@ -13,7 +13,8 @@ from transformers import ResNetConfig, ResNetForImageClassification
 from itrcore.errors import DataError
 from itrcore.models import backbone
 from itrcore.models.encoder_settings import GridSettings
-from itrcore.models.image import Grid
+from itrcore.models.grid import GridEncoder
+from itrcore.models.grid_side import Grid
 from tests.helpers import bert_folder
 
 SHAPE = {"embedding": 8, "widths": [16, 24, 32, 40], "depths": [1, 2, 1, 2]}
@@ -40,6 +41,14 @@ def random_backbone(settings: GridSettings, seed: int = 0) -> backbone.Backbone:
     assert settings.shape is not None
     torch.manual_seed(seed)
     return backbone.build(settings, backbone.random(settings, settings.shape))
+
+
+def backbone_of(side: Grid) -> backbone.Backbone:
+    """The backbone of an encoder that is made of an image side."""
+    encoder = side.inputs.encoder(6, 0.2)
+    assert isinstance(encoder, GridEncoder)
+    assert (encoder.drop, encoder.fc.out_features) == (0.2, 6)
+    return encoder.backbone
 
 
 # ResNets of transformers
@@ -101,14 +110,13 @@ def test_a_run_is_rebuilt_from_its_folder_alone(kind: str, tmp_path: Path) -> No
     else:
         resnet_folder(weights, downsample_in_first_stage=True)
         prepared = Grid.prepare(grid(weights=str(weights)))
-    assert prepared.inputs.backbone is not None
-    trained = prepared.inputs.backbone().eval()
+    trained = backbone_of(prepared).eval()
     prepared.save(tmp_path / "image")
     for path in weights.glob("*"):
         path.unlink()
-    restored = Grid.restore(prepared.settings, tmp_path / "image").inputs
-    assert restored.backbone is not None and restored.pixels == prepared.inputs.pixels
-    again = restored.backbone().eval()
+    restored = Grid.restore(prepared.settings, tmp_path / "image")
+    assert restored.inputs.pixels == prepared.inputs.pixels
+    again = backbone_of(restored).eval()
     again.load_state_dict(trained.state_dict())
     pixels = torch.randn(2, 3, 70, 64)
     torch.testing.assert_close(again(pixels), trained(pixels))
@@ -124,9 +132,8 @@ def test_a_run_without_its_architecture_is_one_clear_error(tmp_path: Path) -> No
 
 def test_every_backbone_that_is_made_is_another_one(tmp_path: Path) -> None:
     resnet_folder(tmp_path)
-    make = Grid.prepare(grid(weights=str(tmp_path))).inputs.backbone
-    assert make is not None
-    first, second = make(), make()
+    prepared = Grid.prepare(grid(weights=str(tmp_path)))
+    first, second = backbone_of(prepared), backbone_of(prepared)
     with torch.no_grad():
         next(first.parameters()).zero_()
     assert next(second.parameters()).any()
@@ -155,14 +162,11 @@ def test_wsl_is_read_from_a_folder_as_timm_has_it(tmp_path: Path) -> None:
     timm.models.save_for_hf(theirs, tmp_path / "hub")
     prepared = Grid.prepare(grid("wsl", str(tmp_path / "hub")))
     prepared.save(tmp_path / "image")
-    assert prepared.inputs.backbone is not None
     pixels = torch.randn(1, 3, 64, 64)
     cells = theirs.forward_features(pixels).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(prepared.inputs.backbone().eval()(pixels), cells)
-    again = Grid.restore(prepared.settings, tmp_path / "image").inputs.backbone
-    assert again is not None
-    restored = again().eval()
-    restored.load_state_dict(prepared.inputs.backbone().state_dict())
+    torch.testing.assert_close(backbone_of(prepared).eval()(pixels), cells)
+    restored = backbone_of(Grid.restore(prepared.settings, tmp_path / "image")).eval()
+    restored.load_state_dict(backbone_of(prepared).state_dict())
     torch.testing.assert_close(restored(pixels), cells)
     with pytest.raises(DataError, match="no ResNet of timm can be had from here"):
         backbone.pretrained(grid("wsl", str(tmp_path / "image")))

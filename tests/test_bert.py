@@ -219,7 +219,7 @@ def test_a_berts_rate_is_the_factor_times_the_schedules_in_every_epoch(tmp_path:
 
     monkeypatch.setattr(torch.optim.AdamW, "step", spy)
     changes = {"methods.esa_bert.recipe.batch_size": 60, "methods.esa_bert.recipe.weight_decay": 0.02}
-    run = {"data": "tiny", "method": "esa_bert", "seed": 1, "profile": "published"}
+    run = {"data": "tiny", "method": "esa_bert", "seed": 1}
     recipe = project(tmp_path, {**changes, "runs.three": run}).method_of("three").recipe
     train_in(tmp_path, "three")
     rates = [learning_rate(recipe, step, 2) for step in range(6)]

@@ -18,14 +18,24 @@ from itrcore.errors import DataError
 from itrcore.files import read_json
 from itrcore.models import clip, clip_text, published
 from itrcore.models.encoder_settings import CLIPSettings
+from itrcore.models.settings import ModelSettings
 from tests.clip_data import CAPTIONS, DIM, SHAPE, clip_folder, small
-from tests.helpers import bert_folder, offline
+from tests.helpers import bert_folder, method_settings, offline
 
 RANDOM = CLIPSettings(kind="clip", weights="random", shape=SHAPE, strip="")
 
 
 def settings_of(folder: Path, strip: str = "") -> CLIPSettings:
     return CLIPSettings(kind="clip", weights=str(folder), strip=strip)
+
+
+def model_of(settings: CLIPSettings) -> ModelSettings:
+    """ESL on this CLIP."""
+    return method_settings("esl_h_clip", dim=DIM).model.model_copy(update={"text": settings})
+
+
+def prepared(settings: CLIPSettings, vocabulary: Path) -> clip_text.ClipText:
+    return clip_text.prepare(model_of(settings), vocabulary, vocabulary / "no nltk")
 
 
 def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
@@ -202,7 +212,7 @@ def test_a_configuration_comes_back_whole_and_does_not_say_where_it_was(tmp_path
 def test_a_published_clips_text_side_is_its_own_and_comes_back_without_the_folder(tmp_path: Path) -> None:
     written = clip_folder(tmp_path / "clip")
     settings = settings_of(tmp_path / "clip", strip=".")
-    side = clip_text.prepare(settings, tmp_path / "no vocabulary", DIM)
+    side = prepared(settings, tmp_path / "no vocabulary")
     assert side.inputs.clip is not None
     first, second = side.inputs.clip(), side.inputs.clip()
     assert same(first, written)
@@ -211,7 +221,7 @@ def test_a_published_clips_text_side_is_its_own_and_comes_back_without_the_folde
     assert same(second, written)
     side.save(tmp_path / "text")
     (tmp_path / "clip").rename(tmp_path / "elsewhere")
-    back = clip_text.restore(settings, tmp_path / "text")
+    back = clip_text.restore(model_of(settings), tmp_path / "text", tmp_path / "no nltk")
     for caption in CAPTIONS:
         tokens = small().limited(SHAPE.positions).encode(caption.strip("."))
         assert back.tokeniser.encode(caption) == side.tokeniser.encode(caption) == tokens
@@ -223,12 +233,13 @@ def test_a_published_clips_text_side_is_its_own_and_comes_back_without_the_folde
 def test_a_random_clip_reads_the_data_sets_word_pieces(tmp_path: Path) -> None:
     pieces = WordPieces.train(CAPTIONS, 80, 1)
     pieces.save_vocabulary(tmp_path / "wordpieces.txt")
-    side = clip_text.prepare(RANDOM.model_copy(update={"strip": "."}), tmp_path, DIM)
+    settings = RANDOM.model_copy(update={"strip": "."})
+    side = prepared(settings, tmp_path)
     assert side.inputs.clip is not None
     model = side.inputs.clip()
     assert model.text_model.embeddings.token_embedding.num_embeddings == len(pieces) == side.inputs.ids.size
     side.save(tmp_path / "text")
-    back = clip_text.restore(RANDOM.model_copy(update={"strip": "."}), tmp_path / "text")
+    back = clip_text.restore(model_of(settings), tmp_path / "text", tmp_path / "no nltk")
     wanted = pieces.limited(SHAPE.positions).encode("A man rides a horse")
     assert side.tokeniser.encode("A man rides a horse.") == back.tokeniser.encode("A man rides a horse.") == wanted
     assert side.digest == back.digest
@@ -237,25 +248,25 @@ def test_a_random_clip_reads_the_data_sets_word_pieces(tmp_path: Path) -> None:
 def test_the_digest_follows_from_tokens_stripping_configuration_and_weights(tmp_path: Path) -> None:
     clip_folder(tmp_path / "a")
     clip_folder(tmp_path / "other", seed=1)
-    digest = clip_text.prepare(settings_of(tmp_path / "a"), tmp_path, DIM).digest
-    assert clip_text.prepare(settings_of(tmp_path / "a", strip="."), tmp_path, DIM).digest != digest
-    assert clip_text.prepare(settings_of(tmp_path / "other"), tmp_path, DIM).digest != digest
+    digest = prepared(settings_of(tmp_path / "a"), tmp_path).digest
+    assert prepared(settings_of(tmp_path / "a", strip="."), tmp_path).digest != digest
+    assert prepared(settings_of(tmp_path / "other"), tmp_path).digest != digest
     (tmp_path / "a").rename(tmp_path / "b")
-    assert clip_text.prepare(settings_of(tmp_path / "b"), tmp_path, DIM).digest == digest
+    assert prepared(settings_of(tmp_path / "b"), tmp_path).digest == digest
     config = read_json(tmp_path / "b" / "config.json")
     config["text_config"]["hidden_act"] = "gelu"
     (tmp_path / "b" / "config.json").write_text(json.dumps(config))
-    assert clip_text.prepare(settings_of(tmp_path / "b"), tmp_path, DIM).digest != digest
+    assert prepared(settings_of(tmp_path / "b"), tmp_path).digest != digest
 
 
 def test_a_text_side_that_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none: no such folder; expected a CLIP's, as text\.weights names it"):
-        clip_text.prepare(settings_of(tmp_path / "none"), tmp_path, DIM)
+        prepared(settings_of(tmp_path / "none"), tmp_path)
     with pytest.raises(DataError, match="word pieces"):
-        clip_text.prepare(RANDOM, tmp_path, DIM)
+        prepared(RANDOM, tmp_path)
     with pytest.raises(DataError, match=r"the tokeniser has 534 tokens, the CLIP 40 embeddings"):
         clip_text.ClipText(small(), "", clip.config_of(SHAPE, 40, DIM))
     clip_folder(tmp_path / "clip")
     (tmp_path / "clip" / "vocab.json").unlink()
     with pytest.raises(DataError, match="no CLIP's tokeniser can be had from here"):
-        clip_text.prepare(settings_of(tmp_path / "clip"), tmp_path, DIM)
+        prepared(settings_of(tmp_path / "clip"), tmp_path)

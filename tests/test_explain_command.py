@@ -25,7 +25,7 @@ _ESL = {
     "loss": _ESA["loss"],
     "recipe": _ESA["recipe"],
 }
-_RUN = {"data": "tiny", "method": "esl", "seed": 1, "profile": "published"}
+_RUN = {"data": "tiny", "method": "esl", "seed": 1}
 
 
 @pytest.fixture(scope="module")

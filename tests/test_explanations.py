@@ -135,7 +135,7 @@ def written(method: Single, data: Data, folder: Path) -> Explained | None:
     encoded = encode(method, data.split, 4, CPU)
     matrix = score(method, encoded.images, encoded.texts, 4)
     write_json(folder / "retrieved.json", retrieved(matrix, data.images, data.split.image_of, 6, 3))
-    explanations.write(folder, method, encoded, data.split, data.vocabulary)
+    explanations.write(folder, method, data.split, data.vocabulary)
     path = folder / explanations.FILE
     return Explained.model_validate_json(path.read_bytes()) if path.exists() else None
 

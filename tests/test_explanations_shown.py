@@ -155,7 +155,7 @@ def test_boxes_of_real_detections_lie_in_the_stored_picture_and_reach_its_edges(
 def put_explained(root: Path, found: list[list[Explanation]]) -> None:
     """A run whose text→image queries have these explanations' captions."""
     put_run(root, evaluation("esl-1", "toy", "esl", 1, 20.0))
-    folder = root / "evaluations" / "toy" / "esl-1"
+    folder = root / "results" / "toy" / "esl-1"
     retrieved = json.loads((folder / "retrieved.json").read_text())
     [query] = retrieved["text_to_image"]
     changes = [{"caption": one[0].caption, "kind": ("good", "bad")[i % 2]} for i, one in enumerate(found)]
@@ -211,10 +211,10 @@ def test_words_are_text_and_never_markup(tmp_path: Path) -> None:
 
 def test_explanations_of_other_captions_than_the_queries_are_an_error(tmp_path: Path) -> None:
     put_explained(tmp_path, [[explanation([DOG])]])
-    folder = tmp_path / "evaluations" / "toy" / "esl-1"
+    folder = tmp_path / "results" / "toy" / "esl-1"
     for other in ((), ((explanation([DOG], caption="a cat"),),)):
         write(folder / "explained.json", Explained(text_to_image=other).model_dump())
-        with pytest.raises(DataError, match=r"explained\.json: other captions.*dvc repro evaluate@esl-1"):
+        with pytest.raises(DataError, match=r"explained\.json: other captions.*dvc repro judge@esl-1"):
             collect(tmp_path, {"esl-1": "toy"}, {})
     write(folder / "explained.json", {"text_to_image": [[{"caption": "dog"}]]})
     with pytest.raises(DataError, match=r"explained\.json: text_to_image.*image_id"):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 
-from itrcore.models import backbone, registry
+from itrcore.models import registry
 from itrcore.models.base import Method, Progress
 from itrcore.models.grid import GridEncoder
+from itrcore.models.grid_side import Grid
 from itrcore.models.hinge import HingeMethod
-from itrcore.models.image import ImageInputs
 from tests.helpers import method_settings, pair_batch, text_inputs
 from tests.test_backbone import grid
 
@@ -20,11 +18,8 @@ ON_GRIDS = pytest.mark.parametrize("name", ["vse_infty_bigru", "esa_bigru", "esl
 
 def on_grid(name: str) -> HingeMethod:
     """A method on a small ResNet whose warm-up, with all of it frozen, ends before epoch 2."""
-    settings, of_grid = method_settings(name), grid()
-    assert of_grid.shape is not None
-    make = partial(backbone.build, of_grid, backbone.random(of_grid, of_grid.shape))
-    image = ImageInputs(backbone=make, pixels=backbone.pixel_input(of_grid))
-    method: Method = registry.build(settings, image, text_inputs(settings, 30), 0)
+    settings = method_settings(name)
+    method: Method = registry.build(settings, Grid.prepare(grid()).inputs, text_inputs(settings, 30), 0)
     assert isinstance(method, HingeMethod)
     return method
 

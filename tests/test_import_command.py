@@ -20,6 +20,7 @@ from tests.exported import exported
 from tests.helpers import released_file
 
 COMMENT = "# above the runs\n"
+WRITTEN = ("evaluations", "results", "metrics", "curves")  # of the project's runs; none is of an import that is refused
 
 
 def itr(*arguments: str) -> Any:
@@ -39,7 +40,7 @@ def import_(*arguments: str, **options: str) -> Any:
 def folder(tmp_path: Path, monkeypatch: Any) -> Path:
     """A project with a BiGRU and a BERT, trained and exported, and a params.yaml with comments, as the current folder."""
     shutil.copytree(
-        exported(), tmp_path, ignore=shutil.ignore_patterns("two", "four", "five", "evaluations"), dirs_exist_ok=True
+        exported(), tmp_path, ignore=shutil.ignore_patterns("two", "four", "five", *WRITTEN), dirs_exist_ok=True
     )
     monkeypatch.chdir(tmp_path)
     text = Path("params.yaml").read_text()
@@ -70,13 +71,12 @@ def test_an_import_says_what_it_found_and_adds_an_entry_and_nothing_else(folder:
     assert said[-1].startswith("saved after epoch ") and "best dev rsum" in said[-1]
     assert warning.startswith("warning: the vocabulary of tiny is used, as it has the right size.")
     assert stands == "runs.tiny-esa_bigru-released stands in params.yaml."
-    assert then == "Next: dvc repro evaluate@tiny-esa_bigru-released"
+    assert then == "Next: dvc repro judge@tiny-esa_bigru-released"
     after = Path("params.yaml").read_text().splitlines()
     new = [
         "  tiny-esa_bigru-released:",
         "    data: tiny",
         "    method: esa",
-        "    profile: published",
         f"    checkpoint: {{path: one/model_best.pth, sha256: {sha256(Path('one/model_best.pth'))}, "
         f"text_digest: {digest_of()}}}",
     ]
@@ -89,9 +89,7 @@ def test_an_import_says_what_it_found_and_adds_an_entry_and_nothing_else(folder:
 
 
 def test_its_own_vocabulary_a_name_and_a_profile_go_into_the_entry_without_warning(folder: Path) -> None:
-    Path("params.yaml").write_text(
-        Path("params.yaml").read_text().replace("published: {}", "published: {}\n  wide: {model: {dim: 32}}")
-    )
+    wide()
     result = import_(vocab="one/f30k_precomp_vocab.json", name="best", profile="wide")
     assert result.exit_code == 0 and "warning" not in result.output, result.output
     run = load().runs["best"]
@@ -134,7 +132,7 @@ def test_the_same_checkpoint_is_imported_again_with_another_vocabulary_and_with_
         assert again.exit_code == 1 and Path("params.yaml").read_bytes() == before
         (line,) = again.output.splitlines()
         assert line.startswith("error: params.yaml: runs.") and twin in line
-        assert "same data, method, checkpoint and vocabulary as runs." in line
+        assert "same data, method, variant, profile, checkpoint and vocabulary as runs." in line
 
 
 def unprepared() -> None:
@@ -157,10 +155,17 @@ def narrow() -> None:
 
 
 def other_bert() -> None:
-    text = Path("params.yaml").read_text()
+    recipe = Path("recipes/esa_bert.yaml")
+    text = recipe.read_text()
     start = text.index("weights: random")
     end = text.index("dropout", start)
-    Path("params.yaml").write_text(text[:start] + "weights: no/such/folder\n        " + text[end:])
+    recipe.write_text(text[:start] + "weights: no/such/folder\n    " + text[end:])
+
+
+def wide() -> None:
+    text = Path("params.yaml").read_text()
+    assert "profiles: {}" in text
+    Path("params.yaml").write_text(text.replace("profiles: {}", "profiles:\n  wide: {model: {dim: 32}}"))
 
 
 def no_such_line() -> None:
@@ -168,16 +173,21 @@ def no_such_line() -> None:
 
 
 ERRORS: dict[str, tuple[Any, dict[str, str], str]] = {
-    "method": (None, {"method": "esb"}, "no method in params.yaml is esb_bigru; did you mean 'esa_bigru'? (known: "),
-    "text": (None, {"text": "bigur"}, "no method in params.yaml is esa_bigur; did you mean 'esa_bigru'? (known: "),
+    "method": (None, {"method": "esb"}, "no recipe is of esb_bigru; did you mean 'esa_bigru'? (known: "),
+    "text": (None, {"text": "bigur"}, "no recipe is of esa_bigur; did you mean 'esa_bigru'? (known: "),
     "another method's file": (None, {"method": "vse_infty"}, "a checkpoint of esa_bigru, by the names of its"),
     "another text's file": (None, {"text": "bert"}, "a checkpoint of esa_bigru, by the names of its entries"),
     "data set": (None, {"dataset": "tiyn"}, "params.yaml: data set: no 'tiyn' in datasets; did you mean 'tiny'?"),
-    "profile": (None, {"profile": "publishd"}, "--profile publishd: not in params.yaml; did you mean 'published'?"),
+    "profile": (wide, {"profile": "wied"}, "params.yaml: profile: no 'wied' in profiles; did you mean 'wide'?"),
+    "variant": (None, {"variant": "coco"}, "recipes/esa.yaml: no variant 'coco': it has none"),
     "name taken": (None, {"name": "one"}, "params.yaml: one is there already; choose another name or remove it"),
     "name of an ensemble": (None, {"name": "both"}, "params.yaml: both is there already; choose another name or"),
     "name before the file": (None, {"name": "one", "checkpoint": "no.pth"}, "params.yaml: one is there already"),
-    "profile before the file": (None, {"profile": "x", "checkpoint": "no.pth"}, "--profile x: not in params.yaml"),
+    "profile before the file": (
+        None,
+        {"profile": "x", "checkpoint": "no.pth"},
+        "params.yaml: profile: no 'x' in profiles",
+    ),
     "no name": (None, {"name": "a/b"}, "'a/b' cannot be a name"),
     "DVC's name": (None, {"name": "size"}, "'size' cannot be a name"),
     "no file": (None, {"checkpoint": "no.pth"}, "no.pth: cannot be read (No such file or directory)"),
@@ -219,7 +229,7 @@ def test_whatever_is_wrong_is_one_error_and_params_yaml_stays(case: str, folder:
     assert line.startswith("error: ") and says in line
     assert Path("params.yaml").read_bytes() == before
     assert not {path.name for path in folder.iterdir()} - {
-        *("data", "one", "three", "runs", "state", "params.yaml", "vocab.json"),
+        *("data", "one", "three", "runs", "state", "params.yaml", "recipes", "nltk.yaml", "vocab.json"),
     }
 
 

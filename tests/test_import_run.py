@@ -19,6 +19,7 @@ from itrcore.data.vocabulary import Vocabulary
 from itrcore.data.wordpieces import WordPieces
 from itrcore.errors import ConfigError, DataError
 from itrcore.evaluation.ensemble import evaluate_ensemble
+from itrcore.evaluation.judging import judge
 from itrcore.evaluation.run import evaluate
 from itrcore.files import read_json, sha256, write_json
 from itrcore.released import run as released
@@ -43,20 +44,21 @@ def folder(tmp_path: Path, monkeypatch: Any) -> Path:
 def added(name: str, path: Path | None = None, vocabulary: Path | None = None, **changes: Any) -> None:
     """params.yaml with run `new`, that imports the exported run `name` (or another file), as `itr import` writes it."""
     path = path or Path(name, "model_best.pth")
-    settings = write_params(Path("."), {**deepcopy(CHANGES), **changes}).method_with(METHOD[name], "published")
+    settings = write_params(Path("."), {**deepcopy(CHANGES), **changes}).method_with(METHOD[name])
     digest = released.load(path, settings, vocabulary, "tiny").text.digest
     checkpoint = {"path": str(path), "sha256": sha256(path), "text_digest": digest}
     if vocabulary:
         checkpoint["vocabulary"] = str(vocabulary)
-    new = {"data": "tiny", "method": METHOD[name], "profile": "published", "checkpoint": checkpoint}
+    new = {"data": "tiny", "method": METHOD[name], "checkpoint": checkpoint}
     write_params(Path("."), {**deepcopy(CHANGES), "runs.new": new, **changes})
 
 
 def imported(observer: Any = None) -> Any:
-    """Import and evaluate run `new`; its run.json."""
+    """Import, evaluate and judge run `new`; its run.json."""
     params = load()
     run = released.import_run(params, "new", observer or Silent())
     evaluate(params, "new")
+    judge(params, "new")
     return read_json(run / "run.json")
 
 
@@ -106,7 +108,7 @@ def test_its_record_says_where_it_comes_from_and_claims_no_training(folder: Path
     assert "training" not in described and "device" not in described
     same = ("family", "settings", "features", "data_digest", "width", "parameters", "text_digest")
     assert {key: described[key] for key in same} == {key: trained[key] for key in same}
-    result = read_json(Path("evaluations/tiny/new/metrics.json"))
+    result = read_json(Path("results/tiny/new/metrics.json"))
     assert (result["origin"], result["family"], result["seed"]) == ("imported", "esa_bigru", None)
     assert result["checkpoint"] == described["checkpoint"]
 
@@ -179,7 +181,7 @@ def test_imported_and_trained_runs_make_an_ensemble(folder: Path) -> None:
         for kind, name in (("evaluations", "one"), ("evaluations", "new"), ("ensembles", "mixed"))
     )
     np.testing.assert_allclose(mixed, (one + new) / 2, atol=1e-6)
-    result = read_json(Path("ensembles/tiny/mixed/metrics.json"))
+    result = read_json(Path("results/tiny/mixed/metrics.json"))
     assert (result["selected_on"], result["family"]) == ("dev, unknown (imported)", "esa_bigru+vse_infty_bigru")
 
 

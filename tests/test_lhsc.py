@@ -236,7 +236,7 @@ def test_what_words_attend_to_is_drawn_for_the_report(name: str, tmp_path: Path)
         encoded = encode(method, split, 4, torch.device("cpu"))
         matrix = score(method, encoded.images, encoded.texts, 4)
         write_json(tmp_path / "retrieved.json", retrieved(matrix, images, split.image_of, 6, 3))
-        explanations.write(tmp_path, method, encoded, split, vocabulary)
+        explanations.write(tmp_path, method, split, vocabulary)
     found = Explained.model_validate_json((tmp_path / FILE).read_bytes())
     one = found.text_to_image[0][0]
     row = next(i for i, image in enumerate(images) if image.image_id == one.image_id)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from itrcore.data.batches import Batch, ImageBatch, PixelBatch, RegionBatch, TextBatch
 from itrcore.data.inputs import PixelInput, RegionInput
 from itrcore.losses import hinge_triplet, self_expanding_triplet, symmetric_cross_entropy
-from itrcore.models import registry
+from itrcore.models import parts, registry
 from itrcore.models.base import EmbeddingMethod, Encoded, Losses, Method, Progress
 from itrcore.models.esa import ESA
 from itrcore.models.esl import ESL
@@ -71,7 +71,7 @@ def encoded(method: Method, images: ImageBatch, texts: TextBatch) -> tuple[Encod
 
 
 def test_every_kind_in_the_registry_is_tested_here() -> None:
-    assert {method_settings(name).model.kind for name in METHODS} == set(registry.METHODS)
+    assert {method_settings(name).model.kind for name in METHODS} == set(parts.METHODS)
 
 
 @pytest.mark.parametrize("name", VECTOR_METHODS)

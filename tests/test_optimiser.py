@@ -38,7 +38,7 @@ def test_a_training_with_adam_learns(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return step(self, *arguments, **named)
 
     monkeypatch.setattr(torch.optim.Adam, "step", spy)
-    run = {"data": "tiny", "method": "saf", "seed": 1, "profile": "published"}
+    run = {"data": "tiny", "method": "saf", "seed": 1}
     project(tmp_path, {"runs.three": run, "methods.saf.loss.warmup_epochs": 0})
     records = read_json(train_in(tmp_path, "three") / "history.json")["evaluations"]
     assert used == [torch.optim.Adam] * 45

@@ -220,9 +220,9 @@ def test_where_nothing_matches_nothing_speaks_of_published_figures(tmp_path: Pat
 
 
 def test_the_configuration_says_which_data_set_is_a_benchmark(tmp_path: Path) -> None:
-    assert load(ROOT / "params" / "coco.yaml").datasets["coco"].benchmark == "coco"
-    params = load(ROOT / "params" / "f30k.yaml")
-    runs = {"mine": RunSettings(data="f30k", method="esa_bigru", seed=1, profile="published")}
+    assert load(ROOT / "experiments" / "coco" / "params.yaml").datasets["coco"].benchmark == "coco"
+    params = load(ROOT / "experiments" / "f30k" / "params.yaml")
+    runs = {"mine": RunSettings(data="f30k", method="esa_bigru", seed=1)}
     put_run(tmp_path, evaluation("mine", "f30k", "esa_bigru", 1, 80.0, **F30K))
     (row,) = rows(configured(params.model_copy(update={"runs": runs, "ensembles": {}}), tmp_path), "f30k")
     assert row.published is not None

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 from itrcore.config import Params, load
 from itrcore.data.own.make import make
+from itrcore.evaluation.judging import judge
 from itrcore.evaluation.run import evaluate
 from itrcore.files import read_json
 from itrcore.training.observer import Silent
@@ -96,10 +97,11 @@ def _write(yaml: YAML, params: Any, folder: Path) -> None:
 
 
 def figures(folder: Path, params: Params) -> dict[str, Any]:
-    """What a training and its evaluation on test give."""
+    """What a training gives on test."""
     with contextlib.chdir(folder):
         train(params, "one", Silent())
-        result: dict[str, Any] = read_json(evaluate(params, "one") / "metrics.json")
+        evaluate(params, "one")
+        result: dict[str, Any] = read_json(judge(params, "one") / "metrics.json")
     assert result["features"] == "pixels"
     return result
 

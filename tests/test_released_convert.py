@@ -262,7 +262,7 @@ def test_what_the_released_code_would_not_load_as_it_stands_is_said() -> None:
 
 def test_an_export_says_what_no_weights_shape_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    three = {"data": "tiny", "method": "esa_bert", "seed": 1, "profile": "published"}
+    three = {"data": "tiny", "method": "esa_bert", "seed": 1}
     other = {"methods.gpo.model.pooling.temperature": 0.25, "methods.esa_bert.model.text.shape.heads": 4}
     project(tmp_path, {**other, "runs.three": three})
     said = {

@@ -119,12 +119,12 @@ def test_a_trained_run_goes_out_and_in_again_with_the_same_similarities(tmp_path
         exported = export_run(Path("runs/tiny/one"), path := Path("out/model_best.pth"))
         assert exported.cautions == [PADDED] and exported.vocabulary == Path("out/f30k_precomp_vocab.json")
         assert read(path).parts[2]["v_global_w.embedding_local.1.weight"].shape == (36,)
-        found = released.load(path, params.method_with("lhsc", "published"), exported.vocabulary, "tiny")
+        found = released.load(path, params.method_with("lhsc"), exported.vocabulary, "tiny")
         assert "padding masked: a caption is the same in any batch; " in "\n".join(found.summary())
-        settings = with_model(params.method_with("lhsc", "published"), padding="released")
+        settings = with_model(params.method_with("lhsc"), padding="released")
         assert "padding released: " in "\n".join(released.load(path, settings, exported.vocabulary, "tiny").summary())
         checkpoint = {"path": str(path), "sha256": sha256(path), "text_digest": found.text.digest}
-        new = {"data": "tiny", "method": "lhsc", "profile": "published", "checkpoint": checkpoint}
+        new = {"data": "tiny", "method": "lhsc", "checkpoint": checkpoint}
         params = write_params(Path("."), {**lhsc(), "runs.new": new})
         released.import_run(params, "new", Silent())
         evaluate(params, "new")

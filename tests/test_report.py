@@ -141,8 +141,8 @@ def test_a_run_no_longer_configured_disappears(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "ensembles", "file", "stage"),
     [
-        ("new-1", {}, "evaluations/toy/new-1/metrics.json", "dvc repro evaluate@new-1"),
-        ("weak-1", {"all": "toy"}, "ensembles/toy/all/metrics.json", "dvc repro ensemble@all"),
+        ("new-1", {}, "results/toy/new-1/metrics.json", "dvc repro judge@new-1"),
+        ("weak-1", {"all": "toy"}, "results/toy/all/metrics.json", "dvc repro ensemble@all"),
     ],
 )
 def test_a_missing_file_is_named_with_the_stage_to_run(
@@ -165,11 +165,11 @@ def test_a_missing_file_is_named_with_the_stage_to_run(
 )
 def test_wrong_content_is_an_error_that_names_it(tmp_path: Path, change: dict[str, Any], names: str) -> None:
     put_run(tmp_path, evaluation("a", "toy", "m", 1, 20.0))
-    write(tmp_path / "evaluations/toy/a/metrics.json", evaluation("a", "toy", "m", 1, 20.0) | change)
+    write(tmp_path / "results/toy/a/metrics.json", evaluation("a", "toy", "m", 1, 20.0) | change)
     with pytest.raises(DataError, match=names) as error:
         collect(tmp_path, {"a": "toy"}, {})
     assert "metrics.json" in str(error.value)
-    assert "dvc repro evaluate@a" in str(error.value)
+    assert "dvc repro judge@a" in str(error.value)
 
 
 def test_a_cut_off_history_is_an_error_of_the_training(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
+from itrcore import run_inputs
 from itrcore.config import load
 from itrcore.data.inputs import PixelInput, RegionInput
 from itrcore.data.prepared import open_split
@@ -25,9 +26,11 @@ from itrcore.files import read_json
 from itrcore.models import registry
 from itrcore.models.base import Method
 from itrcore.models.clip_text import ClipText
-from itrcore.models.encoder_settings import BertSettings, BiGRUSettings, CLIPSettings
+from itrcore.models.encoder_settings import BiGRUSettings, CLIPSettings
 from itrcore.models.image import ImageInputs
-from itrcore.models.text import Pieces, Text, Words, prepare
+from itrcore.models.pieces import Pieces, prepare
+from itrcore.models.text import Text
+from itrcore.models.words import Words
 from tests.helpers import METHODS, bert_folder, image_batch, method_settings, pixel_batch, text_batch
 from tests.tiny_project import project, stage, train_in
 
@@ -100,7 +103,7 @@ def test_a_text_folder_that_lost_a_file_is_one_error_that_names_it(
         load_method(run, tmp_path)
 
 
-RUN = {"data": "tiny", "seed": 1, "profile": "published"}
+RUN = {"data": "tiny", "seed": 1}
 SHORT = {"epochs": 2, "schedule": {"kind": "step", "epochs": [1], "factor": 0.1}}
 CHANGES: dict[str, Any] = {
     **{f"methods.{name}.recipe.{key}": value for name in ("esa", "esa_bert") for key, value in SHORT.items()},
@@ -136,10 +139,10 @@ def test_a_run_is_evaluated_to_the_same_bits_when_all_that_its_text_came_from_is
     expected = {"vocab.json"} if name == "one" else {"tokenizer.json", "bert.json"}
     assert {path.name for path in (run / "text").iterdir()} == expected
     family = "esa_bigru" if name == "one" else "esa_bert"
-    metrics = read_json(tmp_path / f"evaluations/tiny/{name}/metrics.json")
-    for described in (read_json(run / "run.json"), metrics):
+    scored = read_json(tmp_path / f"evaluations/tiny/{name}/evaluation.json")
+    for described in (read_json(run / "run.json"), scored):
         assert (described["family"], described["origin"]) == (family, "trained")
-    assert (metrics["device"], metrics["precision"]) == ("cpu", "float32")
+    assert (scored["device"], scored["precision"]) == ("cpu", "float32")
 
 
 def test_another_process_without_network_evaluates_a_published_bert_from_the_folder(tmp_path: Path) -> None:
@@ -149,6 +152,8 @@ def test_another_process_without_network_evaluates_a_published_bert_from_the_fol
     project(tmp_path, changes)
     train_in(tmp_path, "small")
     before = similarity(tmp_path, "small")
+    with contextlib.chdir(tmp_path):
+        run_inputs.write(load(), "tiny")  # as before it was trained, when the BERT was there
     shutil.rmtree(tmp_path / "bert")
     process = stage(tmp_path, "evaluate", "small", HF_HUB_OFFLINE="1", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/m.db")
     output = process.communicate()[0]
@@ -160,9 +165,7 @@ def test_captions_longer_than_the_berts_positions_are_cut_in_training_and_in_eva
     shape = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 8}
     params = project(tmp_path, {**CHANGES, "methods.esa_bert.model.text.shape": shape})
     with contextlib.chdir(tmp_path):
-        settings = params.method_of("small").model.text
-        assert isinstance(settings, BertSettings)
-        text = prepare(settings, Path("data/tiny/vocab"), Path("data/nltk"))
+        text = prepare(params.method_of("small").model, Path("data/tiny/vocab"), Path("data/nltk"))
         split = open_split("tiny", "train", text.tokeniser, RegionInput())
     lengths = np.diff(split.tokens.starts)
     assert lengths.max() == 8 and (lengths == 8).sum() > 20  # most of the captions are longer

@@ -16,12 +16,12 @@ from itrcore.data.vocabulary import Tokenizer, Vocabulary
 from itrcore.data.wordpieces import SPECIAL, WordPieces
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
-from itrcore.models import registry
+from itrcore.models import parts, registry
 from itrcore.models.encoder_settings import BertSettings, BiGRUSettings
 from itrcore.models.encoders import BertEncoder, BiGRUEncoder
 from itrcore.models.image import ImageInputs
 from itrcore.models.settings import MethodSettings
-from itrcore.models.text import Text, prepare, restore
+from itrcore.models.text import Text
 from tests.helpers import bert_folder, method_settings
 
 WORDS = [*WORD_SPECIAL, "dog", "cat", "bird", "house"]
@@ -53,7 +53,8 @@ def vocab(tmp_path: Path) -> Path:
 
 
 def prepared(settings: BiGRUSettings | BertSettings, vocab: Path) -> Text:
-    return prepare(settings, vocab, vocab / "no-nltk")
+    text: Text = parts.load(parts.TEXTS[settings.kind]).prepare(with_text(settings).model, vocab, vocab / "no-nltk")
+    return text
 
 
 def with_text(settings: BiGRUSettings | BertSettings) -> MethodSettings:
@@ -88,7 +89,9 @@ def test_what_is_saved_restores_to_the_same_ids_and_an_encoder_that_takes_the_we
     for folder in (vocab, tmp_path / "bert"):
         if folder.exists():
             folder.rename(folder.with_name(f"{folder.name}-gone"))
-    again = restore(settings, tmp_path / "run", tmp_path / "no-nltk")
+    again = parts.load(parts.TEXTS[settings.kind]).restore(
+        with_text(settings).model, tmp_path / "run", tmp_path / "no-nltk"
+    )
     for caption in CAPTIONS:
         assert again.tokeniser.encode(caption) == text.tokeniser.encode(caption)
     first, second = text.inputs.ids, again.inputs.ids

@@ -13,8 +13,10 @@ import pytest
 
 from itrcore.config import load
 from itrcore.evaluation.ensemble import evaluate_ensemble
+from itrcore.evaluation.judging import judge
 from itrcore.evaluation.run import evaluate
 from itrcore.files import read_json, sha256, write_json
+from itrcore.synchronise import synchronise
 from itrcore.tracking import LiveTraining, Tracker, TrackingError
 from itrcore.training.run import train
 from itrcore.training.state import StateFolder
@@ -32,6 +34,7 @@ def templates(tmp_path_factory: Any) -> Path:
         for name in ("one", "two"):
             train_in(folder / "project", name)
             evaluate(params, name)
+            judge(params, name)
         evaluate_ensemble(params, "both")
     MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
     return folder
@@ -47,7 +50,7 @@ def folder(templates: Path, tmp_path: Path, monkeypatch: Any) -> Path:
     return tmp_path
 
 
-RUN, EVALUATION, ENSEMBLE = Path("runs/tiny/one"), Path("evaluations/tiny/one"), Path("ensembles/tiny/both")
+RUN, RESULTS, ENSEMBLE = Path("runs/tiny/one"), Path("results/tiny/one"), Path("results/tiny/both")
 
 
 class Store:
@@ -90,11 +93,12 @@ class Store:
 
 
 def retrain(**changes: Any) -> Path:
-    """Train run `one` again, live, as stage `train` does, and evaluate it, as stage `evaluate` does."""
+    """Train run `one` again, live, as stage `train` does, evaluate and judge it, and record all of it, as stage `report` does."""
     write_params(Path("."), changes)
     run = train(load(), "one", Tracker().training())
     evaluate(load(), "one")
-    assert Tracker().record(RUN, EVALUATION)
+    judge(load(), "one")
+    assert Tracker().record(RUN, RESULTS)
     return run
 
 
@@ -113,18 +117,18 @@ def test_a_training_is_one_run_with_all_that_its_folders_hold(folder: Path) -> N
     for record in read_json(RUN / "history.json")["evaluations"]:
         number = record["evaluation"]
         for key, value in {**record["dev"], "rsum": record["dev"]["rsum"]}.items():
-            assert (number, value) in histories[f"dev_{key}"]
-        assert (number, record["losses"]["total"]) in histories["loss_total"]
+            assert (number, value) in histories[f"dev/{key}"]
+        assert (number, record["losses"]["total"]) in histories["loss/total"]
         assert (number, record["learning_rate"]) in histories["learning_rate"]
-    assert [step for step, _ in histories["dev_rsum"]] == [1, 2, 3, 4, 5, 6]  # MLflow knows no half steps
+    assert [step for step, _ in histories["dev/rsum"]] == [1, 2, 3, 4, 5, 6]  # MLflow knows no half steps
     assert [epoch for _, epoch in histories["epoch"]] == [0.53, 1, 1.53, 2, 2.53, 3]
-    measured = read_json(EVALUATION / "metrics.json")
-    assert run.data.metrics["test_rsum"] == measured["metrics"]["rsum"]
+    measured = read_json(RESULTS / "metrics.json")
+    assert run.data.metrics["test/rsum"] == measured["metrics"]["rsum"]
     assert run.data.metrics["encode_image_ms"] == measured["encode_image_ms"]
     assert run.data.metrics["best_epoch"] == described["best_epoch"]
     assert store.files(run) == [
         *(f"checkpoint/{name}" for name in ("history.json", "model.safetensors", "run.json", "text/vocab.json")),
-        *(f"evaluation/{name}" for name in ("metrics.json", "retrieved.json", "similarity.npy")),
+        *(f"evaluation/{name}" for name in ("metrics.json", "retrieved.json")),
     ]
     (copy,) = (folder / "mlartifacts" / "tiny").rglob("model.safetensors")  # of the project, wherever it is called from
     assert copy.read_bytes() == weights(RUN)
@@ -177,11 +181,11 @@ def test_a_killed_training_goes_on_in_its_own_run_without_an_epoch_twice(folder:
         patch.setattr(LiveTraining, "fail", lambda self: None)  # a killed process tells nobody
         train(load(), "one", Tracker().training())
     run = Store().one()
-    assert (run.info.status, [step for step, _ in Store().histories(run)["dev_rsum"]]) == ("RUNNING", [1])
+    assert (run.info.status, [step for step, _ in Store().histories(run)["dev/rsum"]]) == ("RUNNING", [1])
     train(load(), "one", Tracker().training())
     again = Store().one()
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
-    assert [step for step, _ in Store().histories(again)["dev_rsum"]] == [1, 2, 3]
+    assert [step for step, _ in Store().histories(again)["dev/rsum"]] == [1, 2, 3]
     assert Store().runs(view=2) == []
 
 
@@ -190,7 +194,7 @@ def test_recording_again_what_is_recorded_changes_nothing(folder: Path) -> None:
     assert Tracker().record_ensemble(ENSEMBLE)
     before = Store().content(), Store().content("both")
     files = {path: path.stat().st_mtime_ns for path in (folder / "mlartifacts").rglob("*") if path.is_file()}
-    assert Tracker().record(RUN, EVALUATION) and Tracker().record_ensemble(ENSEMBLE)
+    assert Tracker().record(RUN, RESULTS) and Tracker().record_ensemble(ENSEMBLE)
     assert (Store().content(), Store().content("both")) == before
     assert {p: p.stat().st_mtime_ns for p in (folder / "mlartifacts").rglob("*") if p.is_file()} == files
     assert Store().runs(view=2) == Store().runs("both", view=2) == []
@@ -200,34 +204,34 @@ def test_a_lost_store_is_rebuilt_from_the_folders(folder: Path, templates: Path)
     retrain()
     before = Store().content()
     shutil.copy(templates / "mlflow.db", folder / "mlflow.db")
-    assert Tracker().record(RUN, EVALUATION)
+    assert Tracker().record(RUN, RESULTS)
     assert Store().content() == before
 
 
 def test_going_back_to_an_earlier_result_brings_its_run_back(folder: Path) -> None:
     retrain()
     first = Store().one().info.run_id
-    shutil.copytree("runs", "runs-1"), shutil.copytree("evaluations", "evaluations-1")
+    shutil.copytree("runs", "runs-1"), shutil.copytree("results", "results-1")
     retrain(**{"methods.esa.recipe.learning_rate": 1e-3})
     second = Store().one().info.run_id
-    for wanted, runs, evaluations in ((first, "runs-1", "evaluations-1"), (second, "runs", "evaluations")):
-        assert Tracker().record(Path(runs, "tiny/one"), Path(evaluations, "tiny/one"))
+    for wanted, runs, results in ((first, "runs-1", "results-1"), (second, "runs", "results")):
+        assert Tracker().record(Path(runs, "tiny/one"), Path(results, "tiny/one"))
         assert Store().one().info.run_id == wanted
         assert len(Store().runs(view=3)) == 2
         assert (
-            Store().one().data.metrics["test_rsum"]
-            == read_json(Path(evaluations, "tiny/one/metrics.json"))["metrics"]["rsum"]
+            Store().one().data.metrics["test/rsum"]
+            == read_json(Path(results, "tiny/one/metrics.json"))["metrics"]["rsum"]
         )
 
 
 def test_a_new_evaluation_of_the_same_training_updates_its_run(folder: Path) -> None:
     tracker = Tracker()
-    assert tracker.record(RUN, EVALUATION)
-    result = read_json(EVALUATION / "metrics.json")
+    assert tracker.record(RUN, RESULTS)
+    result = read_json(RESULTS / "metrics.json")
     result["metrics"]["rsum"] = 123.0
-    write_json(EVALUATION / "metrics.json", result)
-    assert tracker.record(RUN, EVALUATION)
-    assert Store().one().data.metrics["test_rsum"] == 123.0
+    write_json(RESULTS / "metrics.json", result)
+    assert tracker.record(RUN, RESULTS)
+    assert Store().one().data.metrics["test/rsum"] == 123.0
 
 
 def test_an_ensemble_is_a_run_with_its_members_and_the_report_goes_where_the_result_is(folder: Path) -> None:
@@ -235,31 +239,76 @@ def test_an_ensemble_is_a_run_with_its_members_and_the_report_goes_where_the_res
     assert tracker.record_ensemble(ENSEMBLE)
     run = Store().one("both")
     assert (run.info.status, run.data.tags["kind"], run.data.tags["members"]) == ("FINISHED", "ensemble", "one, two")
-    assert run.data.metrics["test_rsum"] == read_json(ENSEMBLE / "metrics.json")["metrics"]["rsum"]
+    assert run.data.metrics["test/rsum"] == read_json(ENSEMBLE / "metrics.json")["metrics"]["rsum"]
     Path("page.html").write_text("page")
     assert tracker.attach_report("tiny", "both", {Path("page.html"): "tiny"})
     assert "report/tiny/page.html" in Store().files(Store().one("both"))
     assert tracker.attach_report("tiny", "nobody", {Path("page.html"): "tiny"})
 
 
+def test_everything_with_results_is_recorded_with_its_page_and_what_has_none_is_named(folder: Path) -> None:
+    for page in ("runs/one.html", "ensembles/both.html"):
+        (folder / "report" / page).parent.mkdir(parents=True)
+        (folder / "report" / page).write_text("<p>page</p>")
+    shutil.rmtree("results/tiny/two")
+    found = synchronise(load())
+    assert (found.held, found.refused, found.missing) == (["one", "both"], [], ["two"])
+    assert [len(Store().runs(name)) for name in ("one", "two", "both")] == [1, 0, 1]
+    assert "report/runs/one.html" in Store().files(Store().one())
+    assert "report/ensembles/both.html" in Store().files(Store().one("both"))
+    before = Store().content(), Store().content("both")
+    synchronise(load())
+    assert (Store().content(), Store().content("both")) == before
+
+
+def test_what_mlflow_does_not_take_is_named_and_told_once(folder: Path, capsys: Any) -> None:
+    Path("mlflow.db").write_text("this is no database" * 100)
+    found = synchronise(load())
+    assert (found.held, found.refused, found.missing) == ([], ["one", "two", "both"], [])
+    assert capsys.readouterr().err.count("warning:") == 1
+
+
+def test_each_experiment_has_its_own_experiments_in_the_one_store(folder: Path) -> None:
+    assert Tracker(folder, "f30k").record(RUN, RESULTS)
+    assert Tracker(folder).record(Path("runs/tiny/two"), Path("results/tiny/two"))
+    held = {found.name: found.experiment_id for found in Store().client.search_experiments()}
+    assert {"tiny", "f30k/tiny"} <= held.keys()
+    names = [[run.info.run_name for run in Store().client.search_runs([held[name]])] for name in ("f30k/tiny", "tiny")]
+    assert names == [["one"], ["two"]]
+
+
+def test_a_trial_takes_nothing_away_and_records_what_it_trained_alone(folder: Path) -> None:
+    retrain()
+    before = Store().content()
+    trial = Tracker(folder, trial="wide")
+    assert trial.record(RUN, RESULTS)  # copied into the trial, not trained by it
+    assert Store().runs("one (wide)") == []
+    write_params(folder, {"runs.one.seed": 5})
+    train(load(), "one", trial.training())
+    evaluate(load(), "one")
+    assert trial.record(RUN, judge(load(), "one"))
+    assert Store().one("one (wide)").data.params["seed"] == "5"
+    assert Store().content() == before
+
+
 def test_another_store_is_used_where_the_environment_names_one(folder: Path, templates: Path, monkeypatch: Any) -> None:
     (folder / "elsewhere").mkdir()
     shutil.copy(templates / "mlflow.db", folder / "elsewhere" / "x.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'elsewhere' / 'x.db'}")
-    assert Tracker().record(RUN, EVALUATION)
+    assert Tracker().record(RUN, RESULTS)
     assert Store(folder / "elsewhere" / "x.db").one().info.status == "FINISHED"
     assert Store().runs() == []
     assert list((folder / "mlartifacts" / "tiny").rglob("model.safetensors"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    assert Tracker().record(RUN, EVALUATION)
+    assert Tracker().record(RUN, RESULTS)
     assert Store().one().info.status == "FINISHED"
 
 
 def test_using_one_store_does_not_redirect_the_next_tracker(folder: Path, templates: Path) -> None:
     (folder / "other").mkdir()
     shutil.copy(templates / "mlflow.db", folder / "other")
-    assert Tracker().record(RUN, EVALUATION)
-    assert Tracker(folder / "other").record(Path("runs/tiny/two"), Path("evaluations/tiny/two"))
+    assert Tracker().record(RUN, RESULTS)
+    assert Tracker(folder / "other").record(Path("runs/tiny/two"), Path("results/tiny/two"))
     assert "MLFLOW_TRACKING_URI" not in os.environ
     assert [len(Store().runs(name)) for name in ("one", "two")] == [1, 0]
     assert [len(Store("other/mlflow.db").runs(name)) for name in ("one", "two")] == [0, 1]
@@ -313,12 +362,13 @@ def test_a_store_lost_in_mid_training_costs_no_result_is_told_once_and_can_be_re
     assert said.count("warning:") == 1 and "the server is gone" in said and "run: itr track" in said
     assert "and more" not in said
     assert observer.broken.calls == (1 if back else 2)  # each may wait for a dead server: one in time, one at the end
-    steps = [step for step, _ in Store().histories(Store().one())["dev_rsum"]]
+    steps = [step for step, _ in Store().histories(Store().one())["dev/rsum"]]
     assert (Store().one().info.status, steps) == (("FINISHED", [1, 2, 3]) if back else ("RUNNING", [1]))
     evaluate(load(), "one")
-    assert Tracker().record(RUN, EVALUATION)
+    judge(load(), "one")
+    assert Tracker().record(RUN, RESULTS)
     assert Store().one().info.status == "FINISHED"
-    assert [step for step, _ in Store().histories(Store().one())["dev_rsum"]] == [1, 2, 3]
+    assert [step for step, _ in Store().histories(Store().one())["dev/rsum"]] == [1, 2, 3]
 
 
 def test_a_store_that_cannot_be_used_stops_a_training_before_it_begins(folder: Path, monkeypatch: Any) -> None:
@@ -331,7 +381,7 @@ def test_a_store_that_cannot_be_used_stops_a_training_before_it_begins(folder: P
 def test_a_store_that_cannot_be_used_costs_no_evaluation_and_is_told_once(folder: Path, capsys: Any) -> None:
     Path("mlflow.db").write_text("this is no database" * 100)
     tracker = Tracker()
-    assert not tracker.record(RUN, EVALUATION)
+    assert not tracker.record(RUN, RESULTS)
     assert not tracker.record_ensemble(ENSEMBLE)
     said = capsys.readouterr().err
     assert said.count("warning:") == 1 and "mlflow.db failed" in said

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from itrcore.config import load
+from itrcore.evaluation.judging import judge
 from itrcore.evaluation.run import evaluate
 from itrcore.files import read_json, sha256
 from itrcore.released.export import export_run
@@ -45,18 +46,19 @@ def folder(template: Path, tmp_path: Path, monkeypatch: Any) -> Path:
     return tmp_path
 
 
-def configure(profile: str = "published") -> None:
+def configure(profile: str | None = None) -> None:
     text_digest = read_json(Path("runs/tiny/one/run.json"))["text_digest"]
     checkpoint = {"path": str(CHECKPOINT), "sha256": sha256(CHECKPOINT), "text_digest": text_digest}
     new = {"data": "tiny", "method": "esa", "profile": profile, "checkpoint": checkpoint}
-    write_params(Path("."), {"runs.new": new, "profiles": {"published": {}, "wide": {"model": {"dim": 32}}}})
+    write_params(Path("."), {"runs.new": new, "profiles": {"wide": {"model": {"dim": 32}}}})
 
 
 def imported() -> Any:
-    """Import and evaluate as the stages do; MLflow's one run of that name."""
+    """Import, evaluate, judge and record as the stages do; MLflow's one run of that name."""
     tracker = Tracker()
     run = import_run(load(), "new", tracker.training())
-    assert tracker.record(run, evaluate(load(), "new"))
+    evaluate(load(), "new")
+    assert tracker.record(run, judge(load(), "new"))
     return Store().one("new")
 
 
@@ -71,11 +73,11 @@ def test_an_import_is_one_finished_run_with_its_checkpoint_and_no_training(folde
     # What it was trained with nobody knows: our recipe, loss and training settings would be made up.
     assert params.keys() == {"data", "method", "profile", "parameters", "model.kind", "model.dim"}
     found = set(Store().histories(run))
-    assert not {key for key in found if key.startswith(("dev_", "loss_", "train_")) or key == "learning_rate"}
-    assert {"test_rsum", "test_i2t_r1", "encode_image_ms"} <= found
+    assert not {key for key in found if key.startswith(("dev/", "loss/", "train_")) or key == "learning_rate"}
+    assert {"test/rsum", "test/i2t_r1", "encode_image_ms"} <= found
     assert Store().files(run) == [
         *(f"checkpoint/{name}" for name in ("model.safetensors", "run.json", "text/vocab.json")),
-        *(f"evaluation/{name}" for name in ("metrics.json", "retrieved.json", "similarity.npy")),
+        *(f"evaluation/{name}" for name in ("metrics.json", "retrieved.json")),
     ]
 
 
@@ -91,7 +93,7 @@ def test_a_lost_store_is_rebuilt_from_the_folders_of_an_import(folder: Path, tem
     imported()
     before = Store().content("new")
     shutil.copy(template / "mlflow.db", folder / "mlflow.db")
-    assert Tracker().record(Path("runs/tiny/new"), Path("evaluations/tiny/new"))
+    assert Tracker().record(Path("runs/tiny/new"), Path("results/tiny/new"))
     assert Store().content("new") == before
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from itrcore import run_inputs
 from itrcore.config import load
 from itrcore.files import read_json, write_json
 from itrcore.tracking import LiveTraining, Tracker
@@ -83,6 +84,7 @@ def test_four_processes_may_be_the_first_users_of_a_fresh_store_at_the_same_mome
 
 
 def test_the_terminal_of_a_first_training_shows_the_training_alone(folder: Path) -> None:
+    run_inputs.write(load(), "tiny")
     process = stage(folder, "train", "one")
     output = process.communicate()[0]
     assert process.returncode == 0, output

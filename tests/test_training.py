@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import random
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file
 from torch import nn
 
-from itrcore import provenance
+from itrcore import run_inputs
 from itrcore.config import TrainingSettings
 from itrcore.data.batches import Batch, Split
 from itrcore.data.inputs import RegionInput
@@ -84,6 +85,7 @@ def test_the_checkpoint_is_the_epoch_of_highest_dev_rsum_and_gives_its_metrics_a
     encoded = encode(method, dev, 16, torch.device("cpu"))
     found = metrics(score(method, encoded.images, encoded.texts, 16), dev.image_of)
     assert found == history["evaluations"][best - 1]["dev"]
+    assert described["dev_rsum"] == found["rsum"]
 
 
 @pytest.mark.parametrize(("values", "best"), [([5, 7, 7], 2), ([7, 5, 6], 1), ([5, 6, 7], 3)])
@@ -283,9 +285,24 @@ def test_on_the_cpu_training_is_in_float32_whatever_was_asked_for_elsewhere(tmp_
     assert (described["device"], described["precision"]) == ("cpu", "float32")
 
 
-def test_the_code_that_decides_a_training_is_the_code_that_dvc_watches() -> None:
+def test_the_record_that_dvc_watches_is_the_one_that_a_training_is_of(tmp_path: Path) -> None:
     """Else DVC would train anew while an old state is continued, or the other way round."""
-    stage = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]["train"]["do"]
-    watched = {dep.removeprefix("itrcore/") for dep in stage["deps"] if dep.startswith("itrcore/")}
-    assert set(provenance._TRAINING_CODE) == watched
-    assert all((ROOT / "itrcore" / part).exists() for part in provenance._TRAINING_CODE)
+    params = project(tmp_path)
+    with contextlib.chdir(tmp_path):
+        run_inputs.write(params, "tiny")
+    (watched,) = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]["train"]["do"]["deps"]
+    path = watched.replace("${item.data}", "tiny").replace("${key}", "one")
+    assert read_json(tmp_path / path) == read_json(train_in(tmp_path) / "run.json")["inputs"]
+
+
+def test_a_training_leaves_its_course_as_a_table(tmp_path: Path) -> None:
+    project(tmp_path, {"methods.esa.recipe.evaluations": 2})
+    run = train_in(tmp_path)
+    with open(tmp_path / "curves" / "one.csv", encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    evaluations = read_json(run / "history.json")["evaluations"]
+    assert [row["epoch"] for row in table] == ["0.53", "1", "1.53", "2", "2.53", "3"]
+    for row, record in zip(table, evaluations, strict=True):
+        expected = {f"dev/{key}": record["dev"][key] for key in ("rsum", "i2t_r1", "t2i_r1")}
+        expected |= {"loss": record["losses"]["total"], "learning_rate": record["learning_rate"]}
+        assert {key: float(row[key]) for key in expected} == expected

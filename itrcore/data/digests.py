@@ -12,12 +12,9 @@ from itrcore.data.shards.files import read_description
 from itrcore.files import digest, sha256
 
 
-@cache
 def captions_of(table: Path, split: str) -> str:
     """Of the captions of a split and the images that they belong to. `DataError` where there is no such table."""
-    rows = captions.read_table(table)
-    rows = rows.filter(pc.equal(rows["split"], split))
-    return digest({name: rows[name].to_pylist() for name in ("image_id", "position", "caption_id", "text")})
+    return _captions_of(table, split, _stamp(table))
 
 
 def images_of(shards: Path, split: str) -> str | None:
@@ -27,9 +24,35 @@ def images_of(shards: Path, split: str) -> str | None:
     return digest(read_description(shards)["splits"][split])
 
 
-@cache
 def file_or_folder(path: Path) -> str | None:
     """Of a file, or of all files of a folder with their names; None where there is none."""
     if path.is_dir():
-        return digest({str(file.relative_to(path)): sha256(file) for file in path.rglob("*") if file.is_file()})
-    return sha256(path) if path.is_file() else None
+        return digest({str(file.relative_to(path)): _file(file) for file in path.rglob("*") if file.is_file()})
+    return _file(path) if path.is_file() else None
+
+
+def _file(path: Path) -> str:
+    return _sha256(path, _stamp(path))
+
+
+# Many runs read the same files, which are read once; again when they were written again in the same process.
+_Stamp = tuple[int, int, int, int] | None
+
+
+def _stamp(path: Path) -> _Stamp:
+    if not path.exists():
+        return None
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@cache
+def _captions_of(table: Path, split: str, stamp: _Stamp) -> str:
+    rows = captions.read_table(table)
+    rows = rows.filter(pc.equal(rows["split"], split))
+    return digest({name: rows[name].to_pylist() for name in ("image_id", "position", "caption_id", "text")})
+
+
+@cache
+def _sha256(path: Path, stamp: _Stamp) -> str:
+    return sha256(path)
