@@ -49,10 +49,15 @@ def write(table: pa.Table, path: Path) -> None:
         pq.write_table(table, temporary)
 
 
+def rows_of(table: pa.Table, split: str) -> pa.Table:
+    """The rows of one split of a table."""
+    # Not `pc.equal`, which would import pandas to look at the plain `str`.
+    return table.filter(pc.match_like(table["split"], split))
+
+
 def images_of(table: pa.Table, split: str) -> list[Image]:
     """The images of one split of a table in order, each with its captions in order."""
-    # Not `pc.equal`, which would import pandas to look at the plain `str`.
-    return list(_images(table.filter(pc.match_like(table["split"], split))))
+    return list(_images(rows_of(table, split)))
 
 
 def read(path: Path, split: str) -> list[Image]:

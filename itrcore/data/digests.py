@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import pyarrow.compute as pc
-
 from itrcore.data import captions
 from itrcore.data.shards.files import read_description
 from itrcore.files import digest, sha256
@@ -48,8 +46,7 @@ def _stamp(path: Path) -> _Stamp:
 
 @cache
 def _captions_of(table: Path, split: str, stamp: _Stamp) -> str:
-    rows = captions.read_table(table)
-    rows = rows.filter(pc.equal(rows["split"], split))
+    rows = captions.rows_of(captions.read_table(table), split)
     return digest({name: rows[name].to_pylist() for name in ("image_id", "position", "caption_id", "text")})
 
 
