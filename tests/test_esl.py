@@ -86,7 +86,8 @@ def test_a_words_attention_is_what_its_similarity_weighs_by(name: str) -> None:
         attn = attn_of(model, images.regions[1, :3], texts.ids[0])
         expected = weights(attn, model.measure.log_smooth.exp())
     assert isinstance(model, Attends)
-    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
+    # Smoothing multiplies what float32 rounds, and processors round differently: 2.2e-6 apart on one of them.
+    torch.testing.assert_close(found, expected, rtol=0, atol=5e-6)
     torch.testing.assert_close(found.sum(1), torch.ones(6))
 
 
