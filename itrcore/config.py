@@ -234,6 +234,7 @@ class Params(Settings):
 _OLD = {
     "methods": "the methods' recipes are files now, one each in recipes/. Remove the block methods. Numbers of your own in it: "
     "a method of yours becomes recipes/<name>.yaml, a change of a published one a profile",
+    "nltk": "where nltk's data comes from stands in nltk.yaml, beside recipes/. Remove it here",
 }
 
 
@@ -255,7 +256,7 @@ def load_text(text: str, path: Path) -> Params:
 
 
 def _checked(data: dict[str, Any], path: Path) -> Params:
-    for key in _OLD.keys() & data.keys():
+    for key in (key for key in _OLD if key in data):
         raise ConfigError(f"{path}: {key}: this file is of an older form: {_OLD[key]} (docs/experiments.md)")
     params = yaml_file.settings(Params, data, path)
     # Resolved, but for a link at the file itself: errors name files as they were given.

@@ -25,15 +25,22 @@ _TRAINED, _IMPORTED, _EVALUATED = "itrcore.training.run", "itrcore.released.run"
 
 
 def training(params: Params, name: str) -> Record:
-    """What decides the weights of run `name`. `DataError` where its data set is not prepared."""
+    """What decides the weights of run `name`: a training, or an import. `DataError` where its data set is not prepared."""
     run, settings = params.run(name), params.method_of(name)
-    origin: Record = {"checkpoint": run.checkpoint and run.checkpoint.model_dump(include={"sha256", "text_digest"})}
-    if run.checkpoint is None:
-        shared = params.training.model_dump(mode="json", include={"device", "precision", "threads", "selection"})
-        origin = {"seed": run.seed, "training": shared}
+    parts_of = parts.modules(settings.model)
+    if run.checkpoint is not None:
+        return {
+            "code": code.of(_IMPORTED, *parts_of),
+            "settings": {
+                **settings.model_dump(mode="json", exclude={"recipe"}),
+                "checkpoint": run.checkpoint.model_dump(include={"sha256", "text_digest"}),
+            },
+            "data": _assets(run.data, settings),
+        }
+    shared = params.training.model_dump(mode="json", include={"device", "precision", "threads", "selection"})
     return {
-        "code": code.of(_TRAINED if run.checkpoint is None else _IMPORTED, *parts.modules(settings.model)),
-        "settings": {**settings.model_dump(mode="json"), **origin},
+        "code": code.of(_TRAINED, *parts_of),
+        "settings": {**settings.model_dump(mode="json"), "seed": run.seed, "training": shared},
         "data": {
             **{split: _split(run.data, split, settings) for split in ("train", "dev")},
             **_assets(run.data, settings),

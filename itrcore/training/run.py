@@ -10,6 +10,7 @@ from typing import Any
 
 from itrcore import layout, run_inputs
 from itrcore.config import Params
+from itrcore.data.digests import captions_of
 from itrcore.data.prepared import feature_width, features_of, open_split
 from itrcore.files import digest, replacing, write_json
 from itrcore.models import registry, sides
@@ -95,7 +96,7 @@ def describe(
         "family": settings.family,
         "settings": settings.model_dump(mode="json"),
         "features": features_of(run.data, settings.model.reads_pixels, params.dataset(run.data).drawn),
-        "data_digest": digest([record["data"][split]["captions"] for split in ("train", "dev")]),
+        "data_digest": digest([captions_of(layout.captions(run.data), split) for split in ("train", "dev")]),
         "width": width,
         "parameters": sum(parameter.numel() for parameter in method.parameters()),
         "code_version": code_version(),
