@@ -10,7 +10,7 @@ from pathlib import Path
 from itrcore.config import Params, load
 from itrcore.terminal import user_errors
 
-HERE = Path(__file__).parents[1]
+HERE = Path(__file__).resolve().parents[1]
 
 
 def run_stage(stage: Callable[[Params, str], None]) -> None:
