@@ -9,6 +9,7 @@ import contextlib
 import csv
 import gzip
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from itrcore.training.observer import Silent
 from itrcore.training.run import train
 from stages import raw, shards, splits, vocab
 from tests.project import ROOT
+from tests.tiny_project import NLTK
 
 GRID = {
     "backbone": "imagenet_res152",
@@ -72,10 +74,10 @@ def project(folder: Path, rows: Iterable[tuple[str, str, str]], images: Path, me
     yaml.sort_base_mapping_type_on_output = False
     params = yaml.load((ROOT / "params.yaml").read_text("utf-8"))
     params |= {"datasets": {}, "runs": {}, "ensembles": {}}
-    params["nltk"]["sources"] = []  # no network in tests
     params["training"] |= {"device": "cpu", "precision": "float32"}
-    (folder / "params.yaml").write_text("", "utf-8")
-    _write(yaml, params, folder)
+    shutil.copytree(ROOT / "recipes", folder / "recipes")
+    _write(yaml, NLTK, folder / "nltk.yaml")
+    _write(yaml, params, folder / "params.yaml")
     with open(folder / "captions.csv", "w", newline="", encoding="utf-8") as table:
         csv.writer(table).writerows([("split", "image", "caption"), *rows])
     with contextlib.chdir(folder):
@@ -84,16 +86,16 @@ def project(folder: Path, rows: Iterable[tuple[str, str, str]], images: Path, me
         params["datasets"]["photos"]["vocabulary"]["word_pieces"] = {"pieces": 1000, "min_count": 2}
         params["profiles"]["tried"] = changes
         params["runs"] = {"one": {"data": "photos", "method": method, "seed": 1, "profile": "tried"}}
-        _write(yaml, params, folder)
+        _write(yaml, params, folder / "params.yaml")
         made = load()
         for stage in (raw, splits, vocab, shards):
             stage.main(made, "photos")
     return made
 
 
-def _write(yaml: YAML, params: Any, folder: Path) -> None:
-    with open(folder / "params.yaml", "w", encoding="utf-8") as handle:
-        yaml.dump(params, handle)
+def _write(yaml: YAML, value: Any, path: Path) -> None:
+    with open(path, "w", encoding="utf-8") as handle:
+        yaml.dump(value, handle)
 
 
 def figures(folder: Path, params: Params) -> dict[str, Any]:
