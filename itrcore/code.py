@@ -9,9 +9,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-from itrcore.files import digest, sha256
+from itrcore.files import sha256 as sha256_of_file
 
 _HOME = Path(__file__).parents[1]
 _PACKAGES = ("itrcore", "stages")
@@ -64,7 +66,9 @@ def of(*entries: str) -> dict[str, str]:
         found[name], imported = _read(name)
         waiting += [*imported, *([package] if (package := name.rpartition(".")[0]) else [])]  # Python loads that first
     packages = {path.parent for name in found if (path := _path(name)) is not None}
-    files = {path.relative_to(_HOME).as_posix(): sha256(path) for package in packages for path in _beside(package)}
+    files = {
+        path.relative_to(_HOME).as_posix(): sha256_of_file(path) for package in packages for path in _beside(package)
+    }
     return dict(sorted({**found, **files}.items()))
 
 
@@ -76,7 +80,7 @@ def modules() -> list[str]:
 
 def text_digest(source: str) -> str:
     """SHA-256 of what a source says: comments, docstrings, formatting and what is for type checkers alone do not count."""
-    return digest(_plain(ast.parse(source)))
+    return _digest(ast.parse(source))
 
 
 @cache
@@ -86,7 +90,7 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
     if path is None:
         raise ModuleNotFoundError(f"no module {name} in {_HOME}")
     tree = ast.parse(path.read_text("utf-8"))
-    return digest(_plain(tree)), tuple(dict.fromkeys(_imports(tree)))
+    return _digest(tree), tuple(dict.fromkeys(_imports(tree)))
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:
@@ -108,27 +112,41 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
             yield from _executed(child)
 
 
-def _for_type_checkers(node: ast.AST) -> bool:
+def _for_type_checkers(node: Any) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def _plain(node: object) -> object:
-    """A syntax tree as JSON, without docstrings, places, and what this version of Python adds with nothing in it."""
-    if isinstance(node, list):
-        return [_plain(item) for item in node]
+def _digest(tree: ast.AST) -> str:
+    parts: list[str] = []
+    _write(tree, parts)
+    return sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _write(node: Any, parts: list[str]) -> None:
+    """A syntax tree as text, without docstrings, places, and what this version of Python adds with nothing in it."""
     if isinstance(node, ast.AST):
-        values = {key: value for key, value in ast.iter_fields(node) if value is not None and value != []}
-        if isinstance(body := values.get("body"), list):
-            values["body"] = [part for part in body if not _says_nothing(part)]
-        return [type(node).__name__, {key: _plain(value) for key, value in values.items()}]
-    # A number, text, …: with its type, as 1, 1.0 and True are equal.
-    return node if isinstance(node, str) else [type(node).__name__, repr(node)]
+        parts.append(f"({type(node).__name__}")
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if value is not None and value != []:
+                parts.append(field)
+                _write(value, parts)
+        parts.append(")")
+    elif isinstance(node, list):
+        parts.append("[")
+        for item in node:
+            if not _says_nothing(item):
+                _write(item, parts)
+        parts.append("]")
+    else:
+        parts.append(repr(node))  # with its type, as 1, 1.0 and True are equal
 
 
-def _says_nothing(node: ast.AST) -> bool:
+def _says_nothing(node: Any) -> bool:
     """A docstring, or another text that stands alone; code for type checkers."""
-    text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-    return text or _for_type_checkers(node)
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return _for_type_checkers(node)
 
 
 def _neutral(name: str) -> bool:
