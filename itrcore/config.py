@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from itrcore import config_checks, layout, yaml_file
 from itrcore.data.settings import DatasetSettings
@@ -15,22 +14,7 @@ from itrcore.errors import ConfigError
 from itrcore.fetch.settings import DownloadSettings
 from itrcore.models.settings import MethodSettings
 from itrcore.recipes import Recipes
-from itrcore.settings import Count, Settings
-
-
-def _name(text: str) -> str:
-    if text in ("size", "nfiles"):
-        raise ValueError(
-            f"{text!r} cannot be a name: DVC leaves keys of this name out when it looks for cached results"
-        )
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", text):
-        raise ValueError(
-            f"{text!r} cannot be a name; use letters, digits, - and _, a letter or digit first, at most 100 in all"
-        )
-    return text
-
-
-Name = Annotated[str, AfterValidator(_name)]  # safe as a folder, a DVC stage and an MLflow run
+from itrcore.settings import Count, Name, Settings
 
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # SHA-256

@@ -12,13 +12,14 @@ from pydantic import Field
 from itrcore import yaml_file
 from itrcore.errors import ConfigError, nearest
 from itrcore.models.settings import MethodSettings
+from itrcore.settings import Name
 
 
 class _File(MethodSettings):
     """All that a recipe says: the method's settings, and what stands beside them."""
 
     source: str
-    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    variants: dict[Name, dict[str, Any]] = Field(default_factory=dict)
 
 
 class MethodRecipe:

@@ -1,10 +1,19 @@
-"""The strict base of every configuration model: unknown keys are errors that name the nearest valid one; types of numbers."""
+"""The strict base of every configuration model: unknown keys are errors that name the nearest valid one. Types of numbers, names."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from itrcore.errors import nearest
@@ -13,6 +22,21 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]  # never the whole
+
+
+def _name(text: str) -> str:
+    if text in ("size", "nfiles"):
+        raise ValueError(
+            f"{text!r} cannot be a name: DVC leaves keys of this name out when it looks for cached results"
+        )
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", text):
+        raise ValueError(
+            f"{text!r} cannot be a name; use letters, digits, - and _, a letter or digit first, at most 100 in all"
+        )
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]  # safe as a folder, a DVC stage and an MLflow run
 
 
 class Settings(BaseModel):
