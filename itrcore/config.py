@@ -16,7 +16,6 @@ from itrcore.models.settings import MethodSettings
 from itrcore.recipes import Recipes
 from itrcore.settings import Count, Name, Settings
 
-
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # SHA-256
 
 
