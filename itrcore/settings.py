@@ -1,4 +1,4 @@
-"""The strict base of every configuration model: unknown keys are errors that name the nearest valid one. Types of numbers, names."""
+"""The strict base of every configuration model: unknown keys are errors that name the nearest one. Types of numbers and names."""
 
 from __future__ import annotations
 
