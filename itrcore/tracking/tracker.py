@@ -88,7 +88,8 @@ class Tracker:
             found = self._find(experiment, result["name"])
             run = found or self._create(experiment, result["name"], {"kind": "ensemble"})
             RunLog(self._client, run.info.run_id).evaluation(folder)
-            self._client.set_terminated(run.info.run_id)
+            if run.info.status != "FINISHED":  # else its duration would grow each time it is recorded
+                self._client.set_terminated(run.info.run_id)
             self._supersede(experiment, result["name"], keep=run.info.run_id)
 
         return self.attempt(record)
