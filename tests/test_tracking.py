@@ -240,6 +240,8 @@ def test_an_ensemble_is_a_run_with_its_members_and_the_report_goes_where_the_res
     run = Store().one("both")
     assert (run.info.status, run.data.tags["kind"], run.data.tags["members"]) == ("FINISHED", "ensemble", "one, two")
     assert run.data.metrics["test/rsum"] == read_json(ENSEMBLE / "metrics.json")["metrics"]["rsum"]
+    assert tracker.record_ensemble(ENSEMBLE)
+    assert Store().one("both").info.end_time == run.info.end_time  # recording it again makes it no longer
     Path("page.html").write_text("page")
     assert tracker.attach_report("tiny", "both", {Path("page.html"): "tiny"})
     assert "report/tiny/page.html" in Store().files(Store().one("both"))
