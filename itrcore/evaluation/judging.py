@@ -35,10 +35,13 @@ def judge(params: Params, name: str) -> Path:
 
 def _explain(params: Params, name: str, results: Path) -> None:
     # Here, as they bring torch with them.
+    import torch
+
     from itrcore.data.prepared import open_split
     from itrcore.evaluation import explanations
     from itrcore.evaluation.run import load_method
 
+    torch.set_num_threads(params.training.threads)  # as `evaluate` does: other numbers round otherwise
     data = params.run(name).data
     folder = layout.run(data, name)
     method, text = load_method(read_output(folder / "run.json", f"train@{name}"), folder)
