@@ -33,25 +33,27 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.shards import CAPTIONS, make, memory, write_once
 from benchmarks.simulated_arrays import REGIONS, WIDTH
 from benchmarks.simulated_captions import F30K_IDS, F30K_WORDS, WORDS, captions
-from itrcore import config
-from itrcore.data.batches import Batch, RegionBatch, Split, TextBatch, TrainingBatches, Views
-from itrcore.data.images import RegionImages
-from itrcore.data.inputs import RegionInput
+from itrcore.assets.image import ImageInputs
+from itrcore.assets.text import TextInputs
+from itrcore.data.feeding.batches import Batch, RegionBatch, TextBatch
+from itrcore.data.feeding.inputs import RegionInput
+from itrcore.data.feeding.order import TrainingBatches, Views
+from itrcore.data.feeding.regions import RegionImages
+from itrcore.data.feeding.split import Split
 from itrcore.data.shards import writing
 from itrcore.data.shards.regions import FeatureStore
-from itrcore.data.tokens import Tokenised
+from itrcore.data.text.tokens import Tokenised
 from itrcore.device import make_accelerator
 from itrcore.files import write_json
-from itrcore.models import registry
-from itrcore.models.base import Progress
-from itrcore.models.image import ImageInputs
-from itrcore.models.text import TextInputs
+from itrcore.layers.progress import Progress
+from itrcore.methods.build import build
+from itrcore.settings.load import load
 
 ROOT = Path(__file__).parents[1]
 WAYS = ("ours", "published", "esa_step")
 WARM_UP = 5  # batches
 TIMES, LIMIT_MB = 3.0, 1500  # what the project promises
-METHOD = config.load(ROOT / "params.yaml").recipes["esa_bigru"].settings
+METHOD = load(ROOT / "params.yaml").recipes["esa_bigru"].settings
 MODEL: Any = METHOD.model
 SIZE = METHOD.recipe.batch_size
 
@@ -132,8 +134,8 @@ def published(folder: Path, n_images: int) -> Iterator[Any]:
 
 def esa_steps(folder: Path, n_images: int) -> Iterator[None]:
     """Steps on one batch that is there already, with every core; the rest as in `itrcore/training/loop.py`."""
-    accelerator = make_accelerator(config.load(ROOT / "params.yaml").training)
-    method = registry.build(METHOD, ImageInputs(WIDTH), TextInputs(F30K_IDS), 0)
+    accelerator = make_accelerator(load(ROOT / "params.yaml").training)
+    method = build(METHOD, ImageInputs(WIDTH), TextInputs(F30K_IDS), 0)
     recipe = METHOD.recipe
     optimiser = torch.optim.AdamW(method.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     model, optimiser = accelerator.prepare(method, optimiser)

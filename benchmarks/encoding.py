@@ -3,7 +3,7 @@
     python -m benchmarks.encoding --json encoding.json
 
 1,000 images of 36 × 2,048 simulated features, read from float16 shards, and 5,000 captions of random tokens, as long as
-Flickr30K's, go through the evaluation's own code (`itrcore.evaluation.similarity.encode`) once each, after a few items
+Flickr30K's, go through the evaluation's own code (`itrcore.evaluation.scoring.encode`) once each, after a few items
 that do not count. Weights are drawn at random, which costs as much as trained ones do: ESA and VSE∞ with BiGRU, and ESA
 with a BERT of bert-base-uncased's size. Precision is float32, on a GPU bf16 where it has that.
 """
@@ -22,23 +22,25 @@ import torch
 
 from benchmarks.simulated_arrays import REGIONS, WIDTH, feature_rows
 from benchmarks.simulated_captions import F30K_IDS, PIECES, WORDS, captions
-from itrcore import config
+from itrcore.assets.image import ImageInputs
+from itrcore.assets.text import TextInputs
 from itrcore.cores import cores
-from itrcore.data import scan, splits
-from itrcore.data.batches import Split
+from itrcore.data import scan
 from itrcore.data.captions import write
-from itrcore.data.images import RegionImages
-from itrcore.data.settings import SPLITS, RegionShardSettings
+from itrcore.data.feeding.regions import RegionImages
+from itrcore.data.feeding.split import Split
 from itrcore.data.shards import region_writer
 from itrcore.data.shards.regions import FeatureStore
-from itrcore.data.tokens import TokenIds
+from itrcore.data.sources import caption_table as splits
+from itrcore.data.text.tokens import TokenIds
 from itrcore.device import make_accelerator
-from itrcore.evaluation.similarity import encode
+from itrcore.evaluation.scoring import encode
 from itrcore.files import write_json
-from itrcore.models import bert, registry
-from itrcore.models.encoder_settings import BertSettings
-from itrcore.models.image import ImageInputs
-from itrcore.models.text import TextInputs
+from itrcore.methods.build import build
+from itrcore.pretrained import bert
+from itrcore.settings.datasets import SPLITS, RegionShardSettings
+from itrcore.settings.encoders import BertSettings
+from itrcore.settings.load import load
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("esa_bigru", "vse_infty_bigru", "esa_bert")
@@ -80,7 +82,7 @@ def measure(name: str, params: config.Params, store: FeatureStore) -> dict[str, 
     image_of = np.repeat(np.arange(len(store)), CAPTIONS)
     split = Split(RegionImages(store), range(n), captions(n, text.ids, counts, np.random.default_rng(0)), image_of)
     accelerator = make_accelerator(params.training)
-    method = registry.build(settings, ImageInputs(store.width), text, 0).to(accelerator.device)
+    method = build(settings, ImageInputs(store.width), text, 0).to(accelerator.device)
     with accelerator.autocast():
         encode(method, split.first(WARM_UP), params.evaluation.batch_size, accelerator.device)
         done = encode(method, split, params.evaluation.batch_size, accelerator.device)
@@ -98,7 +100,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args()
     torch.set_num_threads(cores())
-    params = config.load(ROOT / "params.yaml")
+    params = load(ROOT / "params.yaml")
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{cores()} cores"
     print(f"{given.images:,} images of {REGIONS} × {WIDTH:,} and {given.images * CAPTIONS:,} captions, {where}")
     print(f"{'':16} {'images/s':>9} {'captions/s':>11} {'seconds':>8}")

@@ -12,12 +12,11 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+import itrcore.models
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
-
-import itrcore.models
 
 HERE = Path(itrcore.models.__file__).parent
 PASSED = {"product"}  # functions that are how another one computes, not what

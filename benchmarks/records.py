@@ -22,9 +22,9 @@ import pyarrow as pa
 from ruamel.yaml import YAML
 
 from itrcore import layout
-from itrcore.config import load
 from itrcore.data import captions
 from itrcore.files import digest, write_json
+from itrcore.settings.load import load
 
 ROOT = Path(__file__).parents[1]
 LIMIT_SECONDS = 3.0  # what the project promises

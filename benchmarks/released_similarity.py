@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from itrcore.models.base import Encoded
-from itrcore.models.word_region import WordRegionMeasure
+from itrcore.layers.encoded import Encoded
+from itrcore.methods.esl.word_region import WordRegionMeasure
 
 SLOPE = 0.1  # of LeakyReLU below 0
 EPSILON = 1e-8

@@ -25,10 +25,11 @@ import numpy as np
 import psutil
 
 from benchmarks.simulated_arrays import feature_rows
-from itrcore.data import captions, scan, splits
-from itrcore.data.settings import SPLITS, RegionShardSettings
+from itrcore.data import captions, scan
 from itrcore.data.shards import region_writer
+from itrcore.data.sources import caption_table as splits
 from itrcore.files import remove, write_json
+from itrcore.settings.datasets import SPLITS, RegionShardSettings
 
 DEV, TEST = 1014, 1000
 CAPTIONS = 5

@@ -32,7 +32,7 @@ from benchmarks.operations import watch
 from benchmarks.processes import in_fresh_process, resident_peak
 from benchmarks.similarity_methods import METHODS, Case, Compared, Sizes, parts
 from itrcore.files import write_json
-from itrcore.models.product import product
+from itrcore.layers.product import product
 
 LIMIT_DIFFERENCE = 1e-5
 SHOWN = 7  # parts, the longest

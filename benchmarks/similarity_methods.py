@@ -16,15 +16,16 @@ from torch import Tensor, nn
 from benchmarks import released_similarity as released
 from benchmarks.simulated_arrays import WIDTH, feature_rows
 from benchmarks.simulated_captions import F30K_IDS, PIECES, WORDS, captions
-from itrcore import config
-from itrcore.data.batches import RegionBatch, TextBatch
-from itrcore.models import registry
-from itrcore.models.base import Encoded, Method
-from itrcore.models.encoders import l2
-from itrcore.models.image import ImageInputs
-from itrcore.models.levels import Levels
-from itrcore.models.text import TextInputs
-from itrcore.models.word_region import WordRegionMeasure
+from itrcore.assets.image import ImageInputs
+from itrcore.assets.text import TextInputs
+from itrcore.data.feeding.batches import RegionBatch, TextBatch
+from itrcore.layers.encoded import Encoded
+from itrcore.layers.encoders import l2
+from itrcore.methods.build import build
+from itrcore.methods.contract import Method
+from itrcore.methods.esl.levels import Levels
+from itrcore.methods.esl.word_region import WordRegionMeasure
+from itrcore.settings.load import load
 
 ROOT = Path(__file__).parents[1]
 TOGETHER = 100  # items that are encoded at once
@@ -91,10 +92,10 @@ def esl(sizes: Sizes, device: torch.device) -> Case:
 
 def encoded(name: str, sizes: Sizes, device: torch.device) -> tuple[Any, Any, Encoded, Encoded]:
     """A method of recipes/ at random weights, its settings, and simulated images and captions as it encodes them."""
-    settings = config.load(ROOT / "params.yaml").recipes[name].settings
+    settings = load(ROOT / "params.yaml").recipes[name].settings
     model: Any = settings.model.model_copy(update={"dim": sizes.dim})
     settings = settings.model_copy(update={"model": model})
-    method: Method = registry.build(settings, ImageInputs(WIDTH), TextInputs(F30K_IDS), seed=0).to(device).eval()
+    method: Method = build(settings, ImageInputs(WIDTH), TextInputs(F30K_IDS), seed=0).to(device).eval()
     rows = feature_rows(sizes.images, sizes.regions)
     images, texts = [], []
     with torch.inference_mode():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from itrcore.data.tokens import TokenIds, Tokenised
+from itrcore.data.text.tokens import TokenIds, Tokenised
 
 # How many of Flickr30K's 145,000 training captions have 0, 1, 2, … tokens, the first and the last special one included.
 # As words (nltk, <start> and <end>), 15.4 on average:

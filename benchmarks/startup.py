@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from itrcore import layout
-from itrcore.data.vocabulary import Tokenizer, Vocabulary
+from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
 from itrcore.files import write_json
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def _command(argument: str) -> str:
-    return f"from itrcore.cli import app; app([{argument!r}])"
+    return f"from itrcore.cli.app import app; app([{argument!r}])"
 
 
 def _stages() -> list[str]:

@@ -24,13 +24,13 @@ from benchmarks.processes import in_fresh_process, resident_peak
 from benchmarks.simulated_arrays import REGIONS, WIDTH, feature_rows
 from benchmarks.simulated_captions import F30K_IDS, WORDS, captions
 from benchmarks.train_step import Way
-from itrcore import config
-from itrcore.data.batches import Batch, RegionBatch, TextBatch
+from itrcore.assets.image import ImageInputs
+from itrcore.assets.text import TextInputs
+from itrcore.data.feeding.batches import Batch, RegionBatch, TextBatch
 from itrcore.files import write_json
-from itrcore.models import registry
-from itrcore.models.base import Progress
-from itrcore.models.image import ImageInputs
-from itrcore.models.text import TextInputs
+from itrcore.layers.progress import Progress
+from itrcore.methods.build import build
+from itrcore.settings.load import load
 from itrcore.training.loop import make_optimiser
 
 ROOT = Path(__file__).parents[1]
@@ -55,9 +55,9 @@ def make_batch(size: int, seed: int) -> Batch:
 def train(name: str, size: int, dim: int | None, steps: int, threads: int) -> dict[str, Any]:
     """Steps of one method, in this process."""
     torch.set_num_threads(threads)
-    settings = config.load(ROOT / "params.yaml").recipes[METHODS[name]].settings
+    settings = load(ROOT / "params.yaml").recipes[METHODS[name]].settings
     model: Any = settings.model.model_copy(update={"dim": dim or settings.model.dim})
-    method = registry.build(
+    method = build(
         settings.model_copy(update={"model": model}), ImageInputs(WIDTH), TextInputs(F30K_IDS), seed=0
     ).train()
     way = Way(name, method, make_optimiser(method, settings.recipe)[0], bf16=False, seconds=[])

@@ -28,17 +28,18 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.simulated_arrays import REGIONS, WIDTH, feature_rows
 from benchmarks.simulated_captions import F30K_IDS, WORDS, captions
-from itrcore import config
-from itrcore.data.batches import Batch, RegionBatch, TextBatch
-from itrcore.data.token_table import TokenTable, touch_tokens
+from itrcore.assets.image import ImageInputs
+from itrcore.assets.text import TextInputs
+from itrcore.data.feeding.batches import Batch, RegionBatch, TextBatch
+from itrcore.data.feeding.token_table import TokenTable, touch_tokens
 from itrcore.files import write_json
-from itrcore.models import registry
-from itrcore.models.base import Losses, Progress
-from itrcore.models.encoders import BiGRUEncoder
-from itrcore.models.esa import ESA
-from itrcore.models.image import ImageInputs
-from itrcore.models.settings import ESASettings
-from itrcore.models.text import TextInputs
+from itrcore.layers.encoders import BiGRUEncoder
+from itrcore.layers.losses.contract import Losses
+from itrcore.layers.progress import Progress
+from itrcore.methods.build import build
+from itrcore.methods.vse.esa import ESA
+from itrcore.methods.vse.settings import ESASettings
+from itrcore.settings.load import load
 
 ROOT = Path(__file__).parents[1]
 THREADS = 2
@@ -203,9 +204,9 @@ def main() -> int:
     given = parser.parse_args()
     torch.set_num_threads(THREADS)
     device = torch.device("cuda" if cuda else "cpu")
-    method = config.load(ROOT / "params.yaml").recipes["esa_bigru"].settings
+    method = load(ROOT / "params.yaml").recipes["esa_bigru"].settings
     model: Any = method.model.model_copy(update={"dim": given.dim})
-    built: Any = registry.build(method.model_copy(update={"model": model}), ImageInputs(WIDTH), TextInputs(F30K_IDS), 0)
+    built: Any = build(method.model_copy(update={"model": model}), ImageInputs(WIDTH), TextInputs(F30K_IDS), 0)
     ours: ESA = built.to(device)
     batches = make_batches(model, given.batch, 4, device)
     apart = differences(ours, batches[0])

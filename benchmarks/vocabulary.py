@@ -15,10 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from itrcore.config import load
-from itrcore.data import punkt, scan
-from itrcore.data.vocabulary import Vocabulary, tokenizer_for
+from itrcore.data import scan
+from itrcore.data.text import punkt
+from itrcore.data.text.vocabulary import Vocabulary, tokenizer_for
 from itrcore.files import read_json, write_json
+from itrcore.settings.load import load
 
 LIMIT_SECONDS = 20.0  # what the project promises for Flickr30K's 145,000 captions on 2 cores
 MIN_COUNT = 4  # SCAN's

@@ -22,12 +22,12 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.targets import allow, reproduce, stop_all
 from itrcore import layout
-from itrcore.config import Params, load
-from itrcore.config_checks import unknown
-from itrcore.errors import ConfigError
+from itrcore.errors import ConfigError, unknown
 from itrcore.files import read_json
-from itrcore.synchronise import synchronise
+from itrcore.settings.load import load
+from itrcore.settings.params import Params
 from itrcore.terminal import user_errors
+from itrcore.tracking.synchronise import synchronise
 
 Future = PrefectFuture[Any]
 Slots = queue.Queue[str | None]

@@ -1,7 +1,7 @@
 """What code does, as digests: the modules of this project that a module imports, and what each says but for its comments.
 
 Read from the source alone, nothing is imported. Every import statement counts, also one inside a function; what a program
-loads by a name in a string does not, and whoever asks has to name it (`itrcore/models/parts.py` does, of a run).
+loads by a name in a string does not, and whoever asks has to name it (`itrcore/methods/parts.py` does, of a run).
 """
 
 from __future__ import annotations
@@ -22,31 +22,22 @@ _PACKAGES = ("itrcore", "stages")
 # are written, what watches a training. All else counts, so that a module forgotten here costs a training, and no result.
 _NEUTRAL = (
     "itrcore.code",
-    "itrcore.config",
-    "itrcore.config_checks",
     "itrcore.cores",
-    "itrcore.data.digests",  # what it gives is recorded
-    "itrcore.data.settings",
     "itrcore.errors",
     "itrcore.fetch",  # what it gets is checked by digests
     "itrcore.files",
-    "itrcore.hub",
     "itrcore.layout",
-    "itrcore.models.encoder_settings",
-    "itrcore.models.parts",
-    "itrcore.models.recipe",
-    "itrcore.models.settings",
+    "itrcore.pretrained.hub",
     "itrcore.provenance",
-    "itrcore.recipes",
-    "itrcore.run_inputs",
+    "itrcore.registry",
+    "itrcore.runs.digests",  # what it gives is recorded
+    "itrcore.runs.inputs",
     "itrcore.settings",
-    "itrcore.synchronise",
     "itrcore.terminal",
     "itrcore.tracking",
     "itrcore.training.display",
     "itrcore.training.observer",
     "itrcore.training.state",
-    "itrcore.yaml_file",
     "stages",  # a stage's own module is asked for by its name
 )
 
@@ -150,8 +141,12 @@ def _says_nothing(node: Any) -> bool:
 
 
 def _neutral(name: str) -> bool:
-    # A package itself has no code.
-    return name in _PACKAGES or any(name == known or name.startswith(f"{known}.") for known in _NEUTRAL)
+    # A package itself has no code; a method's settings stand beside it, and count by their values like all others.
+    return (
+        name in _PACKAGES
+        or name.endswith(".settings")
+        or any(name == known or name.startswith(f"{known}.") for known in _NEUTRAL)
+    )
 
 
 @cache

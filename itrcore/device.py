@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator
 
-from itrcore.config import TrainingSettings
 from itrcore.errors import ConfigError
+from itrcore.settings.training import TrainingSettings
 
 
 def make_accelerator(settings: TrainingSettings) -> Accelerator:

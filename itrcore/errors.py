@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 
 class ITRError(Exception):
@@ -36,3 +38,9 @@ def nearest(word: str, known: list[str]) -> str:
 
     close = get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def unknown(where: str, name: str, known: Mapping[str, Any], section: str) -> Iterator[str]:
+    """A problem where `name` is none of the `known` ones of a section, with the nearest of them."""
+    if name not in known:
+        yield f"{where}: no {name!r} in {section}{nearest(name, list(known))} (known: {', '.join(known) or 'none'})"

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from itrcore.config import Params, load
+from itrcore.settings.load import load
+from itrcore.settings.params import Params
 from itrcore.terminal import user_errors
 
 HERE = Path(__file__).resolve().parents[1]

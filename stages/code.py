@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from itrcore import code, layout
-from itrcore.config import Params
 from itrcore.files import replacing, write_json
+from itrcore.settings.params import Params
 from stages import run_stage
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from itrcore.config import Params
 from itrcore.evaluation.ensemble import evaluate_ensemble
 from itrcore.evaluation.figures import summary
+from itrcore.settings.params import Params
 from stages import run_stage
 
 

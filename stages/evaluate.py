@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from itrcore import run_inputs
-from itrcore.config import Params
-from itrcore.evaluation.run import evaluate
+from itrcore.evaluation.evaluate import evaluate
+from itrcore.runs import inputs
+from itrcore.settings.params import Params
 from stages import run_stage
 
 
 def main(params: Params, name: str) -> None:
     """Encode test once, score all pairs."""
-    run_inputs.checked(params, "evaluate", name)
+    inputs.checked(params, "evaluate", name)
     evaluate(params, name)
 
 

@@ -7,9 +7,9 @@ from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRem
 from rich.progress import Progress as Bars
 
 from itrcore import layout
-from itrcore.config import Params
+from itrcore.fetch.parts import fetch
 from itrcore.fetch.progress import Progress
-from itrcore.fetch.run import fetch
+from itrcore.settings.params import Params
 from stages import run_stage
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from itrcore import run_inputs
-from itrcore.config import Params
+from itrcore.runs import inputs
+from itrcore.settings.params import Params
 from stages import run_stage
 
 
 def main(params: Params, name: str) -> None:
     """Write the records that `train` and `evaluate` depend on."""
-    print(f"{name}: records of {run_inputs.write(params, name)} runs")
+    print(f"{name}: records of {inputs.write(params, name)} runs")
 
 
 if __name__ == "__main__":

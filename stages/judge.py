@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from itrcore.config import Params
 from itrcore.evaluation.figures import summary
 from itrcore.evaluation.judging import judge
+from itrcore.settings.params import Params
 from stages import run_stage
 
 

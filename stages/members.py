@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from itrcore import code, layout
-from itrcore.config import Params
 from itrcore.evaluation.ensemble import evaluate_ensemble, members
 from itrcore.files import write_json
+from itrcore.settings.params import Params
 from stages import run_stage
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from itrcore import layout
-from itrcore.config import Params
-from itrcore.data import punkt
+from itrcore.data.text import punkt
+from itrcore.settings.params import Params
 from stages import run_stage
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from itrcore import layout
-from itrcore.config import Params
-from itrcore.data import obtain
+from itrcore.data.sources import obtain
+from itrcore.settings.params import Params
 from stages import run_stage
 from stages.progress import progress_bar
 

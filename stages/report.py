@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from itrcore import layout
-from itrcore.config import Params
 from itrcore.data.source import Source
 from itrcore.files import replacing
 from itrcore.provenance import code_version
 from itrcore.report.html import write_report
 from itrcore.report.results import configured
-from itrcore.synchronise import synchronise
+from itrcore.settings.params import Params
+from itrcore.tracking.synchronise import synchronise
 from stages import run_stage
 
 

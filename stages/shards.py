@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from itrcore import layout
-from itrcore.config import Params
-from itrcore.data.shards import image_writer, published, region_writer, writing
+from itrcore.data.shards import image_writer, region_writer, writing
 from itrcore.data.shards.images import ImageShardInfo
 from itrcore.data.source import Source
+from itrcore.data.sources import published_shards as published
 from itrcore.errors import DataError
 from itrcore.files import replacing
+from itrcore.settings.params import Params
 from stages import run_stage
 from stages.progress import progress_bar
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from itrcore import layout
-from itrcore.config import Params
-from itrcore.data import captions, splits
+from itrcore.data import captions
 from itrcore.data.source import Source
+from itrcore.data.sources import caption_table as splits
 from itrcore.files import write_json
+from itrcore.settings.params import Params
 from stages import run_stage
 
 

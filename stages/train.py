@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from itrcore import run_inputs
-from itrcore.config import Params
+from itrcore.runs import inputs
+from itrcore.settings.params import Params
 from itrcore.tracking import Tracker
 from stages import run_stage
 
 
 def main(params: Params, name: str) -> None:
     """Train, from where a killed attempt stopped if there was one; or import."""
-    run_inputs.checked(params, "train", name)
+    inputs.checked(params, "train", name)
     observer = Tracker.of(params).training()
     if params.run(name).checkpoint is None:
-        from itrcore.training.run import train
+        from itrcore.training.train import train
 
         train(params, name, observer)
     else:
-        from itrcore.released.run import import_run
+        from itrcore.released.importing import import_run
 
         import_run(params, name, observer)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from itrcore import layout
-from itrcore.config import Params
-from itrcore.data import captions, glove
-from itrcore.data.settings import VocabularySettings
+from itrcore.data import captions
 from itrcore.data.source import Source
-from itrcore.data.vocabulary import Vocabulary, tokenizer_for
-from itrcore.data.wordpieces import WordPieces
+from itrcore.data.text import glove
+from itrcore.data.text.vocabulary import Vocabulary, tokenizer_for
+from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.files import replacing, write_json
+from itrcore.settings.datasets import VocabularySettings
+from itrcore.settings.params import Params
 from stages import run_stage
 
 

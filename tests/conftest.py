@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from itrcore.config import load
 from itrcore.cores import cores
 from itrcore.errors import ConfigError
-from tests import config_data
+from itrcore.settings.load import load
+from tests.support import config_data
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,7 +46,7 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def complaints(tmp_path: Path) -> Any:
-    """Write an experiment (`tests.config_data.write`) and return the lines of the error; [] where it is valid.
+    """Write an experiment (`tests.support.config_data.write`) and return the lines of the error; [] where it is valid.
 
     The path of params.yaml is taken off; a line about a recipe begins with `recipes/<name>.yaml`.
     """

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from itrcore import code
-from itrcore.config import load
-from itrcore.models import parts
+from itrcore.methods import parts
+from itrcore.settings.load import load
 
 ROOT = Path(__file__).parents[1]
 
@@ -121,7 +121,7 @@ def test_methods_do_not_share_each_others_code() -> None:
         "lhsc_bigru": "lhsc",
     }
     mine = {
-        name: set(code.of("itrcore.training.run", *parts.modules(params.recipes[name].settings.model)))
+        name: set(code.of("itrcore.training.train", *parts.modules(params.recipes[name].settings.model)))
         for name in (*alone, "esl_h_clip", "vse_infty_bert_grid")
     }
     for name, module in alone.items():
@@ -130,6 +130,6 @@ def test_methods_do_not_share_each_others_code() -> None:
         assert not {f"itrcore.models.{other}" for other in others} & mine[name]
     for heavy in ("bert", "clip", "backbone", "detector", "grid", "pieces"):
         assert f"itrcore.models.{heavy}" not in mine["esa_bigru"]
-    assert "itrcore.data.pixels" not in mine["esl_a_bert"]
-    assert {"itrcore.models.clip", "itrcore.data.pixels"} <= mine["esl_h_clip"]
-    assert {"itrcore.models.detector", "itrcore.models.bert"} <= mine["vse_infty_bert_grid"]
+    assert "itrcore.data.feeding.pixels" not in mine["esl_a_bert"]
+    assert {"itrcore.pretrained.clip", "itrcore.data.feeding.pixels"} <= mine["esl_h_clip"]
+    assert {"itrcore.pretrained.detector", "itrcore.pretrained.bert"} <= mine["vse_infty_bert_grid"]

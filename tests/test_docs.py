@@ -13,14 +13,14 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
-from itrcore import config
-from itrcore.cli import app
-from itrcore.report.published import published
-from tests.project import ROOT
+from itrcore.cli.app import app
+from itrcore.report.published_figures import published
+from itrcore.settings.load import load
+from tests.support.project import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 METHOD_PAGES = sorted(set((ROOT / "docs" / "methods").glob("*.md")) - {ROOT / "docs/methods/README.md"})
-TOY = ROOT / "docs" / "add-a-method.md"  # its blocks are run by tests/test_add_a_method.py
+TOY = ROOT / "docs" / "add-a-method.md"  # its blocks are run by tests/methods/test_add_a_method.py
 YAML_12 = YAML(typ="safe", pure=True)
 RECIPES = {path.stem: YAML_12.load(path.read_text("utf-8")) for path in sorted((ROOT / "recipes").glob("*.yaml"))}
 
@@ -68,7 +68,7 @@ def test_configuration_shown_is_valid(page: Path, tmp_path: Path) -> None:
         path = tmp_path / f"{number}.yaml"
         with open(path, "w", encoding="utf-8") as handle:
             YAML_12.dump(params, handle)
-        config.load(path)
+        load(path)
 
 
 def test_every_make_target_and_command_named_in_the_readme_exists() -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.project import ROOT
+from tests.support.project import ROOT
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import numpy as np
 
 from itrcore import layout
 from itrcore.arrays import open_array
-from itrcore.config import Params
 from itrcore.errors import DataError
 from itrcore.evaluation.figures import write_metrics, write_result
-from itrcore.evaluation.results import SCORED, SIMILARITY, images_of_test, read_output
 from itrcore.files import replacing, sha256
+from itrcore.runs.reading import SCORED, SIMILARITY, images_of_test, read_output
+from itrcore.settings.params import Params
 
 Record = dict[str, dict[str, Any]]
 

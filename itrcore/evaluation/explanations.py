@@ -1,6 +1,6 @@
 """Which words of a caption look at which regions of a picture: `explained.json` of a run, and one explanation for `itr explain`.
 
-Only methods that attend (`itrcore.models.base.Attends`) can be asked, where regions have a place in the picture: boxes, or the
+Only methods that attend (`itrcore.methods.contract.Attends`) can be asked, where regions have a place in the picture: boxes, or the
 cells of a grid over the whole of it.
 """
 
@@ -9,18 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itrcore.data.tokens import Tokenised, Tokeniser
-from itrcore.evaluation.explained import FILE, Explained, Explanation, Look, Word
+from itrcore.data.text.tokens import Tokenised, Tokeniser
 from itrcore.files import read_json, write_json
+from itrcore.runs.explained import FILE, Explained, Explanation, Look, Word
 
 if TYPE_CHECKING:
-    from itrcore.data.batches import Split
-    from itrcore.data.images import Images
-    from itrcore.models.base import Attends, Encoded, Method
+    from itrcore.data.feeding.images import Images
+    from itrcore.data.feeding.split import Split
+    from itrcore.layers.encoded import Sets
+    from itrcore.methods.contract import Attends, Method
 
 STRONGEST = 3  # regions kept of each word; the fourth of 36 hardly ever matters, and more boxes hide the picture
 
@@ -65,8 +66,8 @@ def boxes_of(images: Images, row: int, n_regions: int) -> np.ndarray | None:
 
     n_regions: as many as the method attends to; of a grid, its cells, row by row
     """
-    from itrcore.data.images import RegionImages
-    from itrcore.data.pixels import PixelImages
+    from itrcore.data.feeding.pixels import PixelImages
+    from itrcore.data.feeding.regions import RegionImages
 
     if isinstance(images, RegionImages):
         return images.store.boxes(row)
@@ -80,8 +81,8 @@ def boxes_of(images: Images, row: int, n_regions: int) -> np.ndarray | None:
 
 def explain(
     method: Attends,
-    image: Encoded,
-    text: Encoded,
+    image: Sets,
+    text: Sets,
     tokeniser: Tokeniser,
     caption: str,
     shown: Images,
@@ -106,14 +107,14 @@ def explain(
     )
 
 
-def write(folder: Path, method: Method, split: Split, tokeniser: Tokeniser) -> None:
+def write(folder: Path, method: Method[Any, Any], split: Split, tokeniser: Tokeniser) -> None:
     """Write explained.json beside the retrieved.json that the folder holds; nothing where nothing can be explained.
 
     split: what the queries are of. Only what is shown is encoded, on the CPU.
     """
     import torch
 
-    from itrcore.models.base import Attends
+    from itrcore.methods.contract import Attends
 
     if not isinstance(method, Attends):
         return

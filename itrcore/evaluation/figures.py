@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from itrcore import layout
-from itrcore.config import EvaluationSettings
 from itrcore.data.captions import Image
-from itrcore.evaluation.ranking import metrics
-from itrcore.evaluation.results import SPLIT
-from itrcore.evaluation.retrieved import retrieved
 from itrcore.files import read_json, write_json
+from itrcore.protocols.ranking import metrics
+from itrcore.protocols.retrieved import retrieved
+from itrcore.runs.reading import SPLIT
+from itrcore.settings.evaluation import EvaluationSettings
 
 
 def write_result(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from itrcore import layout
 from itrcore.arrays import open_array
-from itrcore.config import Params
 from itrcore.evaluation.figures import write_metrics, write_result
-from itrcore.evaluation.results import SCORED, SIMILARITY, SPLIT, images_of_test, read_output
 from itrcore.files import replacing
+from itrcore.runs.reading import SCORED, SIMILARITY, SPLIT, images_of_test, read_output
+from itrcore.settings.params import Params
 
 
 def judge(params: Params, name: str) -> Path:
@@ -37,12 +37,13 @@ def _explain(params: Params, name: str, results: Path) -> None:
     # Here, as they bring torch with them.
     import torch
 
-    from itrcore.data.prepared import open_split
+    from itrcore.data.feeding.prepared import open_split
     from itrcore.evaluation import explanations
-    from itrcore.evaluation.run import load_method
+    from itrcore.evaluation.evaluate import load_method
 
     torch.set_num_threads(params.training.threads)  # as `evaluate` does: other numbers round otherwise
     data = params.run(name).data
     folder = layout.run(data, name)
-    method, text = load_method(read_output(folder / "run.json", f"train@{name}"), folder)
-    explanations.write(results, method, open_split(data, SPLIT, text.tokeniser, method.input), text.tokeniser)
+    method, restored = load_method(read_output(folder / "run.json", f"train@{name}"), folder)
+    tokeniser = restored.text.tokeniser
+    explanations.write(results, method, open_split(data, SPLIT, tokeniser, method.input), tokeniser)

@@ -19,7 +19,7 @@ from itrcore import files
 from itrcore.fetch.download import TRIES, download, file_name
 from itrcore.fetch.problems import SourceError, WrongContent, mismatch, require_room, room_on_disk, wrong_size
 from itrcore.fetch.progress import Progress
-from itrcore.fetch.settings import DownloadSettings
+from itrcore.settings.downloads import DownloadSettings
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from itrcore.models.encoder_settings import BertSettings, BertShape
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.heads import attention_heads
+from itrcore.settings.encoders import BertSettings, BertShape
 
 if TYPE_CHECKING:
     from transformers import BertConfig

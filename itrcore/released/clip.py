@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from itrcore.models import clip
-from itrcore.models.encoder_settings import CLIPSettings, CLIPShape
+from itrcore.pretrained import clip
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.heads import attention_heads
 from itrcore.released.rules import Rule, plain
+from itrcore.settings.encoders import CLIPSettings, CLIPShape
 
 if TYPE_CHECKING:
     from transformers import CLIPConfig

@@ -6,7 +6,7 @@ import gzip
 from itertools import islice
 from pathlib import Path
 
-from itrcore.data.clip_tokens import END, START, CLIPTokens
+from itrcore.data.text.clip_tokens import END, START, CLIPTokens
 from itrcore.errors import DataError
 
 NAME = "bpe_simple_vocab_16e6.txt.gz"

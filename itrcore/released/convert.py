@@ -5,23 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from itrcore.data.tokens import TokenIds
+from itrcore.assets.clip import CLIPSource
+from itrcore.assets.grid import Grid
+from itrcore.assets.image import ImageSide
+from itrcore.assets.pictures import Pictures
+from itrcore.assets.pieces import BertSource
+from itrcore.assets.regions import Regions
+from itrcore.assets.words import BiGRUSource
 from itrcore.errors import ConfigError, DataError
-from itrcore.models import bert, clip, registry
-from itrcore.models.base import Method
-from itrcore.models.encoder_settings import BertSettings, CLIPSettings
-from itrcore.models.grid_side import Grid
-from itrcore.models.image import ImageSide, Regions
-from itrcore.models.settings import MethodSettings, SetSettings
-from itrcore.models.text import TextInputs
+from itrcore.methods.build import build
+from itrcore.methods.contract import Method
 from itrcore.released import bert as released_bert
 from itrcore.released import clip as released_clip
 from itrcore.released import grid as released_grid
@@ -29,35 +28,23 @@ from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.forms import Layout, Part
 from itrcore.released.layouts import LAYOUTS, layout_of
 from itrcore.released.rules import Rule
-from itrcore.settings import Settings
-
-if TYPE_CHECKING:
-    from transformers import BertConfig, CLIPConfig
+from itrcore.settings.encoders import BertSettings, CLIPSettings
+from itrcore.settings.methods import MethodSettings, SetSettings
 
 
 @dataclass(frozen=True)
 class Sizes:
     """What to build a method of before a checkpoint's weights can go into it.
 
-    settings: the given ones, with every size as the checkpoint has it; width: of the region features, where it reads any
-    n_tokens: token ids from 0, the mask token's included; bert, clip: with such a text encoder
-    resnet: the architecture of a grid's ResNet
+    settings: the given ones, with every size as the checkpoint has it; image: its image side, without weights
+    source: what its text encoder is built from, without weights
+    n_tokens: token ids from 0, the mask token's included
     """
 
     settings: MethodSettings
-    width: int | None
+    image: ImageSide
+    source: BiGRUSource | BertSource | CLIPSource
     n_tokens: int
-    bert: BertConfig | None = None
-    clip: CLIPConfig | None = None
-    resnet: dict[str, Any] | None = None
-
-    @property
-    def image(self) -> ImageSide:
-        """The image side of such a method, without weights."""
-        if self.resnet is None:
-            return Regions(self.width)
-        assert isinstance(self.settings.model, SetSettings) and self.settings.model.grid
-        return Grid(self.settings.model.grid, self.resnet)
 
 
 def sizes(checkpoint: Checkpoint, settings: MethodSettings, config: Any = None) -> Sizes:
@@ -89,20 +76,27 @@ def sizes(checkpoint: Checkpoint, settings: MethodSettings, config: Any = None) 
         model["ranked_regions"] = None  # one place for any number of regions
     text = settings.model.text
     grid = settings.model.grid if isinstance(settings.model, SetSettings) else None
-    bert_config = clip_config = resnet = None
+    source: BiGRUSource | BertSource | CLIPSource
+    image: ImageSide
     try:
         if isinstance(text, BertSettings):
-            bert_config = config or released_bert.config(checkpoint, found, text)
-            shape: Settings = released_bert.shape(bert_config)
+            source = BertSource(text, config or released_bert.config(checkpoint, found, text))
+            if text.shape is not None:
+                model["text"]["shape"] = released_bert.shape(source.config).model_dump()
         elif isinstance(text, CLIPSettings):
-            clip_config = config or released_clip.config(checkpoint, found, text, n_tokens, model["dim"])
-            shape = released_clip.shape(clip_config)
-        if isinstance(text, BertSettings | CLIPSettings) and text.shape is not None:
-            model["text"]["shape"] = shape.model_dump()
+            source = CLIPSource(text, config or released_clip.config(checkpoint, found, text, n_tokens, model["dim"]))
+            if text.shape is not None:
+                model["text"]["shape"] = released_clip.shape(source.config).model_dump()
+        else:
+            source = BiGRUSource(text.model_copy(update={"word_dim": model["text"]["word_dim"]}), n_tokens)
         if grid is not None:
-            resnet = released_grid.architecture(checkpoint, found, grid)
+            image = Grid(grid, released_grid.architecture(checkpoint, found, grid))
             if grid.shape is not None:
                 model["grid"]["shape"] = released_grid.shape(found).model_dump()
+        elif layout.width is not None:
+            image = Regions(layout.width(found) or 1)
+        else:
+            image = Pictures()
         changed = MethodSettings.model_validate(settings.model_dump(mode="json") | {"model": model})
     except ValidationError as error:
         _refuse_of_another(checkpoint, layout)
@@ -110,8 +104,7 @@ def sizes(checkpoint: Checkpoint, settings: MethodSettings, config: Any = None) 
         raise DataError.at(
             checkpoint.path, f"its weights' sizes fit no {settings.family} ({what})", _as(layout)
         ) from None
-    width = None if layout.width is None else layout.width(found) or 1
-    return Sizes(changed, width, n_tokens, bert_config, clip_config, resnet)
+    return Sizes(changed, image, source, n_tokens)
 
 
 def numbers(checkpoint: Checkpoint, layout: Layout) -> dict[str, float]:
@@ -132,17 +125,12 @@ def numbers(checkpoint: Checkpoint, layout: Layout) -> dict[str, float]:
     return found
 
 
-def build(sizes: Sizes) -> Method:
-    """A method of the given sizes, weights at random; its token ids are numbers alone."""
-    text = TextInputs(
-        TokenIds(sizes.n_tokens, sizes.n_tokens - 1, np.arange(0)),
-        bert=partial(bert.configured, sizes.bert) if sizes.bert else None,
-        clip=partial(clip.configured, sizes.clip) if sizes.clip else None,
-    )
-    return registry.build(sizes.settings, sizes.image.inputs, text, 0)
+def empty(sizes: Sizes) -> Method[Any, Any]:
+    """A method of the given sizes, weights at random."""
+    return build(sizes.settings, sizes.image, sizes.source, 0)
 
 
-def weights(checkpoint: Checkpoint, layout: Layout, method: Method) -> dict[str, Tensor]:
+def weights(checkpoint: Checkpoint, layout: Layout, method: Method[Any, Any]) -> dict[str, Tensor]:
     """The checkpoint's weights under the method's names, for `method.load_state_dict`.
 
     `DataError` where an entry is missing, neither used nor known to be unused, or of another shape or type: it lists
@@ -171,7 +159,7 @@ def weights(checkpoint: Checkpoint, layout: Layout, method: Method) -> dict[str,
     return result
 
 
-def released(method: Method, layout: Layout) -> list[dict[str, Tensor]]:
+def to_released(method: Method[Any, Any], layout: Layout) -> list[dict[str, Tensor]]:
     """The method's weights as the released code's state dicts, on the CPU; unused entries as a training starts them."""
     values = {name: value.detach().cpu() for name, value in method.state_dict().items()}
     parts: list[dict[str, Tensor]] = [{} for _ in layout.parts]
@@ -298,7 +286,7 @@ def label(layout: Layout, ours: str) -> str:
 def _place(layout: Layout, ours: str) -> tuple[int, Rule, str]:
     """The number of the part that holds our entry, the rule, and its name there."""
     for number, part in enumerate(layout.parts):
-        if (found := part.released(ours)) is not None:
+        if (found := part.name_there(ours)) is not None:
             return number, *found
     raise ConfigError(
         f"{ours} has no place in the checkpoints of {layout.source}: a model of this form is not exported"

@@ -49,7 +49,7 @@ class Part:
         """The rule for a released name, and our names; None where there is none."""
         return next(((rule, ours) for rule in self.rules if (ours := rule.to_ours(name))), None)
 
-    def released(self, ours: str) -> tuple[Rule, str] | None:
+    def name_there(self, ours: str) -> tuple[Rule, str] | None:
         """The rule for a name of ours, and the released name."""
         return next(((rule, name) for rule in self.rules if (name := rule.to_released(ours))), None)
 

@@ -13,11 +13,11 @@ from typing import Any
 from torch import Tensor
 
 from itrcore.errors import DataError
-from itrcore.models import backbone
-from itrcore.models.detector import released_name
-from itrcore.models.encoder_settings import GridSettings, ResNetShape
+from itrcore.pretrained import backbone
+from itrcore.pretrained.detector import released_name
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.rules import Rule
+from itrcore.settings.encoders import GridSettings, ResNetShape
 
 OURS, THEIRS = "regions.backbone.", "backbone."
 COPY = "backbone.resnet."  # the same tensors once more, and a classifier's head

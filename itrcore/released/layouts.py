@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from itrcore.errors import ConfigError
-from itrcore.models.settings import MethodSettings, SetSettings
 from itrcore.released import grid
 from itrcore.released.clip import NAMES as CLIP
 from itrcore.released.cross_attention import CROSS_ATTENTION
 from itrcore.released.forms import NORMALISED, Layout, Part, Size, Unused, axis, ratio
 from itrcore.released.rules import Rule, plain
+from itrcore.settings.methods import MethodSettings, SetSettings
 
 _SECOND_NORM = {
     f"mlp.bns.1.{name}": Unused("the MLP's second batch normalisation, which its forward never uses", like, value)

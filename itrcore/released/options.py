@@ -5,29 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from itrcore.models.base import Method
-from itrcore.models.clip_text import ClipText
-from itrcore.models.encoder_settings import BiGRUSettings
-from itrcore.models.pieces import Pieces
-from itrcore.models.settings import (
-    AlignmentSettings,
-    CrossSettings,
-    ESASettings,
-    ESLCLIPSettings,
-    ESLSettings,
-    GPOSettings,
-    HingeSettings,
-    LevelSettings,
-    LHSCSettings,
-    LSESettings,
-    MethodSettings,
-    ReasoningSettings,
-    SCANSettings,
-    SetSettings,
-    SGRAFSettings,
-    VSESettings,
-)
-from itrcore.models.text import Text
+from itrcore.assets.clip import CLIPSource, CLIPText
+from itrcore.assets.grid import Grid
+from itrcore.assets.pieces import BertSource, Pieces
+from itrcore.assets.text import TextSide
+from itrcore.methods.contract import Method
+from itrcore.methods.esl.settings import ESLCLIPSettings, ESLSettings, LevelSettings
+from itrcore.methods.scan.settings import SCANSettings
+from itrcore.methods.sgraf.settings import AlignmentSettings, LHSCSettings, ReasoningSettings, SGRAFSettings
+from itrcore.methods.vse.settings import ESASettings, VSESettings
 from itrcore.released import bert as released_bert
 from itrcore.released import clip as released_clip
 from itrcore.released import grid as released_grid
@@ -35,6 +21,10 @@ from itrcore.released.convert import Sizes, label
 from itrcore.released.cross_attention import REGIONS
 from itrcore.released.forms import Layout
 from itrcore.released.layouts import layout_of
+from itrcore.settings.encoders import BiGRUSettings
+from itrcore.settings.losses import TripletSettings
+from itrcore.settings.methods import CrossSettings, MethodSettings, SetSettings
+from itrcore.settings.pooling import GPOSettings, LSESettings
 
 _TEMPERATURE = 0.1  # of the released GPO's softmax
 _SOFTMAX_SCALE = 9.0  # of the attention in SGRAF and LHSC
@@ -54,7 +44,7 @@ def options(sizes: Sizes, data_name: str) -> dict[str, Any]:
     if isinstance(sizes.settings.model, ESLCLIPSettings):
         return _clip_options(sizes, sizes.settings.model, data_name)
     settings, text = sizes.settings, sizes.settings.model.text
-    assert isinstance(settings.loss, HingeSettings)  # the loss of every other method
+    assert isinstance(settings.loss, TripletSettings)  # the loss of every other method
     values: dict[str, Any] = {
         "data_name": data_name,
         "data_path": "data",
@@ -62,7 +52,7 @@ def options(sizes: Sizes, data_name: str) -> dict[str, Any]:
         "vocab_size": sizes.n_tokens,
         "batch_size": settings.recipe.batch_size,
         "workers": 0,
-        "img_dim": sizes.width,
+        "img_dim": sizes.image.width,
         "embed_size": settings.model.dim,
         "num_layers": 1,
         "no_imgnorm": False,
@@ -78,8 +68,8 @@ def options(sizes: Sizes, data_name: str) -> dict[str, Any]:
     }
     if isinstance(text, BiGRUSettings):
         values["word_dim"] = text.word_dim
-    if sizes.bert is not None:
-        values[released_bert.HEADS] = sizes.bert.num_attention_heads
+    if isinstance(sizes.source, BertSource):
+        values[released_bert.HEADS] = sizes.source.config.num_attention_heads
     if isinstance(settings.model, ESASettings):
         values["hardnum"] = settings.model.views
     if isinstance(settings.model, CrossSettings):
@@ -89,7 +79,7 @@ def options(sizes: Sizes, data_name: str) -> dict[str, Any]:
     if isinstance(settings.model, SetSettings) and (grid := settings.model.grid) is not None:
         values |= {
             "precomp_enc_type": "backbone",
-            "img_dim": sizes.resnet["hidden_sizes"][-1] if sizes.resnet else None,
+            "img_dim": sizes.image.architecture["hidden_sizes"][-1] if isinstance(sizes.image, Grid) else None,
             released_grid.SOURCE: grid.backbone,
             "backbone_lr_factor": settings.recipe.factors["backbone"],
             "input_scale_factor": grid.picture / _GRID_PICTURE,
@@ -114,8 +104,9 @@ def _cross_options(model: CrossSettings) -> dict[str, Any]:
 
 def _clip_options(sizes: Sizes, model: ESLCLIPSettings, data_name: str) -> dict[str, Any]:
     recipe = sizes.settings.recipe
-    assert sizes.clip is not None
-    shape = released_clip.shape(sizes.clip)
+    assert isinstance(sizes.source, CLIPSource)
+    config = sizes.source.config
+    shape = released_clip.shape(config)
     return {
         "dataset_name": "MS-COCO" if data_name == "coco" else "Flickr30K",
         "videos_dir": "data",
@@ -133,7 +124,7 @@ def _clip_options(sizes: Sizes, model: ESLCLIPSettings, data_name: str) -> dict[
         "metric": "t2v",
         "huggingface": False,  # its own tokeniser, whose ids are the same
         "arch": "clip_transformer",
-        "clip_arch": released_clip.published_name(sizes.clip) or "none of OpenAI's",
+        "clip_arch": released_clip.published_name(config) or "none of OpenAI's",
         "embed_dim": model.dim,
         "kernel_size": model.kernel,
         "num_mha_heads": 1,
@@ -149,7 +140,7 @@ def _clip_options(sizes: Sizes, model: ESLCLIPSettings, data_name: str) -> dict[
     }
 
 
-def cautions(method: Method, layout: Layout) -> list[str]:
+def cautions(method: Method[Any, Any], layout: Layout) -> list[str]:
     """Where the method is not as the released code builds it, so that this cannot evaluate it as it stands."""
     shapes = {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()}
     said = [
@@ -160,7 +151,7 @@ def cautions(method: Method, layout: Layout) -> list[str]:
     return [*said, f"it needs {layout.switch}"] if layout.switch else said
 
 
-def other_values(settings: MethodSettings, text: Text, data_name: str) -> Iterator[str]:
+def other_values(settings: MethodSettings, text: TextSide, data_name: str) -> Iterator[str]:
     """What no weight's shape tells and the released codes have fixed. data_name: `f30k` or `coco`"""
     pooling = settings.model.pooling if isinstance(settings.model, VSESettings) else None
     if isinstance(pooling, GPOSettings) and pooling.temperature != _TEMPERATURE:
@@ -175,7 +166,7 @@ def other_values(settings: MethodSettings, text: Text, data_name: str) -> Iterat
                 yield f"its BERT's {key} is {found}; the released code builds bert-base-uncased, with {value}"
         if not text.tokeniser.lower:
             yield "its captions keep upper case; the released code's BERT is uncased"
-    if isinstance(text, ClipText):
+    if isinstance(text, CLIPText):
         yield from _other_values_of_clip(text, data_name)
 
 
@@ -192,7 +183,7 @@ def _other_values_of_alignment(model: AlignmentSettings) -> Iterator[str]:
             yield "what pads its captions takes no part (padding: masked); in the released code it does"
 
 
-def _other_values_of_clip(text: ClipText, data_name: str) -> Iterator[str]:
+def _other_values_of_clip(text: CLIPText, data_name: str) -> Iterator[str]:
     if released_clip.published_name(text.config) is None:
         names = ", ".join(released_clip.PUBLISHED)
         yield f"its CLIP has the sizes of none of OpenAI's; the released code builds these alone: {names}"

@@ -6,43 +6,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itrcore import layout
-from itrcore.data.clip_tokens import CLIPTokens
-from itrcore.data.vocabulary import Vocabulary
-from itrcore.data.wordpieces import WordPieces
+from itrcore.assets.clip import CLIPSource, CLIPText
+from itrcore.assets.pieces import BertSource, Pieces
+from itrcore.assets.text import TextSide
+from itrcore.assets.words import Words
+from itrcore.data.text.clip_tokens import CLIPTokens
+from itrcore.data.text.vocabulary import Vocabulary
+from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
-from itrcore.models import bert, clip
-from itrcore.models.clip_text import ClipText
-from itrcore.models.encoder_settings import BertSettings, BiGRUSettings, CLIPSettings
-from itrcore.models.pieces import Pieces
-from itrcore.models.settings import MethodSettings
-from itrcore.models.text import Text
-from itrcore.models.words import Words
+from itrcore.pretrained import bert, clip
 from itrcore.released import clip_vocabulary
 from itrcore.released.convert import Sizes
+from itrcore.settings.encoders import BertSettings, BiGRUSettings, CLIPSettings
+from itrcore.settings.methods import MethodSettings
 
 if TYPE_CHECKING:
     from transformers import BertConfig, CLIPConfig
 
 
-def text_of(sizes: Sizes, vocabulary: Path | None, data: str) -> Text:
+def text_of(sizes: Sizes, vocabulary: Path | None, data: str) -> TextSide:
     """The text side with a given vocabulary, else with that of the data set or of the BERT or CLIP that settings name.
 
     `DataError` where there is none, or it has another size than the checkpoint.
     """
-    settings = sizes.settings.model.text
+    source = sizes.source
     if vocabulary is not None and not vocabulary.is_file():
         raise DataError.at(vocabulary, "no such file", "the vocabulary that the checkpoint was trained with")
-    if isinstance(settings, BiGRUSettings):
-        path = vocabulary or _of_data(data, layout.WORDS)
-        words = Vocabulary.load(path, layout.NLTK)
-        _check_size(path, words.token_ids.size, sizes.n_tokens)
-        return Words(words)
-    if isinstance(settings, CLIPSettings):
-        assert sizes.clip is not None
-        tokens = _tokens(settings, vocabulary, data, sizes.n_tokens)
-        return ClipText(tokens, settings.strip, sizes.clip)
-    assert sizes.bert is not None
-    return Pieces(_pieces(settings, vocabulary, data, sizes.n_tokens), sizes.bert)
+    match source:
+        case BertSource(settings, config):
+            return Pieces(settings, _pieces(settings, vocabulary, data, sizes.n_tokens), config)
+        case CLIPSource(settings, config):
+            return CLIPText(settings, _tokens(settings, vocabulary, data, sizes.n_tokens), config)
+    path = vocabulary or _of_data(data, layout.WORDS)
+    words = Vocabulary.load(path, layout.NLTK)
+    _check_size(path, words.token_ids.size, sizes.n_tokens)
+    return Words(source.settings, words)
 
 
 def own_vocabulary(settings: MethodSettings, data: str) -> str:

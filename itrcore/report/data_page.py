@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from itrcore.data.examine.run import Examined, Sample
+from itrcore.data.examine.examination import Examined, Sample
 from itrcore.report import pages
 from itrcore.report.data_tables import SEVERITIES, of_severity, tables, verdict
 from itrcore.report.pictures import Picture, Shelf

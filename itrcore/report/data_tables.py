@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from itrcore.data.examine.examination import Examined
 from itrcore.data.examine.features import BOTTOM_UP, BOTTOM_UP_NORM, BOTTOM_UP_ZEROS, Features
 from itrcore.data.examine.pictures import Pictures
 from itrcore.data.examine.problems import Duplicates, Problem, Severity
-from itrcore.data.examine.run import Examined
 from itrcore.data.examine.texts import Captions, Words
 from itrcore.report.formats import NONE
 from itrcore.report.results import NOT_REAL

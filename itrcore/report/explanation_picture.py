@@ -9,7 +9,6 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
-from itrcore.evaluation.explained import Explanation, Word
 from itrcore.files import replacing
 from itrcore.report.explanations import (
     DARK,
@@ -25,6 +24,7 @@ from itrcore.report.explanations import (
     thickness,
     tint,
 )
+from itrcore.runs.explained import Explanation, Word
 
 # Pixels.
 _WIDTH, _MARGIN, _GAP, _CELL = 1600, 40, 24, 362

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from jinja2 import Environment
 
-from itrcore.config import ReportSettings
 from itrcore.files import write_json
 from itrcore.report import explanations, formats, leaderboard, pages
 from itrcore.report.leaderboard import COST, DIRECTIONS, PUBLISHED, QUALITY, Row, Stat, published_cells
 from itrcore.report.pictures import Shelf
 from itrcore.report.plots import Curve, Plot, curves, recall_bars
-from itrcore.report.published import KINDS, beside
+from itrcore.report.published_figures import KINDS, beside
 from itrcore.report.results import NOT_REAL, Entry, Results, not_real
+from itrcore.settings.evaluation import ReportSettings
 
 DIGEST_SHOWN = 12  # characters of a digest; enough to tell two apart by eye
 

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from itrcore.data.settings import Benchmark
 from itrcore.report import formats
-from itrcore.report.published import FIGURES, KINDS, Comparison, beside
-from itrcore.report.records import Metrics
+from itrcore.report.published_figures import FIGURES, KINDS, Comparison, beside
 from itrcore.report.results import NOT_REAL, Entry, Results, not_real
+from itrcore.runs.records import Metrics
+from itrcore.settings.datasets import Benchmark
 
 METRICS = tuple(Metrics.model_fields)
 COSTS = (

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from itrcore.data.settings import PIXELS
 from itrcore.report import formats
 from itrcore.report.leaderboard import DIRECTIONS, PUBLISHED, Column, Row, Stat, rows
-from itrcore.report.published import KINDS
+from itrcore.report.published_figures import KINDS
 from itrcore.report.results import NOT_REAL, Results, not_real
+from itrcore.settings.datasets import PIXELS
 
 WIDEST = 100
 IMPORTED = "*"  # in place of the number of seeds

@@ -20,9 +20,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from itrcore.config import Params
 from itrcore.errors import ITRError
 from itrcore.files import read_json, sha256
+from itrcore.settings.params import Params
 from itrcore.terminal import warn
 from itrcore.tracking.run_log import RESULT, RunLog, flatten
 

@@ -13,15 +13,20 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from itrcore.config import TrainingSettings
-from itrcore.data.batches import Batch, Split, TrainingBatches
+from itrcore.data.feeding.batches import Batch
+from itrcore.data.feeding.order import TrainingBatches
+from itrcore.data.feeding.split import Split
 from itrcore.device import make_accelerator, precision
 from itrcore.errors import TrainingError
-from itrcore.evaluation.ranking import metrics
-from itrcore.evaluation.similarity import encode, score
-from itrcore.models.base import Losses, Method, Progress
-from itrcore.models.recipe import Recipe, StepSchedule
-from itrcore.models.settings import MethodSettings
+from itrcore.evaluation.scoring import encode, score
+from itrcore.layers.losses.contract import Losses
+from itrcore.layers.progress import Progress
+from itrcore.methods.contract import Method
+from itrcore.methods.objective import Objective
+from itrcore.protocols.ranking import metrics
+from itrcore.settings.methods import MethodSettings
+from itrcore.settings.recipe import Recipe, StepSchedule
+from itrcore.settings.training import TrainingSettings
 from itrcore.training.display import Display
 from itrcore.training.state import StateFolder, TrainingState
 
@@ -45,30 +50,34 @@ class Trainer:
 
     def __init__(
         self,
-        method: Method,
+        objective: Objective,
         settings: MethodSettings,
         training: TrainingSettings,
         seed: int,
-        train: Split,
+        train: TrainingBatches,
         dev: Split,
         evaluation_batch: int,
         tile: int,
     ) -> None:
         """evaluation_batch, tile: sizes of the dev evaluation; they bound memory and do not change its result."""
-        self.recipe, self.training, self.seed = settings.recipe, training, seed
+        self.recipe, self.training, self.seed, self.batches = settings.recipe, training, seed, train
         torch.set_num_threads(training.threads)
         self.accelerator: Accelerator = make_accelerator(training)
-        optimiser, self.factors = make_optimiser(method, self.recipe)
-        self.model, self.optimiser = self.accelerator.prepare(method, optimiser)
-        self.batches = TrainingBatches(train, self.recipe.batch_size, seed, method.views)
+        optimiser, self.factors = make_optimiser(objective, self.recipe)
+        self.model, self.optimiser = self.accelerator.prepare(objective, optimiser)
         self.dev = dev.first(training.selection.captions)
         self.evaluation_batch, self.tile = evaluation_batch, tile
 
     @property
-    def method(self) -> Method:
-        """The method itself, without accelerate's wrapping."""
-        unwrapped: Method = self.accelerator.unwrap_model(self.model)
+    def objective(self) -> Objective:
+        """What is trained, without accelerate's wrapping."""
+        unwrapped: Objective = self.accelerator.unwrap_model(self.model)
         return unwrapped
+
+    @property
+    def method(self) -> Method[Any, Any]:
+        """The method itself."""
+        return self.objective.method
 
     def run(self, folder: StateFolder, identity: str, begin: Hook, after_evaluation: Hook) -> Trained:
         """Train to the end, from the newest state in `folder` where it has one of this identity.
@@ -96,7 +105,7 @@ class Trainer:
         if found is None:
             return TrainingState(identity)
         state, weights, optimiser = found
-        self.method.load_state_dict(weights)
+        self.objective.load_state_dict(weights)
         self.optimiser.load_state_dict(optimiser)
         print(f"Going on at epoch {state.epoch + 1}, step {state.step + 1} of {len(self.batches)}.", flush=True)
         return state
@@ -130,7 +139,7 @@ class Trainer:
                 clock = time.perf_counter()
             elif state.global_step % self.training.save_every_steps == 0:
                 count_time()
-                folder.save(state, self.method, self.optimiser.state_dict())
+                folder.save(state, self.objective, self.optimiser.state_dict())
                 clock = time.perf_counter()
 
     def _evaluate(self, state: TrainingState, folder: StateFolder, display: Display) -> None:
@@ -154,7 +163,7 @@ class Trainer:
         state.losses, state.part_steps, state.part_seconds = {}, 0, 0.0
         if whole:
             state.epoch, state.step = state.epoch + 1, 0
-        folder.save(state, self.method, self.optimiser.state_dict())
+        folder.save(state, self.objective, self.optimiser.state_dict())
         display.evaluation(record, state.best["epoch"])
 
     def _step(self, batch: Batch, progress: Progress) -> dict[str, float]:
@@ -174,7 +183,7 @@ class Trainer:
         if not math.isfinite(float(norm)):
             self._check_finite({"gradient norm": float(norm)}, batch, progress)
         self.optimiser.step()
-        self.method.after_step()
+        self.objective.after_step()
         return values
 
     def _check_finite(self, values: dict[str, float], batch: Batch, progress: Progress) -> None:
@@ -212,18 +221,19 @@ def evaluation_steps(steps: int, evaluations: int) -> set[int]:
     return {max(1, math.floor((steps - 1) * part / evaluations) + 1) for part in range(1, evaluations + 1)}
 
 
-def make_optimiser(method: Method, recipe: Recipe) -> tuple[torch.optim.Optimizer, list[float]]:
+def make_optimiser(objective: Objective, recipe: Recipe) -> tuple[torch.optim.Optimizer, list[float]]:
     """The optimiser, and the factor of the learning rate of each of its parameter groups.
 
-    First what is new, then each part that `recipe.factors` names: the submodule of that name, wherever it is in the model.
+    First what is new, then each part that `recipe.factors` names: the submodule of that name, wherever it is in the method.
+    Last what the loss learns, such as a scale, if anything: without decay, which would pull it to 0.
     """
-    groups: dict[str | None, list[Tensor]] = {part: [] for part in (None, *recipe.factors)}
-    for name, parameter in method.named_parameters():
-        groups[next((part for part in recipe.factors if part in name.split(".")), None)].append(parameter)
+    parts: dict[str | None, list[Tensor]] = {part: [] for part in (None, *recipe.factors)}
+    for name, parameter in objective.method.named_parameters():
+        parts[next((part for part in recipe.factors if part in name.split(".")), None)].append(parameter)
+    groups: list[dict[str, Any]] = [{"params": parameters} for parameters in parts.values()]
+    factors = [1.0, *recipe.factors.values()]
+    if of_loss := list(objective.loss.parameters()):
+        groups.append({"params": of_loss, "weight_decay": 0.0})
+        factors.append(1.0)
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    optimiser = kind(
-        [{"params": parameters} for parameters in groups.values()],
-        lr=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-    )
-    return optimiser, [1.0, *recipe.factors.values()]
+    return kind(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay), factors

@@ -11,7 +11,7 @@ import numpy as np
 
 from itrcore.data.captions import Image
 from itrcore.data.examine.problems import Duplicates, Finding, Problem, Progress, Shared, Splits, name_of, quote
-from itrcore.data.vocabulary import Vocabulary
+from itrcore.data.text.vocabulary import Vocabulary
 
 LONG = 100  # words; the longest caption of Flickr30K has 82
 MOST_UNKNOWN = 0.05  # share of a split's words

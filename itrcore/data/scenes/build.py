@@ -9,8 +9,8 @@ import numpy as np
 
 from itrcore.data import karpathy, scan
 from itrcore.data.scenes import features, grammar, rendering, world
-from itrcore.data.settings import SPLITS, ScenesSource
 from itrcore.errors import ConfigError
+from itrcore.settings.datasets import SPLITS, ScenesSource
 
 # Every kind of chance has its own stream of numbers per split, so that a change of one leaves the others as they were.
 STREAMS = ("world", "captions", "layout", "noise")

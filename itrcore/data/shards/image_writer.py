@@ -15,11 +15,11 @@ import pyarrow as pa
 from itrcore.data import captions as caption_table
 from itrcore.data import pictures
 from itrcore.data.captions import Image
-from itrcore.data.settings import SPLITS, ImageShardSettings
 from itrcore.data.shards import writing
 from itrcore.data.shards.images import INDEX_SCHEMA
 from itrcore.errors import DataError
 from itrcore.files import digest, remove, sha256
+from itrcore.settings.datasets import SPLITS, ImageShardSettings
 
 _NAMED = 5  # of many pictures in the same case, so many are named
 

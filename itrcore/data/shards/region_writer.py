@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 from itrcore.data import captions as caption_table
 from itrcore.data import scan
 from itrcore.data.captions import Image
-from itrcore.data.settings import SPLITS, RegionShardSettings
 from itrcore.data.shards import writing
 from itrcore.data.shards.regions import INDEX_SCHEMA
 from itrcore.data.shards.writing import Sample
 from itrcore.errors import DataError
 from itrcore.files import sha256
+from itrcore.settings.datasets import SPLITS, RegionShardSettings
 
 
 def write(

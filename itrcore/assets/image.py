@@ -1,0 +1,44 @@
+"""The image side of a run: what its image encoder is built from, and what it reads.
+
+A training prepares it from the data set's features or from pretrained weights; a finished run's folder holds all of it
+(`image/`), so that a run can be evaluated whatever becomes of a model hub. Each kind has a module (`itrcore/registry.py`)
+with two functions:
+
+    prepare(grid, width) -> ImageSide           # for a new run; width: of the data set's region features, if any
+    restore(grid, folder, width) -> ImageSide   # of a finished run, from its image folder
+
+`grid` are the settings of a grid (`model.grid`), None for other kinds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from itrcore.data.feeding.inputs import PixelInput, RegionInput
+from itrcore.layers.encoders import ImageEncoder
+
+
+class ImageSide(Protocol):
+    """The image side of a run."""
+
+    @property
+    def width(self) -> int | None:
+        """Of the region features that it reads; None where it reads pictures."""
+
+    @property
+    def digest(self) -> str | None:
+        """Of the pretrained weights that it brings, if any."""
+
+    def save(self, folder: Path) -> None:
+        """Write what `restore` reads into a folder that it makes, if it needs one."""
+
+
+class SetImages(ImageSide, Protocol):
+    """An image side that makes a set of features of each image: of its regions, or of a grid of cells."""
+
+    def input(self, drop: float) -> RegionInput | PixelInput:
+        """What a method reads; `drop`: of region features. A grid drops cells behind its backbone."""
+
+    def encoder(self, dim: int, drop: float) -> ImageEncoder:
+        """From what `input` says to features of `dim` dimensions; `drop`: the share of cells that training drops."""

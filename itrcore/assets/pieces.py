@@ -1,0 +1,94 @@
+"""The text side of a run with BERT: its word pieces, its configuration and, for a new run, its pretrained weights."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from itrcore import layout
+from itrcore.data.text.wordpieces import WordPieces
+from itrcore.errors import DataError
+from itrcore.files import digest
+from itrcore.layers.encoders import BertEncoder
+from itrcore.pretrained import bert, hub, weights
+from itrcore.settings.encoders import BertSettings
+
+if TYPE_CHECKING:
+    from transformers import BertConfig, BertModel
+
+_TOKENISER, _CONFIG = "tokenizer.json", "bert.json"
+
+
+@dataclass(frozen=True)
+class BertSource:
+    """settings: of the encoder; config: of the BERT; pretrained: the BERT itself; None: one drawn at random"""
+
+    settings: BertSettings
+    config: BertConfig
+    pretrained: BertModel | None = None
+
+    def encoder(self, dim: int) -> BertEncoder:
+        """On a copy of the pretrained BERT, or on one drawn at random."""
+        model = bert.configured(self.config) if self.pretrained is None else copy.deepcopy(self.pretrained)
+        return BertEncoder(model, dim, self.settings)
+
+
+class Pieces:
+    """Word pieces, for BERT."""
+
+    def __init__(
+        self, settings: BertSettings, pieces: WordPieces, config: BertConfig, pretrained: BertModel | None = None
+    ) -> None:
+        """`DataError` where the BERT has fewer embeddings than there are pieces."""
+        if len(pieces) > config.vocab_size:
+            raise DataError(
+                f"the tokeniser has {len(pieces)} word pieces, the BERT {config.vocab_size} embeddings; both must be of "
+                "one and the same BERT"
+            )
+        self.tokeniser = pieces.limited(config.max_position_embeddings)
+        self.config = config
+        self.source = BertSource(settings, config, pretrained)
+
+    @property
+    def digest(self) -> str:
+        """Of the pieces, the configuration and the pretrained weights."""
+        model = self.source.pretrained
+        return digest(
+            [self.tokeniser.digest, weights.described(self.config), weights.weights_digest(model) if model else None]
+        )
+
+    def save(self, folder: Path) -> None:
+        """Tokeniser and configuration."""
+        self.tokeniser.save(folder / _TOKENISER)
+        weights.save_config(self.config, folder / _CONFIG)
+
+
+def prepare(settings: BertSettings, dim: int, vocabulary: Path, nltk_folder: Path) -> Pieces:
+    """For a new run. vocabulary: the data set's folder, with word pieces for a BERT that starts at random"""
+    if settings.shape is not None:
+        pieces = own_pieces(vocabulary)
+        return Pieces(settings, pieces, bert.config_of(settings.shape, len(pieces)))
+    hub.check_folder(settings.weights, "a BERT's", "text.weights")
+    pieces = WordPieces.pretrained(settings.weights, settings.revision)
+    pretrained = bert.pretrained(settings.weights, settings.revision)
+    return Pieces(settings, pieces, pretrained.config, pretrained)
+
+
+def restore(settings: BertSettings, folder: Path, nltk_folder: Path) -> Pieces:
+    """Of a finished run. Pretrained weights are in the run's own."""
+    return Pieces(settings, WordPieces.read(folder / _TOKENISER), bert.read_config(folder / _CONFIG))
+
+
+def own_pieces(vocabulary: Path) -> WordPieces:
+    """The data set's word pieces. `DataError` where it has none."""
+    path = vocabulary / layout.PIECES
+    if not path.exists():
+        raise DataError.at(
+            path,
+            "no such file",
+            "word pieces for a text encoder that starts at random",
+            do="Set vocabulary.word_pieces of the data set, then: dvc repro",
+        )
+    return WordPieces.read(path)

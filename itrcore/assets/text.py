@@ -1,0 +1,45 @@
+"""The text side of a run: its tokeniser and what its encoder is built from.
+
+A training prepares it from the data set's vocabulary and from pretrained weights; a finished run's folder holds all of it
+(`text/`), so that a run can be evaluated whatever becomes of the data set's vocabulary or of a model hub. Each kind of text
+encoder has a module (`itrcore/registry.py`) with two functions:
+
+    prepare(settings, dim, vocabulary, nltk_folder) -> TextSide   # for a new run; vocabulary: the data set's folder of it
+    restore(settings, folder, nltk_folder) -> TextSide            # of a finished run, from its text folder
+
+`settings` are the encoder's own (`model.text`), `dim` is the model's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from itrcore.data.text.tokens import Tokeniser
+from itrcore.layers.encoders import WordEncoder
+
+
+class WordSource(Protocol):
+    """What an encoder of a caption's words is built from: `BiGRUSource`, `BertSource`."""
+
+    def encoder(self, dim: int) -> WordEncoder:
+        """An encoder to `dim` dimensions; two calls give two encoders that share no weights."""
+
+
+class TextSide(Protocol):
+    """The text side of a run."""
+
+    @property
+    def tokeniser(self) -> Tokeniser:
+        """From captions to ids."""
+
+    @property
+    def source(self) -> Any:
+        """What the method is given: a `WordSource`, or a `CLIPSource`."""
+
+    @property
+    def digest(self) -> str:
+        """Of everything that it brings: ids and pretrained weights."""
+
+    def save(self, folder: Path) -> None:
+        """Write what `restore` reads into a folder."""

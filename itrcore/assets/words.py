@@ -1,0 +1,79 @@
+"""The text side of a run with BiGRU: the words of a vocabulary, and vectors that their embeddings start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from itrcore import layout
+from itrcore.data.text.glove import WordVectors
+from itrcore.data.text.vocabulary import Vocabulary
+from itrcore.errors import DataError
+from itrcore.files import digest
+from itrcore.layers.encoders import BiGRUEncoder
+from itrcore.settings.encoders import BiGRUSettings
+
+
+@dataclass(frozen=True)
+class BiGRUSource:
+    """settings: of the encoder; n_tokens: token ids, from 0; vectors: what word embeddings start from, one row per word"""
+
+    settings: BiGRUSettings
+    n_tokens: int
+    vectors: WordVectors | None = None
+
+    def encoder(self, dim: int) -> BiGRUEncoder:
+        """Weights at random, but for words that have a vector."""
+        return BiGRUEncoder(self.n_tokens, dim, self.settings, self.vectors)
+
+
+class Words:
+    """Words of a vocabulary, for BiGRU."""
+
+    def __init__(self, settings: BiGRUSettings, vocabulary: Vocabulary, vectors: WordVectors | None = None) -> None:
+        self.settings, self.tokeniser, self.vectors = settings, vocabulary, vectors
+
+    @property
+    def source(self) -> BiGRUSource:
+        """The embedding's rows and, with GloVe, what they start from."""
+        return BiGRUSource(self.settings, self.tokeniser.token_ids.size, self.vectors)
+
+    @property
+    def digest(self) -> str:
+        """Of the words, how captions are split, and the vectors."""
+        vectors = self.vectors.sha256 if self.vectors else None
+        return digest([self.tokeniser.words, self.tokeniser.tokenizer.description, vectors])
+
+    def save(self, folder: Path) -> None:
+        """The vocabulary; vectors have gone into the weights."""
+        self.tokeniser.save(folder / layout.WORDS)
+
+
+def prepare(settings: BiGRUSettings, dim: int, vocabulary: Path, nltk_folder: Path) -> Words:
+    """For a new run. vocabulary: the data set's folder with vocab.json and, where asked for, GloVe vectors"""
+    words = Vocabulary.load(vocabulary / layout.WORDS, nltk_folder)
+    vectors = _vectors(vocabulary / layout.VECTORS, words, settings) if settings.init == "glove" else None
+    return Words(settings, words, vectors)
+
+
+def restore(settings: BiGRUSettings, folder: Path, nltk_folder: Path) -> Words:
+    """Of a finished run."""
+    return Words(settings, Vocabulary.load(folder / layout.WORDS, nltk_folder))
+
+
+def _vectors(path: Path, words: Vocabulary, settings: BiGRUSettings) -> WordVectors:
+    if not path.exists():
+        raise DataError.at(
+            path,
+            "no such file",
+            "GloVe vectors, as text.init is glove",
+            do="Set vocabulary.glove of the data set to a GloVe text file, then: dvc repro. Or set text.init: random.",
+        )
+    vectors = WordVectors.load(path)
+    if vectors.vectors.shape != (len(words), settings.word_dim):
+        raise DataError.at(
+            path,
+            f"vectors of shape {vectors.vectors.shape}",
+            f"({len(words)}, {settings.word_dim}): the vocabulary's words × text.word_dim",
+        )
+    return vectors

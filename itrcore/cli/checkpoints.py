@@ -1,0 +1,128 @@
+"""`itr import` and `itr export`: checkpoints of the methods' released codes, in and out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from itrcore import layout
+from itrcore.errors import ConfigError, DataError, nearest
+from itrcore.settings import edit
+from itrcore.settings.load import load
+from itrcore.settings.params import Params
+from itrcore.terminal import user_errors, warn
+
+PARAMS = Path("params.yaml")
+
+
+def import_(
+    method: str = typer.Option(
+        help="esa, esl_h, esl_a, vse_infty, scan_t2i_lse (or _avg, scan_i2t_…), sgr, saf or lhsc"
+    ),
+    text: str = typer.Option(help="its text encoder: bigru, bert or clip"),
+    dataset: str = typer.Option(help="the data set in params.yaml that it is evaluated on"),
+    checkpoint: Path = typer.Option(help="the released file, such as model_best.pth"),
+    vocab: Path | None = typer.Option(
+        None,
+        help="the vocabulary it was trained with: SCAN's JSON, BERT's vocab.txt, or CLIP's bpe_simple_vocab_16e6.txt.gz or "
+        "tokenizer.json; else the data set's, or that of the BERT or CLIP in params.yaml",
+    ),
+    grid: bool = typer.Option(False, "--grid", help="it was trained on grid features"),
+    name: str | None = typer.Option(None, help="of the run; else DATASET-METHOD_TEXT-released"),
+    variant: str | None = typer.Option(None, help="of the method's recipe, such as coco or released"),
+    profile: str | None = typer.Option(None, help="of params.yaml, laid over the recipe; sizes are the checkpoint's"),
+    evaluate: bool = typer.Option(True, help="evaluate it now"),
+) -> None:
+    """Add a released checkpoint as a run: checked, put into params.yaml, evaluated and logged like any other."""
+    console = Console(soft_wrap=True, highlight=False)
+    with user_errors():
+        from itrcore.released import importing as released
+
+        params = load(PARAMS)
+        params.dataset(dataset)
+        family = f"{method}_{text}" + ("_grid" if grid else "")
+        name = name or _free_name(params, f"{dataset}-{family}-released")
+        entry_name = _method(params, family)
+        _check_new(params, name)
+        imported = released.load(checkpoint, params.method_with(entry_name, variant, profile), vocab, dataset)
+        given = {
+            "path": checkpoint.as_posix(),
+            "sha256": released.sha256_of(checkpoint),
+            "text_digest": imported.text.digest,
+        }
+        if vocab is not None:
+            given["vocabulary"] = vocab.as_posix()
+        changes = {key: value for key, value in (("variant", variant), ("profile", profile)) if value is not None}
+        edit.add(PARAMS, "runs", name, {"data": dataset, "method": entry_name, **changes, "checkpoint": given})
+        lines = imported.summary()
+    for line in lines:
+        console.print(line, markup=False)
+    if vocab is None and text == "bigru":
+        warn(
+            f"the vocabulary of {dataset} is used, as it has the right size. Copies of SCAN's vocabularies differ in their "
+            "order: if the figures are far from the published ones, name the checkpoint's own with --vocab."
+        )
+    console.print(f"runs.{name} stands in params.yaml.", markup=False)
+    if not evaluate:
+        console.print(f"Next: dvc repro judge@{name}", markup=False)
+        return
+    # The steps are DVC's; this only starts them, as a user would.
+    done = subprocess.run([sys.executable, "-m", "dvc", "--wait-for-lock", "repro", f"judge@{name}"])
+    if done.returncode == 0:
+        console.print("\nNext: itr leaderboard, or dvc repro for the report", markup=False)
+    raise typer.Exit(done.returncode)
+
+
+def export(
+    run: str = typer.Option(help="the run's name in params.yaml"),
+    out: Path = typer.Option(help="the file to write, such as model_best.pth"),
+    layout_name: str = typer.Option("released", "--layout", help="released: that of the method's released code"),
+) -> None:
+    """Write a run's model as its method's released code saves one, so that this can evaluate it."""
+    console = Console(soft_wrap=True, highlight=False)
+    with user_errors():
+        if layout_name != "released":
+            raise ConfigError(f"--layout {layout_name}: not known; the one layout is released")
+        from itrcore.released.exporting import export_run
+
+        params = load(PARAMS)
+        folder = layout.run(params.run(run).data, run)
+        if not (folder / "run.json").exists():
+            raise DataError.at(folder, "no results yet", "a trained run", do=f"Run: dvc repro train@{run}")
+        try:
+            exported = export_run(folder, out)
+        except OSError as error:
+            raise DataError.at(out, f"cannot be written ({error.strerror})", "a path that can be written to") from error
+    console.print(f"{out}: {run} in the layout of the released code", markup=False)
+    if exported.vocabulary is not None:
+        console.print(f"{exported.vocabulary}: its vocabulary", markup=False)
+    for caution in exported.cautions:
+        warn(f"the released code will not evaluate this as it stands: {caution}")
+
+
+def _method(params: Params, family: str) -> str:
+    """The recipe of this method with this text encoder; the one of the same name where there are several."""
+    if family in params.recipes and params.recipes[family].settings.family == family:
+        return family
+    found = {recipe.settings.family: name for name, recipe in params.recipes.items()}
+    if family not in found:
+        known = sorted(found)
+        raise ConfigError(f"no recipe is of {family}{nearest(family, known)} (known: {', '.join(known)})")
+    return found[family]
+
+
+def _free_name(params: Params, name: str) -> str:
+    taken, number, free = {*params.runs, *params.ensembles}, 2, name
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    return free
+
+
+def _check_new(params: Params, name: str) -> None:
+    """`ConfigError` where the run cannot be added, before a large file is read."""
+    if name in params.runs or name in params.ensembles:
+        raise ConfigError(f"{PARAMS}: {name} is there already; choose another name or remove it first")

@@ -1,0 +1,107 @@
+"""`itr data`: look over a data set, or make one of your own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from itrcore import layout
+from itrcore.own_data import KINDS
+from itrcore.settings.load import load
+from itrcore.settings.params import Params
+from itrcore.terminal import user_errors
+
+data = typer.Typer(no_args_is_help=True, help="Look over a data set, or make one of your own.")
+
+
+@data.command()
+def new(
+    name: str = typer.Argument(help="the data set's name in params.yaml"),
+    captions: Path = typer.Option(help="CSV with the columns image and caption, and split if it is given"),
+    features: Path | None = typer.Option(
+        None, help="a .npy with a row for each image, or a folder with a .npy for each"
+    ),
+    images: Path | None = typer.Option(None, help="the folder of the pictures"),
+    kind: str | None = typer.Option(None, help=f"what the features are: {', '.join(KINDS)}"),
+    dev: float | None = typer.Option(None, help="below 1 a share of the images, else a count (default 0.1)"),
+    test: float | None = typer.Option(None, help="likewise (default 0.1)"),
+    seed: int = typer.Option(1, help="of the random split"),
+) -> None:
+    """Make a data set of your own captions, features and pictures, and put it into params.yaml."""
+    from itrcore.own_data.make import make
+
+    console = Console(soft_wrap=True, highlight=False)
+    with user_errors():
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task(name, total=None)
+            made = make(
+                name,
+                captions,
+                features=features,
+                images=images,
+                kind=kind,
+                dev=dev,
+                test=test,
+                seed=seed,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        params = load()
+    for split, (n_images, n_captions) in made.counts.items():
+        console.print(f"{split}: {n_images:,} images, {n_captions:,} captions", markup=False)
+    for note in made.notes:
+        console.print(f"note: {note}", markup=False)
+    console.print(f"\n{made.folder} is made, and datasets.{name} stands in params.yaml. Next:\n", markup=False)
+    console.print(_next_steps(params, name), markup=False)
+
+
+def _next_steps(params: Params, name: str) -> str:
+    pixels = params.dataset(name).shards.regions is None
+    # As the first run of this file does that reads the same; where there is none, any method that does.
+    fitting = (run for key, run in params.runs.items() if params.method_of(key).model.reads_pixels == pixels)
+    others = (method for method, found in params.recipes.items() if found.settings.model.reads_pixels == pixels)
+    run = next(fitting, None)
+    method = run.method if run else next(others, "METHOD")
+    changes = {"variant": run.variant, "profile": run.profile} if run else {}
+    said = "".join(f", {key}: {value}" for key, value in changes.items() if value)
+    return (
+        "put a run into params.yaml, below runs:\n"
+        f"  {name}-{method}-1: {{data: {name}, method: {method}, seed: 1{said}}}\n"
+        "train and evaluate it:\n"
+        f"  dvc repro judge@{name}-{method}-1"
+    )
+
+
+@data.command()
+def check(name: str = typer.Argument(help="the data set's name in params.yaml")) -> None:
+    """Look over a prepared data set: tables, problems, and a page with samples in checks/NAME.
+
+    Exit status 1 where there are errors; warnings leave it at 0.
+    """
+    from itrcore.data.examine.examination import examine
+    from itrcore.files import replacing
+    from itrcore.provenance import code_version
+    from itrcore.report.data_page import write_page
+    from itrcore.report.data_tables import of_severity, print_examined
+
+    console = Console(highlight=False)
+    with user_errors():
+        settings = load().dataset(name)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            tasks = {}
+
+            def progress(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what)
+                bar.update(tasks[what], completed=done, total=total)
+
+            found = examine(name, settings, progress)
+        folder = layout.check(name)
+        with replacing(folder) as temporary:
+            write_page(found, temporary, {"Checked by code version": code_version()})
+    print_examined(found, console)
+    console.print(f"with plots and samples: {folder}/index.html", markup=False, soft_wrap=True)
+    if of_severity(found.problems, "error"):
+        raise typer.Exit(1)

@@ -1,0 +1,141 @@
+"""`itr explain`: which words of a caption look at which regions of a picture, as a table and as a PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from itrcore import layout
+from itrcore.errors import DataError
+from itrcore.settings.load import load
+from itrcore.terminal import user_errors
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+    from itrcore.data.captions import Image
+    from itrcore.runs.explained import Explanation
+
+FOLDER = Path("explanations")
+
+
+def explain(
+    run: str = typer.Argument(help="a run in params.yaml whose method attends, such as ESL with regions"),
+    image: int | None = typer.Option(None, help="id of a test image; else the caption's own, or the first"),
+    caption_id: int | None = typer.Option(None, help="id of a test caption; else the image's first"),
+    text: str | None = typer.Option(None, help="a caption of your own"),
+    out: Path | None = typer.Option(None, help=f"the PNG; else {FOLDER}/RUN/IMAGE-CAPTION.png"),
+) -> None:
+    """Show which regions of a test picture each word of a caption looks at."""
+    console = Console(highlight=False)
+    with user_errors():
+        if text is not None and caption_id is not None:
+            raise DataError("--text and --caption-id both give a caption; expected one of them")
+        if text is not None and not text.strip():
+            raise DataError("--text is empty; expected a caption")
+        if out is not None and out.suffix.lower() != ".png":
+            raise DataError.at(out, "another ending", "a file that ends in .png")
+        data = load().run(run).data
+        row, shown, caption, name = _chosen(data, image, caption_id, text)
+        explanation = _explain(run, data, row, shown.file_name, caption)
+        _print(explanation, console)
+        from itrcore.report import explanation_picture
+
+        path = out or FOLDER / run / f"{shown.image_id}-{name}.png"
+        facts = [run, f"image {shown.image_id}", *([shown.file_name] if shown.file_name else [])]
+        explanation_picture.write(explanation, _picture(data, row, shown), " · ".join(facts), path)
+    console.print(str(path), markup=False, soft_wrap=True)
+
+
+def _chosen(data: str, image_id: int | None, caption_id: int | None, text: str | None) -> tuple[int, Image, str, str]:
+    """The image's row in test, the image, the caption, and what files call the caption."""
+    from itrcore.runs.reading import images_of_test
+
+    images = images_of_test(data)
+    row_of = {image.image_id: row for row, image in enumerate(images)}
+    place = {one: (row, at) for row, image in enumerate(images) for at, one in enumerate(image.caption_ids)}
+    for what, wanted, known in (("image", image_id, row_of), ("caption", caption_id, place)):
+        if wanted is not None and wanted not in known:
+            found = f"{len(known):,} from {min(known)} to {max(known)}"
+            raise DataError(f"{data}: no {what} {wanted} in test; expected the id of one of its {what}s ({found})")
+    own, at = place[caption_id] if caption_id is not None else (0 if image_id is None else row_of[image_id], 0)
+    row = own if image_id is None else row_of[image_id]
+    if text is not None:
+        return row, images[row], text, "text"
+    return row, images[row], images[own].captions[at], str(images[own].caption_ids[at])
+
+
+def _explain(run: str, data: str, row: int, file_name: str | None, caption: str) -> Explanation:
+    import numpy as np
+    import torch
+
+    from itrcore.data.feeding.batches import TextBatch
+    from itrcore.data.feeding.prepared import open_split
+    from itrcore.evaluation import explanations
+    from itrcore.evaluation.evaluate import load_method
+    from itrcore.methods.contract import Attends
+    from itrcore.runs.reading import SPLIT, read_output
+
+    folder = layout.run(data, run)
+    record = read_output(folder / "run.json", f"train@{run}")
+    method, restored = load_method(record, folder)
+    if not isinstance(method, Attends):
+        raise DataError(
+            f"{run}: in {record['family']} no word looks at regions; expected a run whose words do: ESL on regions or a "
+            "grid, SCAN t2i, SGR, SAF or LHSC"
+        )
+    tokeniser = restored.text.tokeniser
+    split = open_split(data, SPLIT, tokeniser, method.input)
+    ids = np.array(tokeniser.encode(caption).ids)
+    method.eval()
+    with torch.inference_mode():
+        image = method.encode_images(split.images.batch([row]))
+        words = method.encode_texts(TextBatch.pad([ids]))
+        found = explanations.explain(method, image, words, tokeniser, caption, split.images, row, file_name)
+    if found is None:
+        raise DataError.at(
+            split.images.folder,
+            "its regions have no boxes",
+            "boxes of the regions beside their features",
+            do="docs/data.md says where they are read from.",
+        )
+    if not found.words:
+        raise DataError(f"no words in the caption {caption!r}; expected at least one")
+    return found
+
+
+def _picture(data: str, row: int, image: Image) -> Picture:
+    """From the source's folder of pictures, as the report has them, or from the image shards. `DataError` where neither is."""
+    from itrcore.data import pictures
+    from itrcore.data.shards.images import ImageStore
+    from itrcore.data.source import Source
+    from itrcore.runs.reading import SPLIT
+
+    folder = Source.read(layout.raw(data)).pictures
+    if folder is not None and image.file_name is not None:
+        path = pictures.find(Path(folder), image.file_name)
+        return pictures.decode(path.read_bytes(), path)
+    if layout.image_shards(data).exists():
+        return ImageStore(layout.image_shards(data), SPLIT).image(row)
+    raise DataError(
+        f"{data}: no picture of image {image.image_id}, so no PNG; expected the pictures' folder in "
+        f"datasets.{data}.source.pictures, and file names in id_mapping.json"
+    )
+
+
+def _print(explanation: Explanation, console: Console) -> None:
+    console.print(Text(explanation.caption, style="bold"), soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("word")
+    table.add_column("strongest regions and their weights")
+    for word in explanation.words:
+        # With a digit more than elsewhere: of an even attention all would read the same.
+        looks = ", ".join(f"{look.region + 1} ({100 * look.weight:.1f} %)" for look in word.looks)
+        table.add_row(Text(word.text), looks, style=None if word.named else "dim")
+    console.print(table)

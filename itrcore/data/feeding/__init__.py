@@ -1,0 +1,1 @@
+"""From shards and captions to the batches that methods are given."""

@@ -1,0 +1,73 @@
+"""What a method is given: images and captions as tensors, alone or as pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from itrcore.data.text.tokens import PAD
+
+
+@dataclass(frozen=True)
+class RegionBatch:
+    """regions: (n, k, width) float32, zero-padded; lengths: (n,) int64, regions of each image, on the CPU."""
+
+    regions: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device) -> RegionBatch:
+        """The same on a device; lengths stay on the CPU, where the encoders want them."""
+        return RegionBatch(self.regions.to(device, non_blocking=True), self.lengths)
+
+
+@dataclass(frozen=True)
+class PixelBatch:
+    """pixels: (n, 3, height, width) float32, as the method's `PixelInput` has them."""
+
+    pixels: Tensor
+
+    def to(self, device: torch.device) -> PixelBatch:
+        """The same on a device."""
+        return PixelBatch(self.pixels.to(device, non_blocking=True))
+
+
+ImageBatch = RegionBatch | PixelBatch
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """ids: (m, l) int64, padded with 0; lengths: (m,) int64, tokens of each caption, on the CPU."""
+
+    ids: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device) -> TextBatch:
+        """The same on a device; lengths stay on the CPU."""
+        return TextBatch(self.ids.to(device, non_blocking=True), self.lengths)
+
+    @classmethod
+    def pad(cls, captions: Sequence[np.ndarray]) -> TextBatch:
+        """From arrays of ids."""
+        lengths = torch.tensor([len(caption) for caption in captions])
+        ids = torch.full((len(captions), int(lengths.max())), PAD, dtype=torch.int64)
+        for row, caption in enumerate(captions):
+            ids[row, : len(caption)] = torch.from_numpy(caption)
+        return cls(ids, lengths)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """n pairs: images (n), texts (n · views, the views of a pair adjacent); which pairs they are, for messages."""
+
+    images: ImageBatch
+    texts: TextBatch
+    image_ids: list[int]
+    caption_ids: list[int]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(self.images.to(device), self.texts.to(device), self.image_ids, self.caption_ids)

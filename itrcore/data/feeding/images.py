@@ -1,0 +1,55 @@
+"""The images of a split as batches for methods: the contract of what reads them from shards."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from itrcore.data.feeding.batches import ImageBatch
+
+
+class Store(Protocol):
+    """One split's shards, whatever their samples are."""
+
+    folder: Path
+    image_ids: list[int]
+
+    def __len__(self) -> int: ...
+
+    def verify(self) -> None:
+        """Read every shard once."""
+
+
+class Images(ABC):
+    """One split's images; threads may share it."""
+
+    store: Store
+
+    @property
+    def folder(self) -> Path:
+        """Of the shards."""
+        return self.store.folder
+
+    @property
+    def image_ids(self) -> list[int]:
+        """Of every image, in order."""
+        return self.store.image_ids
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    @abstractmethod
+    def batch(self, rows: Sequence[int] | np.ndarray) -> ImageBatch:
+        """The given images as they are."""
+
+    @abstractmethod
+    def training_batch(self, rows: Sequence[int] | np.ndarray, rng: np.random.Generator) -> ImageBatch:
+        """The given images as training changes them; all that is random about it comes from `rng`."""
+
+    def verify(self) -> None:
+        """Read every shard once. `DataError` names one whose bytes are not those that were written."""
+        self.store.verify()

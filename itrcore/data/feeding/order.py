@@ -1,0 +1,86 @@
+"""In which order training sees pairs, and how it changes them.
+
+Training order is a seeded permutation of all (image, caption) pairs of the split, another one each epoch; everything
+random about a batch follows from (seed, epoch, step), so a run can be continued at any step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from itrcore.cores import cores
+from itrcore.data.feeding.batches import Batch, TextBatch
+from itrcore.data.feeding.split import Split
+from itrcore.data.feeding.token_table import touch_tokens
+from itrcore.data.text.tokens import TokenIds
+from itrcore.errors import DataError
+from itrcore.settings.methods import TokenViewSettings
+
+
+@dataclass(frozen=True)
+class Views:
+    """How a method wants its captions changed in training; a method without views leaves them as they are.
+
+    captions: token sequences made of each caption; touch: how each is touched, and with which ids
+    """
+
+    captions: int = 1
+    touch: tuple[TokenViewSettings, TokenIds] | None = None
+
+
+class TrainingBatches:
+    """The shuffled training pairs of a split, epoch by epoch."""
+
+    def __init__(self, split: Split, batch_size: int, seed: int, views: Views) -> None:
+        if batch_size > split.n_captions:
+            raise DataError(
+                f"{split.images.folder}: a batch of {batch_size} pairs needs as many captions, the training split has "
+                f"{split.n_captions}; lower recipe.batch_size"
+            )
+        self.split, self.batch_size, self.seed, self.views = split, batch_size, seed, views
+
+    def __len__(self) -> int:
+        """Steps per epoch. The rest that does not fill a batch sits out; another one each epoch."""
+        return self.split.n_captions // self.batch_size
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of one epoch from step `start` on; the next ones are made in threads while one is used."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.split.n_captions)
+
+        def make(step: int) -> Batch:
+            rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+            return self._batch(rows, np.random.default_rng([self.seed, epoch, step]))
+
+        return _ahead(make, range(start, len(self)))
+
+    def _batch(self, captions: np.ndarray, rng: np.random.Generator) -> Batch:
+        rows_of_images = self.split.image_of[captions]
+        images = self.split.images.training_batch(rows_of_images, rng)
+        rows = np.repeat(captions, self.views.captions)
+        if self.views.touch is not None:
+            ids = touch_tokens(self.split.tokens, rows, *self.views.touch, rng)
+        else:
+            ids = [self.split.tokens.ids_of(row) for row in rows]
+        return Batch(
+            images,
+            TextBatch.pad(ids),
+            [self.split.images.image_ids[row] for row in rows_of_images],
+            [self.split.caption_ids[row] for row in captions],
+        )
+
+
+def _ahead(make: Callable[[int], Batch], steps: Sequence[int]) -> Iterator[Batch]:
+    # Threads, as reading and converting features lets the others run, and as batches then need not be copied between
+    # processes. Half of the cores: the training needs the others on a small machine, and a GPU keeps few of them busy.
+    workers = max(2, cores() // 2)
+    with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
+        waiting = [pool.submit(make, step) for step in steps[: workers + 1]]
+        for step in steps[workers + 1 :]:
+            yield waiting.pop(0).result()
+            waiting.append(pool.submit(make, step))
+        for future in waiting:
+            yield future.result()

@@ -1,0 +1,84 @@
+"""The captions of a split as tokens, and what training views make of them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from itrcore.data.text.tokens import TokenIds, Tokenised
+from itrcore.settings.methods import TokenViewSettings
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """Flat, as millions of small arrays would take several times the memory.
+
+    ids: (n_tokens,) int32; words: (n_tokens,) int32, see `Tokenised`; starts: (n_captions + 1,) where each caption starts
+    """
+
+    ids: np.ndarray
+    words: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, captions: Iterable[Tokenised]) -> TokenTable:
+        """From the tokens of each caption in turn."""
+        ids, words, starts = array("i"), array("i"), array("q", [0])
+        for caption in captions:
+            ids.extend(caption.ids)
+            words.extend(caption.words)
+            starts.append(len(ids))
+        return cls(np.array(ids, np.int32), np.array(words, np.int32), np.array(starts, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n_captions,) tokens of each caption."""
+        return np.diff(self.starts)
+
+    def ids_of(self, row: int) -> np.ndarray:
+        """(length,) token ids of a caption."""
+        return self.ids[self.starts[row] : self.starts[row + 1]]
+
+    def words_of(self, row: int) -> np.ndarray:
+        """(length,) the word of each of a caption's tokens, -1 for special tokens."""
+        return self.words[self.starts[row] : self.starts[row + 1]]
+
+    def first(self, captions: int) -> TokenTable:
+        """The first captions."""
+        end = self.starts[captions]
+        return TokenTable(self.ids[:end], self.words[:end], self.starts[: captions + 1])
+
+
+def touch_tokens(
+    table: TokenTable, rows: np.ndarray, settings: TokenViewSettings, known: TokenIds, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """The given captions with words masked, replaced or removed at random; special tokens stay.
+
+    What is drawn for a word holds for all of its pieces; each of them is replaced by a random one of its own.
+    Returns the ids of each row.
+    """
+    captions = [table.ids_of(row) for row in rows]
+    lengths = np.array([len(caption) for caption in captions])
+    tokens = np.concatenate(captions)
+    words = np.concatenate([table.words_of(row) for row in rows])
+    ends = lengths.cumsum()
+    # A special token counts as a word here, though it is never touched; so does each caption's first token.
+    begins = np.r_[True, words[1:] != words[:-1]] | (words < 0)
+    begins[ends - lengths] = True
+    unit = begins.cumsum() - 1
+    touched = (rng.random(unit[-1] + 1) < settings.touch)[unit] & (words >= 0)
+    kind = rng.random(unit[-1] + 1)[unit]
+    masked = touched & (kind < settings.mask)
+    replaced = touched & ~masked & (kind < settings.mask + settings.random)
+    removed = touched & ~masked & ~replaced
+    tokens[masked] = known.mask
+    tokens[replaced] = known.replacements[rng.integers(0, len(known.replacements), int(replaced.sum()))]
+    owner = np.repeat(np.arange(len(captions)), lengths)
+    kept = np.bincount(owner[~removed], minlength=len(captions))
+    return np.split(tokens[~removed], kept.cumsum()[:-1])

@@ -1,0 +1,146 @@
+"""From a data set's settings to its files: made (scenes, simulated) or where they already lie (the other sources)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from itrcore import layout
+from itrcore.data import karpathy as karpathy_json
+from itrcore.data import scan
+from itrcore.data.scenes import write_scenes
+from itrcore.data.source import Source
+from itrcore.data.sources import published_shards as published
+from itrcore.data.sources.locate import locate
+from itrcore.errors import DataError
+from itrcore.fetch import record
+from itrcore.files import digest, replacing, write_json
+from itrcore.settings.datasets import (
+    SPLITS,
+    KarpathySource,
+    ScanSource,
+    ScenesSource,
+    ShardsSource,
+    SimulatedSource,
+    SourceSettings,
+)
+
+ProgressHook = Callable[[int, int], None]  # images done, images in all
+
+
+def make(settings: SourceSettings, raw: Path, progress: ProgressHook) -> Source:
+    """Fill `raw` with the data set's files, or with a pointer to them, and `source.json`. Atomic: all of it or nothing."""
+    own = {split: split for split in SPLITS}
+    with replacing(raw) as temporary:
+        temporary.mkdir(parents=True)
+        match settings:
+            case ScenesSource():
+                write_scenes(settings, temporary, progress)
+                source = Source(
+                    "synthetic",
+                    own,
+                    str(raw),
+                    str(raw / "id_mapping.json"),
+                    str(raw / "dataset_scenes.json"),
+                    str(raw / "images"),
+                )
+            case SimulatedSource():
+                from itrcore.data.sources.simulated import write_simulated  # here: its nltk takes long to import
+
+                write_simulated(settings, temporary, progress)
+                names = "id_mapping.json" if (temporary / "id_mapping.json").exists() else None
+                source = Source("simulated", own, str(raw), str(raw / names) if names else None)
+            case ScanSource():
+                source = _point_to(settings)
+            case KarpathySource():
+                source = _point_to_karpathy(settings)
+            case ShardsSource():
+                source = published.obtain(settings, temporary)
+        write_json(temporary / "source.json", asdict(source))
+    return source
+
+
+def _point_to(settings: ScanSource) -> Source:
+    splits = settings.splits.model_dump()
+    _check_downloads(settings.folder, settings.karpathy, settings.pictures)
+    found = locate(Path(settings.folder), splits["train"], _given(settings.karpathy, "karpathy"))
+    folder = found.folder
+    if settings.features == "none":
+        ids = {split: scan.read_captions(folder, prefix)[0] for split, prefix in splits.items()}
+    else:
+        opened = {split: scan.open_split(folder, prefix) for split, prefix in splits.items()}
+        scan.check_splits(opened)
+        ids = {split: files.image_ids for split, files in opened.items()}
+    scan.check_ids(folder, splits, ids)
+    if (folder / "source.json").exists() and (made := Source.read(folder).features) != settings.features:
+        raise DataError.at(
+            folder / "source.json",
+            f"these features are {made}, params.yaml calls them {settings.features}",
+            "what they are, as every table will say so",
+            do=f"Set the source's features to {made}.",
+        )
+    pictures = _given(settings.pictures, "pictures") or found.pictures
+    read = [path for path in (found.id_mapping, found.karpathy, found.vocabulary) if path]
+    return Source(
+        settings.features,
+        splits,
+        str(folder),
+        id_mapping=_text(found.id_mapping),
+        karpathy=_text(found.karpathy),
+        pictures=_text(pictures),
+        vocabulary=_text(found.vocabulary),
+        content=_content(folder, splits, read, pictures),
+    )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _check_downloads(*paths: str | None) -> None:
+    """`DataError` where a download that is read has lost files: what is optional would silently be left out."""
+    for name in {record.owner(Path(path)) for path in paths if path}:
+        if name is not None:
+            record.check_present(layout.download_record(name), layout.download(name))
+
+
+def _content(folder: Path, splits: Mapping[str, str], others: list[Path], pictures: Path | None) -> str:
+    """A digest of what the data set is read from."""
+    files = [*scan.files_of(folder, list(splits.values())), *others]
+    return digest([{path.name: record.sha256(path) for path in files}, _listing(pictures) if pictures else None])
+
+
+def _listing(pictures: Path) -> str:
+    """A digest of the names and sizes of all files: a hundred thousand pictures are listed in a second, not read in one."""
+    sizes: dict[str, int | None] = {}
+    seen: set[tuple[int, int]] = set()
+    for folder, below, names in os.walk(pictures, followlinks=True):
+        here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in seen:  # a link that leads back up
+            below.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        for name in names:
+            path = Path(folder, name)
+            # A link that leads nowhere is an error only where captions speak of that picture: stage `shards` says so.
+            sizes[str(path.relative_to(pictures))] = path.stat().st_size if path.exists() else None
+    return digest(sizes)
+
+
+def _point_to_karpathy(settings: KarpathySource) -> Source:
+    file, pictures = Path(settings.file), Path(settings.pictures)
+    _check_downloads(settings.file, settings.pictures)
+    karpathy_json.read(file)
+    if not pictures.is_dir():
+        raise DataError.at(pictures, "no such folder", "the data set's pictures", do="Correct source.pictures.")
+    own = {split: split for split in SPLITS}
+    content = digest([record.sha256(file), _listing(pictures)])
+    return Source("none", own, karpathy=str(file), pictures=str(pictures), content=content)
+
+
+def _given(path: str | None, key: str) -> Path | None:
+    if path is not None and not Path(path).exists():
+        raise DataError.at(path, "it does not exist", f"what source.{key} names", do="Correct it or leave it out.")
+    return Path(path) if path else None

@@ -1,0 +1,145 @@
+"""Published shards: the folder `data/<name>` of somebody else's pipeline behind an HTTP address, as a data set of ours.
+
+    <url>/captions.parquet
+    <url>/shards/regions/{shards.json, train.arrow, dev.arrow, test.arrow, train-00000.tar, …}
+    <url>/shards/images/…        likewise
+
+Any static HTTP(S) server or public bucket will do; it needs no listing. Stage `raw` fetches captions, descriptions and
+indexes, stage `shards` puts them where training looks for them, with the address; the shards themselves are downloaded
+when a split is first opened (`itrcore/data/shards/files.py`), and kept (`itrcore/data/shards/cache.py`).
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from itrcore.data import captions
+from itrcore.data.shards import regions
+from itrcore.data.shards.cache import ShardCache
+from itrcore.data.shards.files import read_description, read_index
+from itrcore.data.source import Source
+from itrcore.errors import DataError
+from itrcore.fetch.download import download
+from itrcore.fetch.problems import SourceError
+from itrcore.files import digest, sha256
+from itrcore.settings.datasets import SPLITS, ShardsSource
+
+KINDS = ("regions", "images")
+_ABSENT = (403, 404, 410)  # buckets answer 403 for what is not there
+_AGAIN = "Correct source.url, or run it again when it is there."
+
+
+def obtain(settings: ShardsSource, raw: Path) -> Source:
+    """Fetch captions, descriptions and indexes into the folder `raw`, and check that they belong together.
+
+    `DataError` where the address does not answer, has no shards, or serves something else than the pipeline writes.
+    """
+    url = settings.url.rstrip("/")
+    table = raw / "captions.parquet"
+    _fetch(f"{url}/captions.parquet", table)
+    described: dict[str, dict[str, Any]] = {}
+    missing = []
+    for kind in KINDS:
+        try:
+            download(f"{url}/shards/{kind}/shards.json", raw / "shards" / kind / "shards.json")
+        except SourceError as error:
+            if error.status not in _ABSENT:  # a server that fails just now says nothing about what is published
+                raise DataError.at(f"{url}/shards/{kind}", str(error), "published shards", do=_AGAIN) from error
+            missing.append(f"{kind}: {error}")
+            shutil.rmtree(raw / "shards" / kind)
+        else:
+            described[kind] = _indexes(f"{url}/shards/{kind}", raw / "shards" / kind)
+    if not described:
+        raise DataError.at(f"{url}/shards", f"no shards.json ({'; '.join(missing)})", "published shards", do=_AGAIN)
+    for reason in missing:
+        print(f"{url}/shards has no {reason}")
+    for kind in described:
+        _check_images(url, table, raw / "shards" / kind)
+    return Source(
+        described["regions"]["features"] if "regions" in described else "none",
+        {split: split for split in SPLITS},
+        published={"url": url, "cache": settings.cache},
+        content=digest([sha256(table), {kind: value["digest"] for kind, value in described.items()}]),
+    )
+
+
+def place(raw: Path, folder: Path) -> None:
+    """Fill the new `folder` with `regions/`, `images/` or both, for `FeatureStore` and `ImageStore`, shards not included.
+
+    raw: what `obtain` made, with the stage's `source.json`
+    """
+    published = Source.read(raw).published
+    assert published is not None
+    for described in (raw / "shards").iterdir():
+        shutil.copytree(described, folder / described.name)
+        url = f"{published['url']}/shards/{described.name}"
+        ShardCache(url, Path(published["cache"])).record(folder / described.name)
+
+
+def samples(url: str, split: str, cache: Path) -> Iterator[dict[str, Any]]:
+    """Stream the published region shards of a split in order, as `regions.samples` does one.
+
+    url: as for `ShardsSource`. Each shard is downloaded into `cache` when its turn comes, once, and verified; the first
+    sample is there after the first shard. `DataError` as for `ShardCache.fetch`.
+    """
+    folder_url = f"{url.rstrip('/')}/shards/regions"
+    with tempfile.TemporaryDirectory() as temporary:
+        _fetch(f"{folder_url}/shards.json", Path(temporary, "shards.json"))
+        described = _described(folder_url, Path(temporary))
+    kept = ShardCache(folder_url, cache)
+    for file in described["splits"][split]["shards"]:
+        yield from regions.samples(*kept.fetch([file]))
+
+
+def _fetch(url: str, target: Path, expected: str | None = None) -> None:
+    try:
+        download(url, target, sha256=expected, source="shards.json")
+    except SourceError as error:
+        raise DataError.at(url, str(error), "a file of published shards", do=_AGAIN) from error
+
+
+def _indexes(url: str, folder: Path) -> dict[str, Any]:
+    described = _described(url, folder)
+    for split in SPLITS:
+        _fetch(f"{url}/{split}.arrow", folder / f"{split}.arrow", described["splits"][split]["index_sha256"])
+    return described
+
+
+def _described(url: str, folder: Path) -> dict[str, Any]:
+    """`shards.json`. It comes from outside, and names in it become paths."""
+    try:
+        described = read_description(folder)
+        splits = described["splits"]
+        files = [file for split in SPLITS for file in splits[split]["shards"]]
+        if set(splits) == set(SPLITS) and all(_is_safe(file["file"], file["sha256"]) for file in files):
+            return described
+        found = "it names other files than shards"
+    except (DataError, KeyError, TypeError) as error:
+        found = f"it cannot be read ({error})"
+    raise DataError.at(f"{url}/shards.json", found, "the description of train, dev and test shards", do=_AGAIN)
+
+
+def _is_safe(name: str, sha: str) -> bool:
+    return bool(re.fullmatch(r"\w+-\d+\.tar", name) and re.fullmatch(r"[0-9a-f]{64}", sha))
+
+
+def _check_images(url: str, table: Path, folder: Path) -> None:
+    for split in SPLITS:
+        try:
+            images = [image.image_id for image in captions.read(table, split)]
+        except (DataError, OSError) as error:  # pyarrow raises both for a damaged file
+            raise DataError.at(
+                f"{url}/{table.name}", f"it cannot be read ({error})", "a caption table", do=_AGAIN
+            ) from error
+        if images != read_index(folder, split)["image_id"].to_pylist():
+            raise DataError.at(
+                f"{url}/{table.name}",
+                f"other {split} images than in the shards of {folder.name}",
+                "the same, in order",
+                do="Tell whoever publishes them: the files are of different runs.",
+            )

@@ -1,0 +1,1 @@
+"""Captions as tokens: vocabularies, word pieces, word vectors, and what nltk gives."""

@@ -1,0 +1,172 @@
+"""CLIP's tokens: byte pairs of lower-cased words, between <|startoftext|> and <|endoftext|>.
+
+The ids are those of OpenAI's tokeniser, which transformers' CLIPTokenizer has too. Two differences, in what captions hardly
+hold: OpenAI's mends broken Unicode and HTML entities first, and both take the two marks written in a caption for
+the marks themselves; here they are words.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import unicodedata
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Regex, Tokenizer
+from tokenizers.decoders import ByteLevel as Bytes
+from tokenizers.models import BPE
+from tokenizers.normalizers import NFC, Lowercase
+from tokenizers.normalizers import Sequence as Normalizers
+from tokenizers.pre_tokenizers import ByteLevel, Split
+from tokenizers.pre_tokenizers import Sequence as PreTokenizers
+from tokenizers.processors import RobertaProcessing
+
+from itrcore.data.text.tokens import TokenIds, Tokenised, Tokeniser
+from itrcore.errors import DataError
+from itrcore.files import digest, replacing
+from itrcore.pretrained import hub
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+_LAST = "</w>"  # ends a word's last token
+_WORDS = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+")
+
+
+class Stripped:
+    """A tokeniser for captions without what ends them, as ESL's released code reads Flickr30K with CLIP."""
+
+    def __init__(self, tokeniser: Tokeniser, strip: str) -> None:
+        """strip: characters taken off both ends of a caption"""
+        self.tokeniser, self.strip = tokeniser, strip
+
+    @property
+    def token_ids(self) -> TokenIds:
+        """The tokeniser's."""
+        return self.tokeniser.token_ids
+
+    def encode(self, caption: str) -> Tokenised:
+        """The tokens of what is left of the caption."""
+        return self.tokeniser.encode(caption.strip(self.strip))
+
+    def token_texts(self, caption: str) -> list[str]:
+        """The text of each token of `encode`."""
+        return self.tokeniser.token_texts(caption.strip(self.strip))
+
+
+class CLIPTokens:
+    """Captions ↔ ids of CLIP's byte pairs."""
+
+    def __init__(self, tokens: Sequence[str], merges: Sequence[tuple[str, str]], limit: int | None = None) -> None:
+        """`tokens[i]` has id i. `ValueError` where they are not a CLIP's.
+
+        merges: pairs of tokens that become one, the first ones first
+        limit: tokens of the longest caption, both marks included (a CLIP has so many positions); None: any number
+        """
+        ids = {token: i for i, token in enumerate(tokens)}
+        if missing := [mark for mark in (START, END) if mark not in ids]:
+            raise ValueError(f"no {', '.join(missing)}")
+        if len(ids) != len(tokens):
+            twice = next(token for i, token in enumerate(tokens) if ids[token] != i)
+            raise ValueError(f"{twice!r} stands in it twice")
+        if len(ids) == 2:
+            raise ValueError("nothing but special tokens")
+        self.tokens, self.merges, self.limit = list(tokens), list(merges), limit
+        self._tokenizer = Tokenizer(BPE(ids, self.merges, unk_token=END, end_of_word_suffix=_LAST))
+        words = Split(_WORDS, "removed", invert=True)
+        self._tokenizer.pre_tokenizer = PreTokenizers([words, ByteLevel(add_prefix_space=False, use_regex=False)])
+        self._tokenizer.post_processor = RobertaProcessing(
+            (END, ids[END]), (START, ids[START]), trim_offsets=False, add_prefix_space=False
+        )
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def token_ids(self) -> TokenIds:
+        """CLIP has no mask token; its end mark, which stands for whatever is unknown to it, stands for that too."""
+        usable = [i for i, token in enumerate(self.tokens) if token not in (START, END)]
+        return TokenIds(len(self), self.tokens.index(END), np.array(usable))
+
+    @property
+    def digest(self) -> str:
+        """The same for tokenisers that give the same ids, wherever they were read from."""
+        return digest([self.tokens, self.merges])
+
+    def encode(self, caption: str) -> Tokenised:
+        """Start mark, the tokens of the caption's words, end mark; a caption over the limit loses its last tokens."""
+        # Python's `lower`, as OpenAI's: of a Σ that ends a word it makes ς, where tokenizers makes σ.
+        encoding = self._tokenizer.encode(unicodedata.normalize("NFC", caption).lower())
+        ids, words = encoding.ids, [-1 if word is None else word for word in encoding.word_ids]
+        if self.limit is not None and len(ids) > self.limit:
+            ids, words = [*ids[: self.limit - 1], ids[-1]], [*words[: self.limit - 1], -1]
+        return Tokenised(ids, words)
+
+    def token_texts(self, caption: str) -> list[str]:
+        """The text of each token of `encode`; a token that ends within a character has � there."""
+        characters = Bytes()
+        return [characters.decode([self.tokens[i].removesuffix(_LAST)]) for i in self.encode(caption).ids]
+
+    def limited(self, tokens: int) -> CLIPTokens:
+        """The same with a limit, such as `max_position_embeddings` of the text tower that reads the ids."""
+        return CLIPTokens(self.tokens, self.merges, tokens)
+
+    @classmethod
+    def read(cls, path: Path) -> CLIPTokens:
+        """Read a `tokenizer.json`; `DataError` where it is none, or not a CLIP's."""
+        try:
+            return cls._of(json.loads(path.read_text("utf-8")))
+        except FileNotFoundError:
+            raise DataError.at(path, "no such file", "CLIP's tokenizer.json") from None
+        except Exception as error:  # what tokenizers raises for damaged files has no type of its own
+            raise DataError.at(
+                path,
+                f"not a CLIP's tokeniser ({error})",
+                f"byte pairs with {START} and {END}",
+                do="Take the tokenizer.json that was published with the CLIP.",
+            ) from error
+
+    @classmethod
+    def pretrained(cls, name: str | Path, revision: str | None = None) -> CLIPTokens:
+        """The tokeniser of a CLIP: a folder, or a name on the Hugging Face hub with a `revision` of it.
+
+        `DataError` where it cannot be had, or is not a CLIP's.
+        """
+        from transformers import CLIPTokenizer
+        from transformers.utils.hub import cached_file
+
+        try:
+            if not Path(name).is_dir():
+                # Asked for by itself, as CLIPTokenizer takes each file that cannot be had for one that is not there,
+                # after minutes of trying, and goes on with a vocabulary of two tokens.
+                cached_file(name, "config.json", revision=revision)
+            loaded = CLIPTokenizer.from_pretrained(name, revision=revision or "main").backend_tokenizer
+            return cls._of(json.loads(loaded.to_str()))
+        except Exception as error:  # transformers, the hub's client and tokenizers each have errors of their own
+            files = "folder with tokenizer.json, or vocab.json and merges.txt"
+            raise hub.refused("CLIP's tokeniser", str(name), revision, error, files) from error
+
+    @classmethod
+    def _of(cls, tokenizer: dict[str, Any]) -> CLIPTokens:
+        # From its JSON, as tokenizers gives no merges out of a model.
+        model = tokenizer["model"]
+        if model.get("type", "BPE") != "BPE" or model.get("end_of_word_suffix") != _LAST:
+            raise ValueError(f"{model.get('type')} with words that end in {model.get('end_of_word_suffix')!r}")
+        if not model["merges"]:
+            raise ValueError("no byte pairs")
+        ids: dict[str, int] = model["vocab"]
+        tokens = sorted(ids, key=ids.__getitem__)
+        if tokens and ids[tokens[-1]] != len(tokens) - 1:
+            raise ValueError(f"{len(tokens)} tokens with ids up to {ids[tokens[-1]]}")
+        pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])  # old files: text
+        return cls(tokens, [(first, second) for first, second in pairs])
+
+    def save(self, path: Path) -> None:
+        """Write a `tokenizer.json`, as `read`, tokenizers and transformers take it."""
+        whole = copy.deepcopy(self._tokenizer)
+        whole.normalizer = Normalizers([NFC(), Lowercase()])  # what `encode` does before
+        with replacing(path) as temporary:
+            temporary.write_text(whole.to_str(pretty=True) + "\n", "utf-8")

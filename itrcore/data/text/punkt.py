@@ -1,0 +1,105 @@
+"""nltk's English sentence data (`punkt_tab`): fetched once with a checksum, or honestly reported as not to be had.
+
+The folder made here is laid out as nltk expects (`tokenizers/punkt_tab/english/…`) and holds `status.json`. Its bytes
+depend on the data alone, not on where it came from or why it did not: trainings depend on this folder.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from itrcore.errors import DataError
+from itrcore.fetch.download import download
+from itrcore.fetch.problems import SourceError, WrongContent
+from itrcore.files import digest, read_json, remove, replacing, write_json
+from itrcore.settings.downloads import PunktSettings
+
+_INSIDE = Path("tokenizers", "punkt_tab", "english")
+
+
+def fetch(settings: PunktSettings, folder: Path) -> str:
+    """Fill `folder` from the first source that has the data; returns one line saying what came of it.
+
+    A source that cannot be reached is passed over; what came of a download is gone on with next time. A file whose
+    checksum is wrong is an error (`DataError`), not a reason to go on: words would get other ids without anyone noticing.
+    """
+    problems: list[str] = []
+    for source in settings.sources:
+        try:
+            files = _read_source(source, settings, _unfinished(folder, source))
+        except (OSError, SourceError) as error:
+            problems.append(f"{source}: {error}")
+            continue
+        for name, expected in settings.files.items():
+            found = sha256(files[name]).hexdigest()
+            if found != expected:
+                raise DataError.at(
+                    source, f"{name} has sha256 {found}", expected, do="Remove this source or correct nltk.files."
+                )
+        with replacing(folder) as temporary:
+            (temporary / _INSIDE).mkdir(parents=True)
+            for name in settings.files:
+                (temporary / _INSIDE / name).write_bytes(files[name])
+            write_json(temporary / "status.json", {"available": True, "digest": digest(settings.files)})
+        return f"nltk's sentence data: taken from {source}"
+    reason = "; ".join(problems) or "no source is listed"
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        write_json(temporary / "status.json", {"available": False})
+    return (
+        f"nltk's sentence data cannot be had ({reason}). Vocabularies are built without sentence splitting and say so. "
+        "To try again later: dvc repro --force --single-item nltk"
+    )
+
+
+def data_digest(folder: Path) -> str | None:
+    """Digest of the sentence data in `folder`, or None where there is none."""
+    status = folder / "status.json"
+    return read_json(status).get("digest") if status.exists() else None
+
+
+def _unfinished(folder: Path, source: str) -> Path:
+    """Where a download of `source` lies until it is whole: outside `folder`, which DVC removes before it runs the stage."""
+    return folder.with_name(f".{folder.name}-{digest(source)[:8]}") / "punkt_tab.zip"
+
+
+def _read_source(source: str, settings: PunktSettings, unfinished: Path) -> dict[str, bytes]:
+    if source.startswith(("http://", "https://")):
+        data = _download(source, settings, unfinished)
+    else:
+        path = Path(url2pathname(urlsplit(source).path)) if source.startswith("file://") else Path(source)
+        if path.is_dir():
+            return {name: (path / _INSIDE / name).read_bytes() for name in settings.files}
+        data = path.read_bytes()
+        if (found := sha256(data).hexdigest()) != settings.sha256:
+            raise _wrong(source, f"sha256 {found} ({len(data):,} bytes)", settings)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            # Named entries only: nothing else of the archive is unpacked.
+            return {name: archive.read(f"punkt_tab/english/{name}") for name in settings.files}
+    except (KeyError, zipfile.BadZipFile) as error:
+        expected = "a zip with punkt_tab/english/ and each file of nltk.files"
+        raise DataError.at(source, str(error), expected, do="Correct nltk in params.yaml.") from error
+
+
+def _download(url: str, settings: PunktSettings, target: Path) -> bytes:
+    try:
+        download(url, target, sha256=settings.sha256, timeout=settings.timeout)
+    except WrongContent as error:
+        raise _wrong(url, str(error), settings) from error
+    finally:
+        with suppress(OSError):
+            target.parent.rmdir()  # unless something to go on with is in it
+    data = target.read_bytes()
+    remove(target.parent)
+    return data
+
+
+def _wrong(source: str, found: str, settings: PunktSettings) -> DataError:
+    return DataError.at(source, found, f"sha256 {settings.sha256}", do="Is it another release, or an error page?")

@@ -1,0 +1,84 @@
+"""Encoding a split once and scoring all its pairs in tiles of bounded memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from itrcore.data.feeding.split import Split
+from itrcore.layers.encoded import Encoded
+from itrcore.methods.contract import Method
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """Both sides of a split, each image and each caption encoded once; seconds it took."""
+
+    images: Encoded
+    texts: Encoded
+    image_seconds: float
+    text_seconds: float
+
+
+@torch.inference_mode()
+def encode(method: Method[Any, Any], split: Split, batch_size: int, device: torch.device) -> EncodedSplit:
+    """Encode all images and all captions of a split, in evaluation mode. The method's mode is put back afterwards.
+
+    Captions go in blocks of `batch_size` by their lengths, or as the method's `captions_together` has it.
+    """
+    training = method.training
+    method.eval()
+    try:
+        started = time.perf_counter()
+        rows = [range(i, min(i + batch_size, split.n_images)) for i in range(0, split.n_images, batch_size)]
+        images = _joined([method.encode_images(split.images.batch(list(block)).to(device)) for block in rows])
+        _wait(device)
+        between = time.perf_counter()
+        # Captions of one length together: padding to the longest of a block would be most of a BERT's work.
+        lengths = split.tokens.lengths
+        together = method.captions_together
+        order = np.argsort(lengths, kind="stable") if together is None else np.arange(len(lengths))
+        size = together or batch_size
+        blocks = [order[i : i + size] for i in range(0, split.n_captions, size)]
+        joined = _joined([method.encode_texts(split.texts(block).to(device)) for block in blocks])
+        texts = joined.take(np.argsort(order))
+        _wait(device)
+        return EncodedSplit(images, texts, between - started, time.perf_counter() - between)
+    finally:
+        method.train(training)
+
+
+@torch.inference_mode()
+def score(
+    method: Method[Any, Any], images: Encoded, texts: Encoded, tile: int, out: np.ndarray | None = None
+) -> np.ndarray:
+    """All similarities, (n_images, n_captions) float32, in tiles of `tile` images × `tile` captions.
+
+    out: an array to fill, for instance a memory-mapped file; made in memory where it is not given
+    """
+    matrix = np.empty((len(images), len(texts)), np.float32) if out is None else out
+    training = method.training
+    method.eval()
+    try:
+        for top in range(0, len(images), tile):
+            block = images[slice(top, top + tile)]
+            for left in range(0, len(texts), tile):
+                scores = method.similarity(block, texts[slice(left, left + tile)])
+                matrix[top : top + tile, left : left + tile] = scores.float().cpu().numpy()
+        return matrix
+    finally:
+        method.train(training)
+
+
+def _joined(blocks: Sequence[Encoded]) -> Encoded:
+    return type(blocks[0]).join(blocks)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,102 @@
+"""Encoded images or captions: one vector for each, or a set of vectors for each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Encoded(ABC):
+    """One side, encoded: n items in order."""
+
+    vectors: Tensor
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, items: slice) -> Self:
+        """A block of items that follow each other."""
+
+    @abstractmethod
+    def take(self, items: np.ndarray) -> Self:
+        """The given items, in that order. items: (m,) numbers"""
+
+    @classmethod
+    @abstractmethod
+    def join(cls, blocks: Sequence[Self]) -> Self:
+        """Blocks one after the other."""
+
+
+@dataclass(frozen=True)
+class Vectors(Encoded):
+    """vectors: (n, d), one per item."""
+
+    vectors: Tensor
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __getitem__(self, items: slice) -> Vectors:
+        return Vectors(self.vectors[items])
+
+    def take(self, items: np.ndarray) -> Vectors:
+        """The given items, in that order. items: (m,) numbers"""
+        return Vectors(self.vectors[torch.from_numpy(items).to(self.vectors.device)])
+
+    @classmethod
+    def join(cls, blocks: Sequence[Vectors]) -> Vectors:
+        """Blocks one after the other."""
+        return cls(torch.cat([block.vectors for block in blocks]))
+
+
+@dataclass(frozen=True)
+class Sets(Encoded):
+    """A set per item, packed: one after the other, without padding, which would be most of a caption list's memory.
+
+    vectors: (sum of lengths, d); lengths: (n,) int64, on the CPU
+    """
+
+    vectors: Tensor
+    lengths: Tensor
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, items: slice) -> Sets:
+        start, stop, step = items.indices(len(self))
+        if step != 1:
+            raise ValueError("the items of a block must follow each other")
+        first = int(self.lengths[:start].sum())
+        lengths = self.lengths[start:stop]
+        return Sets(self.vectors[first : first + int(lengths.sum())], lengths)
+
+    def take(self, items: np.ndarray) -> Sets:
+        """The given items, in that order. items: (m,) numbers"""
+        wanted = torch.from_numpy(items)
+        lengths = self.lengths[wanted]
+        # Where each set starts here, and how far each of its rows is from that.
+        starts = (self.lengths.cumsum(0) - self.lengths)[wanted].repeat_interleave(lengths)
+        within = torch.arange(len(starts)) - (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
+        return Sets(self.vectors[(starts + within).to(self.vectors.device)], lengths)
+
+    def widened(self) -> Sets:
+        """In float32, if it was of a narrower type."""
+        return Sets(self.vectors.to(torch.promote_types(self.vectors.dtype, torch.float32)), self.lengths)
+
+    @classmethod
+    def join(cls, blocks: Sequence[Sets]) -> Sets:
+        """Blocks one after the other."""
+        return cls(torch.cat([block.vectors for block in blocks]), torch.cat([block.lengths for block in blocks]))
+
+    @classmethod
+    def pack(cls, padded: Tensor, lengths: Tensor) -> Sets:
+        """From padded sets. padded: (n, k, d); lengths: (n,) on the CPU"""
+        valid = torch.arange(padded.shape[1], device=padded.device) < lengths.to(padded.device)[:, None]
+        return cls(padded[valid], lengths)

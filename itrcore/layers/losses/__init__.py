@@ -1,0 +1,1 @@
+"""Losses on the similarities of a batch: components beside the methods, chosen by the recipe."""

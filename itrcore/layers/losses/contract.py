@@ -1,0 +1,54 @@
+"""The contract of a loss: from the similarities of a batch of matching pairs to named terms."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from itrcore.layers.progress import Progress
+
+
+@dataclass(frozen=True)
+class Similarities:
+    """What a loss has to know of a method's similarities.
+
+    views: rows and columns of one item, which are adjacent
+    log_scale: the logarithm of a learned scale that came with the method's pretrained weights, where there is one
+    """
+
+    views: int
+    log_scale: nn.Parameter | None
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Named scalar loss terms, and what their sum is multiplied by."""
+
+    terms: Mapping[str, Tensor]
+    weight: float = 1.0
+
+    @property
+    def total(self) -> Tensor:
+        """The weighted sum: what is minimised."""
+        return torch.stack([term * self.weight for term in self.terms.values()]).sum()
+
+
+class Loss(nn.Module, ABC):
+    """A class of this kind is built from (settings, similarities: Similarities).
+
+    Parameters of its own, such as a learned scale, belong to the training: no run's weights hold them.
+    """
+
+    @abstractmethod
+    def forward(self, scores: Tensor, progress: Progress) -> dict[str, Tensor]:
+        """Named scalar terms.
+
+        scores: (n · views, n · views), the views of an item adjacent on both sides; matching pairs on the diagonal
+        """
+
+    def after_step(self) -> None:
+        """Called after each step of the optimiser: what is kept within limits."""

@@ -1,0 +1,35 @@
+"""The sigmoid loss of SigLIP (ICCV 2023): every pair of a batch is classified by itself, as matching or not."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from itrcore.layers.losses.contract import Similarities
+from itrcore.layers.losses.scale import ScaledLoss
+from itrcore.layers.progress import Progress
+from itrcore.settings.losses import SigmoidSettings
+
+
+class Sigmoid(ScaledLoss):
+    """Sigmoid loss of the similarities times a learned scale, plus a learned bias."""
+
+    def __init__(self, settings: SigmoidSettings, similarities: Similarities) -> None:
+        """`ValueError` as for `ScaledLoss`."""
+        super().__init__(settings, similarities)
+        self.bias = nn.Parameter(torch.tensor(settings.initial_bias))
+
+    def forward(self, scores: Tensor, progress: Progress) -> dict[str, Tensor]:
+        """scores: (n, n), matching pairs on the diagonal."""
+        return {"sigmoid": pairwise_sigmoid(scores, self.scale(), self.bias)}
+
+
+def pairwise_sigmoid(scores: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """`-1/n Σ_ij log σ(z_ij (scale · s_ij + bias))`, z 1 on the diagonal and −1 elsewhere. Source: SigLIP, algorithm 1.
+
+    scores: (n, n), positives on the diagonal; scale, bias: one value each
+    """
+    n = len(scores)
+    signs = 2 * torch.eye(n, dtype=scores.dtype, device=scores.device) - 1
+    return -functional.logsigmoid(signs * (scores * scale + bias)).sum() / n

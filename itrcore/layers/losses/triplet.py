@@ -1,0 +1,66 @@
+"""Triplet losses: the hinge loss of VSE++ and ESA's self-expanding one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from itrcore.layers.losses.contract import Loss, Similarities
+from itrcore.layers.progress import Progress
+from itrcore.settings.losses import HingeSettings, SelfExpandingSettings
+
+
+class Hinge(Loss):
+    """Hinge triplet loss: all negatives in the warm-up epochs, then the hardest of each row and column."""
+
+    def __init__(self, settings: HingeSettings, similarities: Similarities) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def forward(self, scores: Tensor, progress: Progress) -> dict[str, Tensor]:
+        """scores: (n, n), matching pairs on the diagonal."""
+        hardest = progress.epoch >= self.settings.warmup_epochs
+        return {"hinge": hinge_triplet(scores, self.settings.margin, hardest)}
+
+
+class SelfExpanding(Loss):
+    """Self-expanding triplet loss over the views: all negatives in the warm-up epochs, then the hardest."""
+
+    def __init__(self, settings: SelfExpandingSettings, similarities: Similarities) -> None:
+        super().__init__()
+        self.settings, self.views = settings, similarities.views
+
+    def forward(self, scores: Tensor, progress: Progress) -> dict[str, Tensor]:
+        """scores: (n · views, n · views), the views of an item adjacent on both sides."""
+        hardest = progress.epoch >= self.settings.warmup_epochs
+        return {"self_expanding": self_expanding_triplet(scores, self.views, self.settings.margin, hardest)}
+
+
+def hinge_triplet(scores: Tensor, margin: float, hardest: bool) -> Tensor:
+    """Hinge triplet loss, both directions, summed over the batch. Source: VSE++, equations 4–6.
+
+    scores: (n, n), positives on the diagonal; hardest: the hardest negative of each row and column alone, else all
+    """
+    return self_expanding_triplet(scores, 1, margin, hardest)
+
+
+def self_expanding_triplet(scores: Tensor, views: int, margin: float, hardest: bool) -> Tensor:
+    """ESA's self-expanding triplet loss: the worst pair of an item's views against every other item. Source: ESA, III-C.
+
+    scores: (n·views, n·views), the views of an item adjacent on both sides. A row's positive is the smallest score in its
+    own item's block, a column's likewise; views of one item are never negatives of each other. Sum over rows and columns.
+    """
+    n = scores.shape[0] // views
+    if scores.shape != (n * views, n * views):
+        raise ValueError(f"scores of shape {tuple(scores.shape)} do not split into items of {views} views")
+    items = torch.arange(n, device=scores.device).repeat_interleave(views)
+    own = items[:, None] == items[None, :]
+    # blocks[i, a, b]: view a of image i against view b of text i
+    blocks = scores.view(n, views, n, views).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+    row_positive = blocks.amin(dim=2).reshape(-1, 1)
+    column_positive = blocks.amin(dim=1).reshape(1, -1)
+    rows = (margin + scores - row_positive).clamp(min=0).masked_fill(own, 0)
+    columns = (margin + scores - column_positive).clamp(min=0).masked_fill(own, 0)
+    if hardest:
+        return rows.amax(dim=1).sum() + columns.amax(dim=0).sum()
+    return rows.sum() + columns.sum()

@@ -1,0 +1,1 @@
+"""Methods: the contract, and a folder per family."""

@@ -1,0 +1,104 @@
+"""The contract of a method: encode each side once, score encoded sides.
+
+Evaluation, training, ensembles and reports know methods only through this interface; none asks which one it runs. A step of a
+training is written once (`itrcore/methods/objective.py`): encode, score, then the loss that the recipe chooses.
+
+A class of this kind is built from (settings, image, text): its own settings, and the two sides of the run as `itrcore/assets`
+has them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from itrcore.data.feeding.batches import ImageBatch, TextBatch
+from itrcore.data.feeding.inputs import PixelInput, RegionInput
+from itrcore.layers.encoded import Encoded, Sets, Vectors
+from itrcore.layers.encoders import ImageEncoder
+from itrcore.layers.progress import Progress
+
+B = TypeVar("B", bound=ImageBatch)
+E = TypeVar("E", bound=Encoded)
+
+
+class Method(nn.Module, ABC, Generic[B, E]):
+    """An image–text matching method, of batches of images B and encoded items E.
+
+    input: what it reads of an image
+    captions_together: None: evaluation encodes captions of about one length together, which saves padding. A number: a
+        caption's vectors depend on its batch, so evaluation takes so many captions at a time, in the order of the split
+    """
+
+    input: RegionInput | PixelInput = RegionInput()
+    captions_together: int | None = None
+
+    @abstractmethod
+    def encode_images(self, batch: B) -> E:
+        """Encode images for evaluation; item i of the result belongs to image i of the batch."""
+
+    @abstractmethod
+    def encode_texts(self, batch: TextBatch) -> E:
+        """Encode captions, in evaluation and in training; item i of the result belongs to caption i of the batch."""
+
+    @abstractmethod
+    def similarity(self, images: E, texts: E) -> Tensor:
+        """All pairs of two blocks: (n_images, n_texts) float32, higher is more alike."""
+
+    def image_views(self, batch: B) -> E:
+        """Encode images for training: each image's views, adjacent; as many as each caption of the batch has."""
+        return self.encode_images(batch)
+
+    @property
+    def log_scale(self) -> nn.Parameter | None:
+        """The logarithm of a learned scale of its similarities that came with pretrained weights, if any."""
+        return None
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before each epoch, from 0, also where a training goes on: what a method opens in stages."""
+
+    def loss_weight(self, progress: Progress) -> float:
+        """What the published training multiplies the loss by."""
+        return 1.0
+
+
+class SetMethod(Method[B, E]):
+    """A method with `regions`, an encoder of an image's regions or of a grid's cells; a grid's backbone opens in stages."""
+
+    regions: ImageEncoder
+
+    def begin_epoch(self, epoch: int) -> None:
+        """A grid's backbone is opened in stages."""
+        self.regions.begin_epoch(epoch)
+
+    def loss_weight(self, progress: Progress) -> float:
+        """Of the encoder's published training."""
+        return self.regions.loss_weight(progress)
+
+
+class Attends(ABC):
+    """A method whose words attend to regions, so that it can be asked which to which."""
+
+    @abstractmethod
+    def attention(self, image: Sets, text: Sets) -> Tensor:
+        """Of one image and one caption, encoded: (words, regions) float32 weights; those of a word sum to 1."""
+
+
+class EmbeddingMethod(Method[B, Vectors]):
+    """A method whose similarity is the inner product of one vector per item, so that a vector index can serve it."""
+
+    def image_vectors(self, encoded: Vectors) -> Tensor:
+        """(n, d) float32 vectors to index."""
+        return encoded.vectors.float()
+
+    def text_vectors(self, encoded: Vectors) -> Tensor:
+        """(m, d) float32 vectors to search with."""
+        return encoded.vectors.float()
+
+    def similarity(self, images: Vectors, texts: Vectors) -> Tensor:
+        """Inner products, in float32 also under mixed precision: bf16's three digits would blur margins and ranks."""
+        with torch.autocast(images.vectors.device.type, enabled=False):
+            return self.image_vectors(images) @ self.text_vectors(texts).T

@@ -1,0 +1,40 @@
+"""What a training makes smaller: a method with a loss. Here alone a step is written: encode, score, loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from itrcore import registry
+from itrcore.data.feeding.batches import Batch
+from itrcore.layers.losses.contract import Loss, Losses, Similarities
+from itrcore.layers.progress import Progress
+from itrcore.methods.contract import Method
+from itrcore.settings.methods import MethodSettings
+
+
+class Objective(nn.Module):
+    """method: what is trained; loss: on its similarities. Parameters of the loss are trained too, and belong to no run."""
+
+    def __init__(self, method: Method[Any, Any], loss: Loss) -> None:
+        super().__init__()
+        self.method, self.loss = method, loss
+
+    @classmethod
+    def of(cls, settings: MethodSettings, method: Method[Any, Any]) -> Objective:
+        """The method with the loss that its recipe chooses."""
+        similarities = Similarities(settings.model.n_views, method.log_scale)
+        return cls(method, registry.load(registry.LOSSES[settings.loss.kind])(settings.loss, similarities))
+
+    def forward(self, batch: Batch, progress: Progress) -> Losses:
+        """The loss of one batch of matching pairs."""
+        images = self.method.image_views(batch.images)
+        texts = self.method.encode_texts(batch.texts)
+        # Items of several processes are gathered here, once that is possible: a loss needs all of a batch's pairs.
+        scores = self.method.similarity(images, texts)
+        return Losses(self.loss(scores, progress), self.method.loss_weight(progress))
+
+    def after_step(self) -> None:
+        """Called after each step of the optimiser."""
+        self.loss.after_step()

@@ -1,0 +1,1 @@
+"""SCAN: stacked cross attention."""

@@ -1,0 +1,117 @@
+"""SCAN: stacked cross attention, from words to regions or from regions to words (ECCV 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from itrcore.assets.regions import Regions
+from itrcore.assets.text import WordSource
+from itrcore.data.feeding.batches import RegionBatch, TextBatch
+from itrcore.layers.cross_attention import Attended, Direction, attend, attention_weights, gram
+from itrcore.layers.encoded import Sets
+from itrcore.layers.encoders import LinearRegionEncoder, l2
+from itrcore.layers.product import product
+from itrcore.layers.sets import by_size, cut, dense
+from itrcore.methods.contract import Attends, Method
+from itrcore.methods.scan.settings import SCANSettings
+from itrcore.settings.pooling import LSESettings, MeanSettings
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Images and words of one block of pairs."""
+
+    images: int
+    words: int
+
+
+CPU_TILES = Tiles(images=32, words=2048)
+GPU_TILES = Tiles(images=128, words=8192)
+
+
+class SCAN(Method[RegionBatch, Sets]):
+    """A linear layer on each region, an encoder of words; all of unit length.
+
+    A pair's similarity pools, over its queries (words or regions), the cosine of each with what it attends to.
+    """
+
+    def __init__(self, settings: SCANSettings, image: Regions, text: WordSource) -> None:
+        super().__init__()
+        self.settings = settings
+        self.regions = LinearRegionEncoder(image.width, settings.dim)
+        self.words = text.encoder(settings.dim)
+
+    def encode_images(self, batch: RegionBatch) -> Sets:
+        """A set of regions per image, (all regions, d), each of unit length."""
+        regions = Sets.pack(*self.regions(batch)).widened()
+        return Sets(l2(regions.vectors), regions.lengths)
+
+    def encode_texts(self, batch: TextBatch) -> Sets:
+        """A set of words per caption, (all words, d), each of unit length."""
+        words = Sets.pack(self.words(batch), batch.lengths).widened()
+        return Sets(l2(words.vectors), words.lengths)
+
+    def similarity(self, images: Sets, texts: Sets) -> Tensor:
+        """All pairs of two blocks, (n_images, n_texts) float32, also under mixed precision."""
+        settings = self.settings
+        with torch.autocast(images.vectors.device.type, enabled=False):
+            return similarities(
+                images.widened(), texts.widened(), settings.direction, settings.softmax_scale, settings.pooling
+            )
+
+
+class SCANt2i(SCAN, Attends):
+    """SCAN whose words attend to regions."""
+
+    def attention(self, image: Sets, text: Sets) -> Tensor:
+        """How much each word of a caption attends to each region of an image: (words, regions), rows sum to 1."""
+        return attention_weights(text.vectors @ image.vectors.T, 0, 1, self.settings.softmax_scale)
+
+
+def scan(settings: SCANSettings, image: Regions, text: WordSource) -> SCAN:
+    """SCAN in the direction that the settings name."""
+    return (SCANt2i if settings.direction == "t2i" else SCAN)(settings, image, text)
+
+
+def similarities(
+    images: Sets,
+    texts: Sets,
+    direction: Direction,
+    scale: float,
+    pooling: LSESettings | MeanSettings,
+    tiles: Tiles | None = None,
+) -> Tensor:
+    """All pairs' similarities, (n_images, n_texts), block by block.
+
+    images, texts: packed vectors of unit length; scale: of the attention's softmax
+    """
+    tiles = tiles or (CPU_TILES if texts.vectors.device.type == "cpu" else GPU_TILES)
+    (images, image_places), (texts, text_places) = by_size(images), by_size(texts)
+    blocks = [(regions, gram(regions) if direction == "t2i" else None) for regions in dense(images, tiles.images)]
+    rows = []
+    for tile in cut(texts, tiles.words):
+        groups = [(words, gram(words) if direction == "i2t" else None) for words in dense(tile, len(tile))]
+        columns = []
+        for regions, of_regions in blocks:
+            attn = product(tile.vectors, regions.flatten(0, 1))
+            parts = torch.split(attn, [words.shape[0] * words.shape[1] for words, _ in groups])
+            scores = []
+            for (words, of_words), part in zip(groups, parts, strict=True):
+                among = of_regions if of_words is None else of_words
+                assert among is not None
+                attended = attend(part.view(*words.shape[:2], *regions.shape[:2]), among, direction, scale)
+                scores.append(pooled(attended, direction, pooling))
+            columns.append(torch.cat(scores))
+        rows.append(torch.cat(columns, dim=1))
+    return torch.cat(rows)[text_places].T[image_places]
+
+
+def pooled(attended: Attended, direction: Direction, pooling: LSESettings | MeanSettings) -> Tensor:
+    """Cosines of the queries with what they attend to, pooled over the queries of each pair → (captions, images)."""
+    cosines, queries = attended.products / attended.norms, 1 if direction == "t2i" else 2
+    if isinstance(pooling, LSESettings):
+        return torch.logsumexp(cosines * pooling.scale, dim=queries) / pooling.scale
+    return cosines.mean(queries)

@@ -1,0 +1,1 @@
+"""SGR, SAF and LHSC: a vector of alignment for each word and for the whole pair."""

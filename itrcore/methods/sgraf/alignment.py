@@ -1,0 +1,307 @@
+"""SGRAF's similarity: a vector of alignment for each word and one for the whole pair, then reasoning or filtration over
+them (AAAI 2021). LHSC takes it over.
+
+The products that it needs, above all the local projection of every word against every image, take nearly all of its time.
+So each image meets a few thousand words at once, whatever captions they are of; only what belongs to one pair alone,
+attention's norms and the alignments' pooling, is done for captions of one length together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from itrcore.layers.cross_attention import EPSILON, attend, attention_weights, gram
+from itrcore.layers.encoded import Sets
+from itrcore.layers.encoders import l2, length_mask, xavier
+from itrcore.layers.product import ROWS, product
+from itrcore.layers.sets import by_size, cut, dense, sizes_in_order
+from itrcore.methods.sgraf.settings import AlignmentSettings, FiltrationSettings, ReasoningSettings
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Images and words of one block of pairs, and how many attended vectors of it are made at once, or those of one image."""
+
+    images: int
+    words: int
+    attended: int
+
+
+# On a CPU what an image's words attend to stays in the shared cache, 8 MB; a GPU wants more work at once. Sixteen images,
+# as then the alignments of captions of one length are a multiple of sixteen, which `product` takes as they are.
+CPU_TILES = Tiles(images=16, words=1792, attended=2048)
+GPU_TILES = Tiles(images=32, words=8192, attended=2**18)
+
+
+class WholeVector(nn.Module):
+    """One vector of a set: attention over its members, guided by their mean. Words have it without normalisation."""
+
+    def __init__(self, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.local, self.mean = xavier(nn.Linear(dim, dim)), xavier(nn.Linear(dim, dim))
+        self.score = xavier(nn.Linear(dim, 1))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """(n, k, d), of which the first `lengths` (n,), on the CPU, count, → (n, d) of unit length."""
+        mask = length_mask(lengths, features.shape[1], features.device)
+        features = features.masked_fill(~mask[..., None], 0.0)
+        mean = features.sum(1) / mask.sum(1, keepdim=True)
+        local, guide = self.normalised(self.local(features), self.mean(mean), lengths)
+        common = self.dropout(local.tanh()) * self.dropout(guide.tanh())[:, None]
+        scores = self.score(common).squeeze(-1).masked_fill(~mask, float("-inf"))
+        return l2((torch.softmax(scores, dim=1)[..., None] * features).sum(1))
+
+    def normalised(self, local: Tensor, guide: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What goes into the tanhs."""
+        return local, guide
+
+
+class WholeImage(WholeVector):
+    """The same with batch normalisation, as regions have it.
+
+    ranked_regions: None: the regions of all images alike. A number: each region's place has weights of its own, as in the
+    released code, so that every image must have just so many
+    """
+
+    def __init__(self, dim: int, dropout: float, ranked_regions: int | None) -> None:
+        super().__init__(dim, dropout)
+        self.ranked_regions = ranked_regions
+        self.local_norm = nn.BatchNorm1d(ranked_regions or 1)
+        self.mean_norm = nn.BatchNorm1d(dim)
+
+    def normalised(self, local: Tensor, guide: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What goes into the tanhs."""
+        guide = self.mean_norm(guide)
+        if self.ranked_regions is None:
+            mask = length_mask(lengths, local.shape[1], local.device)
+            valid = self.local_norm(local[mask][:, None]).squeeze(1)
+            return local.masked_scatter(mask[..., None], valid), guide
+        assert set(lengths.tolist()) == {self.ranked_regions}, "the method's `input` says how many regions it reads"
+        return self.local_norm(local), guide
+
+
+def with_whole(features: Tensor, lengths: Tensor, pooling: WholeVector) -> Sets:
+    """Sets as `AlignmentMeasure` takes them: each one's whole vector, then its members, all of unit length.
+
+    features: (n, k, d), padded, not normalised yet; lengths: (n,) on the CPU
+    """
+    members = l2(features)
+    whole = pooling(members, lengths)
+    return Sets.pack(torch.cat([whole[:, None], members], dim=1), lengths + 1)
+
+
+@dataclass(frozen=True)
+class _Captions:
+    """Captions of one tile, in the order of their lengths.
+
+    words: (w, d), and some rows of zeros to a number that `product` likes; whole: (m, d); groups: (length, how many)
+    """
+
+    words: Tensor
+    whole: Tensor
+    groups: list[tuple[int, int]]
+
+    @classmethod
+    def of(cls, texts: Sets) -> _Captions:
+        """From sets of 1 + length."""
+        first = texts.lengths.cumsum(0) - texts.lengths
+        is_word = torch.ones(len(texts.vectors), dtype=torch.bool)
+        is_word[first] = False
+        words = texts.vectors[is_word.to(texts.vectors.device)]
+        return cls(
+            functional.pad(words, (0, 0, 0, -len(words) % ROWS)),
+            texts.vectors[first.to(texts.vectors.device)],
+            [(size - 1, count) for size, count in sizes_in_order(texts)],
+        )
+
+
+class AlignmentMeasure(nn.Module):
+    """Similarity of every image and caption: between 0 and 1.
+
+    local: of (what a word attends to − the word)², for each word; whole: of (whole image − whole caption)²
+    """
+
+    def __init__(self, settings: AlignmentSettings, module: ReasoningSettings | FiltrationSettings) -> None:
+        super().__init__()
+        size = settings.alignment_dim
+        self.softmax_scale = settings.softmax_scale
+        self.local, self.whole = xavier(nn.Linear(settings.dim, size)), xavier(nn.Linear(settings.dim, size))
+        self.score = xavier(nn.Linear(size, 1))
+        # The name of the module that pools a pair's alignments; it is the name of its weights, too.
+        self.pooling = "reasoning" if isinstance(module, ReasoningSettings) else "filtration"
+        made = Reasoning(size, module.steps) if isinstance(module, ReasoningSettings) else Filtration(size)
+        self.add_module(self.pooling, made)
+
+    def forward(self, images: Sets, texts: Sets, tiles: Tiles | None = None) -> Tensor:
+        """Sets of `with_whole`, packed → (n_images, n_texts), in float32 also under mixed precision."""
+        tiles = tiles or (CPU_TILES if texts.vectors.device.type == "cpu" else GPU_TILES)
+        kind = self.score.weight.dtype
+        with torch.autocast(texts.vectors.device.type, enabled=False):
+            (images, image_places), (texts, text_places) = (
+                by_size(Sets(side.vectors.to(kind), side.lengths)) for side in (images, texts)
+            )
+            blocks = list(dense(images, tiles.images))
+            pairs = ((block, tile) for tile in map(_Captions.of, cut(texts, tiles.words)) for block in blocks)
+            if self.training:
+                # All at once, as batch normalisation is over all pairs. What led to the alignments is made again in the
+                # backward pass: it is four times as large as they are, and more.
+                nodes = [self._recomputed(block, tile, tiles) for block, tile in pairs]
+                found = iter(self._scores([group for groups in nodes for group in groups]))
+                scores = [[next(found) for _ in groups] for groups in nodes]
+            else:
+                scores = [self._scores(self._alignments(block, tile, tiles)) for block, tile in pairs]
+            columns = [torch.cat(part, dim=1) for part in scores]
+            rows = [torch.cat(columns[i : i + len(blocks)]) for i in range(0, len(columns), len(blocks))]
+            return torch.cat(rows, dim=1)[image_places][:, text_places]
+
+    def attention(self, image: Sets, text: Sets) -> Tensor:
+        """Which regions of one image the words of one caption attend to: (words, regions), rows sum to 1."""
+        kind = self.score.weight.dtype
+        with torch.autocast(text.vectors.device.type, enabled=False):
+            attn = text.vectors[1:].to(kind) @ image.vectors[1:].to(kind).T
+            return attention_weights(attn, 0, 1, self.softmax_scale)
+
+    def _recomputed(self, images: Tensor, captions: _Captions, tiles: Tiles) -> list[Tensor]:
+        def alignments(images: Tensor, words: Tensor, whole: Tensor) -> list[Tensor]:
+            return self._alignments(images, _Captions(words, whole, captions.groups), tiles)
+
+        inputs = (images, captions.words, captions.whole)
+        return checkpoint(alignments, *inputs, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
+
+    def _alignments(self, images: Tensor, captions: _Captions, tiles: Tiles) -> list[Tensor]:
+        """For each group of captions: (n, m, 1 + q, size), the whole pair's alignment and the words'.
+
+        images: (n, 1 + r, d)
+        """
+        groups = captions.groups
+        local = self._local(images[:, 1:], captions, tiles)
+        parts = torch.split(local, [length * count for length, count in groups], dim=1)
+        wholes = torch.split(self._whole(images[:, 0], captions.whole), [count for _, count in groups], dim=1)
+        return [
+            torch.cat([whole[:, :, None], part.reshape(len(images), count, length, -1)], dim=2)
+            for (length, count), part, whole in zip(groups, parts, wholes, strict=True)
+        ]
+
+    def _local(self, regions: Tensor, captions: _Captions, tiles: Tiles) -> Tensor:
+        """regions: (n, r, d) → (n, w, size)"""
+        n, r, _ = regions.shape
+        words, among = captions.words, gram(regions)
+        sizes = [length * count for length, count in captions.groups]
+        attn = product(words, regions.flatten(0, 1)).view(-1, n, r)
+        weights = []
+        for (length, count), part in zip(captions.groups, torch.split(attn[: sum(sizes)], sizes), strict=True):
+            found = attend(part.view(count, length, n, r), among, "t2i", self.softmax_scale)
+            weights.append((found.weights / (found.norms + EPSILON)[..., None]).flatten(0, 1))
+        # Of the rows that fill up, no region: they attend to nothing.
+        of_images = torch.cat([*weights, attn.new_zeros(len(words) - sum(sizes), n, r)]).transpose(0, 1)
+        together = max(1, tiles.attended // len(words))
+        parts = zip(torch.split(of_images, together), torch.split(regions, together), strict=True)
+        aligned = (self._aligned(part, of, words)[:, : sum(sizes)] for part, of in parts)
+        if torch.is_grad_enabled():
+            return torch.cat([l2(part) for part in aligned])
+        local = words.new_empty(n, sum(sizes), self.local.out_features)
+        for part, place in zip(aligned, torch.split(local, together), strict=True):
+            l2(part, out=place)
+        return local
+
+    def _aligned(self, weights: Tensor, regions: Tensor, words: Tensor) -> Tensor:
+        """weights: (n, w, r); regions: (n, r, d); words: (w, d) → (n, w, size), not of unit length yet"""
+        differences = _differences(weights, regions, words).flatten(0, 1)
+        return product(differences, self.local.weight, self.local.bias).view(*weights.shape[:2], -1)
+
+    def _whole(self, images: Tensor, texts: Tensor) -> Tensor:
+        """(n, d) and (m, d) whole vectors → (n, m, size)"""
+        differences = (images[:, None] - texts).square().flatten(0, 1)
+        return l2(product(differences, self.whole.weight, self.whole.bias)).view(len(images), len(texts), -1)
+
+    def _scores(self, groups: list[Tensor]) -> list[Tensor]:
+        """(n, m, 1 + q, size) alignments of some groups of pairs → (n, m) each."""
+        pooled = self.get_submodule(self.pooling)([group.flatten(0, 1) for group in groups])
+        return [
+            self.score(vectors).sigmoid().view(group.shape[:2]) for vectors, group in zip(pooled, groups, strict=True)
+        ]
+
+
+def _differences(weights: Tensor, regions: Tensor, words: Tensor) -> Tensor:
+    """(what each word attends to − the word)². weights: (n, w, r); regions: (n, r, d); words: (w, d) → (n, w, d)"""
+    if len(weights) == 1:
+        attended = product(weights[0].contiguous(), regions[0].T.contiguous())[None]
+    else:
+        attended = torch.bmm(weights, regions)
+    if torch.is_grad_enabled():
+        return (attended - words).square()
+    # In one pass, and in place.
+    return torch.ops.aten.mse_loss.out(attended, words.expand_as(attended), 0, out=attended)  # type: ignore[no-any-return]
+
+
+class Reasoning(nn.ModuleList):
+    """Graph reasoning over a pair's alignments, step by step."""
+
+    def __init__(self, size: int, steps: int) -> None:
+        super().__init__(ReasoningStep(size) for _ in range(steps))
+
+    def forward(self, groups: list[Tensor]) -> list[Tensor]:
+        """(p, k, size) alignments of pairs, the whole pair's first → (p, size), its own after all steps, for each group."""
+        *steps, last = [step.matrices() for step in self if isinstance(step, ReasoningStep)]
+        pooled = []
+        for nodes in groups:
+            for matrices in steps:
+                nodes = _reason(nodes, nodes, *matrices)
+            # What the last step makes of the others is not used.
+            pooled.append(_reason(nodes[:, :1], nodes, *last).squeeze(1))
+        return pooled
+
+
+class ReasoningStep(nn.Module):
+    """One step: `relu(out(softmax(query(x) key(x)ᵀ) x))`."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.query, self.key, self.out = (xavier(nn.Linear(size, size)) for _ in range(3))
+
+    def matrices(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Query and key as one matrix and bias, then `out`'s.
+
+        Of `query(x)·key(y)`, what is the same for all y moves no softmax over them; so the key's bias learns nothing.
+        """
+        key = self.key.weight.T
+        return key @ self.query.weight, key @ self.query.bias, self.out.weight, self.out.bias
+
+
+def _reason(wanted: Tensor, nodes: Tensor, query: Tensor, query_bias: Tensor, out: Tensor, out_bias: Tensor) -> Tensor:
+    """wanted: (p, j, size), those of the nodes (p, k, size) whose next state is made → (p, j, size)"""
+    queries = product(wanted.flatten(0, 1), query, query_bias).view_as(wanted)
+    edges = torch.softmax(torch.bmm(queries, nodes.transpose(1, 2)), dim=-1)
+    seen = torch.bmm(edges, nodes).flatten(0, 1)
+    found = product(seen, out, out_bias).view_as(wanted)
+    return found.relu() if torch.is_grad_enabled() else found.relu_()
+
+
+class Filtration(nn.Module):
+    """Attention filtration: alignments weighted by a gate that is normalised over all of them."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weights = xavier(nn.Linear(size, 1))
+        self.norm = nn.BatchNorm1d(1)
+
+    def forward(self, groups: list[Tensor]) -> list[Tensor]:
+        """(p, k, size) alignments of pairs → (p, size) of unit length, for each group.
+
+        In training batch normalisation is over the alignments of all pairs of the batch, once a step. The released loop
+        normalises each caption's apart, and what it keeps for evaluation are the last captions of a batch, the shortest.
+        """
+        logits = [self.weights(nodes).squeeze(-1) for nodes in groups]
+        normed = self.norm(torch.cat([part.flatten() for part in logits])[:, None])
+        gates = torch.split(normed.sigmoid().flatten(), [part.numel() for part in logits])
+        pooled = []
+        for gate, part, nodes in zip(gates, logits, groups, strict=True):
+            shares = gate.view_as(part) / (gate.view_as(part).sum(1, keepdim=True) + EPSILON)
+            pooled.append(l2(torch.bmm(shares[:, None], nodes).squeeze(1)))
+        return pooled

@@ -1,0 +1,60 @@
+"""LHSC's image encoder: layers of relations between an image's regions (ICMR 2022)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from itrcore.data.feeding.batches import ImageBatch, RegionBatch
+from itrcore.layers.encoders import ImageEncoder, region_mask, row_by_row, xavier
+
+
+class GraphLayer(nn.Module):
+    """`v_i ← v_i + BN(out(Σ_j R_ij value(v_j)))`, `R_ij = query(θ v_i) · key(φ v_j) / N`, of N regions, all connected.
+
+    θ and φ are `heads` linear layers side by side. There is no softmax. Batch normalisation's weight and bias start at
+    0, so that a layer starts as the identity; the linear layers start as torch has them, like the released code's.
+    Each image's own regions alone take part, in R and in the batch's statistics. Source: the released code's IM_GCN,
+    whose images all have 36 regions.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.theta = nn.ModuleList(nn.Linear(dim, dim // heads) for _ in range(heads))
+        self.phi = nn.ModuleList(nn.Linear(dim, dim // heads) for _ in range(heads))
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.out = nn.Linear(dim, dim)
+        self.norm = nn.BatchNorm1d(dim)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, regions: Tensor, mask: Tensor | None) -> Tensor:
+        """(n, k, d), zero-padded → the same. mask: (n, k) True at each image's regions, None where none is padded."""
+        value = self.value(regions)
+        count: Tensor | int = regions.shape[1]
+        if mask is not None:
+            value = value.masked_fill(~mask[..., None], 0.0)
+            count = mask.sum(1)[:, None, None]
+        query = self.query(torch.cat([head(regions) for head in self.theta], dim=-1))
+        key = self.key(torch.cat([head(regions) for head in self.phi], dim=-1))
+        related = (query @ key.mT / count) @ value
+        return regions + row_by_row(lambda rows: self.norm(self.out(rows)), related, mask)
+
+
+class GraphRegionEncoder(ImageEncoder):
+    """A linear layer, region by region, then graph layers with weights of their own."""
+
+    def __init__(self, width: int, dim: int, layers: int, heads: int) -> None:
+        super().__init__()
+        self.fc = xavier(nn.Linear(width, dim))
+        self.graph = nn.ModuleList(GraphLayer(dim, heads) for _ in range(layers))
+
+    def forward(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """(n, k, width) → (n, k, d), padded regions come out as 0, and the images' numbers of regions (n,)."""
+        assert isinstance(batch, RegionBatch)
+        mask = region_mask(batch)
+        regions = row_by_row(self.fc, batch.regions, mask)
+        for layer in self.graph:
+            regions = layer(regions, mask)
+        return regions, batch.lengths

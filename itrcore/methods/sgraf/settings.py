@@ -1,0 +1,75 @@
+"""What recipes of SGR, SAF and LHSC may say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from itrcore.settings.encoders import BiGRUSettings
+from itrcore.settings.methods import CrossSettings
+from itrcore.settings.strict import Count, Settings, Share
+
+
+class ReasoningSettings(Settings):
+    """SGR: graph reasoning over a pair's alignments, step by step."""
+
+    kind: Literal["sgr"]
+    steps: Count
+
+
+class FiltrationSettings(Settings):
+    """SAF: attention filtration of a pair's alignments."""
+
+    kind: Literal["saf"]
+
+
+class AlignmentSettings(CrossSettings):
+    """A vector of alignment for each word and one for the whole pair: SGRAF and what follows it.
+
+    alignment_dim: of these vectors; dropout: in the attention that makes an item's whole vector
+    ranked_regions: None: images may have any number of regions. A number: the released form, in which batch
+        normalisation has weights for each region's place, so that every image must have just so many
+    """
+
+    alignment_dim: Count
+    dropout: Share
+    ranked_regions: Annotated[int, Field(ge=2)] | None = None
+
+    @property
+    def attends(self) -> bool:
+        """Every word to the regions."""
+        return True
+
+
+class SGRAFSettings(AlignmentSettings):
+    """SGRAF's two halves, SGR and SAF; its figures are those of both in an ensemble."""
+
+    kind: Literal["sgraf"]
+    module: Annotated[ReasoningSettings | FiltrationSettings, Field(discriminator="kind")]
+
+    @property
+    def name(self) -> str:
+        """SGR or SAF."""
+        return self.module.kind
+
+
+class LHSCSettings(AlignmentSettings):
+    """LHSC: layers of relations between regions and between words below SAF's similarity.
+
+    layers: on each side; heads: of a layer between regions
+    padding: masked: a caption's words alone take part. released: so does what pads it, as in the released code, and a
+        caption's vectors depend on its batch
+    """
+
+    kind: Literal["lhsc"]
+    text: BiGRUSettings
+    layers: Count
+    heads: Count
+    padding: Literal["masked", "released"]
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> LHSCSettings:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} must be a multiple of heads {self.heads}")
+        return self

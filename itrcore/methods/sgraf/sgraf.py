@@ -1,0 +1,58 @@
+"""SGRAF's two halves: similarity graph reasoning (SGR) and similarity attention filtration (SAF) (AAAI 2021)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from itrcore.assets.regions import Regions
+from itrcore.assets.text import WordSource
+from itrcore.data.feeding.batches import RegionBatch, TextBatch
+from itrcore.data.feeding.inputs import RegionInput
+from itrcore.layers.encoded import Sets
+from itrcore.layers.encoders import ImageEncoder, LinearRegionEncoder
+from itrcore.methods.contract import Attends, Method
+from itrcore.methods.sgraf.alignment import AlignmentMeasure, WholeImage, WholeVector, with_whole
+from itrcore.methods.sgraf.settings import SGRAFSettings
+
+
+class AlignmentMethod(Method[RegionBatch, Sets], Attends):
+    """Sets items are their whole vector and their regions or words; similarity is the measure of their alignments.
+
+    A class of this kind sets both encoders, `regions` and `words`, what makes their whole vectors, and the measure.
+    """
+
+    regions: ImageEncoder
+    words: nn.Module
+    region_pooling: WholeImage
+    word_pooling: WholeVector
+    measure: AlignmentMeasure
+
+    def encode_images(self, batch: RegionBatch) -> Sets:
+        """A set per image: its whole vector, then its regions, (all sets, d), each of unit length."""
+        regions, lengths = self.regions(batch)
+        return with_whole(regions, lengths, self.region_pooling)
+
+    def encode_texts(self, batch: TextBatch) -> Sets:
+        """A set per caption: its whole vector, then its words, (all sets, d), each of unit length."""
+        return with_whole(self.words(batch), batch.lengths, self.word_pooling)
+
+    def similarity(self, images: Sets, texts: Sets) -> Tensor:
+        """All pairs of two blocks, (n_images, n_texts) float32."""
+        return self.measure(images, texts)  # type: ignore[no-any-return]
+
+    def attention(self, image: Sets, text: Sets) -> Tensor:
+        """How much each word of a caption attends to each region of an image: (words, regions), rows sum to 1."""
+        return self.measure.attention(image, text)
+
+
+class SGRAF(AlignmentMethod):
+    """SGR or SAF: a linear layer on each region, an encoder of words. Published figures are of both in an ensemble."""
+
+    def __init__(self, settings: SGRAFSettings, image: Regions, text: WordSource) -> None:
+        super().__init__()
+        self.input = RegionInput(regions=settings.ranked_regions)
+        self.regions = LinearRegionEncoder(image.width, settings.dim)
+        self.words = text.encoder(settings.dim)
+        self.region_pooling = WholeImage(settings.dim, settings.dropout, settings.ranked_regions)
+        self.word_pooling = WholeVector(settings.dim, settings.dropout)
+        self.measure = AlignmentMeasure(settings, settings.module)

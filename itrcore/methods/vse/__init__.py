@@ -1,0 +1,1 @@
+"""VSE++, VSE∞ and ESA: one vector per image and caption."""

@@ -1,1 +1,0 @@
-"""Methods and the parts they share."""

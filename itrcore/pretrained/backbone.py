@@ -1,0 +1,169 @@
+"""The ResNets behind grid features: published ones and small ones that start at random, opened for training in stages.
+
+    detector          bottom-up attention's ResNet-101 in Caffe's form, from `original_updown_backbone.pth`
+    imagenet_res152   transformers' ResNet, such as microsoft/resnet-152
+    wsl               ResNeXt-101 32×8d of weakly supervised learning, through timm where it is installed
+
+A backbone that starts at random is a ResNet of the given shape; `detector` has Caffe's form then too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from itrcore.data.feeding.inputs import PixelInput
+from itrcore.errors import DataError
+from itrcore.pretrained import detector, hub, weights
+from itrcore.settings.encoders import GridSettings, ResNetShape
+
+if TYPE_CHECKING:
+    from transformers import ResNetModel
+
+_RESNET_101 = ResNetShape(embedding=64, widths=[256, 512, 1024, 2048], depths=[3, 4, 23, 3])
+_TIMM = "timm"  # in an architecture: the name that timm knows it by
+_INSTALL = 'Install it: pip install "itr[wsl]" (timm needs the torchvision that was built for the installed torch).'
+
+
+class Backbone(nn.Module):
+    """A ResNet without its head; its batch normalisation keeps the statistics it came with, in training too.
+
+    channels: of its cells. All of it is frozen until `open_for` is called.
+    """
+
+    def __init__(self, stem: nn.Module, stages: Sequence[nn.Module], channels: int, settings: GridSettings) -> None:
+        super().__init__()
+        self.stem, self.stages, self.channels = stem, nn.ModuleList(stages), channels
+        self.warmup_epochs, self.stage_epochs = settings.warmup_epochs, settings.stage_epochs
+        self.requires_grad_(False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(n, 3, h, w) → (n, cells, channels), row by row of the picture; 256 × 256 pixels make 8 × 8 cells."""
+        x = self.stem(pixels)
+        for stage in self.stages:
+            x = stage(x)
+        cells: Tensor = x.flatten(2).transpose(1, 2)
+        return cells
+
+    def open_for(self, epoch: int) -> None:
+        """Let the last stages train: none in the warm-up, then one, and one more after each `stage_epochs`.
+
+        The stem, which is three layers, opens with the first stage. Source: VSE∞'s train.py (`fixed_blocks`).
+        """
+        since, n_stages = epoch - self.warmup_epochs, len(self.stages)
+        n_open = 1 + since // self.stage_epochs if self.stage_epochs else n_stages
+        if since < 0:
+            n_open = 0
+        for before_last, stage in enumerate(reversed(self.stages)):
+            stage.requires_grad_(before_last < n_open)
+        self.stem.requires_grad_(n_open >= n_stages)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """As for any module, but for batch normalisation."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+
+def pixel_input(settings: GridSettings) -> PixelInput:
+    """What a backbone reads, as those who trained it prepared it."""
+    caffe = settings.backbone == "detector"
+    return PixelInput(
+        picture=settings.picture,
+        framing="stretch",
+        mean=(102.9801, 115.9465, 122.7717) if caffe else (0.485, 0.456, 0.406),
+        std=(1.0, 1.0, 1.0) if caffe else (0.229, 0.224, 0.225),
+        scale=1.0 if caffe else 255.0,
+        bgr=caffe,
+        random_crop=settings.random_crop,
+        flip=settings.flip,
+    )
+
+
+def build(settings: GridSettings, architecture: dict[str, Any]) -> Backbone:
+    """A backbone with weights drawn at random. architecture: as `random` and `pretrained` give it"""
+    if _TIMM in architecture:
+        return _of_timm(_timm().create_model(architecture[_TIMM]), settings)
+    from transformers import ResNetConfig, ResNetModel
+
+    model = ResNetModel(ResNetConfig.from_dict(architecture))
+    if settings.backbone == "detector":
+        # Caffe's: what does not fill the last window makes one of its own, where others pad the first.
+        model.embedder.pooler = nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True)
+    return _of_transformers(model, settings)
+
+
+def random(settings: GridSettings, shape: ResNetShape) -> dict[str, Any]:
+    """The architecture of a backbone that starts at random, as JSON values."""
+    from transformers import ResNetConfig
+
+    return weights.described(
+        ResNetConfig(
+            embedding_size=shape.embedding,
+            hidden_sizes=list(shape.widths),
+            depths=list(shape.depths),
+            downsample_in_bottleneck=settings.backbone == "detector",  # the stride in the first of its three layers
+        )
+    )
+
+
+def pretrained(settings: GridSettings) -> tuple[Backbone, dict[str, Any]]:
+    """A published backbone, in float32, and its architecture.
+
+    `DataError` where it cannot be had, is something else, or lacks weights.
+    """
+    name = settings.weights
+    if settings.backbone == "detector":
+        architecture = random(settings, _RESNET_101)
+        backbone = build(settings, architecture)
+        detector.load(backbone, Path(name))
+        return backbone, architecture
+    hub.check_folder(name, "a ResNet's", "model.grid.weights")
+    if settings.backbone == "wsl":
+        return _pretrained_timm(settings)
+    from transformers import ResNetModel
+
+    model = weights.pretrained("ResNet", ResNetModel, name, None, _is_resnet)
+    return _of_transformers(model, settings), weights.described(model.config)
+
+
+def _of_transformers(model: ResNetModel, settings: GridSettings) -> Backbone:
+    return Backbone(
+        model.embedder, list(model.encoder.stages), weights.described(model.config)["hidden_sizes"][-1], settings
+    )
+
+
+def _is_resnet(known: dict[str, Any]) -> None:
+    if (kind := known.get("model_type")) != "resnet" or "hidden_sizes" not in known:
+        raise ValueError(f"its config.json says {kind}" if kind else "no config.json that says it is one")
+
+
+def _pretrained_timm(settings: GridSettings) -> tuple[Backbone, dict[str, Any]]:
+    name = settings.weights
+    source = "local-dir" if Path(name).is_dir() else "hf-hub"
+    timm = _timm()
+    try:
+        model = timm.create_model(f"{source}:{name}", pretrained=True)
+        return _of_timm(model, settings), {_TIMM: model.pretrained_cfg["architecture"]}
+    except Exception as error:  # timm, the hub's client and readers of weights have errors of their own
+        raise hub.refused("ResNet of timm", name, None, error, "folder with its config.json and weights") from error
+
+
+def _of_timm(model: Any, settings: GridSettings) -> Backbone:
+    stages = [model.layer1, model.layer2, model.layer3, model.layer4]
+    stem = nn.Sequential(model.conv1, model.bn1, model.act1, model.maxpool)
+    return Backbone(stem, stages, model.num_features, settings)
+
+
+def _timm() -> Any:
+    try:
+        return import_module("timm")
+    except Exception as error:  # a torchvision that was built for another torch raises errors of any kind
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise DataError(f"grid.backbone wsl needs timm, which cannot be imported ({reason}). {_INSTALL}") from error

@@ -1,0 +1,84 @@
+"""Published transformers, of whichever kind: read whole or refused in one line, told apart by digest, described as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from itrcore.errors import DataError
+from itrcore.files import read_json, write_json
+from itrcore.pretrained import hub
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+
+def pretrained(
+    kind: str,
+    model: Any,
+    name: str,
+    revision: str | None,
+    check: Callable[[dict[str, Any]], None],
+    **options: Any,
+) -> Any:
+    """A published model in float32, with every weight: a name on the Hugging Face hub, or a folder.
+
+    kind: what users call it, such as `BERT`; model: transformers' class; check: raises ValueError where what config.json
+    says is of another kind; options: of `from_pretrained`. `DataError` where it cannot be had, is of another kind, or lacks
+    weights: transformers would draw these at random.
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what it would tell of weights is judged here
+    try:
+        known, _ = model.config_class.get_config_dict(name, revision=revision)
+        check(known)
+        loaded, found = model.from_pretrained(
+            name,
+            revision=revision or "main",
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **options,
+        )
+    except Exception as error:  # transformers, the hub's client and readers of weights have errors of their own
+        raise hub.refused(kind, name, revision, error, "folder with config.json and model.safetensors") from error
+    if unusable := sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}):
+        shown = ", ".join(unusable[:5]) + (f" and {len(unusable) - 5} more" if len(unusable) > 5 else "")
+        raise DataError.at(name, f"lacks weights of the {kind} that its config.json describes: {shown}", "all of them")
+    return loaded
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 over the weights: the same for the same model, wherever it was read from."""
+    total = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        total.update(f"{name}\0".encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def described(config: PreTrainedConfig) -> dict[str, Any]:
+    """The configuration as JSON values, but for where it was read from."""
+    return {key: value for key, value in config.to_dict().items() if key != "_name_or_path"}
+
+
+def save_config(config: PreTrainedConfig, path: Path) -> None:
+    """Write the configuration as JSON."""
+    write_json(path, described(config))
+
+
+def read_config(kind: str, config: Any, path: Path) -> Any:
+    """Read what `save_config` wrote, as transformers' class `config`; `DataError` where it is missing or damaged."""
+    try:
+        return config.from_dict(read_json(path))
+    except Exception as error:  # its own errors for values of the wrong type are of no common kind
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise DataError.at(
+            path, f"cannot be read ({reason})", f"a {kind}'s configuration", do="Run: dvc repro"
+        ) from error

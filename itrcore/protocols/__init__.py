@@ -1,0 +1,1 @@
+"""From similarities and the truth to figures. No torch here."""

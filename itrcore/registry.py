@@ -1,0 +1,61 @@
+"""What a run is made of, by the names that settings use: each name with the place of its code, as `module:name`.
+
+Nothing is imported until it is asked for. So a run loads the code of its own method, encoders and loss alone, and a change of
+another one's code is none of its own (`itrcore/runs/inputs.py`). A new method adds one line to METHODS.
+"""
+
+from __future__ import annotations
+
+from pkgutil import resolve_name
+from typing import Any
+
+_METHODS = "itrcore.methods"
+
+# `model.kind` → the class of its settings; the class of the method, or a function that makes it: (settings, image, text)
+METHODS = {
+    "esa": (f"{_METHODS}.vse.settings:ESASettings", f"{_METHODS}.vse.esa:ESA"),
+    "esl": (f"{_METHODS}.esl.settings:ESLSettings", f"{_METHODS}.esl.esl:ESL"),
+    "esl_clip": (f"{_METHODS}.esl.settings:ESLCLIPSettings", f"{_METHODS}.esl.esl_clip:ESLCLIP"),
+    "lhsc": (f"{_METHODS}.sgraf.settings:LHSCSettings", f"{_METHODS}.sgraf.lhsc:LHSC"),
+    "scan": (f"{_METHODS}.scan.settings:SCANSettings", f"{_METHODS}.scan.scan:scan"),
+    "sgraf": (f"{_METHODS}.sgraf.settings:SGRAFSettings", f"{_METHODS}.sgraf.sgraf:SGRAF"),
+    "vse": (f"{_METHODS}.vse.settings:VSESettings", f"{_METHODS}.vse.vse:VSE"),
+}
+
+# `loss.kind` → its class
+LOSSES = {
+    "hinge": "itrcore.layers.losses.triplet:Hinge",
+    "self_expanding": "itrcore.layers.losses.triplet:SelfExpanding",
+    "sigmoid": "itrcore.layers.losses.sigmoid:Sigmoid",
+    "symmetric": "itrcore.layers.losses.symmetric:Symmetric",
+}
+
+# `model.text.kind` → the module with `prepare` and `restore` of such a text side (`itrcore/assets/text.py`)
+TEXT_SIDES = {
+    "bert": "itrcore.assets.pieces",
+    "bigru": "itrcore.assets.words",
+    "clip": "itrcore.assets.clip",
+}
+
+# `ModelSettings.images` → the module with `prepare` and `restore` of such an image side (`itrcore/assets/image.py`)
+IMAGE_SIDES = {
+    "grid": "itrcore.assets.grid",
+    "pictures": "itrcore.assets.pictures",
+    "regions": "itrcore.assets.regions",
+}
+
+# `RegionInput.kind`, `PixelInput.kind` → the class that reads such images from shards
+READERS = {
+    "pixels": "itrcore.data.feeding.pixels:PixelImages",
+    "regions": "itrcore.data.feeding.regions:RegionImages",
+}
+
+
+def load(place: str) -> Any:
+    """The module, or what `module:name` names."""
+    return resolve_name(place)
+
+
+def module(place: str) -> str:
+    """The module of a place."""
+    return place.partition(":")[0]

@@ -1,0 +1,166 @@
+"""A released checkpoint as a run of this project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from itrcore import layout
+from itrcore.assets.assets import Assets
+from itrcore.assets.text import TextSide
+from itrcore.data.feeding.prepared import feature_width
+from itrcore.errors import DataError
+from itrcore.files import replacing, sha256, write_json
+from itrcore.methods.contract import Method
+from itrcore.methods.sgraf.settings import LHSCSettings
+from itrcore.released import checkpoint as released
+from itrcore.released import convert
+from itrcore.released.checkpoint import Checkpoint
+from itrcore.released.layouts import layout_of
+from itrcore.released.text import config_of, own_vocabulary, text_of
+from itrcore.runs import inputs
+from itrcore.settings.methods import MethodSettings
+from itrcore.settings.params import Params
+from itrcore.training.observer import Observer
+from itrcore.training.train import describe, write_curve
+
+SELECTED_ON = "unknown (imported)"
+_SHOWN = 12  # characters of a digest
+_PADDING = {
+    "masked": "padding masked: a caption is the same in any batch; the released figures are those of padding: released",
+    "released": "padding released: what pads captions takes part, and they depend on their batch, as in the released code",
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A released model as a method of ours, with what it needs besides its weights.
+
+    settings: the given ones, with the checkpoint's sizes
+    """
+
+    method: Method[Any, Any]
+    assets: Assets
+    settings: MethodSettings
+    checkpoint: Checkpoint
+
+    @property
+    def text(self) -> TextSide:
+        """Its text side."""
+        return self.assets.text
+
+    def summary(self) -> list[str]:
+        """What was found, for people: a line for each part, then sizes and where its training stood."""
+        found, lines = layout_of(self.settings), []
+        for part, entries in zip(found.parts, self.checkpoint.parts, strict=True):
+            unused = [name for name in map(part.unused_as, entries) if name is not None]
+            names = f"; known to be unused: {', '.join(sorted(set(unused)))}" if unused else ""
+            lines.append(f"{part.name}: {len(entries) - len(unused)} entries used{names}")
+        if self.checkpoint.widened:
+            lines.append(f"{self.checkpoint.widened} entries of CLIP were float16 and are float32 now")
+        width = self.assets.image.width
+        regions = f", region features {width}" if width is not None else ""
+        lines.append(f"dimensions {self.settings.model.dim}{regions}, tokens {self.text.tokeniser.token_ids.size:,}")
+        if told := convert.numbers(self.checkpoint, found):
+            lines.append(f"by its options: {', '.join(f'{key} {value:g}' for key, value in told.items())}")
+        if isinstance(self.settings.model, LHSCSettings):
+            lines.append(_PADDING[self.settings.model.padding])
+        if self.checkpoint.epoch is not None and self.checkpoint.best_rsum is not None:
+            lines.append(f"saved after epoch {self.checkpoint.epoch}, best dev rsum {self.checkpoint.best_rsum:.1f}")
+        return lines
+
+
+def load(path: Path, settings: MethodSettings, vocabulary: Path | None, data: str) -> Imported:
+    """Read a released checkpoint of the method that the settings name, every entry accounted for.
+
+    vocabulary: the one it was trained with (SCAN's JSON, BERT's vocab.txt, CLIP's tokenizer.json or OpenAI's
+    bpe_simple_vocab_16e6.txt.gz); None: that of the data set, or of the BERT or CLIP that the settings name
+    data: the data set, checked as far as it is prepared
+    `DataError` where the file is none of that method, or the vocabulary or the region features are not of its size.
+    """
+    checkpoint = released.read(path)
+    sizes = convert.sizes(checkpoint, settings, config_of(settings))
+    # Before the vocabulary is looked at: a file of another method would be told to need another vocabulary.
+    method = convert.empty(sizes)
+    method.load_state_dict(convert.weights(checkpoint, layout_of(settings), method))
+    own = sizes.image.width
+    if (width := feature_width(data)) is not None and own not in (None, width):
+        raise DataError.at(path, f"trained on region features of width {own}", f"{width}, as {data} has them")
+    assets = Assets(sizes.image, text_of(sizes, vocabulary, data))
+    return Imported(method, assets, sizes.settings, checkpoint)
+
+
+def import_run(params: Params, name: str, observer: Observer) -> Path:
+    """Write the folder of imported run `name`: what a training leaves there but its history. Returns the folder.
+
+    `DataError` where the checkpoint or its vocabulary is another one than when it was added, or does not fit.
+    """
+    run = params.run(name)
+    assert run.checkpoint is not None
+    path, vocabulary = Path(run.checkpoint.path), run.checkpoint.vocabulary
+    _check_unchanged(path, sha256_of(path), run.checkpoint.sha256, name)
+    imported = load(path, params.method_of(name), Path(vocabulary) if vocabulary else None, run.data)
+    read_with = vocabulary or own_vocabulary(imported.settings, run.data)
+    _check_unchanged(read_with, imported.text.digest, run.checkpoint.text_digest, name)
+    described: dict[str, Any] = {
+        **describe(
+            params,
+            name,
+            imported.settings,
+            imported.assets.image.width,
+            imported.method,
+            inputs.training(params, name),
+        ),
+        "origin": "imported",
+        "checkpoint": {
+            "path": run.checkpoint.path,
+            "sha256": run.checkpoint.sha256,
+            "epoch": imported.checkpoint.epoch,
+            "best_rsum": imported.checkpoint.best_rsum,
+            "vocabulary": read_with,
+        },
+        "text_digest": imported.text.digest,
+        "selected_on": SELECTED_ON,
+        "best_epoch": imported.checkpoint.epoch,
+        "train_seconds": None,
+    }
+    observer.begin(described, None)
+    try:
+        out = layout.run(run.data, name)
+        with replacing(out) as temporary:
+            imported.assets.save(temporary)
+            tensors = {key: value.contiguous() for key, value in imported.method.state_dict().items()}
+            save_file(tensors, temporary / layout.WEIGHTS)
+            write_json(temporary / "run.json", described)
+        write_curve(name, [])
+        observer.finish(out)
+    except BaseException:
+        observer.fail()
+        raise
+    return out
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a checkpoint file. `DataError` where it cannot be read."""
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise DataError.at(
+            path,
+            f"cannot be read ({error.strerror})",
+            "a checkpoint",
+            do="Put it back, or correct checkpoint.path of its run in params.yaml.",
+        ) from None
+
+
+def _check_unchanged(what: Path | str, found: str, wanted: str, name: str) -> None:
+    if found != wanted:
+        raise DataError.at(
+            str(what),
+            f"digest {found[:_SHOWN]}…",
+            f"{wanted[:_SHOWN]}…, as when runs.{name} was added",
+            do="Put the same file back, or remove that run from params.yaml and import it again.",
+        )

@@ -1,0 +1,91 @@
+"""Published figures, and which of them may stand beside a run or an ensemble of this project."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from ruamel.yaml import YAML
+
+from itrcore.runs.records import Evaluation
+from itrcore.settings.datasets import Benchmark
+
+FIGURES = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
+Protocol = Literal["f30k", "coco_1k", "coco_5k"]
+Kind = Literal["single", "ensemble", "reported"]
+KINDS: dict[Kind, str] = {
+    "single": "one model",
+    "ensemble": "ensemble of two models",
+    "reported": "one model or an ensemble, which is not said",
+}
+# What is evaluated decides the protocol: benchmark, images and captions of the test split.
+PROTOCOLS: dict[tuple[Benchmark, int, int], Protocol] = {
+    ("f30k", 1000, 5000): "f30k",
+    ("coco", 1000, 5000): "coco_1k",
+    ("coco", 5000, 25000): "coco_5k",
+}
+_ONE_FOLD = "1K figures are published as means of five folds, ours are of one"
+
+Recall = Annotated[float, Field(ge=0.0, le=100.0)] | None
+Rsum = Annotated[float, Field(ge=0.0, le=600.0)] | None
+
+
+class Published(BaseModel):
+    """One method with one text encoder: per protocol and kind the values of `FIGURES`, null where not published."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    source: Annotated[str, Field(alias="from", min_length=1)]
+    f30k: dict[Kind, tuple[Recall, Recall, Recall, Recall, Recall, Recall, Rsum]] = {}
+    coco_1k: dict[Kind, tuple[Recall, Recall, Recall, Recall, Recall, Recall, Rsum]] = {}
+    coco_5k: dict[Kind, tuple[Recall, Recall, Recall, Recall, Recall, Recall, Rsum]] = {}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Published figures beside ours; what was not published is absent from both mappings."""
+
+    kind: Kind
+    source: str
+    figures: dict[str, float]  # recalls in percent
+    difference: dict[str, float]  # ours minus published
+
+
+@cache
+def published() -> Mapping[str, Published]:
+    """Every published row, by family (method and text encoder); by both, joined by +, where two were put together."""
+    text = (files("itrcore.report") / "published.yaml").read_text("utf-8")
+    # Through JSON: strict JSON mode takes lists where Python's strict mode insists on tuples.
+    value = json.dumps(YAML(typ="safe", pure=True).load(text))
+    return TypeAdapter(dict[str, Published]).validate_json(value)
+
+
+def beside(found: Evaluation, benchmark: Benchmark | None, ours: Mapping[str, float]) -> Comparison | None:
+    """What was published for this very family, protocol and number of models; `None` where nothing was.
+
+    ours: values of `FIGURES`, of one evaluation or means over seeds
+    """
+    # Figures on features that are made up say nothing of real ones, and on other real ones not of the method alone:
+    # every published row is of bottom-up attention.
+    if benchmark is None or found.features != "bottom-up attention" or found.split != "test":
+        return None
+    protocol = PROTOCOLS.get((benchmark, found.n_images, found.n_captions))
+    row = published().get(found.family or "")
+    if protocol is None or row is None:
+        return None
+    kinds: dict[Kind, tuple[float | None, ...]] = {**getattr(row, protocol)}
+    # Published ensembles are of two models; where the source does not say, its figures may stand beside either.
+    fitting: dict[int, Kind] = {1: "single", 2: "ensemble"}
+    kind = fitting.get(len(found.members) if found.kind == "ensemble" else 1)
+    if kind is not None and kind not in kinds:
+        kind = "reported"
+    if kind is None or kind not in kinds:
+        return None
+    figures = {key: value for key, value in zip(FIGURES, kinds[kind], strict=True) if value is not None}
+    source = f"{row.source}; {_ONE_FOLD}" if protocol == "coco_1k" else row.source
+    return Comparison(kind, source, figures, {key: ours[key] - value for key, value in figures.items()})

@@ -1,0 +1,177 @@
+"""What decides a run's weights and its scores: the code, the settings and the data that it really reads, as one record each.
+
+A record is written by the stage `inputs`, and `train` and `evaluate` depend on it alone: they run again when it changes and
+at no other time. It is the identity of a half-done training, and stands in run.json, so that it can be asked what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from itrcore import code, layout, registry
+from itrcore.errors import ConfigError
+from itrcore.files import read_json, replacing, write_json
+from itrcore.runs import digests
+from itrcore.settings.encoders import BertSettings, BiGRUSettings
+from itrcore.settings.methods import MethodSettings, SetSettings
+from itrcore.settings.params import Params
+
+Record = dict[str, Any]
+
+_TRAINED, _IMPORTED, _EVALUATED = "itrcore.training.train", "itrcore.released.importing", "itrcore.evaluation.evaluate"
+
+
+def modules(settings: MethodSettings, loss: bool = False) -> list[str]:
+    """The modules that a run of these settings loads by their names in the registry; with its loss, for a training."""
+    model = settings.model
+    places = [
+        registry.METHODS[model.kind][1],
+        registry.IMAGE_SIDES[model.images],
+        registry.TEXT_SIDES[model.text.kind],
+        registry.READERS["pixels" if model.reads_pixels else "regions"],
+    ]
+    if loss:
+        places.append(registry.LOSSES[settings.loss.kind])
+    return [registry.module(place) for place in places]
+
+
+def training(params: Params, name: str) -> Record:
+    """What decides the weights of run `name`: a training, or an import. `DataError` where its data set is not prepared."""
+    run, settings = params.run(name), params.method_of(name)
+    if run.checkpoint is not None:
+        return {
+            "code": code.of(_IMPORTED, *modules(settings)),
+            "settings": {
+                **settings.model_dump(mode="json", exclude={"recipe"}),
+                "checkpoint": run.checkpoint.model_dump(include={"sha256", "text_digest"}),
+            },
+            "data": _assets(run.data, settings),
+        }
+    shared = params.training.model_dump(mode="json", include={"device", "precision", "threads", "selection"})
+    return {
+        "code": code.of(_TRAINED, *modules(settings, loss=True)),
+        "settings": {**settings.model_dump(mode="json"), "seed": run.seed, "training": shared},
+        "data": {
+            **{split: _split(run.data, split, settings) for split in ("train", "dev")},
+            **_assets(run.data, settings),
+        },
+    }
+
+
+def evaluation(params: Params, name: str) -> Record:
+    """What decides, beside its weights, the scores of run `name` on test. `DataError` where its data set is not prepared."""
+    settings = params.method_of(name)
+    return {
+        "code": code.of(_EVALUATED, *modules(settings)),
+        "settings": {
+            "evaluation": params.evaluation.model_dump(mode="json", include={"batch_size", "tile"}),
+            "training": params.training.model_dump(mode="json", include={"device", "precision", "threads"}),
+        },
+        "data": {"test": _split(params.run(name).data, "test", settings)},
+    }
+
+
+MADE: dict[str, Callable[[Params, str], Record]] = {"train": training, "evaluate": evaluation}  # stage → its record
+
+
+def write(params: Params, data: str) -> int:
+    """Write the records of every run on a data set; how many runs that are."""
+    names = [name for name, run in params.runs.items() if run.data == data]
+    for stage, make in MADE.items():
+        with replacing(layout.inputs(stage, data)) as folder:
+            folder.mkdir(parents=True)
+            for name in names:
+                write_json(folder / f"{name}.json", make(params, name))
+    return len(names)
+
+
+def checked(params: Params, stage: str, name: str) -> Record:
+    """The record of a run for a stage that begins, if the one that DVC knows is the same.
+
+    `ConfigError` where it is not: results would be kept as those of other code, settings or data.
+    """
+    path = layout.inputs(stage, params.run(name).data) / f"{name}.json"
+    record = MADE[stage](params, name)
+    if not path.exists() or read_json(path) != record:
+        changed = "; ".join(differences(read_json(path), record)) if path.exists() else "no such file"
+        raise ConfigError(
+            f"{path}: this is not what decides {name} now ({changed}). Run: dvc repro {stage}@{name}; with --single-item "
+            f"run code and inputs@{params.run(name).data} first"
+        )
+    return record
+
+
+def changes(params: Params, name: str) -> dict[str, list[str]]:
+    """What changed since run `name` was trained and since it was evaluated: stage → lines for people."""
+    data = params.run(name).data
+    made = {"train": layout.run(data, name) / "run.json", "evaluate": layout.evaluation(data, name) / "evaluation.json"}
+    told: dict[str, list[str]] = {}
+    for stage, path in made.items():
+        if not path.exists():
+            told[stage] = ["not done yet"]
+            continue
+        told[stage] = list(differences(read_json(path)["inputs"], MADE[stage](params, name)))
+        if not told[stage]:
+            told[stage] = ["nothing that decides the result has changed since"]
+    return told
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """What changed from one record to another, in words, one line per thing."""
+    before, now = dict(_flat(old)), dict(_flat(new))
+    for key in dict.fromkeys((*before, *now)):
+        if before.get(key) != now.get(key):
+            yield _said(key, before.get(key), now.get(key))
+
+
+def _said(key: tuple[str, ...], old: Any, new: Any) -> str:
+    part, *rest = key
+    if part == "code":
+        file = rest[0] if "/" in rest[0] else f"{rest[0].replace('.', '/')}.py"
+        return f"{file} " + ("is not used any more" if new is None else "is used now" if old is None else "has changed")
+    if part == "settings":
+        return f"{'.'.join(rest)} was {_value(old)} and is {_value(new)}"
+    named = f"{rest[1]} of {rest[0]}" if len(rest) > 1 else rest[0]
+    return f"{named}: " + ("there are none now" if new is None else "there are some now" if old is None else "others")
+
+
+def _value(value: Any) -> str:
+    return "not there" if value is None else str(value)
+
+
+def _flat(value: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from _flat(inner, (*above, key))
+        else:
+            yield (*above, key), inner
+
+
+def _split(data: str, split: str, settings: MethodSettings) -> Record:
+    pixels = settings.model.reads_pixels
+    shards = layout.image_shards(data) if pixels else layout.region_shards(data)
+    return {
+        "captions": digests.captions_of(layout.captions(data), split),
+        "pictures" if pixels else "regions": digests.images_of(shards, split),
+    }
+
+
+def _assets(data: str, settings: MethodSettings) -> Record:
+    """What a run begins with: the vocabulary and vectors of its data set, or pretrained weights on this disk.
+
+    Weights with a name on a hub are known by that name and its revision, which the settings have.
+    """
+    text, vocabulary, found = settings.model.text, layout.vocabulary(data), dict[str, str | None]()
+    if isinstance(text, BiGRUSettings):
+        found["vocabulary"] = digests.file_or_folder(vocabulary / layout.WORDS)
+        if text.init == "glove":
+            found["word vectors"] = digests.file_or_folder(vocabulary / layout.VECTORS)
+    elif text.shape is not None:
+        found["word pieces"] = digests.file_or_folder(vocabulary / layout.PIECES)
+    else:
+        found["BERT" if isinstance(text, BertSettings) else "CLIP"] = digests.file_or_folder(Path(text.weights))
+    if isinstance(settings.model, SetSettings) and settings.model.grid is not None:
+        found["backbone"] = digests.file_or_folder(Path(settings.model.grid.weights))
+    return found

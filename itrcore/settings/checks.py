@@ -1,0 +1,152 @@
+"""What no single section of params.yaml can tell: names, downloads, runs and ensembles that do not fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+
+from itrcore import layout
+from itrcore.errors import ConfigError, nearest, unknown
+from itrcore.settings.encoders import BertSettings, BiGRUSettings, CLIPSettings
+from itrcore.settings.methods import MethodSettings
+from itrcore.settings.params import Params
+from itrcore.settings.runs import RunSettings
+
+
+def problems(params: Params) -> Iterator[str]:
+    """One line per problem, each with the key that it is about; of a recipe, with its file before that."""
+    if not params.recipes:
+        yield f"root: {params.root}: no recipes in {params.recipes.folder}; give the folder that holds itrcore and recipes"
+        return
+    yield from _wrong_names(params)
+    yield from _wrong_reads(params)
+    yield from _wrong_runs(params)
+    yield from _wrong_ensembles(params)
+
+
+def _wrong_names(params: Params) -> Iterator[str]:
+    if "nltk" in params.datasets:
+        yield "datasets.nltk: data/nltk holds nltk's sentence data; choose another name"
+    yield from _alike("datasets", params.datasets)
+    yield from _alike("downloads", params.downloads)
+    yield from _alike("runs and ensembles", [*params.runs, *params.ensembles])
+
+
+def _wrong_reads(params: Params) -> Iterator[str]:
+    for name, dataset in params.datasets.items():
+        path = PurePosixPath(dataset.reads)
+        if path.parts[:1] == (str(layout.DOWNLOADS),) and params.download_of(name) is None:
+            known = [str(layout.download_record(known)) for known in params.downloads]
+            yield (
+                f"datasets.{name}.reads: {dataset.reads} is the record of no download{nearest(dataset.reads, known)} "
+                f"(known: {', '.join(known)})"
+            )
+        for key, given in dataset.paths().items():
+            parts = PurePosixPath(given).parts
+            if parts[:1] == (str(layout.DOWNLOADS),) and len(parts) > 1:
+                record = layout.download_record(parts[1]).as_posix()
+                if record != path.as_posix():
+                    yield (
+                        f"datasets.{name}.{key}: {given} is fetched only where reads is {record}, not {dataset.reads}; "
+                        "what does not come from there may be a part of that download with link: true"
+                    )
+
+
+def _wrong_runs(params: Params) -> Iterator[str]:
+    seen: dict[tuple[str | None, ...], str] = {}
+    said: set[str] = set()  # a recipe and a profile serve many runs: what is wrong with them is said once
+    for name, run in params.runs.items():
+        where = f"runs.{name}"
+        wrong = [
+            *unknown(f"{where}.data", run.data, params.datasets, "datasets"),
+            *unknown(f"{where}.method", run.method, params.recipes, "recipes"),
+            *(unknown(f"{where}.profile", run.profile, params.profiles, "profiles") if run.profile else ()),
+        ]
+        yield from wrong
+        what = str(run.seed) if run.checkpoint is None else run.checkpoint.sha256 + run.checkpoint.text_digest
+        twin = seen.setdefault((run.data, run.method, run.variant, run.profile, what), name)
+        if twin != name and run.checkpoint is None:
+            yield f"{where}: same data, method, variant, profile and seed as runs.{twin}; remove one or change its seed"
+        if twin != name and run.checkpoint is not None:
+            yield f"{where}: same data, method, variant, profile, checkpoint and vocabulary as runs.{twin}; remove one"
+        if wrong:
+            continue
+        try:
+            variants = params.recipes[run.method].variants
+            wrong = (
+                [*unknown(f"{where}.variant", run.variant, variants, f"the variants of {run.method}")]
+                if run.variant
+                else []
+            )
+            yield from wrong
+            if wrong:
+                continue
+            method = params.method_of(name)
+        except ConfigError as error:
+            yield from (line for line in str(error).splitlines() if line not in said)
+            said |= set(str(error).splitlines())
+        else:
+            yield from _wrong_images(params, where, run, method)
+            yield from _wrong_text(params, where, run, method)
+
+
+def _wrong_images(params: Params, where: str, run: RunSettings, method: MethodSettings) -> Iterator[str]:
+    """Pictures or region features that a run needs and its data set does not have."""
+    dataset = params.datasets[run.data]
+    if method.model.reads_pixels and dataset.without_pictures:
+        yield (
+            f"{where}: {run.method} reads pictures, and {run.data} has none; give datasets.{run.data}.shards.images, such as "
+            "{samples_per_shard: 1000, max_megapixels: 50}"
+        )
+    if not method.model.reads_pixels and dataset.without_regions:
+        yield f"{where}: {run.method} reads region features, and {run.data} has none; choose a method that reads pictures"
+
+
+def _wrong_text(params: Params, where: str, run: RunSettings, method: MethodSettings) -> Iterator[str]:
+    """What a method's text encoder needs of its data set."""
+    if run.checkpoint is not None:
+        return  # it brings its own weights, and says which vocabulary
+    text, vocabulary = method.model.text, params.datasets[run.data].vocabulary
+    if isinstance(text, BiGRUSettings) and text.init == "glove":
+        if vocabulary.glove is None:
+            yield (
+                f"{where}: {run.method} starts its word embeddings from GloVe, and "
+                f"datasets.{run.data}.vocabulary.glove names no file of it; give one, or lay "
+                "model: {text: {init: random}} over the method in a profile"
+            )
+        elif vocabulary.glove.width != text.word_dim:
+            yield (
+                f"{where}: {run.method} ({run.changes}) has text.word_dim {text.word_dim}, and the vectors "
+                f"of datasets.{run.data}.vocabulary.glove have width {vocabulary.glove.width}; make them the same"
+            )
+    if isinstance(text, BertSettings | CLIPSettings) and text.shape is not None and vocabulary.word_pieces is None:
+        yield (
+            f"{where}: {run.method} ({run.changes}) starts its {text.kind.upper()} at random, which needs word "
+            f"pieces of the data set; give datasets.{run.data}.vocabulary.word_pieces, such as {{pieces: 4000, min_count: 2}}"
+        )
+
+
+def _wrong_ensembles(params: Params) -> Iterator[str]:
+    for name, ensemble in params.ensembles.items():
+        where = f"ensembles.{name}"
+        yield from unknown(f"{where}.data", ensemble.data, params.datasets, "datasets")
+        if name in params.runs:
+            yield f"{where}: a run has this name already; choose another"
+        if len(set(ensemble.runs)) < len(ensemble.runs):
+            yield f"{where}.runs: a run is listed twice in {ensemble.runs}"
+        for run in ensemble.runs:
+            yield from unknown(f"{where}.runs", run, params.runs, "runs")
+            if run in params.runs and params.runs[run].data != ensemble.data:
+                yield (
+                    f"{where}.runs: {run} is a run on {params.runs[run].data}, not on {ensemble.data}; an ensemble "
+                    "needs one and the same data set"
+                )
+
+
+def _alike(section: str, names: Iterable[str]) -> Iterator[str]:
+    """Names that a file system without upper and lower case would put into one folder."""
+    seen: dict[str, str] = {}
+    for name in names:
+        twin = seen.setdefault(name.casefold(), name)
+        if twin != name:
+            yield f"{section}: {name} and {twin} differ only in upper and lower case; some file systems take them for one"

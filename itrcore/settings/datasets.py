@@ -1,0 +1,216 @@
+"""What `datasets:` in params.yaml may say. Light to import."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from itrcore.settings.strict import Count, Settings, Share
+
+SPLITS = ("train", "dev", "test")
+# Shown with every result. Closed on purpose: an unknown spelling must not pass for real features.
+FeatureKind = Literal["bottom-up attention", "other", "simulated", "synthetic"]
+
+# What a result was computed from: region features of a kind, or the pictures themselves. Pictures that a program drew are
+# as synthetic as features made of them.
+SYNTHETIC, PIXELS = "synthetic", "pixels"
+INPUTS = (*get_args(FeatureKind), PIXELS)
+
+Benchmark = Literal["f30k", "coco"]
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class SplitSizes(Settings):
+    """Images per split."""
+
+    train: Count
+    dev: Count
+    test: Count
+
+
+class SplitNames(Settings):
+    """The prefix of each split's files in a SCAN folder (COCO's test split is `testall` there)."""
+
+    train: str
+    dev: str
+    test: str
+
+
+class ScenesSource(Settings):
+    """The embedded data set: small drawn worlds (see `itrcore/data/scenes`)."""
+
+    kind: Literal["scenes"]
+    seed: Seed
+    images: SplitSizes
+    captions_per_image: Count
+    regions: Count
+    width: Count
+    min_objects: Annotated[int, Field(ge=2)]
+    max_objects: Annotated[int, Field(ge=2)]
+    near_duplicates: Count  # scenes of one family; they differ from each other in one attribute or relation
+    noise: Annotated[float, Field(ge=0.0)]  # standard deviation, relative to that of the projected object
+    picture_size: Annotated[int, Field(ge=32)]
+
+    @model_validator(mode="after")
+    def _objects_fit(self) -> ScenesSource:
+        if self.min_objects > self.max_objects:
+            raise ValueError(f"min_objects {self.min_objects} is above max_objects {self.max_objects}")
+        if self.regions < self.max_objects:
+            raise ValueError(f"regions {self.regions} cannot hold max_objects {self.max_objects}")
+        return self
+
+
+class SimulatedSource(Settings):
+    """Real captions in SCAN's layout, region features made from them."""
+
+    kind: Literal["simulated"]
+    seed: Seed
+    captions: str  # the folder with {split}_caps.txt (or .txt.gz) and {split}_ids.txt
+    splits: SplitNames
+    images: SplitSizes  # the first so many of each split
+    regions: Count
+    width: Count
+    zeros: Share  # the share of entries that are 0, as in bottom-up attention's features
+    noise: Annotated[float, Field(ge=0.0)]
+    distractors: Share  # the least share of regions that show nothing the captions name
+
+
+class ScanSource(Settings):
+    """SCAN's files on this disk: {split}_ims.npy, {split}_caps.txt, {split}_ids.txt.
+
+    folder: of these files, or one above them in SCAN's or VSE∞'s layout, where what lies beside is found by itself
+    """
+
+    kind: Literal["scan"]
+    folder: str
+    features: FeatureKind | Literal["none"]  # none: pictures alone
+    splits: SplitNames
+    karpathy: str | None = None  # Karpathy's JSON, where it does not lie beside
+    pictures: str | None = None  # the pictures' folder, where it does not lie beside
+
+
+class KarpathySource(Settings):
+    """Karpathy's JSON and a folder of pictures: for methods that need pixels, no region features."""
+
+    kind: Literal["karpathy"]
+    file: str
+    pictures: str
+    captions_per_image: Count  # the first so many: 5 as published; some COCO images have more
+
+
+class ShardsSource(Settings):
+    """Shards that someone has published: `captions.parquet` and `shards/` below an address, read through a cache."""
+
+    kind: Literal["shards"]
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    cache: str = "cache/shards"  # shards are kept here, each downloaded once
+
+
+class WordPieceSettings(Settings):
+    """A WordPiece vocabulary trained on the captions, for a BERT that starts at random."""
+
+    pieces: Annotated[int, Field(ge=100)]  # at most
+    min_count: Count  # pieces that stand together less often stay apart
+
+
+class GloVeSettings(Settings):
+    """A GloVe text file (plain, .gz or .zip), for text encoders with init: glove."""
+
+    file: str
+    width: Count  # values of each vector; word_dim of those text encoders
+
+
+class VocabularySettings(Settings):
+    """SCAN's vocabulary: words of train + dev with at least `min_count` occurrences.
+
+    released: path of a released SCAN vocabulary to use in place of one built here; found: the one beside
+    """
+
+    min_count: Count
+    released: str | None = None
+    word_pieces: WordPieceSettings | None = None
+    glove: GloVeSettings | None = None
+
+
+class RegionShardSettings(Settings):
+    """How region features are stored."""
+
+    dtype: Literal["float16", "float32"]
+    samples_per_shard: Count
+
+
+class ImageShardSettings(Settings):
+    """How pictures are stored, for methods that need pixels."""
+
+    samples_per_shard: Count
+    max_megapixels: Annotated[float, Field(gt=0.0)]  # a larger picture is refused
+
+
+class ShardSettings(Settings):
+    """What of a data set is written into shards: region features, pictures, or both."""
+
+    regions: RegionShardSettings | None = None
+    images: ImageShardSettings | None = None
+
+
+SourceSettings = ScenesSource | SimulatedSource | ScanSource | KarpathySource | ShardsSource
+
+
+class DatasetSettings(Settings):
+    """One entry of `datasets:`."""
+
+    reads: str  # the file or folder that the source reads, for DVC to watch
+    source: Annotated[SourceSettings, Field(discriminator="kind")]
+    vocabulary: VocabularySettings
+    shards: ShardSettings  # {} with the source `shards`, which has them
+    benchmark: Benchmark | None = None  # which published benchmark it is; its results then stand beside published ones
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a program draws its pictures."""
+        return isinstance(self.source, ScenesSource)
+
+    @property
+    def without_regions(self) -> bool:
+        """Whether it will have no region features; of published shards that is not known here."""
+        return self.shards.regions is None and not isinstance(self.source, ShardsSource)
+
+    @property
+    def without_pictures(self) -> bool:
+        """Whether it will have no pictures in shards; of published shards that is not known here."""
+        return self.shards.images is None and not isinstance(self.source, ShardsSource)
+
+    def paths(self) -> dict[str, str]:
+        """Everything outside that it names: key → path."""
+        source, glove = self.source, self.vocabulary.glove
+        found = {
+            "vocabulary.released": self.vocabulary.released,
+            "vocabulary.glove.file": glove.file if glove else None,
+        }
+        if isinstance(source, ScanSource):
+            found |= {"source.folder": source.folder, "source.karpathy": source.karpathy}
+        if isinstance(source, KarpathySource):
+            found |= {"source.file": source.file}
+        if isinstance(source, ScanSource | KarpathySource):
+            found |= {"source.pictures": source.pictures}
+        return {key: path for key, path in found.items() if path is not None}
+
+    @model_validator(mode="after")
+    def _shards_fit(self) -> DatasetSettings:
+        source = self.source
+        nothing = self.shards.regions is None and self.shards.images is None
+        if isinstance(source, ShardsSource):
+            if not nothing:
+                raise ValueError("this source's shards are written already; write shards: {}")
+        elif nothing:
+            raise ValueError("shards: give regions, images or both")
+        no_features = isinstance(source, KarpathySource) or (
+            isinstance(source, ScanSource) and source.features == "none"
+        )
+        if no_features and self.shards.regions:
+            raise ValueError("shards.regions needs features, and this source has none; remove it")
+        if isinstance(source, SimulatedSource) and self.shards.images:
+            raise ValueError("shards.images needs pictures, and simulated data has none; remove it")
+        return self

@@ -1,0 +1,60 @@
+"""The folders of experiments beside the embedded one: each a DVC project of its own, with the steps and the cache of all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from itrcore.errors import ConfigError
+from itrcore.files import replacing
+from itrcore.settings.load import load
+from itrcore.settings.params import Params
+
+FOLDER, STEPS = Path("experiments"), Path("dvc.yaml")
+_CONFIG = """\
+[core]
+    analytics = false
+[cache]
+    # One cache for all experiments. What is taken out of it is linked to it where the file system can, not copied.
+    dir = ../../../.dvc/cache
+    type = "reflink,hardlink,symlink"
+"""
+_IGNORED = "/config.local\n/tmp\n/cache\n"
+_NOT_DVC = "*.tmp\n*.old\n"  # files that are being written
+
+
+def create(project: Path, name: str, like: Path) -> Path:
+    """A new folder of `experiments/` that begins with another experiment's params.yaml, and none of its results.
+
+    project: the folder of itrcore, stages and recipes; like: the other experiment's folder
+    `ConfigError` where there is such a folder already, or the other one's params.yaml is not valid.
+    """
+    folder = project / FOLDER / name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", name):
+        raise ConfigError(f"{name!r} cannot be an experiment's name; use letters, digits, - and _, at most 100")
+    if folder.exists():
+        raise ConfigError(f"{folder}: there already; choose another name")
+    load(like / "params.yaml")
+    text = (like / "params.yaml").read_text("utf-8")
+    files = {
+        # A copy: DVC cannot read a link's file in committed states, as `dvc exp show` and `dvc metrics diff` do.
+        "dvc.yaml": (project / STEPS).read_text("utf-8"),
+        # In the file as it is, so that comments and order are kept.
+        "params.yaml": re.sub(r"(?m)^root:\s*\S+", "root: ../..", text, count=1),
+        ".dvc/config": _CONFIG,
+        ".dvc/.gitignore": _IGNORED,
+        ".dvcignore": _NOT_DVC,
+    }
+    with replacing(folder) as temporary:
+        for path, content in files.items():
+            (temporary / path).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / path).write_text(content, "utf-8")
+    load(folder / "params.yaml")
+    return folder
+
+
+def check_steps(params: Params, folder: Path) -> None:
+    """`ConfigError` where an experiment's dvc.yaml is not a copy of the project's, as after an update of the project."""
+    own, wanted = folder / STEPS, params.root_folder / STEPS
+    if wanted.is_file() and (not own.is_file() or own.read_bytes() != wanted.read_bytes()):
+        raise ConfigError(f"{own}: not the same steps as the project's; copy {wanted} over it")

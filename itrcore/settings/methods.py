@@ -1,0 +1,201 @@
+"""What a method's recipe may say. The settings of each method stand in its own folder of `itrcore/methods/`.
+
+The published numbers of every method stand in recipes/, with their source; these classes hold only types and limits.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
+from pydantic_core import PydanticKnownError
+
+from itrcore import registry
+from itrcore.settings.encoders import BertSettings, BiGRUSettings, CLIPSettings, GridSettings, TextSettings
+from itrcore.settings.losses import LossSettings, ScaledSettings, SelfExpandingSettings, TripletSettings
+from itrcore.settings.recipe import Recipe
+from itrcore.settings.strict import Fraction, Positive, Settings, Share
+
+
+class TokenViewSettings(Settings):
+    """Each word is touched with probability `touch`; a touched word is masked, replaced by a random one or removed."""
+
+    touch: Fraction
+    mask: Fraction
+    random: Fraction
+    remove: Fraction
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> TokenViewSettings:
+        if abs(self.mask + self.random + self.remove - 1.0) > 1e-9:
+            raise ValueError(f"mask + random + remove must be 1, not {self.mask + self.random + self.remove:g}")
+        return self
+
+
+class ModelSettings(Settings):
+    """What every method's `model` says; a method's own settings add to it."""
+
+    kind: str
+    dim: Annotated[int, Field(ge=2, multiple_of=2)]
+    text: BiGRUSettings | BertSettings | CLIPSettings
+
+    @property
+    def name(self) -> str:
+        """What the field calls it, without its encoders."""
+        return self.kind
+
+    @property
+    def family(self) -> str:
+        """What the field calls it, with its text encoder."""
+        return f"{self.name}_{self.text.kind}"
+
+    @property
+    def images(self) -> Literal["regions", "grid", "pictures"]:
+        """What it makes of images: precomputed regions, a grid of cells, or what its text side's CLIP sees in pictures."""
+        return "regions"
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether it needs pictures in place of region features."""
+        return self.images != "regions"
+
+    @property
+    def n_views(self) -> int:
+        """How many views of each image and caption training makes."""
+        return 1
+
+    @property
+    def touched(self) -> TokenViewSettings | None:
+        """How training changes captions; None: it does not."""
+        return None
+
+    @property
+    def attends(self) -> bool:
+        """Whether words attend to regions, so that it can be asked which to which (`itr explain`)."""
+        return False
+
+    @property
+    def brings_scale(self) -> bool:
+        """Whether a learned scale of its similarities comes with its pretrained weights."""
+        return False
+
+    @property
+    def parts(self) -> set[str]:
+        """Parts with pretrained weights, whose learning rate has a factor of its own (`recipe.factors`)."""
+        return {part for part in ("bert", "clip") if part == self.text.kind}
+
+
+class SetSettings(ModelSettings):
+    """Methods that encode an image's set of regions, or of a grid's cells, and a caption's words."""
+
+    text: TextSettings
+    region_drop: Share  # training only: the share of regions that an image loses
+    token_views: TokenViewSettings
+    grid: GridSettings | None = None  # None: precomputed region features
+
+    @property
+    def images(self) -> Literal["regions", "grid", "pictures"]:
+        """A grid where its settings say so."""
+        return "regions" if self.grid is None else "grid"
+
+    @property
+    def touched(self) -> TokenViewSettings | None:
+        """As `token_views` says."""
+        return self.token_views
+
+    @property
+    def parts(self) -> set[str]:
+        """The grid's ResNet beside the text encoder."""
+        return super().parts | ({"backbone"} if self.grid else set())
+
+    @property
+    def family(self) -> str:
+        """Grid features make it another one: its weights and published figures are others."""
+        return super().family + ("_grid" if self.grid else "")
+
+
+class CrossSettings(ModelSettings):
+    """Stacked cross attention between words and regions: SCAN and what follows it.
+
+    softmax_scale: what normalised attention is multiplied by before the softmax
+    """
+
+    text: TextSettings
+    softmax_scale: Positive
+
+
+class MethodSettings(Settings):
+    """A method: its model, its loss and how it is trained."""
+
+    model: SerializeAsAny[ModelSettings]  # of the class that the registry has for its kind
+    loss: LossSettings
+    recipe: Recipe
+
+    @property
+    def family(self) -> str:
+        """Method and text encoder, such as `esa_bert`: the same whatever its recipe is called."""
+        return self.model.family
+
+    @field_validator("model", mode="plain")
+    @classmethod
+    def _of_its_kind(cls, value: Any) -> ModelSettings:
+        if isinstance(value, ModelSettings):
+            return value
+        if not isinstance(value, dict):
+            return ModelSettings.model_validate(value)  # refuses it
+        if "kind" not in value:
+            raise PydanticKnownError("union_tag_not_found", {"discriminator": "kind"})
+        kind = str(value["kind"])
+        if kind not in registry.METHODS:
+            tags = ", ".join(f"'{known}'" for known in registry.METHODS)
+            raise PydanticKnownError("union_tag_invalid", {"discriminator": "kind", "tag": kind, "expected_tags": tags})
+        settings: type[ModelSettings] = registry.load(registry.METHODS[kind][0])
+        return settings.model_validate(value)
+
+    @model_validator(mode="after")
+    def _factors_fit(self) -> MethodSettings:
+        needed, given = self.model.parts, set(self.recipe.factors)
+        if missing := needed - given:
+            raise ValueError(
+                f"recipe.factors must give the factor of the learning rate of {' and '.join(sorted(missing))}, "
+                f"such as {{{sorted(missing)[0]}: 0.1}}"
+            )
+        if unknown := given - needed:
+            raise ValueError(
+                f"recipe.factors name parts that this model does not have: {', '.join(sorted(unknown))}; remove them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _backbone_opens(self) -> MethodSettings:
+        grid = self.model.grid if isinstance(self.model, SetSettings) else None
+        if grid is not None and grid.warmup_epochs >= self.recipe.epochs:
+            raise ValueError(
+                f"model.grid.warmup_epochs {grid.warmup_epochs} must be less than recipe.epochs {self.recipe.epochs}: the "
+                "backbone would never train"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> MethodSettings:
+        if isinstance(self.loss, TripletSettings) and self.loss.warmup_epochs >= self.recipe.epochs:
+            raise ValueError(
+                f"loss.warmup_epochs {self.loss.warmup_epochs} must be less than recipe.epochs {self.recipe.epochs}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _loss_fits(self) -> MethodSettings:
+        views = self.model.n_views
+        if views > 1 and not isinstance(self.loss, SelfExpandingSettings):
+            raise ValueError(
+                f"loss.kind {self.loss.kind} takes one view of each image and caption, and model.views is {views}; choose "
+                "loss.kind self_expanding, or set model.views to 1"
+            )
+        if isinstance(self.loss, ScaledSettings) and (self.loss.initial_scale is None) != self.model.brings_scale:
+            raise ValueError(
+                "remove loss.initial_scale: the scale comes with this model's CLIP"
+                if self.model.brings_scale
+                else "loss.initial_scale is missing; CLIP starts from 14.3, which is a temperature of 0.07"
+            )
+        return self

@@ -1,0 +1,133 @@
+"""The whole of an experiment's params.yaml, with the recipes that it names, as one typed, strict model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from itrcore import layout
+from itrcore.errors import ConfigError, unknown
+from itrcore.settings import yaml_file
+from itrcore.settings.datasets import DatasetSettings
+from itrcore.settings.downloads import DownloadSettings, PunktSettings
+from itrcore.settings.evaluation import EvaluationSettings, ReportSettings
+from itrcore.settings.methods import MethodSettings
+from itrcore.settings.recipes import Recipes
+from itrcore.settings.runs import EnsembleSettings, RunSettings
+from itrcore.settings.strict import Name, Settings
+from itrcore.settings.training import TrainingSettings
+
+
+class Params(Settings):
+    """The whole of params.yaml.
+
+    root: the folder of `itrcore`, `stages` and `recipes`, seen from this file; dvc.yaml reads it too
+    profiles: changes to methods, laid over the recipes of the runs that name them
+    """
+
+    root: str
+    downloads: dict[Name, dict[Name, DownloadSettings]]  # name → part → where from
+    datasets: dict[Name, DatasetSettings]
+    profiles: dict[Name, dict[str, Any]]
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+    runs: dict[Name, RunSettings]
+    ensembles: dict[Name, EnsembleSettings]
+    report: ReportSettings
+    _folder: Path = PrivateAttr()  # of the file, absolute
+    _root: Path = PrivateAttr()
+    _recipes: Recipes = PrivateAttr()
+
+    @property
+    def nltk(self) -> PunktSettings:
+        """Where nltk's sentence data comes from: nltk.yaml in the root, for all experiments. `ConfigError` where it is wrong."""
+        path = self.recipes.folder.parent / layout.NLTK_SETTINGS
+        found = yaml_file.read(path, PunktSettings.model_fields, "it says where nltk's sentence data comes from")
+        return yaml_file.settings(PunktSettings, found, path)
+
+    @property
+    def root_folder(self) -> Path:
+        """Of `root`, absolute."""
+        return self._root
+
+    @property
+    def project(self) -> Path:
+        """The root that all experiments share, absolute. Of a `dvc exp` in a temporary copy, that of what was copied."""
+        copied = _copied(self._folder)
+        return self._root if copied is None else (copied / self.root).resolve()
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's folder in `experiments/`; empty for the embedded one."""
+        try:
+            parts = self._folder.relative_to(self._root).parts
+        except ValueError:
+            return self._folder.name
+        return "/".join(parts[1:] if parts[:1] == ("experiments",) else parts)
+
+    @property
+    def trial(self) -> str | None:
+        """The name of the `dvc exp` that this is a temporary copy for; None where it is none."""
+        return None if _copied(self._folder) is None else os.environ.get("DVC_EXP_NAME", self._root.name)
+
+    @property
+    def recipes(self) -> Recipes:
+        """The methods' recipes, read when they are asked for."""
+        return self._recipes
+
+    def run(self, name: str) -> RunSettings:
+        """The run of this name. `ConfigError` where there is none."""
+        for problem in unknown("run", name, self.runs, "runs"):
+            raise ConfigError(f"params.yaml: {problem}")
+        return self.runs[name]
+
+    def dataset(self, name: str) -> DatasetSettings:
+        """The data set of this name. `ConfigError` where there is none."""
+        for problem in unknown("data set", name, self.datasets, "datasets"):
+            raise ConfigError(f"params.yaml: {problem}")
+        return self.datasets[name]
+
+    def download(self, name: str) -> dict[Name, DownloadSettings]:
+        """The parts of the download of this name. `ConfigError` where there is none."""
+        for problem in unknown("download", name, self.downloads, "downloads"):
+            raise ConfigError(f"params.yaml: {problem}")
+        return self.downloads[name]
+
+    def download_of(self, data: str) -> str | None:
+        """The download that a data set reads, where its `reads` is the record of one."""
+        reads = PurePosixPath(self.dataset(data).reads)
+        return next((name for name in self.downloads if layout.download_record(name) == Path(reads)), None)
+
+    def ensemble(self, name: str) -> EnsembleSettings:
+        """The ensemble of this name. `ConfigError` where there is none."""
+        for problem in unknown("ensemble", name, self.ensembles, "ensembles"):
+            raise ConfigError(f"params.yaml: {problem}")
+        return self.ensembles[name]
+
+    def method_of(self, run: str) -> MethodSettings:
+        """The settings of a run's method: its recipe, its variant, its profile. `ConfigError` where they do not fit."""
+        settings = self.run(run)
+        return self.method_with(settings.method, settings.variant, settings.profile)
+
+    def method_with(self, method: str, variant: str | None = None, profile: str | None = None) -> MethodSettings:
+        """A recipe with a variant of its own and a profile of params.yaml laid over it. `ConfigError` where they do not fit."""
+        for problem in unknown("method", method, self.recipes, "recipes"):
+            raise ConfigError(f"params.yaml: {problem}")
+        recipe = self.recipes[method].with_variant(variant)
+        if profile is None:
+            return recipe
+        for problem in unknown("profile", profile, self.profiles, "profiles"):
+            raise ConfigError(f"params.yaml: {problem}")
+        merged = yaml_file.overlay(recipe.model_dump(mode="json"), self.profiles[profile])
+        over = method if variant is None else f"{method}, variant {variant}"
+        return yaml_file.settings(MethodSettings, merged, f"profiles.{profile} over {over}")
+
+
+def _copied(folder: Path) -> Path | None:
+    """The folder that `dvc exp` copied for a run beside others, where `folder` is in such a copy."""
+    parts = folder.parts
+    at = next((i for i in range(len(parts)) if parts[i : i + 3] == (".dvc", "tmp", "exps")), None)
+    return None if at is None else Path(*parts[:at])

@@ -1,0 +1,58 @@
+"""What a recipe says of optimisation. Light to import: no torch here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from itrcore.settings.strict import Count, Positive, Settings, Share
+
+
+class StepSchedule(Settings):
+    """The learning rate is multiplied by `factor` when so many epochs are done, and again at each further number."""
+
+    kind: Literal["step"]
+    epochs: list[Count]
+    factor: Positive
+
+    @model_validator(mode="after")
+    def _rises(self) -> StepSchedule:
+        if self.epochs != sorted(set(self.epochs)):
+            raise ValueError(f"epochs must rise, not {self.epochs}")
+        return self
+
+
+class CosineSchedule(Settings):
+    """The learning rate rises from 0 over the first share of all steps, `warmup`, and falls to 0 as a cosine."""
+
+    kind: Literal["cosine"]
+    warmup: Share
+
+
+class Recipe(Settings):
+    """How a method is optimised.
+
+    weight_decay: adamw takes it off the weights, adam adds it to the gradients
+    evaluations: on dev, an epoch, evenly spread; the last is at its end. The best of all is kept
+    """
+
+    optimiser: Literal["adam", "adamw"]
+    learning_rate: Positive
+    factors: dict[Literal["bert", "clip", "backbone"], Positive] = Field(default_factory=dict)  # of the learning rate
+    weight_decay: Annotated[float, Field(ge=0.0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Count
+    evaluations: Count
+    schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="kind")]
+    clip_norm: Positive
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> Recipe:
+        steps = self.schedule.epochs if isinstance(self.schedule, StepSchedule) else []
+        if steps and steps[-1] >= self.epochs:
+            raise ValueError(
+                f"schedule.epochs {steps} reach past the last of {self.epochs} epochs; lower them or raise epochs "
+                "(a profile that shortens epochs must say schedule.epochs too)"
+            )
+        return self

@@ -1,0 +1,58 @@
+"""What `runs:` and `ensembles:` in params.yaml may say."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from itrcore.settings.strict import Digest, Name, Settings
+
+
+class CheckpointSettings(Settings):
+    """A released checkpoint in place of a training; `itr import` writes this.
+
+    vocabulary: the one it was trained with (SCAN's JSON, or BERT's vocab.txt); None: the data set's, or the method's BERT
+    text_digest: of the ids that captions then get; with others the weights would mean nothing
+    """
+
+    path: str
+    sha256: Digest
+    text_digest: Digest
+    vocabulary: str | None = None
+
+
+class RunSettings(Settings):
+    """One model on one data set: trained with a seed, or imported from a checkpoint.
+
+    method: its recipe in `recipes/`; variant: one that the recipe has; profile: changes that params.yaml has, laid over both
+    """
+
+    data: Name
+    method: Name
+    variant: Name | None = None
+    profile: Name | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    checkpoint: CheckpointSettings | None = None
+
+    @model_validator(mode="after")
+    def _trained_or_imported(self) -> RunSettings:
+        if (self.seed is None) == (self.checkpoint is None):
+            raise ValueError(
+                "the key seed is missing"
+                if self.seed is None
+                else "give seed, for a training, or checkpoint, for an import, not both"
+            )
+        return self
+
+    @property
+    def changes(self) -> str:
+        """What it changes of its method's recipe, for tables: `coco`, `small`, `coco+small`; `published` for nothing."""
+        return "+".join(name for name in (self.variant, self.profile) if name) or "published"
+
+
+class EnsembleSettings(Settings):
+    """The mean of the similarity matrices of several runs on one data set."""
+
+    data: Name
+    runs: Annotated[list[Name], Field(min_length=2)]

@@ -1,0 +1,53 @@
+"""Making MLflow hold what the result folders hold, whoever made them: this machine, another one, or DVC's cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from itrcore import layout
+from itrcore.report.attachments import page_files
+from itrcore.settings.params import Params
+from itrcore.tracking import Tracker
+
+
+@dataclass
+class Held:
+    """Names that MLflow holds now, names that it did not take, and names without results yet."""
+
+    held: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def synchronise(params: Params) -> Held:
+    """Record every configured run and ensemble that has results, with its page of the report. Recording twice changes nothing.
+
+    Where MLflow fails, that is told once, and what was recorded before stays.
+    """
+    tracker, found = Tracker.of(params), Held()
+    for name, run in params.runs.items():
+        folder, results = layout.run(run.data, name), layout.result(run.data, name)
+        if (folder / "run.json").exists() and (results / "metrics.json").exists():
+            _note(found, name, tracker.record(folder, results))
+            _attach(tracker, run.data, name, "runs")
+        else:
+            found.missing.append(name)
+    for name, ensemble in params.ensembles.items():
+        folder = layout.result(ensemble.data, name)
+        if (folder / "metrics.json").exists():
+            _note(found, name, tracker.record_ensemble(folder))
+            _attach(tracker, ensemble.data, name, "ensembles")
+        else:
+            found.missing.append(name)
+    return found
+
+
+def _note(found: Held, name: str, recorded: bool) -> None:
+    (found.held if recorded else found.refused).append(name)
+
+
+def _attach(tracker: Tracker, data: str, name: str, kind: str) -> None:
+    page = Path(kind, f"{name}.html")
+    if (layout.REPORT / page).exists():
+        tracker.attach_report(data, name, page_files(layout.REPORT, str(page)))

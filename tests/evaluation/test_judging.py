@@ -1,0 +1,130 @@
+"""From scores to results: `evaluate` and `judge` of a run, the members of an ensemble, and what is refused on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from itrcore.errors import DataError
+from itrcore.evaluation.ensemble import evaluate_ensemble, members
+from itrcore.evaluation.evaluate import evaluate
+from itrcore.evaluation.figures import summary
+from itrcore.evaluation.judging import judge
+from itrcore.files import read_json, sha256, write_json
+from itrcore.protocols.ranking import metrics
+from itrcore.runs import inputs
+from itrcore.settings.load import load
+from tests.support.tiny_project import PARAMS, project, train_in, write_params
+
+_ESL = {
+    **PARAMS["methods"]["esa"],
+    "model": {**PARAMS["methods"]["esl_bert"]["model"], "text": PARAMS["methods"]["esa"]["model"]["text"]},
+}
+CHANGES: dict[str, Any] = {"methods.esl": _ESL, "runs.looks": {"data": "tiny", "method": "esl", "seed": 1}}
+SCORES, RESULTS = Path("evaluations/tiny"), Path("results/tiny")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with three trained and evaluated runs, of which `looks` attends."""
+    folder = tmp_path_factory.mktemp("scored")
+    params = project(folder, CHANGES)
+    for name in ("one", "two", "looks"):
+        train_in(folder, name)
+        with contextlib.chdir(folder):
+            evaluate(params, name)
+    return folder
+
+
+@pytest.fixture
+def folder(template: Path, tmp_path: Path, monkeypatch: Any) -> Path:
+    """A copy of it, as the current folder."""
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_an_evaluation_is_scores_and_what_decided_them_and_judges_nothing(folder: Path) -> None:
+    assert names(SCORES / "one") == {"similarity.npy", "evaluation.json"}
+    assert not RESULTS.exists() and not Path("metrics").exists()
+    scored = read_json(SCORES / "one" / "evaluation.json")
+    assert scored["inputs"] == inputs.evaluation(load(), "one")
+    assert scored["similarity_sha256"] == sha256(SCORES / "one" / "similarity.npy")
+    assert scored["dev_rsum"] == read_json(Path("runs/tiny/one/run.json"))["dev_rsum"]
+    assert (scored["name"], scored["attends"]) == ("one", False)
+
+
+def test_results_are_those_of_the_stored_scores(folder: Path) -> None:
+    results = judge(load(), "one")
+    assert results == RESULTS / "one" and names(results) == {"metrics.json", "retrieved.json"}
+    found, matrix = read_json(results / "metrics.json"), np.load(SCORES / "one" / "similarity.npy")
+    assert matrix.shape == (found["n_images"], found["n_captions"]) == (8, 40)
+    assert found["metrics"] == metrics(matrix, np.repeat(np.arange(8), 5), "one")
+    assert (found["kind"], found["method"], found["profile"], found["seed"]) == ("run", "esa", "published", 1)
+    assert not {"inputs", "similarity_sha256", "test_digest", "attends"} & found.keys()
+    shown = {"test/rsum": found["metrics"]["rsum"], "dev/rsum": read_json(Path("runs/tiny/one/run.json"))["dev_rsum"]}
+    assert read_json(Path("metrics/one.json")) == pytest.approx(shown, abs=6e-4)
+    assert summary(results).startswith(f"one: test rsum {found['metrics']['rsum']:.1f}, i2t R@1 ")
+
+
+def test_where_words_look_at_regions_that_is_explained_too(folder: Path) -> None:
+    assert names(judge(load(), "looks")) == {"metrics.json", "retrieved.json", "explained.json"}
+
+
+def test_a_run_is_called_what_params_yaml_calls_its_changes_now(folder: Path) -> None:
+    write_params(folder, {**CHANGES, "profiles.same": {"model": {"dim": 16}}, "runs.one.profile": "same"})
+    assert read_json(judge(load(), "one") / "metrics.json")["profile"] == "same"
+
+
+def test_a_run_without_scores_names_the_stage_that_makes_them(folder: Path) -> None:
+    (SCORES / "one" / "evaluation.json").unlink()
+    with pytest.raises(DataError, match=r"evaluation\.json: no such file; .*Run: dvc repro evaluate@one"):
+        judge(load(), "one")
+    assert not RESULTS.exists()
+
+
+def test_an_ensemble_is_judged_like_a_run_and_has_no_figures_of_dev(folder: Path) -> None:
+    results = evaluate_ensemble(load(), "both")
+    one, two = (np.load(SCORES / name / "similarity.npy") for name in ("one", "two"))
+    mean = np.load("ensembles/tiny/both/similarity.npy")
+    np.testing.assert_allclose(mean, (one + two) / 2, atol=1e-6)
+    assert names(Path("ensembles/tiny/both")) == {"similarity.npy"}
+    assert results == RESULTS / "both" and names(results) == {"metrics.json", "retrieved.json"}
+    found = read_json(results / "metrics.json")
+    assert found["metrics"] == metrics(mean, np.repeat(np.arange(8), 5), "both")
+    assert (found["kind"], found["members"]) == ("ensemble", ["one", "two"])
+    assert read_json(Path("metrics/both.json")).keys() == {"test/rsum"}
+
+
+def test_members_change_with_their_scores_and_not_with_how_long_those_took(folder: Path) -> None:
+    before = members(load(), "both")
+    path = SCORES / "one" / "evaluation.json"
+    write_json(path, {**read_json(path), "encode_image_ms": 99.0})
+    assert members(load(), "both") == before
+    write_json(path, {**read_json(path), "similarity_sha256": "0" * 64})
+    assert members(load(), "both") != before
+
+
+def test_members_of_another_test_split_are_refused(folder: Path) -> None:
+    path = SCORES / "two" / "evaluation.json"
+    write_json(path, {**read_json(path), "test_digest": "0" * 64})
+    with pytest.raises(DataError, match=r"ensembles\.both: its runs were evaluated on other states of tiny"):
+        evaluate_ensemble(load(), "both")
+    assert not Path("ensembles").exists() and not RESULTS.exists()
+
+
+def test_a_matrix_that_is_not_the_evaluated_one_is_refused(folder: Path) -> None:
+    path = SCORES / "two" / "similarity.npy"
+    np.save(path, np.load(path) + 1)
+    with pytest.raises(DataError, match=r"similarity\.npy: its bytes have changed; .*dvc repro --force evaluate@two"):
+        evaluate_ensemble(load(), "both")
+    assert not Path("ensembles").exists() and not RESULTS.exists()

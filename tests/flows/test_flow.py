@@ -1,0 +1,120 @@
+"""The Prefect flow: the same DVC targets, at once, without a server; cancelled, it leaves no process behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import sys
+import time
+
+import psutil
+import pytest
+
+from flows.benchmark import leaderboard_table
+from flows.targets import TargetFailed, reproduce
+from tests.support.project import Project, tiny_params
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = Project(tmp_path_factory.mktemp("flow"))
+    made.write_params(tiny_params(made.params))
+    return made
+
+
+def test_flow_makes_an_experiment_and_touches_no_other(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = tiny_params(project.params)
+    mine = project.experiment("mine", {**params, "report": {"title": "mine"}})
+    before = {".prefect", *(path.name for path in project.folder.iterdir())}
+    out = project.run(sys.executable, "-m", "flows.benchmark", "--experiment", "mine", "--jobs", "2").stdout
+    assert "train@scenes-esa_bigru-1" in out
+    assert {path.name for path in project.folder.iterdir()} - before == {"mlflow.db", "mlflow.db.lock", "mlartifacts"}
+    with sqlite3.connect(project.folder / "mlflow.db") as store:
+        assert store.execute("select name from experiments where name like '%scenes'").fetchall() == [("mine/scenes",)]
+    assert "Data and pipelines are up to date." in project.dvc("status", folder=mine)
+    assert "train@scenes-esa_bigru-1" in project.dvc("status")  # the experiment of the project's own folder
+    assert json.loads((mine / "metrics" / "both.json").read_text("utf-8"))["test/rsum"] > 0
+    monkeypatch.chdir(mine)
+    table = leaderboard_table()
+    assert {line["row"] for line in table} == {"vse_pp_bigru/small", "esa_bigru/small", "both"}
+    assert all(isinstance(line[key], float) for line in table for key in ("i2t_r1", "t2i_r10", "rsum"))
+
+
+def test_cancelled_flow_leaves_no_training_behind_and_the_training_goes_on_later(project: Project) -> None:
+    params = project.params
+    params["profiles"]["small"]["recipe"] |= {"epochs": 100_000}
+    params["training"]["save_every_steps"] = 5
+    project.write_params(params)
+    # One at a time: when the first is ended its slot is free, and the second must not take it.
+    started = project.start(sys.executable, "-m", "flows.benchmark", "--jobs", "1")
+    states = project.folder / "state" / "scenes"
+    _wait_for(lambda: list(states.glob("*/step-*/state.json")), 300)
+    children = psutil.Process(started.pid).children(recursive=True)
+    assert any("stages.train" in " ".join(child.cmdline()) for child in children if child.is_running())
+    started.send_signal(signal.SIGTERM)
+    started.wait(120)
+    assert started.returncode != 0
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
+    time.sleep(8)  # longer than a retry waits
+    assert not [process for process in psutil.process_iter() if "stages.train" in _command(process, project)]
+    assert len(list(states.glob("*/step-*/state.json"))) == 1  # what the one that ran had done is kept
+    params["profiles"]["small"]["recipe"] |= {"epochs": 2}
+    project.write_params(params)
+
+
+def test_unknown_experiment_is_one_clear_error(project: Project) -> None:
+    done = project.run(sys.executable, "-m", "flows.benchmark", "--experiment", "mina", check=False)
+    assert done.returncode != 0
+    assert "--experiment: no 'mina' in experiments; did you mean 'mine'? (known: mine)" in done.stdout
+
+
+def test_unknown_run_is_one_clear_error(project: Project) -> None:
+    done = project.run(sys.executable, "-m", "flows.benchmark", "--runs", "scenes-esa_bigru-9", check=False)
+    assert done.returncode != 0
+    assert "run: no 'scenes-esa_bigru-9' in runs; did you mean 'scenes-esa_bigru-1'?" in done.stdout
+
+
+def test_failed_target_raises_with_its_last_lines(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.folder)
+    lines: list[str] = []
+    with pytest.raises(TargetFailed, match="no-such-stage"):
+        reproduce(["no-such-stage"], lines.append)
+    assert lines
+
+
+def test_exception_from_outside_ends_the_whole_process_group(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project.folder / "dvc.yaml").write_text("stages:\n  sleepy:\n    cmd: echo started; sleep 600\n", "utf-8")
+    monkeypatch.chdir(project.folder)
+    found: list[psutil.Process] = []
+    before = psutil.Process(os.getpid()).children(recursive=True)  # such as Python's own helpers of earlier tests
+
+    def interrupt(line: str) -> None:
+        if line == "started":
+            found.extend(p for p in psutil.Process(os.getpid()).children(recursive=True) if p not in before)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(["sleepy"], interrupt)
+    assert any("sleep" in process.name() for process in found if process.is_running()) is False
+    _, alive = psutil.wait_procs(found, timeout=60)
+    assert not alive
+
+
+def _command(process: psutil.Process, project: Project) -> str:
+    """Its command line if it runs in the project's folder."""
+    try:
+        return " ".join(process.cmdline()) if process.cwd() == str(project.folder.resolve()) else ""
+    except psutil.Error:
+        return ""
+
+
+def _wait_for(condition: object, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.2)

@@ -1,0 +1,176 @@
+"""A run's folder is enough: its weights, settings and text give the method back, whatever became of what it came from."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save, save_file
+
+from itrcore.assets.clip import CLIPText
+from itrcore.assets.image import ImageInputs
+from itrcore.assets.pieces import Pieces, prepare
+from itrcore.assets.text import Text
+from itrcore.assets.words import Words
+from itrcore.data.feeding.inputs import PixelInput, RegionInput
+from itrcore.data.feeding.prepared import open_split
+from itrcore.data.text.vocabulary import SPECIAL as WORD_SPECIAL
+from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
+from itrcore.data.text.wordpieces import SPECIAL, WordPieces
+from itrcore.errors import DataError
+from itrcore.evaluation.evaluate import evaluate, load_method
+from itrcore.files import read_json
+from itrcore.methods.build import build
+from itrcore.methods.contract import Method
+from itrcore.runs import inputs
+from itrcore.settings.encoders import BiGRUSettings, CLIPSettings
+from itrcore.settings.load import load
+from tests.support.helpers import METHODS, bert_folder, image_batch, method_settings, pixel_batch, text_batch
+from tests.support.tiny_project import project, stage, train_in
+
+WIDTH, N_WORDS = 12, 30
+
+
+def text_of(name: str) -> Text | CLIPText:
+    """The text side of one of `METHODS`, of N_WORDS ids in all."""
+    if name.endswith("bigru"):
+        return Words(Vocabulary([*WORD_SPECIAL, *(f"w{i}" for i in range(N_WORDS - 5))], Tokenizer(None)))
+    from itrcore.pretrained import bert, clip
+
+    model = method_settings(name).model
+    settings = model.text
+    assert not isinstance(settings, BiGRUSettings) and settings.shape is not None
+    pieces = WordPieces([*SPECIAL, *(f"w{i}" for i in range(N_WORDS - 5))])
+    if isinstance(settings, CLIPSettings):
+        return CLIPText(pieces, settings.strip, clip.config_of(settings.shape, N_WORDS, model.dim))
+    return Pieces(pieces, bert.config_of(settings.shape, N_WORDS))
+
+
+def vectors(method: Method) -> list[torch.Tensor]:
+    method.eval()
+    with torch.no_grad():
+        pictures = isinstance(method.input, PixelInput)
+        images = method.encode_images(pixel_batch(2) if pictures else image_batch([5, 2], WIDTH))
+        return [images.vectors, method.encode_texts(text_batch([4, 6], N_WORDS)).vectors]
+
+
+def stored(name: str, folder: Path) -> tuple[Method, dict[str, Any]]:
+    """A method written as a run's folder; with what its run.json says."""
+    text = text_of(name)
+    method = build(method_settings(name), ImageInputs(WIDTH), text.inputs, 3)
+    (folder / "text").mkdir()
+    text.save(folder / "text")
+    save_file(method.state_dict(), folder / "model.safetensors")
+    settings = json.loads(json.dumps(method_settings(name).model_dump(mode="json")))
+    return method, {"name": "a-run", "settings": settings, "width": WIDTH}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_stored_weights_settings_and_text_give_the_same_method_back(name: str, tmp_path: Path) -> None:
+    method, run = stored(name, tmp_path)
+    loaded, text = load_method(run, tmp_path)
+    assert all(torch.equal(*pair) for pair in zip(vectors(method), vectors(loaded), strict=True))
+    assert text.tokeniser.encode("w1 w3 w2") == text_of(name).tokeniser.encode("w1 w3 w2")
+
+
+@pytest.mark.parametrize("name", ["esa_bigru", "vse_infty_bert"])
+def test_damaged_weights_are_one_error_that_names_the_file(name: str, tmp_path: Path) -> None:
+    _, run = stored(name, tmp_path)
+    path = tmp_path / "model.safetensors"
+    for damaged in (path.read_bytes()[:-10], save({"x": torch.zeros(2)}), None):
+        path.write_bytes(damaged) if damaged is not None else path.unlink()
+        with pytest.raises(DataError, match=r"(?s)model\.safetensors: cannot be loaded .*the weights of a-run"):
+            load_method(run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("esa_bigru", "vocab.json"), ("esa_bert", "tokenizer.json"), ("esa_bert", "bert.json")]
+)
+@pytest.mark.parametrize("content", [None, "{"], ids=["missing", "damaged"])
+def test_a_text_folder_that_lost_a_file_is_one_error_that_names_it(
+    name: str, file: str, content: str | None, tmp_path: Path
+) -> None:
+    _, run = stored(name, tmp_path)
+    path = tmp_path / "text" / file
+    path.write_text(content) if content else path.unlink()
+    with pytest.raises(DataError, match=file.replace(".", r"\.")):
+        load_method(run, tmp_path)
+
+
+RUN = {"data": "tiny", "seed": 1}
+SHORT = {"epochs": 2, "schedule": {"kind": "step", "epochs": [1], "factor": 0.1}}
+CHANGES: dict[str, Any] = {
+    **{f"methods.{name}.recipe.{key}": value for name in ("esa", "esa_bert") for key, value in SHORT.items()},
+    "runs.small": {**RUN, "method": "esa_bert"},
+}
+
+
+def similarity(folder: Path, name: str) -> bytes:
+    shutil.rmtree(folder / "evaluations", ignore_errors=True)
+    with contextlib.chdir(folder):
+        evaluate(load(), name)
+    return (folder / "evaluations" / "tiny" / name / "similarity.npy").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["one", "small", "published"])
+def test_a_run_is_evaluated_to_the_same_bits_when_all_that_its_text_came_from_is_gone(
+    name: str, tmp_path: Path
+) -> None:
+    published = {"kind": "bert", "weights": str(tmp_path / "bert"), "dropout": 0.1}
+    changes = {**CHANGES}
+    if name == "published":
+        bert_folder(tmp_path / "bert", [*SPECIAL, ".", *"abcdefghijklmnopqrstuvwxyz", "a", "##n"][:-2])
+        changes |= {"methods.esa_bert.model.text": published, "runs.published": {**RUN, "method": "esa_bert"}}
+        del changes["runs.small"]
+    project(tmp_path, changes)
+    run = train_in(tmp_path, name)
+    before = similarity(tmp_path, name)
+    for gone in ("data/tiny/vocab", "data/tiny/raw", "bert", "state"):
+        shutil.rmtree(tmp_path / gone, ignore_errors=True)
+    assert similarity(tmp_path, name) == before
+    matrix = np.load(tmp_path / "evaluations" / "tiny" / name / "similarity.npy")
+    assert np.abs(matrix - matrix.mean()).max() > 1e-4
+    expected = {"vocab.json"} if name == "one" else {"tokenizer.json", "bert.json"}
+    assert {path.name for path in (run / "text").iterdir()} == expected
+    family = "esa_bigru" if name == "one" else "esa_bert"
+    scored = read_json(tmp_path / f"evaluations/tiny/{name}/evaluation.json")
+    for described in (read_json(run / "run.json"), scored):
+        assert (described["family"], described["origin"]) == (family, "trained")
+    assert (scored["device"], scored["precision"]) == ("cpu", "float32")
+
+
+def test_another_process_without_network_evaluates_a_published_bert_from_the_folder(tmp_path: Path) -> None:
+    text = {"kind": "bert", "weights": str(tmp_path / "bert"), "dropout": 0.1}
+    bert_folder(tmp_path / "bert", [*SPECIAL, *"abcdefghijklmnopqrstuvwxyz"])
+    changes = {**CHANGES, "methods.esa_bert.model.text": text}
+    project(tmp_path, changes)
+    train_in(tmp_path, "small")
+    before = similarity(tmp_path, "small")
+    with contextlib.chdir(tmp_path):
+        inputs.write(load(), "tiny")  # as before it was trained, when the BERT was there
+    shutil.rmtree(tmp_path / "bert")
+    process = stage(tmp_path, "evaluate", "small", HF_HUB_OFFLINE="1", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/m.db")
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    assert (tmp_path / "evaluations/tiny/small/similarity.npy").read_bytes() == before
+
+
+def test_captions_longer_than_the_berts_positions_are_cut_in_training_and_in_evaluation(tmp_path: Path) -> None:
+    shape = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 8}
+    params = project(tmp_path, {**CHANGES, "methods.esa_bert.model.text.shape": shape})
+    with contextlib.chdir(tmp_path):
+        text = prepare(params.method_of("small").model, Path("data/tiny/vocab"), Path("data/nltk"))
+        split = open_split("tiny", "train", text.tokeniser, RegionInput())
+    lengths = np.diff(split.tokens.starts)
+    assert lengths.max() == 8 and (lengths == 8).sum() > 20  # most of the captions are longer
+    end = text.tokeniser.encode("a").ids[-1]
+    assert all(split.tokens.ids_of(row)[-1] == end for row in range(len(split.tokens)))
+    run = train_in(tmp_path, "small")
+    assert len(read_json(run / "history.json")["evaluations"]) == 2
+    assert similarity(tmp_path, "small")

@@ -1,0 +1,278 @@
+"""The real pipeline on a tiny world: `dvc repro`, what makes a stage run again, MLflow, the report, an imported run, `dvc exp`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.project import Project, tiny_params
+
+pytestmark = pytest.mark.slow
+
+TRAININGS = ("scenes-vse_pp_bigru-1", "scenes-esa_bigru-1", "scenes-lhsc_bigru-1", "scenes-esa_bert-1")
+OF_BIGRU = TRAININGS[:2]
+
+
+def params_of(project: Project) -> dict[str, Any]:
+    params = tiny_params(project.params)
+    params["datasets"]["scenes"]["vocabulary"]["word_pieces"]["pieces"] = 200
+    recipe = {"batch_size": 20, "epochs": 2, "schedule": {"epochs": [1]}}
+    shape = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 32}
+    bert = {"weights": "random", "shape": shape}
+    params["profiles"] |= {
+        "lhsc": {"model": {"dim": 16, "alignment_dim": 8, "layers": 1, "text": {"word_dim": 8}}, "recipe": recipe},
+        "bert": {"model": {"dim": 16, "text": bert}, "recipe": recipe},
+    }
+    params["runs"] |= {
+        "scenes-lhsc_bigru-1": {"data": "scenes", "method": "lhsc_bigru", "seed": 1, "profile": "lhsc"},
+        "scenes-esa_bert-1": {"data": "scenes", "method": "esa_bert", "seed": 1, "profile": "bert"},
+    }
+    return params
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = Project(tmp_path_factory.mktemp("pipeline"))
+    made.write_params(params_of(made))
+    made.repro()
+    made.commit()
+    return made
+
+
+def test_everything_is_made(project: Project) -> None:
+    for name in TRAININGS:
+        assert (project.folder / "runs" / "scenes" / name / "model.safetensors").is_file()
+        result = json.loads((project.folder / "results" / "scenes" / name / "metrics.json").read_text("utf-8"))
+        assert (result["split"], result["selected_on"], result["features"]) == ("test", "dev", "synthetic")
+    board = json.loads((project.folder / "report" / "leaderboard.json").read_text("utf-8"))
+    assert set(board["scenes"]) == {"vse_pp_bigru/small", "esa_bigru/small", "lhsc_bigru/lhsc", "esa_bert/bert", "both"}
+    assert (project.folder / "report" / "index.html").is_file()
+    assert not list((project.folder / "state").rglob("*.safetensors"))  # nothing left over of finished trainings
+
+
+def test_a_second_run_does_nothing(project: Project) -> None:
+    assert "Running stage" not in project.repro().stdout
+
+
+COMMENTS = {  # file → text, what it becomes
+    "itrcore/methods/sgraf/lhsc.py": ('"""LHSC', '"""Of LHSC'),
+    "itrcore/layers/losses.py": ("\n\n\ndef ", "\n\n\n# A comment.\n\n\ndef "),
+    "itrcore/evaluation/judging.py": ("from itrcore import layout\n", "from itrcore import (\n    layout,\n)\n"),
+    "stages/raw.py": ('"""Stage', '"""The stage'),
+    "recipes/lhsc_bigru.yaml": ("# LHSC", "# The recipe of LHSC"),
+}
+NEW = {  # new files: nothing that is there reads them
+    "itrcore/models/added.py": "VALUE = 1\n",
+    "itrcore/evaluation/added.py": "VALUE = 1\n",
+    "recipes/added.yaml": None,  # a copy of another one
+}
+
+
+def test_a_comment_a_docstring_and_formatting_run_nothing_again(project: Project) -> None:
+    with project.changed():
+        for path, (old, new) in COMMENTS.items():
+            project.replace(path, old, new)
+        assert project.stale() == set()
+
+
+def test_code_of_one_method_runs_its_runs_again(project: Project) -> None:
+    with project.changed():
+        project.replace("itrcore/methods/sgraf/lhsc.py", "class LHSC", "NEW = 1\n\n\nclass LHSC")
+        assert project.stale() == {"train@scenes-lhsc_bigru-1", "evaluate@scenes-lhsc_bigru-1"}
+        told = project.run(sys.executable, "-m", "itrcore.cli.app", "why", "scenes-lhsc_bigru-1").stdout
+        assert "train: itrcore/methods/sgraf/lhsc.py has changed" in told
+
+
+def test_a_new_method_recipe_and_protocol_run_nothing_again_and_a_new_data_set_itself_alone(project: Project) -> None:
+    with project.changed():
+        for path, text in NEW.items():
+            copied = (project.folder / "recipes" / "lhsc_bigru.yaml").read_text("utf-8")
+            (project.folder / path).write_text(copied if text is None else text, "utf-8")
+        assert project.stale() == set()
+        params = project.params
+        params["datasets"]["other"] = params["datasets"]["scenes"]
+        project.write_params(params)
+        assert {stage for stage in project.stale() if not stage.endswith("@other")} <= {"report"}
+
+
+def test_what_judges_and_what_the_report_shows_score_and_train_nothing_again(project: Project) -> None:
+    judged = {*(f"judge@{name}" for name in TRAININGS), "ensemble@both"}
+    with project.changed():
+        params = project.params
+        params["evaluation"]["queries"] += 2
+        project.write_params(params)
+        assert project.stale() == judged
+    with project.changed():
+        project.replace("itrcore/protocols/retrieved.py", "def retrieved", "NEW = 1\n\n\ndef retrieved")
+        assert project.stale() == judged
+
+
+def test_how_often_a_training_is_saved_tracking_and_the_report_train_nothing_again(project: Project) -> None:
+    with project.changed():
+        params = project.params
+        params["training"]["save_every_steps"] += 1
+        params["report"]["title"] = "another"
+        project.write_params(params)
+        project.replace("itrcore/tracking/tracker.py", "class Tracker", "NEW = 1\n\n\nclass Tracker")
+        project.replace("itrcore/report/templates/style.css", "body", "body , body")
+        assert project.stale() == {"report"}
+
+
+def test_word_pieces_run_what_reads_word_pieces_again(project: Project) -> None:
+    with project.changed():
+        params = project.params
+        params["datasets"]["scenes"]["vocabulary"]["word_pieces"]["pieces"] = 150
+        project.write_params(params)
+        project.repro("inputs@scenes")
+        assert project.stale() == {"train@scenes-esa_bert-1", "report"}  # the report shows the data sets' settings
+
+
+def test_a_recipe_runs_its_runs_again(project: Project) -> None:
+    with project.changed():
+        project.replace("recipes/lhsc_bigru.yaml", "learning_rate: 2.0e-4", "learning_rate: 3.0e-4")
+        assert project.stale() == {"train@scenes-lhsc_bigru-1"}
+        told = project.run(sys.executable, "-m", "itrcore.cli.app", "why", "scenes-lhsc_bigru-1").stdout
+        assert "train: recipe.learning_rate was 0.0002 and is 0.0003" in told
+        # Who knows better keeps the weights.
+        project.dvc("commit", "-f", "train@scenes-lhsc_bigru-1")
+        assert project.stale() == set()
+
+
+def test_a_stage_refuses_a_record_that_is_not_of_today(project: Project) -> None:
+    assert project.stale() == set()
+    with project.changed():
+        project.replace("recipes/lhsc_bigru.yaml", "learning_rate: 2.0e-4", "learning_rate: 3.0e-4")
+        done = project.repro("--single-item", "--force", "train@scenes-lhsc_bigru-1", check=False)
+        assert done.returncode != 0
+        assert (
+            "(recipe.learning_rate was 0.0002 and is 0.0003). Run: dvc repro train@scenes-lhsc_bigru-1" in done.stdout
+        )
+
+
+def test_mlflow_has_one_active_run_per_name_with_its_report(project: Project) -> None:
+    runs = _active_runs(project)
+    assert sorted(runs) == sorted([*TRAININGS, "both"])
+    for name in OF_BIGRU:
+        (artifacts,) = (project.folder / "mlartifacts" / "scenes").glob(f"{runs[name]}/artifacts")
+        assert (artifacts / "checkpoint" / "model.safetensors").is_file()
+        assert (artifacts / "evaluation" / "metrics.json").is_file()
+        assert (artifacts / "report" / "runs" / f"{name}.html").is_file()
+        assert (artifacts / "report" / "style.css").is_file()
+
+
+def test_a_changed_method_is_trained_anew_in_mlflow_too_and_going_back_restores(project: Project) -> None:
+    weights, board, runs = _weights(project), _board(project), _active_runs(project)
+    name = "scenes-esa_bigru-1"
+    project.replace("recipes/esa_bigru.yaml", "learning_rate: 5.0e-4", "learning_rate: 3.0e-3")
+    assert _ran(project.repro().stdout) - {"inputs@scenes", "members@both"} == {
+        f"train@{name}",
+        f"evaluate@{name}",
+        f"judge@{name}",
+        "ensemble@both",
+        "report",
+    }
+    changed = _weights(project)
+    assert {run for run in TRAININGS if changed[run] != weights[run]} == {name}
+    assert _board(project) != board
+    active = _active_runs(project)
+    assert {run for run in runs if active[run] != runs[run]} == {name}  # superseded: still one of that name
+    project.replace("recipes/esa_bigru.yaml", "learning_rate: 3.0e-3", "learning_rate: 5.0e-4")
+    # Restored from DVC's cache but for the report, which brings MLflow up to date.
+    assert _ran(project.repro().stdout) == {"report"}
+    assert (_weights(project), _board(project)) == (weights, board)
+    assert _active_runs(project) == runs  # brought back, not made a second time
+
+
+def test_trials_of_a_learning_rate_side_by_side(project: Project) -> None:
+    name, key = "scenes-esa_bigru-1", "recipes/esa_bigru.yaml:recipe.learning_rate"
+    file = f"metrics/{name}.json"
+    runs = _active_runs(project)
+    trial = project.dvc("exp", "run", "--temp", "--name", "trial", "-S", f"{key}=0.004")
+    assert _ran(trial) >= {f"train@{name}", f"evaluate@{name}", f"judge@{name}", "ensemble@both", "report"}
+    assert not any(f"train@{other}" in _ran(trial) for other in TRAININGS if other != name)
+    shown = list(csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv", "--hide-workspace"))))
+    before, after = shown
+    assert (before[key], after[key]) == ("0.0005", "0.004")
+    rsum = f"{file}:test/rsum"
+    assert all(float(row[f"{file}:{metric}"]) > 0 for row in shown for metric in ("test/rsum", "dev/rsum"))
+    found = json.loads(project.dvc("metrics", "diff", "--all", "--json", "HEAD", "trial"))
+    assert found[file]["test/rsum"]["new"] == float(after[rsum])
+    table = project.dvc("metrics", "show", "--md").splitlines()
+    assert len(table[0].split("|")) == 5 and len([line for line in table if "metrics/" in line]) == len(TRAININGS) + 1
+    project.dvc("plots", "show")
+    page = (project.folder / "dvc_plots" / "index.html").read_text("utf-8")
+    assert all(name in page for name in TRAININGS)
+    # MLflow has the trial beside the others, and nothing twice.
+    now = _active_runs(project)
+    assert set(now) - set(runs) == {f"{name} (trial)", "both (trial)"} and {key: now[key] for key in runs} == runs
+    project.dvc("exp", "remove", "trial")
+
+
+def test_an_imported_run_goes_through_the_pipeline_like_any_other(project: Project) -> None:
+    params = project.params
+    cli = [sys.executable, "-m", "itrcore.cli.app"]
+    name, imported = "scenes-esa_bigru-1", "scenes-esa_bigru-released"
+    project.run(*cli, "export", "--run", name, "--out", "out/model_best.pth")
+    options = {"method": "esa", "text": "bigru", "dataset": "scenes", "checkpoint": "out/model_best.pth"}
+    out = project.run(*cli, "import", *(part for key, value in options.items() for part in (f"--{key}", value))).stdout
+    assert f"{imported}: test rsum" in out and out.splitlines()[-1].startswith("Next: itr leaderboard")
+    evaluations = project.folder / "evaluations" / "scenes"
+    matrices = [(evaluations / run / "similarity.npy").read_bytes() for run in (name, imported)]
+    assert matrices[0] == matrices[1]
+    changed = project.params
+    changed["ensembles"] |= {"imported-too": {"data": "scenes", "runs": [name, imported]}}
+    project.write_params(changed)
+    again = _ran(project.repro().stdout)
+    assert "ensemble@imported-too" in again and "ensemble@both" not in again  # whose members are the same
+    assert {imported, "both", "imported-too"} < set(_board(project))
+    assert (project.folder / "report" / "runs" / f"{imported}.html").is_file()
+    project.dvc("plots", "show")  # it has no curve
+    with sqlite3.connect(project.folder / "mlflow.db") as store:
+        tags = dict(
+            store.execute(
+                "select key, value from tags where run_uuid = ?", (_active_runs(project)[imported],)
+            ).fetchall()
+        )
+    assert (tags["origin"], tags["family"]) == ("imported", "esa_bigru")
+    assert "Running stage" not in project.repro().stdout
+    project.write_params(params)
+
+
+def test_a_failing_stage_says_why_in_one_line_and_leaves_nothing(project: Project, tmp_path: Path) -> None:
+    with project.changed():
+        project.replace("recipes/esa_bigru.yaml", "learning_rate:", "learning_rat:")
+        done = project.repro("--single-item", "--force", "train@scenes-esa_bigru-1", check=False)
+        assert done.returncode != 0
+        assert (
+            "recipes/esa_bigru.yaml: recipe: unknown key 'learning_rat'; did you mean 'learning_rate'?" in done.stdout
+        )
+        assert "Traceback" not in done.stdout
+
+
+def _ran(output: str) -> set[str]:
+    """The stages that `dvc repro` ran."""
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+
+def _weights(project: Project) -> dict[str, bytes]:
+    runs = project.folder / "runs" / "scenes"
+    return {name: (runs / name / "model.safetensors").read_bytes() for name in TRAININGS}
+
+
+def _board(project: Project) -> Any:
+    return json.loads((project.folder / "report" / "leaderboard.json").read_text("utf-8"))["scenes"]
+
+
+def _active_runs(project: Project) -> dict[str, str]:
+    """Name → run id of MLflow's active runs; a name that comes twice fails."""
+    with sqlite3.connect(project.folder / "mlflow.db") as store:
+        rows = store.execute("select name, run_uuid from runs where lifecycle_stage = 'active'").fetchall()
+    assert len({name for name, _ in rows}) == len(rows), rows
+    return dict(rows)

@@ -1,0 +1,176 @@
+"""MLflow with real processes: first users of a fresh store at the same moment, a server that dies, a quiet terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from itrcore.files import read_json, write_json
+from itrcore.runs import inputs
+from itrcore.settings.load import load
+from itrcore.tracking import LiveTraining, Tracker
+from itrcore.training.train import train
+from tests.support.tiny_project import ROOT, project, stage, train_in, weights
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: Any) -> Path:
+    """A project, as the current folder."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+FIRST_USE = """
+import sys, time
+from pathlib import Path
+import mlflow
+from itrcore.tracking import Tracker
+print("ready", flush=True)
+sys.stdin.readline()
+assert Tracker().record_training(Path(sys.argv[1]))
+"""
+
+
+def test_four_processes_may_be_the_first_users_of_a_fresh_store_at_the_same_moment(folder: Path) -> None:
+    run = train_in(folder)
+    for name in "abcd":
+        shutil.copytree(run, folder / name)
+        write_json(folder / name / "run.json", {**read_json(run / "run.json"), "name": name})
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", FIRST_USE, name],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for name in "abcd"
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        output = process.communicate()[0]
+        assert process.returncode == 0 and output == "", output  # nothing about tables and migrations either
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    (experiment,) = [found for found in client.search_experiments() if found.name == "tiny"]
+    found = client.search_runs([experiment.experiment_id])
+    assert sorted((run.info.run_name, run.info.status) for run in found) == [(name, "FINISHED") for name in "abcd"]
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        assert database.execute("pragma integrity_check").fetchall() == [("ok",)]
+        assert len(database.execute("select * from alembic_version").fetchall()) == 1
+
+
+def test_the_terminal_of_a_first_training_shows_the_training_alone(folder: Path) -> None:
+    inputs.write(load(), "tiny")
+    process = stage(folder, "train", "one")
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    lines = output.splitlines()
+    assert len(lines) == 3 and all(re.match(r"epoch +\d  loss \d", line) for line in lines), output
+
+
+def test_the_use_of_the_machine_is_logged_for_a_training_of_seconds_and_goes_on_when_it_goes_on(folder: Path) -> None:
+    run = read_json(train_in(folder) / "run.json")
+    steps: list[list[int]] = []
+    tracking_id = None
+    for _ in range(2):
+        observer = LiveTraining(Tracker())
+        tracking_id = observer.begin(run, tracking_id)
+        assert tracking_id is not None
+        client, name = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}"), "system/cpu_utilization_percentage"
+        # MLflow's own rate is a sample every ten seconds: a training of seconds would have none.
+        before, deadline = len(client.get_metric_history(tracking_id, name)), time.monotonic() + 9
+        while len(client.get_metric_history(tracking_id, name)) == before and time.monotonic() < deadline:
+            time.sleep(0.2)
+        observer.fail()
+        steps.append([metric.step for metric in client.get_metric_history(tracking_id, name)])
+    assert steps[0] and steps[1][: len(steps[0])] == steps[0] and len(set(steps[1])) == len(steps[1]) > len(steps[0])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """An MLflow server on this machine, with its own store and artifacts."""
+    home = tmp_path / "server"
+    home.mkdir()
+    options = {"host": "127.0.0.1", "port": "0", "workers": "1", "backend-store-uri": "sqlite:///x.db"}
+    options["artifacts-destination"] = str(home / "artifacts")
+    env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    log = open(home / "log", "wb")  # noqa: SIM115 (closed below)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", *(f"--{key}={value}" for key, value in options.items())],
+        cwd=home,
+        env=env,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 180
+        while not (found := re.search(r"running on (http://127\.0\.0\.1:\d+)", (home / "log").read_text())):
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail((home / "log").read_text()[-2000:])
+            time.sleep(0.1)
+        yield found[1], process
+    finally:
+        end(process)
+        log.close()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End the server with its children."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, 9)
+    process.wait()
+
+
+def test_a_server_holds_the_runs_and_its_death_in_mid_training_costs_no_result(
+    server: tuple[str, subprocess.Popen[bytes]], folder: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    address, process = server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    run = train(load(), "one", Tracker().training())
+    whole = weights(run)
+    client = MlflowClient(address)
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    (found,) = client.search_runs([experiment.experiment_id])
+    assert found.info.status == "FINISHED"
+    copies = list((folder / "server" / "artifacts").rglob("model.safetensors"))
+    assert [path.read_bytes() for path in copies] == [whole]  # in the server's store, not in a folder of ours
+    assert not (folder / "mlflow.db").exists() and not (folder / "mlartifacts").exists()
+
+    class Dying(LiveTraining):
+        def evaluation(self, record: dict[str, Any]) -> None:
+            if record["evaluation"] == 2:
+                end(process)
+            super().evaluation(record)
+
+    shutil.rmtree(run)
+    capsys.readouterr()
+    assert weights(train(load(), "one", Dying(Tracker()))) == whole
+    said = capsys.readouterr().err
+    assert said.count("warning:") == 1 and f"MLflow at {address} failed" in said, said

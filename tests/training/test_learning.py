@@ -1,0 +1,96 @@
+"""Every method learns on `scenes`, with the demo's settings, of regions in fewer epochs: far above chance, untrained at chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from itrcore import layout
+from itrcore.assets import assets
+from itrcore.data.feeding.prepared import feature_width, open_split
+from itrcore.data.feeding.split import Split
+from itrcore.data.sources import obtain
+from itrcore.evaluation.scoring import encode, score
+from itrcore.methods.build import build
+from itrcore.methods.contract import Method
+from itrcore.protocols.ranking import metrics
+from itrcore.settings.load import load
+from itrcore.settings.losses import HingeSettings
+from itrcore.settings.methods import MethodSettings
+from itrcore.settings.recipe import StepSchedule
+from itrcore.training.loop import Trainer
+from itrcore.training.state import StateFolder
+from tests.support.project import ROOT
+
+pytestmark = pytest.mark.slow
+
+PARAMS = load(ROOT / "params.yaml")
+# One run of each method but those whose code is another one's, with one part changed or left out, and that take as long.
+# (Shortened, SGR's start hangs on the last digits: it collapses now and then, and comes back in the epochs left out.)
+ALIKE = ("esl_a_bert", "saf_bigru", "sgr_bigru")
+RUNS = {run.method: name for name, run in PARAMS.runs.items() if run.method not in ALIKE}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's data set, made by the stages' own functions."""
+    from stages import shards, splits, vocab
+
+    folder = tmp_path_factory.mktemp("scenes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        obtain.make(PARAMS.datasets["scenes"].source, layout.raw("scenes"), lambda done, total: None)
+        for stage in (splits, vocab, shards):
+            stage.main(PARAMS, "scenes")
+    return folder
+
+
+@pytest.mark.parametrize("method_name", sorted(RUNS))
+def test_trained_is_far_above_chance_and_untrained_is_at_chance(
+    method_name: str, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(scenes)
+    settings = PARAMS.method_of(RUNS[method_name])
+    if not settings.model.reads_pixels:
+        settings = shortened(settings)
+    prepared = assets.prepare(settings.model, layout.vocabulary("scenes"), layout.NLTK, feature_width("scenes"))
+    method = build(settings, prepared.image.inputs, prepared.text.inputs, seed=3)
+    train, dev, test = (
+        open_split("scenes", split, prepared.text.tokeniser, method.input) for split in ("train", "dev", "test")
+    )
+    chance = 100.0 * np.bincount(test.image_of).mean() / test.n_captions
+
+    untrained = _evaluate(method, test)
+    assert untrained["i2t_r1"] <= 5 * chance  # of 150 images at most 5 by luck
+    assert 0.35 < untrained["t2i_mean"] / test.n_images < 0.65
+
+    trainer = Trainer(method, settings, PARAMS.training, 3, train, dev, 256, 512)
+    trained = trainer.run(StateFolder(tmp_path), "test", lambda state: None, lambda state: None)
+    method.load_state_dict(load_file(trained.best_weights))
+    found = _evaluate(method, test)
+    if settings.model.reads_pixels:  # from random weights on 800 pictures: far from what region features give
+        assert found["rsum"] >= 3 * untrained["rsum"]
+        assert found["t2i_mean"] / test.n_images < 0.35
+        return
+    assert found["i2t_r1"] >= 20 * chance
+    assert found["t2i_mean"] / test.n_images < 0.25
+
+
+def shortened(settings: MethodSettings) -> MethodSettings:
+    """A little more than half of the demo's epochs, the last of them as there: enough for what is asked of them here."""
+    epochs = settings.recipe.epochs // 2 + 1
+    loss, recipe = settings.loss, settings.recipe.model_copy(update={"epochs": epochs})
+    if isinstance(loss, HingeSettings):
+        loss = loss.model_copy(update={"warmup_epochs": epochs - 1})
+    if isinstance(recipe.schedule, StepSchedule):
+        recipe = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update={"epochs": [epochs - 1]})})
+    return settings.model_copy(update={"loss": loss, "recipe": recipe})
+
+
+def _evaluate(method: Method, split: Split) -> dict[str, float]:
+    encoded = encode(method, split, 256, torch.device("cpu"))
+    return metrics(score(method, encoded.images, encoded.texts, 512), split.image_of)

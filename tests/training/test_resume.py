@@ -1,0 +1,272 @@
+"""A training killed at any moment and started again ends, on CPU, with the very weights of an uninterrupted one."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from itrcore.assets.image import ImageInputs
+from itrcore.data.feeding.inputs import RegionInput
+from itrcore.data.feeding.order import TrainingBatches
+from itrcore.data.feeding.prepared import open_split
+from itrcore.data.text.vocabulary import Vocabulary
+from itrcore.errors import DataError, TrainingError
+from itrcore.files import read_json
+from itrcore.layers.losses.contract import Losses
+from itrcore.layers.progress import Progress
+from itrcore.methods.vse.esa import ESA
+from itrcore.training.state import StateFolder
+from tests.support.killing import Kill, Killed, saved
+from tests.support.tiny_project import (
+    PIXELS,
+    freeze_code,
+    prepare,
+    project,
+    stage,
+    timeless,
+    train_in,
+    weights,
+    write_params,
+)
+
+METHODS = ("esa", "gpo", "esa_bert", "esl_bert", "saf")  # the last one with Adam
+
+
+@pytest.fixture
+def kill(monkeypatch: Any) -> Kill:
+    return Kill(monkeypatch)
+
+
+SHORT = {
+    f"methods.{name}.recipe.{key}": value
+    for name in METHODS
+    for key, value in (
+        ("epochs", 2),
+        ("schedule", {"kind": "step", "epochs": [1], "factor": 0.1}),
+        ("batch_size", 16),
+    )
+} | {f"runs.{name}": {"data": "tiny", "method": name, "seed": 1} for name in METHODS[2:]}
+
+
+@pytest.mark.parametrize("name", ["one", "two", *METHODS[2:]])
+def test_a_training_killed_after_every_single_step_ends_with_the_same_bits(
+    name: str, tmp_path: Path, kill: Kill
+) -> None:
+    (tmp_path / "whole").mkdir()
+    project(tmp_path / "whole", {**SHORT, "training.save_every_steps": 1000})
+    whole = train_in(tmp_path / "whole", name)
+    (tmp_path / "killed").mkdir()
+    project(tmp_path / "killed", {**SHORT, "training.save_every_steps": 1})
+    for step in range(1, 15):
+        kill.after(1, tmp_path / "killed", name)
+        assert saved(tmp_path / "killed", name).global_step == step  # each attempt did one step and no more
+    run = train_in(tmp_path / "killed", name)
+    assert weights(run) == weights(whole)
+    assert timeless(run) == timeless(whole)
+    assert not (tmp_path / "killed" / "state" / "tiny" / name).exists()  # nothing to go on with is left
+
+
+OFTEN = {
+    **SHORT,
+    "methods.esa.recipe.schedule": {"kind": "cosine", "warmup": 0.3},
+    "methods.esa.recipe.evaluations": 3,
+}
+
+
+def test_a_training_killed_within_epochs_of_several_evaluations_ends_with_the_same_bits(
+    tmp_path: Path, kill: Kill
+) -> None:
+    (tmp_path / "whole").mkdir()
+    project(tmp_path / "whole", {**OFTEN, "training.save_every_steps": 1000})
+    whole = train_in(tmp_path / "whole")
+    (tmp_path / "killed").mkdir()
+    project(tmp_path / "killed", {**OFTEN, "training.save_every_steps": 1})
+    parts = []
+    for _ in range(14):
+        kill.after(1, tmp_path / "killed")
+        state = saved(tmp_path / "killed")
+        parts.append((state.epoch, state.step, len(state.history), state.part_steps))
+    # Dev is evaluated after 3, 5 and all 7 steps of an epoch.
+    assert parts == [
+        *[(0, 1, 0, 1), (0, 2, 0, 2), (0, 3, 1, 0), (0, 4, 1, 1), (0, 5, 2, 0), (0, 6, 2, 1), (1, 0, 3, 0)],
+        *[(1, 1, 3, 1), (1, 2, 3, 2), (1, 3, 4, 0), (1, 4, 4, 1), (1, 5, 5, 0), (1, 6, 5, 1), (2, 0, 6, 0)],
+    ]
+    run = train_in(tmp_path / "killed")
+    assert weights(run) == weights(whole)
+    assert timeless(run) == timeless(whole)
+
+
+# Two epochs of three steps; a grid's backbone is opened in the second.
+GRID = {
+    **PIXELS,
+    "runs.one.method": "esl_grid",
+    "methods.esl_grid.recipe.batch_size": 40,
+    "methods.esl_grid.recipe.epochs": 2,
+    "methods.esl_grid.recipe.schedule": {"kind": "step", "epochs": [1], "factor": 0.1},
+}
+
+
+@pytest.mark.parametrize("changes", [PIXELS, GRID], ids=["clip", "grid"])
+def test_a_training_of_pixels_killed_after_every_step_ends_with_the_same_bits(
+    changes: dict[str, Any], tmp_path: Path, kill: Kill
+) -> None:
+    prepare(tmp_path, changes)
+    whole = train_in(tmp_path)
+    before = weights(whole), timeless(whole)
+    write_params(tmp_path, {**changes, "training.save_every_steps": 1})
+    for _ in range(6):
+        kill.after(1, tmp_path)
+    run = train_in(tmp_path)
+    assert (weights(run), timeless(run)) == before
+    assert read_json(run / "run.json")["features"] == "synthetic"  # drawn pictures
+
+
+def test_a_method_that_goes_on_is_told_its_epoch_and_called_after_each_step_again(
+    tmp_path: Path, kill: Kill, monkeypatch: Any
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(ESA, "begin_epoch", lambda self, epoch: told.append(epoch))
+    monkeypatch.setattr(ESA, "after_step", lambda self: told.append("stepped"))
+    project(tmp_path)  # saved after every fourth step, and after the 15th, the last of an epoch
+    kill.after(5, tmp_path)
+    assert told == [0, *["stepped"] * 15, 1, "stepped"]
+    told.clear()
+    kill.after(1, tmp_path)
+    assert told == [1, *["stepped"] * 4]  # of the second epoch's step 2 on
+
+
+def test_training_twice_gives_the_same_bits_and_another_seed_others(tmp_path: Path) -> None:
+    project(tmp_path)
+    first = weights(train_in(tmp_path))
+    assert weights(train_in(tmp_path)) == first
+    write_params(tmp_path, {"runs.one.seed": 2})
+    assert weights(train_in(tmp_path)) != first
+
+
+def test_a_damaged_state_means_a_fresh_start_and_the_same_result(tmp_path: Path, kill: Kill) -> None:
+    project(tmp_path)
+    whole = weights(train_in(tmp_path))
+    kill.after(5, tmp_path)
+    for path in (tmp_path / "state").rglob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-5])
+    assert weights(train_in(tmp_path)) == whole
+
+
+def test_killed_between_the_results_and_the_end_of_its_state_it_ends_the_same(tmp_path: Path, monkeypatch: Any) -> None:
+    project(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(StateFolder, "clear", lambda self: (_ for _ in ()).throw(Killed))
+        train_in(tmp_path)
+    before = weights(tmp_path / "runs" / "tiny" / "one")
+    history = (tmp_path / "runs" / "tiny" / "one" / "history.json").read_bytes()
+    assert weights(train_in(tmp_path)) == before
+    assert (tmp_path / "runs" / "tiny" / "one" / "history.json").read_bytes() == history  # no epoch was done again
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_loss_that_is_not_finite_stops_with_step_and_ids_and_the_state_can_go_on(
+    what: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    params = project(tmp_path)
+    whole = weights(train_in(tmp_path))
+    original = ESA.loss
+
+    def loss(self: ESA, batch: Any, progress: Progress) -> Losses:
+        found = original(self, batch, progress)
+        if progress.step != 21:
+            return found
+        if what == "loss":
+            return Losses({"self_expanding": found.terms["self_expanding"] * float("inf")}, {})
+        return Losses(
+            {"self_expanding": found.terms["self_expanding"] + (0 * next(self.parameters())).sqrt().sum()}, {}
+        )
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingError) as caught:
+        patch.setattr(ESA, "loss", loss)
+        train_in(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    vocabulary = Vocabulary.load(Path("data/tiny/vocab/vocab.json"), Path("data/nltk"))
+    batches = TrainingBatches(open_split("tiny", "train", vocabulary, RegionInput()), 8, 1, params_views(params))
+    batch = next(iter(batches.epoch(1, 6)))
+    said = str(caught.value)
+    assert said.startswith("total became inf" if what == "loss" else "gradient norm became nan")
+    assert "in epoch 2, step 21 " in said
+    assert f"Image ids of the batch: {batch.image_ids}; caption ids: {batch.caption_ids}." in said
+    assert saved(tmp_path).global_step == 20  # of the last save before
+    assert weights(train_in(tmp_path)) == whole
+
+
+def params_views(params: Any) -> Any:
+    from itrcore.assets.words import prepare
+    from itrcore.methods.build import build
+
+    settings = params.method_of("one")
+    text = prepare(settings.model, Path("data/tiny/vocab"), Path("data/nltk"))
+    return build(settings, ImageInputs(16), text.inputs, 1).views
+
+
+def test_a_learning_rate_far_too_high_is_a_clear_error(tmp_path: Path) -> None:
+    project(tmp_path, {"methods.esa.recipe.learning_rate": 1e30})
+    with pytest.raises((TrainingError, DataError), match=r"became (nan|inf) in epoch \d|found nan"):
+        train_in(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_process_killed_at_random_moments_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    changes = {"methods.esa.recipe.epochs": 12, "training.save_every_steps": 3}
+    (tmp_path / "whole").mkdir()
+    project(tmp_path / "whole", changes)
+    whole = train_in(tmp_path / "whole", "one")
+    project(tmp_path, changes)
+    frozen = freeze_code(tmp_path / "code")
+    assert stage(tmp_path, "inputs", "tiny", code=frozen).wait() == 0
+    state = tmp_path / "state" / "tiny" / "one"
+    rng = random.Random()  # other moments each time: the promise is for any of them
+    process = stage(tmp_path, "train", "one", code=frozen)
+    time.sleep(rng.uniform(0.1, 3.0))
+    moments = [f"{time.time()}: at the start"]
+    process.kill()
+    process.communicate()
+    for _ in range(2):
+        before = newest(state)
+        process = stage(tmp_path, "train", "one", code=frozen)
+        wanted = before + rng.randint(1, 60)
+        while newest(state) < wanted and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.05))
+        moments.append(f"after step {newest(state)}")
+        process.kill()
+        output = process.communicate()[0]
+        assert process.returncode == -signal.SIGKILL, output
+        assert before == 0 or f"step {before % 15 + 1} of 15" in output  # it did go on
+    process = stage(tmp_path, "train", "one", code=frozen)
+    output = process.communicate()[0]
+    assert process.returncode == 0 and "Going on at epoch" in output, output
+    run = tmp_path / "runs" / "tiny" / "one"
+    assert weights(run) == weights(whole), moments
+    assert timeless(run) == timeless(whole), moments
+    active = mlflow_runs(tmp_path)
+    assert [(run["status"], run["epochs"]) for run in active] == [("FINISHED", list(range(1, 13)))], moments
+
+
+def newest(state: Path) -> int:
+    return max((int(path.name[5:]) for path in state.glob("step-*")), default=0)
+
+
+def mlflow_runs(folder: Path) -> list[dict[str, Any]]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tiny")
+    return [
+        {
+            "status": run.info.status,
+            "epochs": sorted(metric.step for metric in client.get_metric_history(run.info.run_id, "dev/rsum")),
+        }
+        for run in client.search_runs([experiment.experiment_id])
+    ]

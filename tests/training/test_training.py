@@ -1,0 +1,312 @@
+"""The training loop: clipping, the checkpoint chosen on dev, what it reads, and that it learns from true pairs only."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from ruamel.yaml import YAML
+from safetensors.torch import load_file
+from torch import nn
+
+from itrcore.data.feeding.batches import Batch
+from itrcore.data.feeding.inputs import RegionInput
+from itrcore.data.feeding.prepared import open_split
+from itrcore.data.feeding.split import Split
+from itrcore.data.text.vocabulary import Vocabulary
+from itrcore.device import make_accelerator
+from itrcore.errors import ConfigError, DataError
+from itrcore.evaluation.evaluate import load_method
+from itrcore.evaluation.scoring import encode, score
+from itrcore.files import read_json, write_json
+from itrcore.layers.encoded import Encoded
+from itrcore.layers.losses.contract import Losses
+from itrcore.layers.progress import Progress
+from itrcore.methods.contract import EmbeddingMethod
+from itrcore.protocols.ranking import metrics
+from itrcore.runs import inputs
+from itrcore.settings.training import TrainingSettings
+from itrcore.training.loop import Trainer
+from itrcore.training.state import StateFolder
+from tests.support.tiny_project import ROOT, prepare, project, train_in, weights
+
+
+def dev_split(folder: Path, name: str = "dev") -> Split:
+    with contextlib.chdir(folder):
+        vocabulary = Vocabulary.load(Path("data/tiny/vocab/vocab.json"), Path("data/nltk"))
+        return open_split("tiny", name, vocabulary, RegionInput())
+
+
+def rsums(run: Path) -> list[float]:
+    return [record["dev"]["rsum"] for record in read_json(run / "history.json")["evaluations"]]
+
+
+@pytest.fixture
+def steps(monkeypatch: Any) -> list[tuple[float, float]]:
+    """(learning rate, norm of the gradient that is applied) of each optimiser step."""
+    seen: list[tuple[float, float]] = []
+    original = torch.optim.AdamW.step
+
+    def step(self: Any, *arguments: Any, **named: Any) -> Any:
+        (group,) = self.param_groups
+        norms = [p.grad.norm() for p in group["params"] if p.grad is not None]
+        seen.append((group["lr"], float(torch.stack(norms).norm())))
+        return original(self, *arguments, **named)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    return seen
+
+
+def test_every_step_has_its_epochs_learning_rate_and_a_clipped_gradient(tmp_path: Path, steps: Any) -> None:
+    project(tmp_path, {"methods.esa.recipe.clip_norm": 0.5})
+    run = train_in(tmp_path)
+    assert [rate for rate, _ in steps] == pytest.approx([2e-3] * 30 + [2e-4] * 15)
+    recorded = [record["learning_rate"] for record in read_json(run / "history.json")["evaluations"]]
+    assert recorded == [2e-3, 2e-3, 2e-4]
+    norms = [norm for _, norm in steps]
+    assert max(norms) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_without_a_tight_limit_gradients_are_left_alone(tmp_path: Path, steps: Any) -> None:
+    project(tmp_path, {"methods.esa.recipe.clip_norm": 1e6})
+    train_in(tmp_path)
+    assert max(norm for _, norm in steps) > 5  # the limit of the other test does cut
+
+
+def test_the_checkpoint_is_the_epoch_of_highest_dev_rsum_and_gives_its_metrics_again(tmp_path: Path) -> None:
+    project(tmp_path)
+    run = train_in(tmp_path)
+    described, history = read_json(run / "run.json"), read_json(run / "history.json")
+    best = described["best_epoch"]
+    assert best == history["best_epoch"] == 1 + max(range(3), key=lambda epoch: rsums(run)[epoch])
+    (method, _), dev = load_method(described, run), dev_split(tmp_path)
+    encoded = encode(method, dev, 16, torch.device("cpu"))
+    found = metrics(score(method, encoded.images, encoded.texts, 16), dev.image_of)
+    assert found == history["evaluations"][best - 1]["dev"]
+    assert described["dev_rsum"] == found["rsum"]
+
+
+@pytest.mark.parametrize(("values", "best"), [([5, 7, 7], 2), ([7, 5, 6], 1), ([5, 6, 7], 3)])
+def test_of_equal_epochs_the_first_is_kept_with_its_own_weights(
+    values: list[float], best: int, tmp_path: Path, monkeypatch: Any
+) -> None:
+    project(tmp_path)
+    seen: list[dict[str, Any]] = []
+    original = Trainer.evaluate_dev
+
+    def evaluate(self: Trainer) -> dict[str, float]:
+        seen.append({name: tensor.clone() for name, tensor in self.method.state_dict().items()})
+        return {**original(self), "rsum": values[len(seen) - 1]}
+
+    monkeypatch.setattr(Trainer, "evaluate_dev", evaluate)
+    run = train_in(tmp_path)
+    assert read_json(run / "run.json")["best_epoch"] == best
+    kept = load_file(run / "model.safetensors")
+    assert all(torch.equal(kept[name], tensor) for name, tensor in seen[best - 1].items())
+
+
+def test_only_the_first_captions_of_dev_select_as_many_as_stated(tmp_path: Path) -> None:
+    project(tmp_path, {"training.selection.captions": 12})
+    run = train_in(tmp_path)
+    dev = dev_split(tmp_path).first(12)
+    assert (dev.n_images, dev.n_captions) == (2, 10)
+    for record in read_json(run / "history.json")["evaluations"]:
+        assert record["dev"]["i2t_r5"] == 100.0  # of two images
+        assert record["dev"]["t2i_r1"] % 10 == 0  # ten captions
+
+
+def test_training_never_opens_the_test_split(tmp_path: Path) -> None:
+    project(tmp_path)
+    with_test = weights(train_in(tmp_path))
+    for path in (tmp_path / "data" / "tiny" / "shards" / "regions").glob("test*"):
+        path.unlink()
+    assert weights(train_in(tmp_path)) == with_test
+    with pytest.raises(DataError):  # they were what `test` is read from
+        dev_split(tmp_path, "test")
+
+
+def test_a_damaged_shard_stops_a_training_before_it_begins(tmp_path: Path, steps: Any) -> None:
+    project(tmp_path)
+    path = tmp_path / "data" / "tiny" / "shards" / "regions" / "dev-00000.tar"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"dev-00000\.tar: this \w+ is damaged"):
+        train_in(tmp_path)
+    assert not steps
+
+
+def test_a_dev_image_among_the_training_images_is_refused_before_training(tmp_path: Path) -> None:
+    from stages import shards, splits
+
+    params = project(tmp_path)
+    raw = tmp_path / "data" / "tiny" / "raw"
+    train_id = (raw / "train_ids.txt").read_text().split()[0]
+    dev_ids = (raw / "dev_ids.txt").read_text().split("\n")
+    leaked = [train_id if value == dev_ids[0] else value for value in dev_ids]
+    (raw / "dev_ids.txt").write_text("\n".join(leaked))
+    with_scans_files_alone(tmp_path)
+    with contextlib.chdir(tmp_path), pytest.raises(DataError, match=rf"{train_id} .*is in split train as well"):
+        splits.main(params, "tiny")
+        shards.main(params, "tiny")
+
+
+class TwoTerms(EmbeddingMethod):
+    """A method that nothing in the project has heard of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image, self.words = nn.Linear(16, 4), nn.EmbeddingBag(300, 4)
+
+    def encode_images(self, batch: Any) -> Encoded:
+        return Encoded(self.image(batch.regions.mean(1)))
+
+    def encode_texts(self, batch: Any) -> Encoded:
+        return Encoded(self.words(batch.ids))
+
+    def loss(self, batch: Batch, progress: Progress) -> Losses:
+        scores = self.similarity(self.encode_images(batch.images), self.encode_texts(batch.texts))
+        targets = torch.arange(len(scores))
+        return Losses(
+            {"rows": nn.functional.cross_entropy(scores, targets), "size": scores.square().mean()}, {"size": 0.25}
+        )
+
+
+def test_the_loop_trains_any_method_and_reports_its_terms_by_name(tmp_path: Path) -> None:
+    params = project(tmp_path)
+    torch.manual_seed(0)
+    trainer = Trainer(
+        TwoTerms(), params.method_of("one"), params.training, 1, dev_split(tmp_path, "train"), dev_split(tmp_path), 8, 8
+    )
+    epochs: list[int] = []
+    trained = trainer.run(
+        StateFolder(tmp_path / "state"), "x", lambda state: None, lambda state: epochs.append(state.epoch)
+    )
+    assert epochs == [1, 2, 3]
+    for record in trained.history:
+        losses = record["losses"]
+        assert set(losses) == {"total", "rows", "size"}
+        assert losses["total"] == pytest.approx(losses["rows"] + 0.25 * losses["size"], rel=1e-5)
+    assert trained.history[-1]["losses"]["rows"] < trained.history[0]["losses"]["rows"]
+
+
+LEARNING = {
+    "datasets.tiny.source.images": {"train": 200, "dev": 40, "test": 2},
+    "datasets.tiny.source.near_duplicates": 1,
+    "datasets.tiny.source.width": 64,
+    "datasets.tiny.source.noise": 0.05,
+    "methods.gpo.model.dim": 64,
+    "methods.gpo.model.text": {"kind": "bigru", "word_dim": 32, "dropout": 0.0, "init": "random"},
+    "methods.gpo.model.pooling": {"kind": "mean"},
+    "methods.gpo.recipe.batch_size": 32,
+    "methods.gpo.recipe.learning_rate": 3e-3,
+    "methods.gpo.loss.warmup_epochs": 2,
+}
+
+
+@pytest.mark.slow
+def test_true_pairs_are_learnt_and_shuffled_ones_end_at_chance(tmp_path: Path) -> None:
+    """Were dev or test to leak into training, or the pairs be lost on the way, one of the two would fail."""
+    from stages import shards, splits, vocab
+
+    params = prepare(tmp_path, LEARNING)
+    chance = 2 * (100 * 1 / 40 + 100 * 5 / 40 + 100 * 10 / 40)  # about; an image's five captions change little
+    true = max(rsums(train_in(tmp_path, "two")))
+    captions = tmp_path / "data" / "tiny" / "raw" / "train_caps.txt"
+    lines = captions.read_text().splitlines()
+    random.Random(0).shuffle(lines)
+    captions.write_text("\n".join(lines) + "\n")
+    with_scans_files_alone(tmp_path)
+    with contextlib.chdir(tmp_path):
+        for stage in (splits, vocab, shards):
+            stage.main(params, "tiny")
+    shuffled = rsums(train_in(tmp_path, "two"))[-1]
+    assert true > 2.5 * chance, (true, chance)
+    assert shuffled < 1.5 * chance, (shuffled, chance)
+
+
+def with_scans_files_alone(folder: Path) -> None:
+    """Captions or ids that are changed after `raw` contradict the JSON files beside, which would be noticed first."""
+    path = folder / "data" / "tiny" / "raw" / "source.json"
+    write_json(path, {**read_json(path), "karpathy": None, "id_mapping": None})
+
+
+SETTINGS = {"threads": 1, "save_every_steps": 1, "selection": {"captions": 1}}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize(
+    ("device", "precision", "said"),
+    [
+        ("cuda", "auto", "training.device is cuda, but torch finds no CUDA GPU; set it to auto or cpu"),
+        ("cpu", "bf16", "training.precision is bf16, but the device has no fast bf16; set it to auto or float32"),
+        ("auto", "bf16", "training.precision is bf16, but the device has no fast bf16; set it to auto or float32"),
+    ],
+)
+def test_a_device_or_precision_that_is_not_there_is_a_clear_error(device: str, precision: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_accelerator(TrainingSettings.model_validate({**SETTINGS, "device": device, "precision": precision}))
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("native", "precision", "expected"),
+    [(True, "auto", "bf16"), (True, "float32", "no"), (False, "auto", "no"), (False, "bf16", None)],
+)
+def test_bf16_is_used_on_gpus_that_have_it_not_on_those_that_emulate_it(
+    native: bool, precision: str, expected: str | None, monkeypatch: Any
+) -> None:
+    chosen: dict[str, Any] = {}
+
+    class Recorded:
+        num_processes = 1
+
+        def __init__(self, **named: Any) -> None:
+            chosen.update(named)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
+    monkeypatch.setattr("itrcore.device.Accelerator", Recorded)
+    settings = TrainingSettings.model_validate({**SETTINGS, "device": "auto", "precision": precision})
+    if expected is None:
+        with pytest.raises(ConfigError):
+            make_accelerator(settings)
+    else:
+        make_accelerator(settings)
+        assert chosen["mixed_precision"] == expected
+
+
+def test_on_the_cpu_training_is_in_float32_whatever_was_asked_for_elsewhere(tmp_path: Path) -> None:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    project(tmp_path, {"training.device": "cpu", "training.precision": "auto"})
+    described = read_json(train_in(tmp_path) / "run.json")
+    assert (described["device"], described["precision"]) == ("cpu", "float32")
+
+
+def test_the_record_that_dvc_watches_is_the_one_that_a_training_is_of(tmp_path: Path) -> None:
+    """Else DVC would train anew while an old state is continued, or the other way round."""
+    params = project(tmp_path)
+    with contextlib.chdir(tmp_path):
+        inputs.write(params, "tiny")
+    (watched,) = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]["train"]["do"]["deps"]
+    path = watched.replace("${item.data}", "tiny").replace("${key}", "one")
+    assert read_json(tmp_path / path) == read_json(train_in(tmp_path) / "run.json")["inputs"]
+
+
+def test_a_training_leaves_its_course_as_a_table(tmp_path: Path) -> None:
+    project(tmp_path, {"methods.esa.recipe.evaluations": 2})
+    run = train_in(tmp_path)
+    with open(tmp_path / "curves" / "one.csv", encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    evaluations = read_json(run / "history.json")["evaluations"]
+    assert [row["epoch"] for row in table] == ["0.53", "1", "1.53", "2", "2.53", "3"]
+    for row, record in zip(table, evaluations, strict=True):
+        expected = {f"dev/{key}": record["dev"][key] for key in ("rsum", "i2t_r1", "t2i_r1")}
+        expected |= {"loss": record["losses"]["total"], "learning_rate": record["learning_rate"]}
+        assert {key: float(row[key]) for key in expected} == expected
