@@ -27,7 +27,7 @@ from itrcore.data.text.tokens import TokenIds
 from itrcore.files import write_json
 from itrcore.methods.build import build
 from itrcore.methods.contract import Method
-from itrcore.protocols.ranking import metrics, ranks
+from itrcore.ranking import metrics, ranks
 from itrcore.settings.load import load
 
 CAPTIONS = 5

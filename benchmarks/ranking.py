@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from itrcore.files import write_json
-from itrcore.protocols.ranking import metrics
+from itrcore.ranking import metrics
 
 CAPTIONS = 5
 LIMIT_SECONDS, LIMIT_GB = 5.0, 3.0  # what the project promises for 5,000 × 25,000 on 2 cores

@@ -7,7 +7,7 @@ loads by a name in a string does not, and whoever asks has to name it (`itrcore/
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,9 @@ from itrcore.files import sha256 as sha256_of_file
 
 _HOME = Path(__file__).parents[1]
 _PACKAGES = ("itrcore", "stages")
+
+# The forms of records. They decide no weights and no scores, but what is cheap to write anew is written in their newest form.
+FORMS = ("itrcore.runs.examples", "itrcore.runs.records")
 
 # They do not decide a result: what params.yaml may say (its values do, and are recorded as values), paths, messages, how files
 # are written, what watches a training. All else counts, so that a module forgotten here costs a training, and no result.
@@ -29,9 +32,13 @@ _NEUTRAL = (
     "itrcore.layout",
     "itrcore.pretrained.hub",
     "itrcore.provenance",
+    "itrcore.progress",
     "itrcore.registry",
+    "itrcore.runs.describe",
     "itrcore.runs.digests",  # what it gives is recorded
     "itrcore.runs.inputs",
+    "itrcore.runs.reading",
+    *FORMS,
     "itrcore.settings",
     "itrcore.terminal",
     "itrcore.tracking",
@@ -42,8 +49,10 @@ _NEUTRAL = (
 )
 
 
-def of(*entries: str) -> dict[str, str]:
+def of(*entries: str, also: Collection[str] = ()) -> dict[str, str]:
     """Module → digest, of the modules named and of all that they import; in the order of their names.
+
+    also: modules that decide no result, but count here where they are imported
 
     Of a package with other files beside its modules, such as templates, `package/file` → digest too.
     `ModuleNotFoundError` where one is none of this project's.
@@ -52,7 +61,7 @@ def of(*entries: str) -> dict[str, str]:
     waiting = list(entries)
     while waiting:
         name = waiting.pop()
-        if name in found or (_neutral(name) and name not in entries):
+        if name in found or (_neutral(name) and name not in entries and name not in also):
             continue
         found[name], imported = _read(name)
         waiting += [*imported, *([package] if (package := name.rpartition(".")[0]) else [])]  # Python loads that first

@@ -17,7 +17,7 @@ def main(params: Params, _: str) -> None:
     with replacing(folder) as temporary:
         temporary.mkdir(parents=True)
         for name, entry in entries.items():
-            write_json(temporary / f"{name}.json", code.of(entry))
+            write_json(temporary / f"{name}.json", code.of(entry, also=code.FORMS))
         write_json(temporary / "all.json", code.of(*modules))
     print(f"{folder}: {len(modules)} modules")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itrcore.evaluation.ensemble import evaluate_ensemble
-from itrcore.evaluation.figures import summary
+from itrcore.protocols.results import summary
 from itrcore.settings.params import Params
 from stages import run_stage
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from itrcore.evaluation.figures import summary
 from itrcore.evaluation.judging import judge
+from itrcore.protocols.results import summary
 from itrcore.settings.params import Params
 from stages import run_stage
 

@@ -1,4 +1,4 @@
-"""Ensembles: the mean of stored similarity matrices, evaluated like a run."""
+"""Ensembles: the mean of stored similarity matrices, judged like a run's."""
 
 from __future__ import annotations
 
@@ -10,70 +10,77 @@ import numpy as np
 
 from itrcore import layout
 from itrcore.arrays import open_array
+from itrcore.data import captions
 from itrcore.errors import DataError
-from itrcore.evaluation.figures import write_metrics, write_result
 from itrcore.files import replacing, sha256
-from itrcore.runs.reading import SCORED, SIMILARITY, images_of_test, read_output
+from itrcore.protocols.results import write_results
+from itrcore.runs.reading import SCORES, SIMILARITY, SPLIT, read
+from itrcore.runs.records import Evaluation, Measured, Scores
 from itrcore.settings.params import Params
 
-Record = dict[str, dict[str, Any]]
-
 _ROWS = 256
+# What decides an ensemble's scores, and what is said of them, member by member.
+_RECORDED = {
+    "similarity_sha256", "family", "features", "selected_on", "parameters", "data_digest", "device", "code_version",
+}  # fmt: skip
 
 
-def members(params: Params, name: str) -> Record:
-    """What decides an ensemble's scores: its members' similarities, which test split they are of, and what is said of them.
-
-    `DataError` where they are of different states of the data set.
-    """
+def members(params: Params, name: str) -> dict[str, Scores]:
+    """The scores of an ensemble's members, by their names. `DataError` where they are of different states of the data set."""
     settings = params.ensemble(name)
-    found = {
-        run: read_output(layout.evaluation(settings.data, run) / SCORED, f"evaluate@{run}") for run in settings.runs
+    scores = {
+        run: read(layout.evaluation(settings.data, run) / SCORES, Scores, f"evaluate@{run}") for run in settings.runs
     }
-    if len({scored["test_digest"] for scored in found.values()}) > 1:
+    if len({one.test_digest for one in scores.values()}) > 1:
         raise DataError(
             f"ensembles.{name}: its runs were evaluated on other states of {settings.data}; run dvc repro to renew them"
         )
-    said = ("family", "features", "selected_on", "parameters", "data_digest", "device", "code_version")
-    return {run: {key: scored[key] for key in ("similarity_sha256", *said)} for run, scored in found.items()}
+    return scores
 
 
-def evaluate_ensemble(params: Params, name: str) -> Path:
-    """Average its members' stored matrices and judge the mean; returns the folder of its results, like a run's.
+def recorded(scores: dict[str, Scores]) -> dict[str, Any]:
+    """What decides an ensemble of these members, as JSON values."""
+    return {run: one.model_dump(mode="json", include=_RECORDED) for run, one in scores.items()}
+
+
+def evaluate_ensemble(params: Params, name: str) -> Evaluation:
+    """Average its members' stored matrices, judge the mean and write the results, like a run's.
 
     `DataError` where a matrix is not the one that its run's evaluation.json describes.
     """
     settings = params.ensemble(name)
-    data, record = settings.data, members(params, name)
-    paths = {run: layout.evaluation(data, run) / SIMILARITY for run in record}
+    data, scores = settings.data, members(params, name)
+    paths = {run: layout.evaluation(data, run) / SIMILARITY for run in scores}
     for run, path in paths.items():
-        if sha256(path) != record[run]["similarity_sha256"]:
+        if sha256(path) != scores[run].similarity_sha256:
             raise DataError.at(
                 path, "its bytes have changed", "what evaluate wrote", do=f"Run: dvc repro --force evaluate@{run}"
             )
-    facts = list(record.values())
+    measured = _measured(name, list(scores.values()))
     with replacing(layout.ensemble(data, name)) as temporary:
         temporary.mkdir(parents=True)
         matrix = mean_of(list(paths.values()), temporary / SIMILARITY)
-        described = {
-            "kind": "ensemble",
-            "name": name,
-            "members": settings.runs,
-            "family": "+".join(sorted({one["family"] for one in facts})),
-            **dict.fromkeys(("origin", "checkpoint", "method", "seed", "profile", "train_seconds", "precision")),
-            **dict.fromkeys(("encode_image_ms", "encode_caption_ms")),
-            **dict.fromkeys(("score_image_ms", "score_caption_ms")),
-            "data": data,
-            **{key: facts[0][key] for key in ("data_digest", "device")},
-            "features": ", ".join(dict.fromkeys(one["features"] for one in facts)),
-            "selected_on": ", ".join(sorted({one["selected_on"] for one in facts})),
-            "parameters": sum(one["parameters"] for one in facts),
-            "code_version": ", ".join(sorted({one["code_version"] for one in facts})),
-        }
-        with replacing(layout.result(data, name)) as judged:
-            figures = write_result(judged, described, matrix, images_of_test(data), params.evaluation)
-        write_metrics(name, figures, None)
-    return layout.result(data, name)
+        with replacing(layout.result(data, name)) as results:
+            return write_results(
+                results, measured, None, None, matrix, captions.read(layout.captions(data), SPLIT), params.evaluation
+            )
+
+
+def _measured(name: str, scores: Sequence[Scores]) -> Measured:
+    first = scores[0]
+    return Measured(
+        kind="ensemble",
+        name=name,
+        data=first.data,
+        family="+".join(sorted({str(one.family) for one in scores})),
+        members=tuple(one.name for one in scores),
+        features=", ".join(dict.fromkeys(one.features for one in scores)),
+        selected_on=", ".join(sorted({one.selected_on for one in scores})),
+        parameters=sum(one.parameters for one in scores),
+        device=first.device,
+        code_version=", ".join(sorted({one.code_version for one in scores})),
+        data_digest=first.data_digest,
+    )
 
 
 def mean_of(paths: Sequence[Path], out: Path) -> np.ndarray:
@@ -84,7 +91,7 @@ def mean_of(paths: Sequence[Path], out: Path) -> np.ndarray:
     matrices = [open_array(path) for path in paths]
     for path, matrix in zip(paths, matrices, strict=True):
         if matrix.shape != matrices[0].shape:
-            raise DataError.at(path, f"found shape {matrix.shape}", f"{matrices[0].shape}, as in {paths[0]}")
+            raise DataError.at(path, f"shape {matrix.shape}", f"{matrices[0].shape}, as in {paths[0]}")
     with replacing(out) as temporary:
         mean = np.lib.format.open_memmap(temporary, "w+", np.float32, matrices[0].shape)
         for start in range(0, len(mean), _ROWS):

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itrcore.data.text.tokens import Tokenised, Tokeniser
-from itrcore.files import read_json, write_json
-from itrcore.runs.explained import FILE, Explained, Explanation, Look, Word
+from itrcore.runs.examples import Explained, Explanation, Look, Retrieved, Word
+from itrcore.runs.reading import EXPLAINED, RETRIEVED, read
+from itrcore.runs.reading import write as write_record
 
 if TYPE_CHECKING:
     from itrcore.data.feeding.images import Images
@@ -122,19 +123,18 @@ def write(folder: Path, method: Method[Any, Any], split: Split, tokeniser: Token
     row_of = {image_id: row for row, image_id in enumerate(split.images.image_ids)}
     explained = []
     with torch.inference_mode():
-        for query in read_json(folder / "retrieved.json")["text_to_image"]:
-            tokens = np.array(tokeniser.encode(query["caption"]).ids)
+        for query in read(folder / RETRIEVED, Retrieved, "judge").text_to_image:
+            tokens = np.array(tokeniser.encode(query.caption).ids)
             # Where an image has the same caption twice, any of the two will do.
-            own = np.flatnonzero(split.image_of == row_of[query["image_id"]]).tolist()
+            own = np.flatnonzero(split.image_of == row_of[query.image_id]).tolist()
             caption = next(at for at in own if np.array_equal(split.tokens.ids_of(at), tokens))
             text = method.encode_texts(split.texts([caption]))
-            found = []
-            for image in {shown["image_id"]: shown for shown in (query, *query["retrieved"][:1])}.values():
-                row = row_of[image["image_id"]]
-                one = method.encode_images(split.images.batch([row]))
-                found.append(
-                    explain(method, one, text, tokeniser, query["caption"], split.images, row, image["file_name"])
-                )
-            explained.append(tuple(one for one in found if one is not None))
+            of_query = []
+            shown = {query.image_id: query.file_name} | {one.image_id: one.file_name for one in query.retrieved[:1]}
+            for image_id, file_name in shown.items():
+                row = row_of[image_id]
+                image = method.encode_images(split.images.batch([row]))
+                of_query.append(explain(method, image, text, tokeniser, query.caption, split.images, row, file_name))
+            explained.append(tuple(one for one in of_query if one is not None))
     if any(explained):
-        write_json(folder / FILE, Explained(text_to_image=tuple(explained)).model_dump())
+        write_record(folder / EXPLAINED, Explained(text_to_image=tuple(explained)))

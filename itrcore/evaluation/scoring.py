@@ -5,28 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 import torch
 
 from itrcore.data.feeding.split import Split
-from itrcore.layers.encoded import Encoded
-from itrcore.methods.contract import Method
+from itrcore.methods.contract import E, Method
 
 
 @dataclass(frozen=True)
-class EncodedSplit:
+class EncodedSplit(Generic[E]):
     """Both sides of a split, each image and each caption encoded once; seconds it took."""
 
-    images: Encoded
-    texts: Encoded
+    images: E
+    texts: E
     image_seconds: float
     text_seconds: float
 
 
 @torch.inference_mode()
-def encode(method: Method[Any, Any], split: Split, batch_size: int, device: torch.device) -> EncodedSplit:
+def encode(method: Method[Any, E], split: Split, batch_size: int, device: torch.device) -> EncodedSplit[E]:
     """Encode all images and all captions of a split, in evaluation mode. The method's mode is put back afterwards.
 
     Captions go in blocks of `batch_size` by their lengths, or as the method's `captions_together` has it.
@@ -54,9 +53,7 @@ def encode(method: Method[Any, Any], split: Split, batch_size: int, device: torc
 
 
 @torch.inference_mode()
-def score(
-    method: Method[Any, Any], images: Encoded, texts: Encoded, tile: int, out: np.ndarray | None = None
-) -> np.ndarray:
+def score(method: Method[Any, E], images: E, texts: E, tile: int, out: np.ndarray | None = None) -> np.ndarray:
     """All similarities, (n_images, n_captions) float32, in tiles of `tile` images × `tile` captions.
 
     out: an array to fill, for instance a memory-mapped file; made in memory where it is not given
@@ -75,7 +72,7 @@ def score(
         method.train(training)
 
 
-def _joined(blocks: Sequence[Encoded]) -> Encoded:
+def _joined(blocks: Sequence[E]) -> E:
     return type(blocks[0]).join(blocks)
 
 

@@ -3,69 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from itrcore.data.captions import Image
-from itrcore.protocols.ranking import ranks
+from itrcore.ranking import Ranks
+from itrcore.runs.examples import CaptionQuery, ImageQuery, RankedCaption, RankedImage, Retrieved
+
+Kind = Literal["good", "bad"]
 
 
 def retrieved(
-    similarity: np.ndarray, images: Sequence[Image], image_of: np.ndarray, queries: int, rows: int
-) -> dict[str, list[dict[str, Any]]]:
+    similarity: np.ndarray, images: Sequence[Image], image_of: np.ndarray, ranks: Ranks, queries: int, rows: int
+) -> Retrieved:
     """For each direction at most `queries` queries, half good (rank 1) and half bad (the worst ranks), with their top `rows`.
 
     Where scores tie, wrong items are listed before right ones, as the ranks count them.
     similarity: (n_images, n_captions); images: of the split, in order; image_of: (n_captions,)
     """
     captions = [caption for image in images for caption in image.captions]
-    image_ranks, caption_ranks = ranks(similarity, image_of)
-    image_to_text = [
-        {
-            "image_id": images[query].image_id,
-            "file_name": images[query].file_name,
-            "kind": kind,
-            "rank": int(image_ranks[query]),
-            "captions": images[query].captions,
-            "retrieved": [
-                {"caption": captions[i], "score": float(similarity[query, i]), "correct": bool(image_of[i] == query)}
+    image_to_text = tuple(
+        ImageQuery(
+            image_id=images[query].image_id,
+            file_name=images[query].file_name,
+            kind=kind,
+            rank=int(ranks.image_to_text[query]),
+            captions=tuple(images[query].captions),
+            retrieved=tuple(
+                RankedCaption(
+                    caption=captions[i], score=float(similarity[query, i]), correct=bool(image_of[i] == query)
+                )
                 for i in _top(similarity[query], image_of == query, rows)
-            ],
-        }
-        for query, kind in _queries(image_ranks, queries)
-    ]
-    text_to_image = [
-        {
-            "caption": captions[query],
-            "image_id": images[image_of[query]].image_id,
-            "file_name": images[image_of[query]].file_name,
-            "kind": kind,
-            "rank": int(caption_ranks[query]),
-            "retrieved": [
-                {
-                    "image_id": images[i].image_id,
-                    "file_name": images[i].file_name,
-                    "score": float(similarity[i, query]),
-                    "correct": bool(image_of[query] == i),
-                }
+            ),
+        )
+        for query, kind in _queries(ranks.image_to_text, queries)
+    )
+    text_to_image = tuple(
+        CaptionQuery(
+            caption=captions[query],
+            image_id=images[image_of[query]].image_id,
+            file_name=images[image_of[query]].file_name,
+            kind=kind,
+            rank=int(ranks.text_to_image[query]),
+            retrieved=tuple(
+                RankedImage(
+                    image_id=images[i].image_id,
+                    file_name=images[i].file_name,
+                    score=float(similarity[i, query]),
+                    correct=bool(image_of[query] == i),
+                )
                 for i in _top(similarity[:, query], np.arange(len(images)) == image_of[query], rows)
-            ],
-        }
-        for query, kind in _queries(caption_ranks, queries)
-    ]
-    return {"image_to_text": image_to_text, "text_to_image": text_to_image}
+            ),
+        )
+        for query, kind in _queries(ranks.text_to_image, queries)
+    )
+    return Retrieved(image_to_text=image_to_text, text_to_image=text_to_image)
 
 
-def _queries(found: np.ndarray, count: int) -> list[tuple[int, str]]:
+def _queries(ranks: np.ndarray, count: int) -> list[tuple[int, Kind]]:
     """Good ones spread evenly over those of rank 1, bad ones from the worst rank up (the first of equals first)."""
     n_bad = count // 2
-    first = np.flatnonzero(found == 1)
+    first = np.flatnonzero(ranks == 1)
     n_good = min(count - n_bad, len(first))
     good = first[np.linspace(0, len(first) - 1, n_good).astype(int)]
-    worst = np.argsort(-found, kind="stable")[:n_bad]
-    bad = worst[found[worst] > 1]
-    return [(int(query), "good") for query in good] + [(int(query), "bad") for query in bad]
+    worst = np.argsort(-ranks, kind="stable")[:n_bad]
+    bad = worst[ranks[worst] > 1]
+    return [*((int(query), "good") for query in good), *((int(query), "bad") for query in bad)]
 
 
 def _top(scores: np.ndarray, right: np.ndarray, rows: int) -> np.ndarray:

@@ -10,7 +10,6 @@ from typing import Any
 from itrcore.assets.words import Words
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import DataError
-from itrcore.evaluation.evaluate import load_method
 from itrcore.files import read_json
 from itrcore.released import checkpoint as released
 from itrcore.released import convert

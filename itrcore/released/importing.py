@@ -12,8 +12,8 @@ from itrcore import layout
 from itrcore.assets.assets import Assets
 from itrcore.assets.text import TextSide
 from itrcore.data.feeding.prepared import feature_width
-from itrcore.errors import DataError
-from itrcore.files import replacing, sha256, write_json
+from itrcore.errors import ConfigError, DataError
+from itrcore.files import replacing, sha256
 from itrcore.methods.contract import Method
 from itrcore.methods.sgraf.settings import LHSCSettings
 from itrcore.released import checkpoint as released
@@ -21,11 +21,13 @@ from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.layouts import layout_of
 from itrcore.released.text import config_of, own_vocabulary, text_of
-from itrcore.runs import inputs
+from itrcore.runs import inputs, records
+from itrcore.runs.describe import describe
+from itrcore.runs.reading import RUN, write
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.params import Params
 from itrcore.training.observer import Observer
-from itrcore.training.train import describe, write_curve
+from itrcore.training.train import write_curve
 
 SELECTED_ON = "unknown (imported)"
 _SHOWN = 12  # characters of a digest
@@ -97,44 +99,41 @@ def import_run(params: Params, name: str, observer: Observer) -> Path:
     """Write the folder of imported run `name`: what a training leaves there but its history. Returns the folder.
 
     `DataError` where the checkpoint or its vocabulary is another one than when it was added, or does not fit.
+    `ConfigError` where the run has none.
     """
     run = params.run(name)
-    assert run.checkpoint is not None
-    path, vocabulary = Path(run.checkpoint.path), run.checkpoint.vocabulary
-    _check_unchanged(path, sha256_of(path), run.checkpoint.sha256, name)
+    if (given := run.checkpoint) is None:
+        raise ConfigError(f"runs.{name} has a seed to train with, and no checkpoint to import")
+    path, vocabulary = Path(given.path), given.vocabulary
+    _check_unchanged(path, sha256_of(path), given.sha256, name)
     imported = load(path, params.method_of(name), Path(vocabulary) if vocabulary else None, run.data)
     read_with = vocabulary or own_vocabulary(imported.settings, run.data)
-    _check_unchanged(read_with, imported.text.digest, run.checkpoint.text_digest, name)
-    described: dict[str, Any] = {
-        **describe(
-            params,
-            name,
-            imported.settings,
-            imported.assets.image.width,
-            imported.method,
-            inputs.training(params, name),
-        ),
-        "origin": "imported",
-        "checkpoint": {
-            "path": run.checkpoint.path,
-            "sha256": run.checkpoint.sha256,
-            "epoch": imported.checkpoint.epoch,
-            "best_rsum": imported.checkpoint.best_rsum,
-            "vocabulary": read_with,
-        },
-        "text_digest": imported.text.digest,
-        "selected_on": SELECTED_ON,
-        "best_epoch": imported.checkpoint.epoch,
-        "train_seconds": None,
-    }
-    observer.begin(described, None)
+    _check_unchanged(read_with, imported.text.digest, given.text_digest, name)
+    checkpoint = records.Checkpoint(
+        path=given.path,
+        sha256=given.sha256,
+        epoch=imported.checkpoint.epoch,
+        best_rsum=imported.checkpoint.best_rsum,
+        vocabulary=read_with,
+    )
+    description = describe(
+        params,
+        name,
+        imported.settings,
+        imported.assets,
+        imported.method,
+        inputs.training(params, name),
+        SELECTED_ON,
+        checkpoint,
+    )
+    observer.begin(description, None)
     try:
         out = layout.run(run.data, name)
         with replacing(out) as temporary:
             imported.assets.save(temporary)
             tensors = {key: value.contiguous() for key, value in imported.method.state_dict().items()}
             save_file(tensors, temporary / layout.WEIGHTS)
-            write_json(temporary / "run.json", described)
+            write(temporary / RUN, records.Run(**dict(description), best_epoch=imported.checkpoint.epoch))
         write_curve(name, [])
         observer.finish(out)
     except BaseException:

@@ -24,7 +24,7 @@ from itrcore.report.explanations import (
     thickness,
     tint,
 )
-from itrcore.runs.explained import Explanation, Word
+from itrcore.runs.examples import Explanation, Word
 
 # Pixels.
 _WIDTH, _MARGIN, _GAP, _CELL = 1600, 40, 24, 362

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from itrcore.runs.explained import Explanation, Word
+from itrcore.runs.examples import Explanation, Word
 
 DARK = 0.66  # how much of the picture's light is taken away where no region is
 FAINT = 0.15  # of the strongest region's weight: what is below would be seen by nobody

@@ -6,15 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
-
-from pydantic import BaseModel, ValidationError
 
 from itrcore import layout
 from itrcore.errors import DataError
-from itrcore.runs import explained
-from itrcore.runs.explained import Explained
-from itrcore.runs.records import Evaluation, History, Retrieved
+from itrcore.runs.examples import Explained, Retrieved
+from itrcore.runs.reading import EXPLAINED, HISTORY, METRICS, RETRIEVED, read
+from itrcore.runs.records import Evaluation, History
 from itrcore.settings.datasets import Benchmark
 from itrcore.settings.params import Params
 
@@ -80,7 +77,7 @@ def available(params: Params, root: Path = Path(".")) -> tuple[Results, list[str
     """The results of those runs and ensembles of params.yaml that have any, and the names of the others."""
     data = {name: run.data for name, run in params.runs.items()}
     data |= {name: ensemble.data for name, ensemble in params.ensembles.items()}
-    missing = [name for name in data if not (root / layout.result(data[name], name) / "metrics.json").exists()]
+    missing = [name for name in data if not (root / layout.result(data[name], name) / METRICS).exists()]
     kept = {
         "runs": {name: run for name, run in params.runs.items() if name not in missing},
         "ensembles": {name: ensemble for name, ensemble in params.ensembles.items() if name not in missing},
@@ -112,54 +109,37 @@ def collect(
 
 def _entry(root: Path, kind: str, name: str, data: str) -> Entry:
     stage = f"judge@{name}" if kind == "run" else f"ensemble@{name}"
-    path = root / layout.result(data, name) / "metrics.json"
-    evaluation = _read(path, Evaluation, stage)
+    path = root / layout.result(data, name) / METRICS
+    evaluation = read(path, Evaluation, stage)
     found = (evaluation.kind, evaluation.name, evaluation.data)
     if found != (kind, name, data):
         raise DataError.at(
-            path, f"holds {found[0]} {found[1]!r} on {found[2]!r}", f"{kind} {name!r} on {data!r}", do=_repro(stage)
+            path,
+            f"holds {found[0]} {found[1]!r} on {found[2]!r}",
+            f"{kind} {name!r} on {data!r}",
+            do=f"Run: dvc repro {stage}",
         )
-    retrieved = _read(path.with_name("retrieved.json"), Retrieved, stage)
+    retrieved = read(path.with_name(RETRIEVED), Retrieved, stage)
     history = None
     if evaluation.origin == "trained":
-        history = _read(root / layout.run(data, name) / "history.json", History, f"train@{name}")
-    return Entry(evaluation, retrieved, history, _explained(path.with_name(explained.FILE), retrieved, stage))
+        history = read(root / layout.run(data, name) / HISTORY, History, f"train@{name}")
+    return Entry(evaluation, retrieved, history, _explained(path.with_name(EXPLAINED), retrieved, stage))
 
 
 def _explained(path: Path, retrieved: Retrieved, stage: str) -> Explained | None:
     if not path.exists():
         return None
-    explained = _read(path, Explained, stage)
+    explained = read(path, Explained, stage)
     asked = [query.caption for query in retrieved.text_to_image]
     if len(explained.text_to_image) != len(asked) or any(
         explanation.caption != caption
         for caption, found in zip(asked, explained.text_to_image, strict=True)
         for explanation in found
     ):
-        raise DataError.at(path, "other captions than retrieved.json's", "the same, in order", do=_repro(stage))
+        raise DataError.at(
+            path, "other captions than retrieved.json's", "the same, in order", do=f"Run: dvc repro {stage}"
+        )
     return explained
-
-
-R = TypeVar("R", bound=BaseModel)
-
-
-def _read(path: Path, model: type[R], stage: str) -> R:
-    expected = f"what the stage {stage} writes"
-    try:
-        return model.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError.at(path, "not found", expected, do=_repro(stage)) from None
-    except OSError as error:
-        raise DataError.at(path, f"cannot be read ({error.strerror})", expected, do=_repro(stage)) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        found = f"{where}: {first['msg']}" if where else first["msg"]
-        raise DataError.at(path, found, expected, do=_repro(stage)) from error
-
-
-def _repro(stage: str) -> str:
-    return f"Run `dvc repro {stage}`."
 
 
 def not_real(entries: Iterable[Entry]) -> dict[str, list[str]]:

@@ -1,31 +1,40 @@
-"""What the stages that score and judge leave for each other: names of files, and reading them."""
+"""Writing and reading the records that stages leave for each other."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from itrcore import layout
-from itrcore.data import captions
-from itrcore.data.captions import Image
+from pydantic import BaseModel, ValidationError
+
 from itrcore.errors import DataError
-from itrcore.files import read_json
+from itrcore.files import write_json
 
 SPLIT = "test"
-SIMILARITY, SCORED = "similarity.npy", "evaluation.json"  # in the folder of a run's scores
+RUN, HISTORY = "run.json", "history.json"  # in a run's folder
+SIMILARITY, SCORES = "similarity.npy", "evaluation.json"  # in the folder of a run's scores
+IMAGE_VECTORS, TEXT_VECTORS = "image_vectors.npy", "text_vectors.npy"  # there too, of a method that has vectors
+METRICS, RANKS = "metrics.json", "ranks.safetensors"  # in the folder of results
+RETRIEVED, EXPLAINED = "retrieved.json", "explained.json"
+
+R = TypeVar("R", bound=BaseModel)
 
 
-def images_of_test(data: str) -> list[Image]:
-    """The images of a data set's test split, in order."""
-    return captions.read(layout.captions(data), SPLIT)
+def write(path: Path, record: BaseModel) -> None:
+    """Write a record as JSON, atomically."""
+    write_json(path, record.model_dump(mode="json"))
 
 
-def read_output(path: Path, stage: str) -> Any:
-    """Read a stage's JSON output; `DataError` names the stage to run where it cannot be read."""
+def read(path: Path, kind: type[R], stage: str) -> R:
+    """Read a stage's record. `DataError` names the stage to run where it is missing, damaged or of another form."""
     try:
-        return read_json(path)
+        return kind.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        found = "no such file"
-    except ValueError as error:
-        found = f"not readable as JSON ({error})"
-    raise DataError.at(path, found, f"the output of stage {stage}", do=f"Run: dvc repro {stage}")
+        problem = "no such file"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        problem = f"{where}: {first['msg']}" if where else first["msg"]
+    raise DataError.at(path, problem, f"the output of stage {stage}", do=f"Run: dvc repro {stage}")

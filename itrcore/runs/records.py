@@ -1,18 +1,80 @@
-"""What the report reads of metrics.json, retrieved.json and history.json, as typed records."""
+"""The records of a run and of an ensemble: run.json, history.json, evaluation.json and metrics.json.
+
+What writes one of these files fills its class, and what reads it gets that class again (`reading.py`).
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from itrcore.settings.datasets import INPUTS, PIXELS
+from itrcore.settings.methods import MethodSettings
+from itrcore.settings.training import TrainingSettings
+
+Inputs = dict[str, Any]  # what decides a result (`itrcore/runs/inputs.py`): code, settings, data
+Origin = Literal["trained", "imported"]
 
 
 class Record(BaseModel):
-    """Strictly typed and frozen. Keys that the report does not use are ignored; a missing or wrong one is an error."""
+    """Strictly typed and frozen; what is not finite is refused. Keys that a class does not have are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Checkpoint(Record):
+    """The file that an imported run was read from, and what it says of its training."""
+
+    path: str
+    sha256: str
+    epoch: int | None
+    best_rsum: float | None
+    vocabulary: str  # its path, or whose it is
+
+
+class RunDescription(Record):
+    """What is known of a run before its weights are: `begin` of a tracker is given this.
+
+    settings: the method's, with the sizes of a checkpoint where it was imported
+    family: method and text encoder, by their published names; profile: what it changes of its method's recipe
+    features: one of `INPUTS`; width: of region features, where it reads any; parameters: how many
+    data_digest: of the captions that it was trained and selected on; text_digest, image_digest: of what its sides bring
+    training: of a training; checkpoint: of an import; inputs: what decides its weights
+    """
+
+    name: str
+    data: str
+    method: str
+    seed: int | None
+    profile: str
+    family: str
+    origin: Origin
+    selected_on: str
+    settings: MethodSettings
+    training: TrainingSettings | None
+    checkpoint: Checkpoint | None
+    features: str
+    width: int | None
+    parameters: int
+    data_digest: str
+    text_digest: str
+    image_digest: str | None
+    code_version: str
+    inputs: Inputs
+
+
+class Run(RunDescription):
+    """run.json. best_epoch: epochs done at the evaluation whose weights are kept, whose rsum on dev is dev_rsum
+
+    train_seconds, device, precision: of a training
+    """
+
+    best_epoch: int | float | None
+    dev_rsum: float | None = None
+    train_seconds: float | None = None
+    device: str | None = None
+    precision: str | None = None
 
 
 class Metrics(Record):
@@ -31,35 +93,52 @@ class Metrics(Record):
     rsum: float
 
 
-class Checkpoint(Record):
-    """The file that an imported run was read from, and what it says of its training."""
+class Point(Record):
+    """One evaluation on dev during a training; losses are per-pair means since the one before, `total` their weighted sum.
 
-    path: str
-    sha256: str
-    epoch: int | None
-    best_rsum: float | None
-    vocabulary: str  # its path, or whose it is
+    evaluation: its number, from 1; epoch: epochs done by then; seconds: of training since the one before
+    """
+
+    evaluation: int
+    epoch: int | float
+    learning_rate: float
+    losses: dict[str, float]
+    dev: Metrics
+    seconds: float
+    pairs_per_second: float
+
+    @model_validator(mode="after")
+    def _has_a_total(self) -> Point:
+        if "total" not in self.losses:
+            raise ValueError("losses must hold 'total'")
+        return self
 
 
-class Evaluation(Record):
-    """metrics.json of a run or an ensemble."""
+class History(Record):
+    """history.json of a training."""
 
-    name: str
+    evaluations: Annotated[tuple[Point, ...], Field(min_length=1)]
+    best_epoch: int | float
+
+
+class Measured(Record):
+    """What evaluation.json and metrics.json both say: which model, on which data, at what cost.
+
+    members: of an ensemble; what belongs to one run alone is None for an ensemble
+    features: one of `INPUTS`; an ensemble lists those of its members
+    """
+
     kind: Literal["run", "ensemble"]
+    name: str
     data: str
-    features: str  # one of `INPUTS`; an ensemble lists those of its members
-    split: str
-    selected_on: str
-    method: str | None
-    family: str | None  # method and text encoder by their published names; those of an ensemble of several, joined by +
-    origin: Literal["trained", "imported"] | None  # None for an ensemble
-    seed: int | None
-    profile: str | None
+    family: str | None  # of an ensemble of several families, joined by +
+    origin: Origin | None = None
+    seed: int | None = None
     checkpoint: Checkpoint | None = None
     members: tuple[str, ...] = ()
-    n_images: Annotated[int, Field(ge=1)]
-    n_captions: Annotated[int, Field(ge=1)]
-    metrics: Metrics
+    features: str
+    selected_on: str
+    dev_rsum: float | None = None
     parameters: int
     train_seconds: float | None = None
     encode_image_ms: float | None = None
@@ -80,9 +159,7 @@ class Evaluation(Record):
         return value
 
     @model_validator(mode="after")
-    def _a_run_has_a_method(self) -> Evaluation:
-        if self.kind == "run" and None in (self.method, self.profile, self.origin):
-            raise ValueError("a run needs method, profile and origin")
+    def _belongs_together(self) -> Measured:
         if (self.seed is None) == (self.origin == "trained"):
             raise ValueError("a trained run needs a seed, and nothing else has one")
         if (self.checkpoint is None) == (self.origin == "imported"):
@@ -105,80 +182,31 @@ class Evaluation(Record):
         return self.origin == "imported"
 
 
-class FoundCaption(Record):
-    """One caption returned for a query image."""
+class Scores(Measured):
+    """evaluation.json: a run's scores on test.
 
-    caption: str
-    score: float
-    correct: bool
-
-
-class FoundImage(Record):
-    """One image returned for a query caption."""
-
-    image_id: int
-    file_name: str | None
-    score: float
-    correct: bool
-
-
-class ImageQuery(Record):
-    """A query image, the rank of its first right caption (from 1), what came first, and all its right captions."""
-
-    image_id: int
-    file_name: str | None
-    rank: Annotated[int, Field(ge=1)]
-    retrieved: tuple[FoundCaption, ...]
-    captions: tuple[str, ...]
-    kind: Literal["good", "bad"]
-
-
-class CaptionQuery(Record):
-    """A query caption, the rank (from 1) and identity of its right image, and what came first."""
-
-    caption: str
-    rank: Annotated[int, Field(ge=1)]
-    image_id: int
-    file_name: str | None
-    retrieved: tuple[FoundImage, ...]
-    kind: Literal["good", "bad"]
-
-
-class Retrieved(Record):
-    """retrieved.json: the queries that the report shows."""
-
-    image_to_text: tuple[ImageQuery, ...]
-    text_to_image: tuple[CaptionQuery, ...]
-
-
-class DevMetrics(Record):
-    """What the curves need of the dev metrics of one evaluation."""
-
-    rsum: float
-
-
-class Point(Record):
-    """One evaluation on dev during a training; losses are per-pair means since the one before, `total` their weighted sum.
-
-    epoch: epochs done by then
+    attends: whether its words attend to regions; similarity_sha256: of similarity.npy
+    test_digest: of the captions and images that were scored; inputs: what decides the scores beside the weights
     """
 
-    epoch: float
-    learning_rate: float
-    losses: dict[str, float]
-    dev: DevMetrics
-    seconds: float
-    pairs_per_second: float
+    attends: bool
+    similarity_sha256: str
+    test_digest: str
+    inputs: Inputs
+
+
+class Evaluation(Measured):
+    """metrics.json: the figures of a run or an ensemble."""
+
+    method: str | None = None
+    profile: str | None = None
+    split: str
+    n_images: Annotated[int, Field(ge=1)]
+    n_captions: Annotated[int, Field(ge=1)]
+    metrics: Metrics
 
     @model_validator(mode="after")
-    def _has_a_total(self) -> Point:
-        if "total" not in self.losses:
-            raise ValueError("losses must hold 'total'")
+    def _a_run_has_a_method(self) -> Evaluation:
+        if self.kind == "run" and None in (self.method, self.profile, self.origin):
+            raise ValueError("a run needs method, profile and origin")
         return self
-
-
-class History(Record):
-    """history.json of a training."""
-
-    evaluations: Annotated[tuple[Point, ...], Field(min_length=1)]
-    best_epoch: float

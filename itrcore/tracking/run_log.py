@@ -8,7 +8,9 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from itrcore.files import read_json, sha256
+from itrcore.files import sha256
+from itrcore.runs.reading import METRICS, RUN, read
+from itrcore.runs.records import Evaluation, Measured, Point, Run, RunDescription
 
 # Tags that say which result and which evaluation a run holds.
 RESULT, EVALUATION = "itr.result", "itr.evaluation"
@@ -34,60 +36,63 @@ class RunLog:
         now = int(time() * 1000)
         self._client.log_batch(self.run_id, metrics=[Metric(key, value, now, step) for key, value in values.items()])
 
-    def dataset(self, run: Mapping[str, Any]) -> None:
+    def dataset(self, run: RunDescription) -> None:
         """The data set it is trained on, for MLflow's own column; its digest is the first part of `data_digest`."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
         from mlflow.exceptions import MlflowException
 
-        digest = run["data_digest"][:_DIGEST]
-        found = Dataset(run["data"], digest, "local", json.dumps({"uri": f"data/{run['data']}/shards"}))
+        digest = run.data_digest[:_DIGEST]
+        found = Dataset(run.data, digest, "local", json.dumps({"uri": f"data/{run.data}/shards"}))
         inputs = [DatasetInput(found, [InputTag("mlflow.data.context", "training")])]
         try:
             self._client.log_inputs(self.run_id, inputs)
         except MlflowException:  # another training added this data set at the same moment; now MLflow finds it
             self._client.log_inputs(self.run_id, inputs)
 
-    def versions(self, described: Mapping[str, Any], lock: Path | None = None) -> None:
+    def versions(self, described: RunDescription | Measured, lock: Path | None = None) -> None:
         """Which data and code, and the state of dvc.lock, it comes from."""
         for key in ("data_digest", "code_version", "features"):
-            self._client.set_tag(self.run_id, key, described[key])
+            self._client.set_tag(self.run_id, key, getattr(described, key))
         if lock is not None and lock.exists():
             self._client.set_tag(self.run_id, "dvc_lock", sha256(lock))
 
-    def evaluations(self, records: Iterable[Mapping[str, Any]]) -> None:
+    def evaluations(self, points: Iterable[Point]) -> None:
         """Loss terms, dev metrics, learning rate and speed of the evaluations that are not in the run yet.
 
         MLflow's steps are whole numbers: they count evaluations, of which a method may have several an epoch.
         """
         held = {metric.step for metric in self._client.get_metric_history(self.run_id, "dev/rsum")}
-        for record in records:
-            if record["evaluation"] not in held:
-                values = {f"loss/{key}": value for key, value in record["losses"].items()}
-                values |= {f"dev/{key}": value for key, value in record["dev"].items()}
-                values |= {key: record[key] for key in ("epoch", "learning_rate", "pairs_per_second")}
-                self.metrics(values, record["evaluation"])
+        for point in points:
+            if point.evaluation not in held:
+                values = {f"loss/{key}": value for key, value in point.losses.items()}
+                values |= {f"dev/{key}": value for key, value in point.dev.model_dump().items()}
+                values |= {key: getattr(point, key) for key in ("epoch", "learning_rate", "pairs_per_second")}
+                self.metrics(values, point.evaluation)
 
-    def training(self, run: Mapping[str, Any], records: Iterable[Mapping[str, Any]], folder: Path) -> None:
+    def training(self, run: Run, points: Iterable[Point], folder: Path) -> None:
         """A finished training: what is missing of its evaluations, its checkpoint, and last that it is whole."""
-        self.evaluations(records)
-        self.metrics({key: run[key] for key in ("train_seconds", "best_epoch") if run[key] is not None})
-        if checkpoint := run.get("checkpoint"):
-            self._client.set_tag(self.run_id, "checkpoint", f"{checkpoint['path']} {checkpoint['sha256']}")
-            self._client.set_tag(self.run_id, "vocabulary", checkpoint["vocabulary"])
+        self.evaluations(points)
+        figures = {"train_seconds": run.train_seconds, "best_epoch": run.best_epoch}
+        self.metrics({key: value for key, value in figures.items() if value is not None})
+        if run.checkpoint is not None:
+            self._client.set_tag(self.run_id, "checkpoint", f"{run.checkpoint.path} {run.checkpoint.sha256}")
+            self._client.set_tag(self.run_id, "vocabulary", run.checkpoint.vocabulary)
         self._client.log_artifacts(self.run_id, str(folder), "checkpoint")
-        self._client.set_tag(self.run_id, RESULT, sha256(folder / "run.json"))
+        self._client.set_tag(self.run_id, RESULT, sha256(folder / RUN))
         self._client.set_terminated(self.run_id)
 
     def evaluation(self, folder: Path) -> None:
         """An evaluation's metrics and files, unless the run holds them."""
-        result, done = read_json(folder / "metrics.json"), sha256(folder / "metrics.json")
+        result = read(folder / METRICS, Evaluation, f"judge@{folder.name}")
+        done = sha256(folder / METRICS)
         if self._client.get_run(self.run_id).data.tags.get(EVALUATION) == done:
             return
-        values = {f"{result['split']}/{key}": value for key, value in result["metrics"].items()}
+        values = {f"{result.split}/{key}": value for key, value in result.metrics.model_dump().items()}
         times = ("encode_image_ms", "encode_caption_ms", "score_image_ms", "score_caption_ms")
-        self.metrics(values | {key: result[key] for key in times if result[key] is not None})
-        if result["kind"] == "ensemble":
-            self._client.set_tag(self.run_id, "members", ", ".join(result["members"]))
+        taken = {key: getattr(result, key) for key in times}
+        self.metrics(values | {key: value for key, value in taken.items() if value is not None})
+        if result.members:
+            self._client.set_tag(self.run_id, "members", ", ".join(result.members))
         self.versions(result)
         self._client.log_artifacts(self.run_id, str(folder), "evaluation")
         self._client.set_tag(self.run_id, EVALUATION, done)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from itrcore import layout
 from itrcore.report.attachments import page_files
+from itrcore.runs.reading import METRICS, RUN
 from itrcore.settings.params import Params
-from itrcore.tracking import Tracker
+from itrcore.tracking.tracker import Tracker
 
 
 @dataclass
@@ -28,14 +29,14 @@ def synchronise(params: Params) -> Held:
     tracker, found = Tracker.of(params), Held()
     for name, run in params.runs.items():
         folder, results = layout.run(run.data, name), layout.result(run.data, name)
-        if (folder / "run.json").exists() and (results / "metrics.json").exists():
+        if (folder / RUN).exists() and (results / METRICS).exists():
             _note(found, name, tracker.record(folder, results))
             _attach(tracker, run.data, name, "runs")
         else:
             found.missing.append(name)
     for name, ensemble in params.ensembles.items():
         folder = layout.result(ensemble.data, name)
-        if (folder / "metrics.json").exists():
+        if (folder / METRICS).exists():
             _note(found, name, tracker.record_ensemble(folder))
             _attach(tracker, ensemble.data, name, "ensembles")
         else:

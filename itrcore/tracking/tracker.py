@@ -21,7 +21,9 @@ from typing import Any
 from filelock import FileLock
 
 from itrcore.errors import ITRError
-from itrcore.files import read_json, sha256
+from itrcore.files import sha256
+from itrcore.runs.reading import HISTORY, METRICS, RUN, read
+from itrcore.runs.records import Evaluation, History, Point, Run, RunDescription
 from itrcore.settings.params import Params
 from itrcore.terminal import warn
 from itrcore.tracking.run_log import RESULT, RunLog, flatten
@@ -83,14 +85,13 @@ class Tracker:
         """An ensemble's run: its metrics, members and files; False where MLflow failed."""
 
         def record() -> None:
-            result = read_json(folder / "metrics.json")
-            experiment = self._experiment(result["data"])
-            found = self._find(experiment, result["name"])
-            run = found or self._create(experiment, result["name"], {"kind": "ensemble"})
+            result = read(folder / METRICS, Evaluation, f"ensemble@{folder.name}")
+            experiment = self._experiment(result.data)
+            run = self._find(experiment, result.name) or self._create(experiment, result.name, {"kind": "ensemble"})
             RunLog(self._client, run.info.run_id).evaluation(folder)
             if run.info.status != "FINISHED":  # else its duration would grow each time it is recorded
                 self._client.set_terminated(run.info.run_id)
-            self._supersede(experiment, result["name"], keep=run.info.run_id)
+            self._supersede(experiment, result.name, keep=run.info.run_id)
 
         return self.attempt(record)
 
@@ -122,7 +123,7 @@ class Tracker:
             return False
         return True
 
-    def open(self, run: Mapping[str, Any], tracking_id: str | None) -> RunLog:
+    def open(self, run: RunDescription, tracking_id: str | None) -> RunLog:
         """The MLflow run of a training that begins, or that goes on if `tracking_id` is one of its name.
 
         Older finished runs stay until this one is finished; unfinished ones are superseded. `TrackingError` where MLflow
@@ -136,10 +137,11 @@ class Tracker:
 
     def finish(self, log: RunLog, folder: Path) -> None:
         """Make `log` hold the whole training in `folder`; it is then the one active run of its name."""
-        run, history = read_json(folder / "run.json"), folder / "history.json"
-        records = read_json(history)["evaluations"] if history.exists() else []  # an imported run has none
-        log.training(run, records, folder)
-        self._supersede(self._experiment(run["data"]), run["name"], keep=log.run_id)
+        run, points = _read_run(folder), tuple[Point, ...]()
+        if run.origin == "trained":  # an imported one has no history
+            points = read(folder / HISTORY, History, f"train@{run.name}").evaluations
+        log.training(run, points, folder)
+        self._supersede(self._experiment(run.data), run.name, keep=log.run_id)
 
     def monitor(self, run_id: str) -> Any:
         """A started monitor of CPU, memory and GPU use; its `finish()` ends it."""
@@ -202,28 +204,31 @@ class Tracker:
     def _is_older_than_trial(self, run_folder: Path) -> bool:
         if self._trial is None:
             return False
-        run = read_json(run_folder / "run.json")
-        same = f"tags.`{RESULT}` = '{sha256(run_folder / 'run.json')}' and tags.`{_NAME}` = '{run['name']}'"
-        return bool(self._client.search_runs([self._experiment(run["data"])], same))
+        run = _read_run(run_folder)
+        same = f"tags.`{RESULT}` = '{sha256(run_folder / RUN)}' and tags.`{_NAME}` = '{run.name}'"
+        return bool(self._client.search_runs([self._experiment(run.data)], same))
 
     def _called(self, name: str) -> str:
         return f"{name} ({self._trial})" if self._trial else name
 
-    def _open(self, run: Mapping[str, Any], tracking_id: str | None) -> RunLog:
-        experiment, name = self._experiment(run["data"]), run["name"]
+    def _open(self, run: RunDescription, tracking_id: str | None) -> RunLog:
+        experiment, name = self._experiment(run.data), run.name
         known = any(found.info.run_id == tracking_id for found in self._runs(experiment, name))
         if known and tracking_id:
             self._client.update_run(tracking_id, status="RUNNING")
             log = RunLog(self._client, tracking_id)
         else:
-            tags = {"kind": "run", **{key: str(run[key]) for key in ("profile", "selected_on", "family", "origin")}}
+            tags = {
+                "kind": "run",
+                **{key: str(getattr(run, key)) for key in ("profile", "selected_on", "family", "origin")},
+            }
             log = RunLog(self._client, self._create(experiment, name, tags).info.run_id)
-            wanted = {key: run[key] for key in ("data", "method", "seed", "profile", "parameters")}
-            if run["origin"] == "imported":  # by whose recipe it was trained, nobody knows
-                model = run["settings"]["model"]
-                chosen: dict[str, Any] = {f"model.{key}": model[key] for key in ("kind", "dim")}
+            wanted = {key: getattr(run, key) for key in ("data", "method", "seed", "profile", "parameters")}
+            if run.training is None:  # imported: the recipe it was trained with is not known
+                chosen: dict[str, Any] = {f"model.{key}": getattr(run.settings.model, key) for key in ("kind", "dim")}
             else:
-                chosen = {**flatten(run["settings"]), **flatten(run["training"], "training.")}
+                settings, training = run.settings.model_dump(mode="json"), run.training.model_dump(mode="json")
+                chosen = {**flatten(settings), **flatten(training, "training.")}
             log.params({key: value for key, value in {**wanted, **chosen}.items() if value is not None})
             log.dataset(run)
         log.versions(run, Path("dvc.lock"))
@@ -231,20 +236,20 @@ class Tracker:
         return log
 
     def _record(self, folder: Path) -> RunLog:
-        run = read_json(folder / "run.json")
-        experiment = self._experiment(run["data"])
-        found = self._runs(experiment, run["name"], deleted=True, **{RESULT: sha256(folder / "run.json")})
-        if not found:
+        run = _read_run(folder)
+        experiment = self._experiment(run.data)
+        known = self._runs(experiment, run.name, deleted=True, **{RESULT: sha256(folder / RUN)})
+        if not known:
             log = self._open(run, None)
             self.finish(log, folder)
             return log
-        active = [other for other in found if other.info.lifecycle_stage == "active"]
-        mine = (active or found)[0].info
+        active = [other for other in known if other.info.lifecycle_stage == "active"]
+        mine = (active or known)[0].info
         if not active:
             self._client.restore_run(mine.run_id)
         if mine.status != "FINISHED":  # killed between its last entry and its end
             self._client.set_terminated(mine.run_id)
-        self._supersede(experiment, run["name"], keep=mine.run_id)
+        self._supersede(experiment, run.name, keep=mine.run_id)
         return RunLog(self._client, mine.run_id)
 
     def _runs(self, experiment: str, name: str, deleted: bool = False, **tags: str) -> list[Any]:
@@ -272,6 +277,10 @@ class Tracker:
         return f"MLflow at {where} failed ({type(error).__name__}: {first})."
 
 
+def _read_run(folder: Path) -> Run:
+    return read(folder / RUN, Run, f"train@{folder.name}")
+
+
 class LiveTraining:
     """Logs a training while it goes on (an `Observer`)."""
 
@@ -280,16 +289,16 @@ class LiveTraining:
         self._log: RunLog | None = None
         self._monitor: Any = None
 
-    def begin(self, run: dict[str, Any], tracking_id: str | None) -> str | None:
+    def begin(self, run: RunDescription, tracking_id: str | None) -> str | None:
         """Open the run, or open it again. `TrackingError` where MLflow cannot be used."""
         self._log = log = self._tracker.open(run, tracking_id)
         self._tracker.attempt(lambda: setattr(self, "_monitor", self._tracker.monitor(log.run_id)))
         return log.run_id
 
-    def evaluation(self, record: dict[str, Any]) -> None:
+    def evaluation(self, point: Point) -> None:
         """Loss terms, dev metrics, learning rate and speed at one evaluation."""
         if log := self._log:
-            self._tracker.attempt(lambda: log.evaluations([record]))
+            self._tracker.attempt(lambda: log.evaluations([point]))
 
     def finish(self, folder: Path) -> None:
         """What is missing of the evaluations, checkpoint and history as artifacts; the run is finished."""

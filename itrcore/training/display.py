@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -15,6 +14,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from itrcore.runs.records import Point
 
 
 class Display:
@@ -52,14 +53,14 @@ class Display:
         speed = f"{task.speed:.1f} steps/s" if task.speed else ""
         self._bar.update(self._task, advance=1, description=f"epoch {epoch + 1}/{epochs}  loss {loss:.3f}", speed=speed)
 
-    def evaluation(self, record: dict[str, Any], best_epoch: float) -> None:
+    def evaluation(self, point: Point, best_epoch: float) -> None:
         """Dev evaluated: its line stays on the screen and in logs."""
-        dev = record["dev"]
-        mark = "  best so far" if record["epoch"] == best_epoch else ""
+        dev = point.dev
+        mark = "  best so far" if point.epoch == best_epoch else ""
         self._console.print(
-            f"epoch {record['epoch']:>4g}  loss {record['losses']['total']:.4f}  dev rsum {dev['rsum']:6.1f}  "
-            f"i2t R@1 {dev['i2t_r1']:5.1f}  t2i R@1 {dev['t2i_r1']:5.1f}  "
-            f"{record['pairs_per_second']:,.0f} pairs/s  {record['seconds']:.1f} s{mark}",
+            f"epoch {point.epoch:>4g}  loss {point.losses['total']:.4f}  dev rsum {dev.rsum:6.1f}  "
+            f"i2t R@1 {dev.i2t_r1:5.1f}  t2i R@1 {dev.t2i_r1:5.1f}  "
+            f"{point.pairs_per_second:,.0f} pairs/s  {point.seconds:.1f} s{mark}",
             highlight=False,
             soft_wrap=True,
         )

@@ -23,7 +23,8 @@ from itrcore.layers.losses.contract import Losses
 from itrcore.layers.progress import Progress
 from itrcore.methods.contract import Method
 from itrcore.methods.objective import Objective
-from itrcore.protocols.ranking import metrics
+from itrcore.ranking import metrics, ranks
+from itrcore.runs.records import Metrics, Point
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.recipe import Recipe, StepSchedule
 from itrcore.settings.training import TrainingSettings
@@ -37,8 +38,8 @@ Hook = Callable[[TrainingState], None]
 class Trained:
     """The end of a training: history per evaluation, the epochs done at the best one and its weights, time and device."""
 
-    history: list[dict[str, Any]]
-    best_epoch: float
+    history: list[Point]
+    best_epoch: int | float
     best_weights: Path
     seconds: float
     device: str
@@ -90,11 +91,13 @@ class Trainer:
         with Display(len(self.batches) * self.recipe.epochs, state.global_step) as display:
             while state.epoch < self.recipe.epochs:
                 self._epoch(state, folder, display, after_evaluation)
-        assert state.best is not None
+        best = state.best
+        if best is None:
+            raise TrainingError(f"no evaluation on dev took place in {self.recipe.epochs} epochs")
         return Trained(
             state.history,
-            state.best["epoch"],
-            folder.folder / state.best["file"],
+            best.epoch,
+            folder.folder / best.file,
             state.seconds,
             str(self.accelerator.device),
             precision(self.accelerator),
@@ -103,7 +106,7 @@ class Trainer:
     def _restore(self, folder: StateFolder, identity: str) -> TrainingState:
         found = folder.load(identity)
         if found is None:
-            return TrainingState(identity)
+            return TrainingState(identity=identity)
         state, weights, optimiser = found
         self.objective.load_state_dict(weights)
         self.optimiser.load_state_dict(optimiser)
@@ -148,23 +151,23 @@ class Trainer:
         pairs = state.part_steps * self.recipe.batch_size
         whole = state.step == steps
         dev = self.evaluate_dev()
-        record: dict[str, Any] = {
-            "evaluation": len(state.history) + 1,
-            "epoch": state.epoch + 1 if whole else round(state.epoch + state.step / steps, 2),
-            "learning_rate": learning_rate(self.recipe, state.global_step - 1, steps),
-            "losses": {name: value / pairs for name, value in state.losses.items()},
-            "dev": dev,
-            "seconds": state.part_seconds,
-            "pairs_per_second": pairs / state.part_seconds,
-        }
-        state.history.append(record)
-        if state.best is None or dev["rsum"] > state.best["rsum"]:
-            state.best = folder.save_best(record["evaluation"], record["epoch"], dev["rsum"], self.method)
+        point = Point(
+            evaluation=len(state.history) + 1,
+            epoch=state.epoch + 1 if whole else round(state.epoch + state.step / steps, 2),
+            learning_rate=learning_rate(self.recipe, state.global_step - 1, steps),
+            losses={name: value / pairs for name, value in state.losses.items()},
+            dev=dev,
+            seconds=state.part_seconds,
+            pairs_per_second=pairs / state.part_seconds,
+        )
+        state.history.append(point)
+        if state.best is None or dev.rsum > state.best.rsum:
+            state.best = folder.save_best(point, self.method)
         state.losses, state.part_steps, state.part_seconds = {}, 0, 0.0
         if whole:
             state.epoch, state.step = state.epoch + 1, 0
         folder.save(state, self.objective, self.optimiser.state_dict())
-        display.evaluation(record, state.best["epoch"])
+        display.evaluation(point, state.best.epoch)
 
     def _step(self, batch: Batch, progress: Progress) -> dict[str, float]:
         rate = learning_rate(self.recipe, progress.step, len(self.batches))
@@ -196,12 +199,12 @@ class Trainer:
                     "recipe.learning_rate, or float32 as training.precision, may help."
                 )
 
-    def evaluate_dev(self) -> dict[str, float]:
+    def evaluate_dev(self) -> Metrics:
         """Metrics on the selection part of dev."""
         with self.accelerator.autocast():
             encoded = encode(self.method, self.dev, self.evaluation_batch, self.accelerator.device)
             matrix = score(self.method, encoded.images, encoded.texts, self.tile)
-        return metrics(matrix, self.dev.image_of, "dev similarity")
+        return Metrics(**metrics(ranks(matrix, self.dev.image_of, "dev similarity")))
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:

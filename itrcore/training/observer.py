@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
+
+from itrcore.runs.records import Point, RunDescription
 
 
 class Observer(Protocol):
     """Told what happens; decides nothing."""
 
-    def begin(self, run: dict[str, Any], tracking_id: str | None) -> str | None:
+    def begin(self, run: RunDescription, tracking_id: str | None) -> str | None:
         """A training begins, or goes on where `tracking_id` is given. Returns the id to go on with later.
 
         May refuse: nothing is lost yet. What comes later may not, whatever happens to the one who watches.
         """
 
-    def evaluation(self, record: dict[str, Any]) -> None:
-        """Dev was evaluated: its entry of history.json."""
+    def evaluation(self, point: Point) -> None:
+        """Dev was evaluated."""
 
     def finish(self, folder: Path) -> None:
         """The training is done; its files lie in `folder`."""
@@ -28,11 +30,11 @@ class Observer(Protocol):
 class Silent:
     """Nobody watches."""
 
-    def begin(self, run: dict[str, Any], tracking_id: str | None) -> str | None:
+    def begin(self, run: RunDescription, tracking_id: str | None) -> str | None:
         """Keep the id."""
         return tracking_id
 
-    def evaluation(self, record: dict[str, Any]) -> None:
+    def evaluation(self, point: Point) -> None:
         """Nothing."""
 
     def finish(self, folder: Path) -> None:

@@ -11,31 +11,39 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from itrcore.errors import TrainingError
 from itrcore.files import digest, read_json, remove, replacing, sha256, write_json
+from itrcore.runs.records import Point
 
 _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 
 
-@dataclass
-class TrainingState:
+class Best(BaseModel):
+    """The best evaluation so far: epochs done by then, its rsum on dev, file and SHA-256 of its weights."""
+
+    epoch: int | float
+    rsum: float
+    file: str
+    sha256: str
+
+
+class TrainingState(BaseModel):
     """Where a training stands.
 
     identity: digest of everything that decides the result; a state of another identity is not continued
     epoch, step: the next step to do (step counts within the epoch, global_step over all)
     losses, part_steps, part_seconds: sums of the loss terms, steps and training time since the last evaluation
-    history: one record per evaluation
-    best: epochs done, dev rsum, file and SHA-256 of the best weights, once there are any
+    history: one point per evaluation; best: once there is one
     seconds: training time so far, over all attempts
     tracking_id: the tracker's run that this training logs to
     """
@@ -44,9 +52,9 @@ class TrainingState:
     epoch: int = 0
     step: int = 0
     global_step: int = 0
-    losses: dict[str, float] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Any] | None = None
+    losses: dict[str, float] = {}
+    history: list[Point] = []
+    best: Best | None = None
     seconds: float = 0.0
     part_steps: int = 0
     part_seconds: float = 0.0
@@ -96,10 +104,10 @@ class StateFolder:
 
     def _read(self, path: Path) -> TrainingState:
         value = read_json(path / _STATE)
-        state = TrainingState(**value["state"])
+        state = TrainingState.model_validate(value["state"])
         files = {path / name: wanted for name, wanted in value["files"].items()}
         if state.best is not None:
-            files[self.folder / state.best["file"]] = state.best["sha256"]
+            files[self.folder / state.best.file] = state.best.sha256
         if value["digest"] != digest([value["state"], value["files"]]):
             raise ValueError(f"the content of {_STATE} has changed")
         for file, wanted in files.items():
@@ -114,22 +122,22 @@ class StateFolder:
             temporary.mkdir(parents=True)
             save_file(_tensors(model), temporary / _MODEL)
             _flatten(optimiser, temporary / _OPTIMISER)
-            value = {"state": asdict(state), "files": {name: sha256(temporary / name) for name in (_MODEL, _OPTIMISER)}}
+            value = {
+                "state": state.model_dump(mode="json"),
+                "files": {name: sha256(temporary / name) for name in (_MODEL, _OPTIMISER)},
+            }
             write_json(temporary / _STATE, {**value, "digest": digest(list(value.values()))})
-        keep = {path.name, state.best["file"] if state.best else ""}
+        keep = {path.name, state.best.file if state.best else ""}
         for other in self.folder.iterdir():
             if other.name not in keep:
                 remove(other)
 
-    def save_best(self, evaluation: int, epoch: float, rsum: float, model: torch.nn.Module) -> dict[str, Any]:
-        """Write the weights of a new best; returns `TrainingState.best`. The old ones go when the state is saved.
-
-        evaluation: its number, from 1; epoch: epochs done by then
-        """
-        path = self.folder / f"best-{evaluation:05d}.safetensors"
+    def save_best(self, point: Point, method: torch.nn.Module) -> Best:
+        """Write the weights of a new best evaluation. The old ones go when the state is saved."""
+        path = self.folder / f"best-{point.evaluation:05d}.safetensors"
         with replacing(path) as temporary:
-            save_file(_tensors(model), temporary)
-        return {"epoch": epoch, "rsum": rsum, "file": path.name, "sha256": sha256(path)}
+            save_file(_tensors(method), temporary)
+        return Best(epoch=point.epoch, rsum=point.dev.rsum, file=path.name, sha256=sha256(path))
 
     def clear(self) -> None:
         """Remove the folder."""

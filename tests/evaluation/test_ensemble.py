@@ -43,7 +43,7 @@ def test_the_order_of_the_members_does_not_change_the_mean(tmp_path: Path) -> No
 def test_members_of_other_shapes_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
     paths, _ = stored(tmp_path, 2, (4, 8))
     np.save(paths[1], np.zeros((8, 4), np.float32))
-    with pytest.raises(DataError, match=r"1\.npy: found shape \(8, 4\); expected \(4, 8\), as in .*0\.npy"):
+    with pytest.raises(DataError, match=r"1\.npy: shape \(8, 4\); expected \(4, 8\), as in .*0\.npy"):
         ensemble.mean_of(paths, tmp_path / "mean.npy")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.npy", "1.npy"]
 

@@ -28,7 +28,7 @@ from itrcore.evaluation import explanations
 from itrcore.evaluation.scoring import encode, score
 from itrcore.files import read_json, write_json
 from itrcore.protocols.retrieved import retrieved
-from itrcore.runs.explained import Explained, Explanation
+from itrcore.runs.examples import Explained, Explanation
 from itrcore.runs.reading import images_of_test
 from tests.support.attending_data import Looking, Single, explanation
 from tests.support.scan_data import write_scan_folder, write_shards

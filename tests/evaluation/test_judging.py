@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from itrcore.errors import DataError
-from itrcore.evaluation.ensemble import evaluate_ensemble, members
+from itrcore.evaluation.ensemble import evaluate_ensemble, members, recorded
 from itrcore.evaluation.evaluate import evaluate
-from itrcore.evaluation.figures import summary
 from itrcore.evaluation.judging import judge
 from itrcore.files import read_json, sha256, write_json
-from itrcore.protocols.ranking import metrics
+from itrcore.protocols.results import summary
+from itrcore.ranking import Ranks, metrics, ranks
 from itrcore.runs import inputs
+from itrcore.runs.records import Evaluation
 from itrcore.settings.load import load
 from tests.support.tiny_project import PARAMS, project, train_in, write_params
 
@@ -53,8 +55,14 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+RECORDED = {"metrics.json", "ranks.safetensors", "retrieved.json"}
+IMAGE_OF = np.repeat(np.arange(8), 5)
+
+
 def test_an_evaluation_is_scores_and_what_decided_them_and_judges_nothing(folder: Path) -> None:
-    assert names(SCORES / "one") == {"similarity.npy", "evaluation.json"}
+    vectors = {"image_vectors.npy", "text_vectors.npy"}
+    assert names(SCORES / "one") == {"similarity.npy", "evaluation.json", *vectors}
+    assert names(SCORES / "looks") == {"similarity.npy", "evaluation.json"}  # it has none
     assert not RESULTS.exists() and not Path("metrics").exists()
     scored = read_json(SCORES / "one" / "evaluation.json")
     assert scored["inputs"] == inputs.evaluation(load(), "one")
@@ -64,25 +72,51 @@ def test_an_evaluation_is_scores_and_what_decided_them_and_judges_nothing(folder
 
 
 def test_results_are_those_of_the_stored_scores(folder: Path) -> None:
-    results = judge(load(), "one")
-    assert results == RESULTS / "one" and names(results) == {"metrics.json", "retrieved.json"}
+    evaluation, results = judge(load(), "one"), RESULTS / "one"
+    assert names(results) == RECORDED
     found, matrix = read_json(results / "metrics.json"), np.load(SCORES / "one" / "similarity.npy")
+    assert Evaluation.model_validate_json((results / "metrics.json").read_bytes()) == evaluation
     assert matrix.shape == (found["n_images"], found["n_captions"]) == (8, 40)
-    assert found["metrics"] == metrics(matrix, np.repeat(np.arange(8), 5), "one")
+    assert found["metrics"] == metrics(ranks(matrix, IMAGE_OF))
     assert (found["kind"], found["method"], found["profile"], found["seed"]) == ("run", "esa", "published", 1)
     assert not {"inputs", "similarity_sha256", "test_digest", "attends"} & found.keys()
     shown = {"test/rsum": found["metrics"]["rsum"], "dev/rsum": read_json(Path("runs/tiny/one/run.json"))["dev_rsum"]}
     assert read_json(Path("metrics/one.json")) == pytest.approx(shown, abs=6e-4)
-    assert summary(results).startswith(f"one: test rsum {found['metrics']['rsum']:.1f}, i2t R@1 ")
+    assert summary(evaluation).startswith(f"one: test rsum {found['metrics']['rsum']:.1f}, i2t R@1 ")
+
+
+def test_vectors_give_the_similarity_by_their_inner_products(folder: Path) -> None:
+    images, texts = (np.load(SCORES / "one" / f"{side}_vectors.npy") for side in ("image", "text"))
+    assert (images.dtype, images.shape, texts.shape) == (np.float32, (8, 16), (40, 16))
+    np.testing.assert_allclose(images @ texts.T, np.load(SCORES / "one" / "similarity.npy"), atol=1e-6)
+
+
+def test_ranks_are_computed_once_and_kept(folder: Path, monkeypatch: Any) -> None:
+    calls: list[int] = []
+
+    def counted(*arguments: Any) -> Ranks:
+        calls.append(1)
+        return ranks(*arguments)
+
+    monkeypatch.setattr("itrcore.protocols.results.ranks", counted)
+    judge(load(), "one")
+    assert len(calls) == 1
+    kept, expected = (
+        load_file(RESULTS / "one" / "ranks.safetensors"),
+        ranks(np.load(SCORES / "one/similarity.npy"), IMAGE_OF),
+    )
+    np.testing.assert_array_equal(kept["image_to_text"], expected.image_to_text)
+    np.testing.assert_array_equal(kept["text_to_image"], expected.text_to_image)
 
 
 def test_where_words_look_at_regions_that_is_explained_too(folder: Path) -> None:
-    assert names(judge(load(), "looks")) == {"metrics.json", "retrieved.json", "explained.json"}
+    judge(load(), "looks")
+    assert names(RESULTS / "looks") == {*RECORDED, "explained.json"}
 
 
 def test_a_run_is_called_what_params_yaml_calls_its_changes_now(folder: Path) -> None:
     write_params(folder, {**CHANGES, "profiles.same": {"model": {"dim": 16}}, "runs.one.profile": "same"})
-    assert read_json(judge(load(), "one") / "metrics.json")["profile"] == "same"
+    assert judge(load(), "one").profile == "same"
 
 
 def test_a_run_without_scores_names_the_stage_that_makes_them(folder: Path) -> None:
@@ -93,25 +127,26 @@ def test_a_run_without_scores_names_the_stage_that_makes_them(folder: Path) -> N
 
 
 def test_an_ensemble_is_judged_like_a_run_and_has_no_figures_of_dev(folder: Path) -> None:
-    results = evaluate_ensemble(load(), "both")
+    evaluate_ensemble(load(), "both")
+    results = RESULTS / "both"
     one, two = (np.load(SCORES / name / "similarity.npy") for name in ("one", "two"))
     mean = np.load("ensembles/tiny/both/similarity.npy")
     np.testing.assert_allclose(mean, (one + two) / 2, atol=1e-6)
     assert names(Path("ensembles/tiny/both")) == {"similarity.npy"}
-    assert results == RESULTS / "both" and names(results) == {"metrics.json", "retrieved.json"}
+    assert names(results) == RECORDED
     found = read_json(results / "metrics.json")
-    assert found["metrics"] == metrics(mean, np.repeat(np.arange(8), 5), "both")
+    assert found["metrics"] == metrics(ranks(mean, IMAGE_OF))
     assert (found["kind"], found["members"]) == ("ensemble", ["one", "two"])
     assert read_json(Path("metrics/both.json")).keys() == {"test/rsum"}
 
 
 def test_members_change_with_their_scores_and_not_with_how_long_those_took(folder: Path) -> None:
-    before = members(load(), "both")
+    before = recorded(members(load(), "both"))
     path = SCORES / "one" / "evaluation.json"
     write_json(path, {**read_json(path), "encode_image_ms": 99.0})
-    assert members(load(), "both") == before
+    assert recorded(members(load(), "both")) == before
     write_json(path, {**read_json(path), "similarity_sha256": "0" * 64})
-    assert members(load(), "both") != before
+    assert recorded(members(load(), "both")) != before
 
 
 def test_members_of_another_test_split_are_refused(folder: Path) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from itrcore.data.captions import Image
-from itrcore.protocols.ranking import ranks
 from itrcore.protocols.retrieved import retrieved
+from itrcore.ranking import ranks
+from itrcore.runs.examples import Retrieved
 
 
 def split(counts: list[int]) -> tuple[list[Image], np.ndarray]:
@@ -29,35 +30,37 @@ def case(seed: int, values: int) -> tuple[np.ndarray, list[Image], np.ndarray]:
     return similarity, images, image_of
 
 
+def shown(similarity: np.ndarray, images: list[Image], image_of: np.ndarray, queries: int, rows: int) -> Retrieved:
+    return retrieved(similarity, images, image_of, ranks(similarity, image_of), queries, rows)
+
+
 @pytest.mark.parametrize("values", [1, 3, 1000])
 @pytest.mark.parametrize("seed", range(5))
 def test_the_first_right_answer_stands_at_the_querys_rank(seed: int, values: int) -> None:
     similarity, images, image_of = case(seed, values)
-    found = retrieved(similarity, images, image_of, queries=100, rows=100)
-    image_ranks, caption_ranks = ranks(similarity, image_of)
+    examples, ranked = shown(similarity, images, image_of, queries=100, rows=100), ranks(similarity, image_of)
     captions = [caption for image in images for caption in image.captions]
-    for query in found["image_to_text"]:
-        row = query["image_id"] - 10
-        assert query["rank"] == image_ranks[row]
-        assert [shown["correct"] for shown in query["retrieved"]].index(True) == query["rank"] - 1
-        for shown in query["retrieved"]:
-            column = captions.index(shown["caption"])
-            assert shown["correct"] == (image_of[column] == row) == (shown["caption"] in query["captions"])
-            assert shown["score"] == similarity[row, column]
-        assert (query["file_name"], query["captions"]) == (images[row].file_name, images[row].captions)
-    for query in found["text_to_image"]:
-        column = captions.index(query["caption"])
-        assert query["rank"] == caption_ranks[column]
-        assert (query["image_id"], query["file_name"]) == (10 + image_of[column], f"{image_of[column]}.jpg")
-        assert [shown["correct"] for shown in query["retrieved"]].index(True) == query["rank"] - 1
-        for shown in query["retrieved"]:
-            row = shown["image_id"] - 10
-            assert shown["correct"] == (row == image_of[column])
-            assert (shown["score"], shown["file_name"]) == (similarity[row, column], f"{row}.jpg")
-    for direction in found.values():
-        for query in direction:
-            scores = [shown["score"] for shown in query["retrieved"]]
-            assert scores == sorted(scores, reverse=True)
+    for query in examples.image_to_text:
+        row = query.image_id - 10
+        assert query.rank == ranked.image_to_text[row]
+        assert [one.correct for one in query.retrieved].index(True) == query.rank - 1
+        for caption in query.retrieved:
+            column = captions.index(caption.caption)
+            assert caption.correct == (image_of[column] == row) == (caption.caption in query.captions)
+            assert caption.score == similarity[row, column]
+        assert (query.file_name, list(query.captions)) == (images[row].file_name, images[row].captions)
+    for asked in examples.text_to_image:
+        column = captions.index(asked.caption)
+        assert asked.rank == ranked.text_to_image[column]
+        assert (asked.image_id, asked.file_name) == (10 + image_of[column], f"{image_of[column]}.jpg")
+        assert [one.correct for one in asked.retrieved].index(True) == asked.rank - 1
+        for image in asked.retrieved:
+            row = image.image_id - 10
+            assert image.correct == (row == image_of[column])
+            assert (image.score, image.file_name) == (similarity[row, column], f"{row}.jpg")
+    for one in (*examples.image_to_text, *examples.text_to_image):
+        scores = [answer.score for answer in one.retrieved]
+        assert scores == sorted(scores, reverse=True)
 
 
 def ranked(image_ranks: list[int]) -> np.ndarray:
@@ -73,8 +76,8 @@ def ranked(image_ranks: list[int]) -> np.ndarray:
 
 def queries_of(image_ranks: list[int], queries: int) -> list[tuple[int, str, int]]:
     images, image_of = split([1] * len(image_ranks))
-    found = retrieved(ranked(image_ranks), images, image_of, queries, 3)["image_to_text"]
-    return [(query["image_id"] - 10, query["kind"], query["rank"]) for query in found]
+    examples = shown(ranked(image_ranks), images, image_of, queries, 3)
+    return [(query.image_id - 10, query.kind, query.rank) for query in examples.image_to_text]
 
 
 def test_good_queries_are_spread_over_rank_one_and_bad_ones_are_the_worst() -> None:
@@ -97,24 +100,26 @@ def test_no_query_is_shown_twice_and_never_more_than_asked_for() -> None:
     for seed in range(5):
         similarity, images, image_of = case(seed, 1000)
         for queries in (1, 2, 3, 8, 50):
-            for direction, key in (("image_to_text", "image_id"), ("text_to_image", "caption")):
-                shown = retrieved(similarity, images, image_of, queries, 2)[direction]
-                assert len({query[key] for query in shown}) == len(shown) <= queries
+            examples = shown(similarity, images, image_of, queries, 2)
+            image_ids = [query.image_id for query in examples.image_to_text]
+            captions = [query.caption for query in examples.text_to_image]
+            for asked in (image_ids, captions):
+                assert len(set(asked)) == len(asked) <= queries
 
 
 @pytest.mark.parametrize("rows", [1, 3, 100])
 def test_as_many_rows_as_asked_for_or_as_there_are(rows: int) -> None:
     similarity, images, image_of = case(0, 1000)
-    found = retrieved(similarity, images, image_of, 4, rows)
-    assert {len(query["retrieved"]) for query in found["image_to_text"]} == {min(rows, len(image_of))}
-    assert {len(query["retrieved"]) for query in found["text_to_image"]} == {min(rows, len(images))}
+    examples = shown(similarity, images, image_of, 4, rows)
+    assert {len(query.retrieved) for query in examples.image_to_text} == {min(rows, len(image_of))}
+    assert {len(query.retrieved) for query in examples.text_to_image} == {min(rows, len(images))}
 
 
 def test_a_memory_mapped_matrix_and_missing_file_names_serve_too(tmp_path: Path) -> None:
     similarity, images, image_of = case(1, 1000)
     np.save(tmp_path / "s.npy", similarity)
     nameless = [Image(image.image_id, None, image.caption_ids, image.captions) for image in images]
-    found = retrieved(np.load(tmp_path / "s.npy", mmap_mode="r"), nameless, image_of, 4, 3)
-    assert found["image_to_text"][0]["file_name"] is None
-    plain = retrieved(similarity, images, image_of, 4, 3)
-    assert [query["rank"] for query in found["text_to_image"]] == [query["rank"] for query in plain["text_to_image"]]
+    examples = shown(np.load(tmp_path / "s.npy", mmap_mode="r"), nameless, image_of, 4, 3)
+    assert examples.image_to_text[0].file_name is None
+    plain = shown(similarity, images, image_of, 4, 3)
+    assert [query.rank for query in examples.text_to_image] == [query.rank for query in plain.text_to_image]

@@ -15,7 +15,7 @@ from itrcore.report import explanation_picture, explanations
 from itrcore.report.attachments import page_files
 from itrcore.report.html import write_report
 from itrcore.report.results import collect
-from itrcore.runs.explained import Explained, Explanation
+from itrcore.runs.examples import Explained, Explanation
 from itrcore.settings.evaluation import ReportSettings
 from tests.support.attending_data import explanation
 from tests.support.report_data import SCRIPT, evaluation, put_run, write

@@ -17,7 +17,7 @@ from itrcore.settings.load import load
 from itrcore.settings.recipes import MethodRecipe, Recipes
 from tests.support.config_data import RECIPE, VSE, plain, write
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "recipes").iterdir())
 EXPERIMENTS = [ROOT / "params.yaml", *sorted((ROOT / "experiments").glob("*/params.yaml"))]
 VARIANTS = [(path.stem, variant) for path in FILES for variant in MethodRecipe(path).variants]

@@ -14,7 +14,7 @@ from itrcore.layers.encoded import Encoded
 from itrcore.layers.losses.contract import Losses
 from itrcore.layers.progress import Progress
 from itrcore.methods.contract import Attends, Method
-from itrcore.runs.explained import Explanation
+from itrcore.runs.examples import Explanation
 
 
 class Single(Method):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from transformers import BertConfig, CLIPConfig
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OWN = ROOT / "tests" / "data" / "parity"
 
 

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from itrcore.settings.experiments import create
 from tests.support.tiny_project import NLTK
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 _COPIED = ("itrcore", "stages", "flows", "recipes", "dvc.yaml", "params.yaml", "nltk.yaml", ".dvcignore", ".gitignore")
 
 

@@ -23,9 +23,10 @@ from itrcore.settings.params import Params
 from itrcore.training.observer import Observer, Silent
 from itrcore.training.train import train
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
-_LOSS = {"margin": 0.2, "warmup_epochs": 1}
+_LOSS = {"kind": "hinge", "margin": 0.2, "warmup_epochs": 1}
+_VIEWS_LOSS = {**_LOSS, "kind": "self_expanding"}
 _RECIPE = {
     "optimiser": "adamw",
     "learning_rate": 2e-3,
@@ -113,12 +114,12 @@ PARAMS: dict[str, Any] = {  # `methods` are written as recipes
                 "region_drop": 0.2,
                 "token_views": _VIEWS,
             },
-            "loss": _LOSS,
+            "loss": _VIEWS_LOSS,
             "recipe": _RECIPE,
         },
         "esa_bert": {
             "model": {"kind": "esa", "dim": 16, "text": _BERT, "views": 2, "region_drop": 0.2, "token_views": _VIEWS},
-            "loss": _LOSS,
+            "loss": _VIEWS_LOSS,
             "recipe": {**_RECIPE, "factors": {"bert": 0.1}},
         },
         "esl_bert": {
@@ -153,7 +154,7 @@ PARAMS: dict[str, Any] = {  # `methods` are written as recipes
         },
         "esl_clip": {
             "model": {**_ESL, "kind": "esl_clip", "text": _CLIP},
-            "loss": {"max_scale": 100.0},
+            "loss": {"kind": "symmetric", "max_scale": 100.0},
             "recipe": {
                 **_RECIPE,
                 "factors": {"clip": 0.1},

@@ -17,7 +17,7 @@ from itrcore.data.sources import obtain
 from itrcore.evaluation.scoring import encode, score
 from itrcore.methods.build import build
 from itrcore.methods.contract import Method
-from itrcore.protocols.ranking import metrics
+from itrcore.ranking import metrics
 from itrcore.settings.load import load
 from itrcore.settings.losses import HingeSettings
 from itrcore.settings.methods import MethodSettings

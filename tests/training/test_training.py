@@ -29,7 +29,7 @@ from itrcore.layers.encoded import Encoded
 from itrcore.layers.losses.contract import Losses
 from itrcore.layers.progress import Progress
 from itrcore.methods.contract import EmbeddingMethod
-from itrcore.protocols.ranking import metrics
+from itrcore.ranking import metrics
 from itrcore.runs import inputs
 from itrcore.settings.training import TrainingSettings
 from itrcore.training.loop import Trainer

@@ -24,7 +24,7 @@ from itrcore.files import digest, read_json, sha256, write_json
 from itrcore.settings.datasets import SPLITS
 from tests.support.scan_data import ScanFolder, image, write_scan_folder, write_shards
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from tests.support.fetch_server import Served, Server, serving
 from tests.support.helpers import regions_of
 from tests.support.scan_data import write_scan_folder, write_shards
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

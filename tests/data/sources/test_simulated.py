@@ -18,7 +18,7 @@ from itrcore.data.text.caption_concepts import COMMON_NOUNS, find_things, stem
 from itrcore.errors import DataError
 from itrcore.settings.datasets import SimulatedSource, SplitNames, SplitSizes
 
-SHARED = Path(os.environ.get("ITR_SHARED_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+SHARED = Path(os.environ.get("ITR_SHARED_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))
 LOOKS = ["red", "blue", "green", "yellow", "black", "white", "small", "large", "old", "wooden"]
 THINGS = ["dog", "cat", "horse", "boat", "chair", "tower", "piano", "kite", "lamp", "tractor"]
 DEEDS = ["walk", "jump", "sleep", "eat", "dance"]
@@ -301,7 +301,7 @@ def test_neither_nltk_data_nor_the_process_changes_anything(tmp_path: Path) -> N
         (tmp_path / name).write_text("man\ndog\nplaying\n", "utf-8")
     group = ["A young man is playing with two dogs .", "The dogs run after a red ball ."]
     expected = hashlib.sha256(image_features(settings(), 11, group).tobytes()).hexdigest()
-    command = [sys.executable, "-c", CHILD, str(Path(__file__).parents[1]), settings().model_dump_json(), *group]
+    command = [sys.executable, "-c", CHILD, str(Path(__file__).parents[3]), settings().model_dump_json(), *group]
     environment = {**os.environ, "NLTK_DATA": str(tmp_path), "PYTHONHASHSEED": "1"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert result.stdout.split() == [expected, "False"]

@@ -26,7 +26,8 @@ from itrcore.methods.contract import Attends, Method
 from itrcore.methods.sgraf.settings import LHSCSettings, SGRAFSettings
 from itrcore.methods.sgraf.sgraf import AlignmentMethod
 from itrcore.protocols.retrieved import retrieved
-from itrcore.runs.explained import FILE, Explained
+from itrcore.runs.explained import FILE
+from itrcore.runs.examples import Explained
 from itrcore.runs.reading import images_of_test
 from tests.support.helpers import image_batch, method_settings, pair_batch, text_batch
 from tests.support.plain_attention import attention, filtration, measured, reasoning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,26 @@ from itrcore.errors import DataError
 _BLOCK = 2**22  # similarities looked at in one go: the comparisons then stay in cache
 
 
-def ranks(
-    similarity: np.ndarray, image_of: np.ndarray, where: Path | str = "similarity"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rank of the right answer, from 1, of every query in both directions.
+@dataclass(frozen=True)
+class Ranks:
+    """Rank of the right answer, from 1, of every query.
+
+    image_to_text: (n_images,) int64, of each image's best own caption among the captions of other images
+    text_to_image: (n_captions,) int64
+    """
+
+    image_to_text: np.ndarray
+    text_to_image: np.ndarray
+
+
+def ranks(similarity: np.ndarray, image_of: np.ndarray, where: Path | str = "similarity") -> Ranks:
+    """The ranks of a similarity matrix.
 
     similarity: (n_images, n_captions), higher is more alike; may be memory-mapped
     image_of: (n_captions,) the image each caption belongs to; every image has at least one caption
-    Returns image-to-text ranks (n_images,), of each image's best own caption among the captions of other images, and
-    text-to-image ranks (n_captions,). A wrong item that scores the same as the right one stands before it, so that a
-    constant similarity ranks last and not first. `DataError` for a value that is not finite: comparing with NaN is
-    always false and would look like a perfect rank.
+    where: what the matrix is, for messages
+    A wrong item that scores the same as the right one stands before it, so that a constant similarity ranks last and not
+    first. `DataError` for a value that is not finite: comparing with NaN is always false and would look like a perfect rank.
     """
     n_images, n_captions = similarity.shape
     counts = np.bincount(image_of, minlength=n_images)
@@ -48,17 +58,16 @@ def ranks(
         before_caption += (block >= right[None, :]).sum(axis=0)
     # Both counts include right answers: an image's own captions that reach its best one, and the caption's own image.
     own = np.bincount(image_of[right >= best[image_of]], minlength=n_images)
-    return before_image - own + 1, before_caption
+    return Ranks(before_image - own + 1, before_caption)
 
 
-def metrics(similarity: np.ndarray, image_of: np.ndarray, where: Path | str = "similarity") -> dict[str, float]:
+def metrics(ranks: Ranks) -> dict[str, float]:
     """R@1, R@5, R@10 in percent, median and mean rank, each way, and rsum, the sum of the six recalls."""
-    image_to_text, text_to_image = ranks(similarity, image_of, where)
     values: dict[str, float] = {}
-    for direction, found in (("i2t", image_to_text), ("t2i", text_to_image)):
+    for direction, of_queries in (("i2t", ranks.image_to_text), ("t2i", ranks.text_to_image)):
         for k in (1, 5, 10):
-            values[f"{direction}_r{k}"] = float(100.0 * (found <= k).mean())
-        values[f"{direction}_median"] = float(np.median(found))
-        values[f"{direction}_mean"] = float(found.mean())
+            values[f"{direction}_r{k}"] = float(100.0 * (of_queries <= k).mean())
+        values[f"{direction}_median"] = float(np.median(of_queries))
+        values[f"{direction}_mean"] = float(of_queries.mean())
     values["rsum"] = sum(values[f"{direction}_r{k}"] for direction in ("i2t", "t2i") for k in (1, 5, 10))
     return values

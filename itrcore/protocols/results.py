@@ -1,0 +1,66 @@
+"""From a similarity matrix to the folder of results: figures, ranks and examples, of a run or of an ensemble."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from itrcore import layout
+from itrcore.data.captions import Image
+from itrcore.files import replacing, write_json
+from itrcore.protocols.retrieved import retrieved
+from itrcore.ranking import metrics, ranks
+from itrcore.runs.reading import METRICS, RANKS, RETRIEVED, SPLIT, write
+from itrcore.runs.records import Evaluation, Measured, Metrics
+from itrcore.settings.evaluation import EvaluationSettings
+
+
+def write_results(
+    folder: Path,
+    measured: Measured,
+    method: str | None,
+    profile: str | None,
+    matrix: np.ndarray,
+    images: list[Image],
+    settings: EvaluationSettings,
+) -> Evaluation:
+    """Rank a matrix once; write metrics.json, ranks.safetensors and retrieved.json into a new folder.
+
+    measured: what the matrix was made with; method, profile: as params.yaml calls them now, of a run
+    matrix: (n_images, n_captions); images: of the split, in order
+    The ranks are int32: image_to_text (n_images,) and text_to_image (n_captions,), from 1.
+    """
+    image_of = np.repeat(np.arange(len(images)), [len(image.captions) for image in images])
+    ranked = ranks(matrix, image_of, measured.name)
+    evaluation = Evaluation(
+        **{key: getattr(measured, key) for key in Measured.model_fields},
+        method=method,
+        profile=profile,
+        split=SPLIT,
+        n_images=matrix.shape[0],
+        n_captions=matrix.shape[1],
+        metrics=Metrics(**metrics(ranked)),
+    )
+    write(folder / METRICS, evaluation)
+    kept = {"image_to_text": ranked.image_to_text, "text_to_image": ranked.text_to_image}
+    with replacing(folder / RANKS) as temporary:
+        save_file({name: of_queries.astype(np.int32) for name, of_queries in kept.items()}, temporary)
+    write(folder / RETRIEVED, retrieved(matrix, images, image_of, ranked, settings.queries, settings.retrieved))
+    _write_for_dvc(evaluation)
+    return evaluation
+
+
+def summary(evaluation: Evaluation) -> str:
+    """One line of figures."""
+    values = evaluation.metrics
+    return f"{evaluation.name}: test rsum {values.rsum:.1f}, i2t R@1 {values.i2t_r1:.1f}, t2i R@1 {values.t2i_r1:.1f}"
+
+
+def _write_for_dvc(evaluation: Evaluation) -> None:
+    """The few figures that DVC compares; dev's, of the best evaluation of what was trained here."""
+    shown = {"dev/rsum": evaluation.dev_rsum, "test/rsum": evaluation.metrics.rsum}
+    write_json(
+        layout.metrics(evaluation.name), {key: round(value, 3) for key, value in shown.items() if value is not None}
+    )

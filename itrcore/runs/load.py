@@ -1,0 +1,43 @@
+"""Loading a trained run: its record, its model with its weights, and what that was built from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from itrcore import layout
+from itrcore.assets import assets
+from itrcore.assets.assets import Assets
+from itrcore.errors import DataError
+from itrcore.methods.build import build
+from itrcore.methods.contract import Method
+from itrcore.runs.reading import RUN, read
+from itrcore.runs.records import Run
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run's method with its weights, on the CPU."""
+
+    record: Run
+    method: Method[Any, Any]
+    assets: Assets
+
+
+def load_run(folder: Path) -> LoadedRun:
+    """The run of a folder. `DataError` where its record or its weights cannot be read."""
+    record = read(folder / RUN, Run, f"train@{folder.name}")
+    restored = assets.restore(record.settings.model, folder, layout.NLTK, record.width)
+    method = build(record.settings, restored.image, restored.text.source, 0)
+    path = folder / layout.WEIGHTS
+    try:
+        method.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: readable, but other tensors
+        raise DataError.at(
+            path, f"cannot be loaded ({error})", f"the weights of {record.name}", do="Run: dvc repro"
+        ) from error
+    return LoadedRun(record, method, restored)
