@@ -26,10 +26,12 @@ from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.evaluation import explanations
 from itrcore.evaluation.scoring import encode, score
-from itrcore.files import read_json, write_json
+from itrcore.files import read_json
+from itrcore.methods.contract import Method
 from itrcore.protocols.retrieved import retrieved
+from itrcore.ranking import ranks
 from itrcore.runs.examples import Explained, Explanation
-from itrcore.runs.reading import images_of_test
+from itrcore.runs.reading import EXPLAINED, RETRIEVED, write
 from tests.support.attending_data import Looking, Single, explanation
 from tests.support.scan_data import write_scan_folder, write_shards
 from tests.support.tiny_project import prepared
@@ -115,7 +117,11 @@ class Data:
 def scenes() -> Data:
     with contextlib.chdir(prepared()):
         vocabulary = Vocabulary.load(layout.vocabulary("tiny") / layout.WORDS, layout.NLTK)
-        return Data(open_split("tiny", "test", vocabulary, Looking.input), vocabulary, images_of_test("tiny"))
+        return Data(
+            open_split("tiny", "test", vocabulary, Looking.input),
+            vocabulary,
+            captions.read(layout.captions("tiny"), "test"),
+        )
 
 
 def scan_data(folder: Path, boxes: np.ndarray | None) -> Data:
@@ -130,13 +136,14 @@ def scan_data(folder: Path, boxes: np.ndarray | None) -> Data:
     return Data(Split.open(RegionImages(store), images, vocabulary), vocabulary, images)
 
 
-def written(method: Single, data: Data, folder: Path) -> Explained | None:
+def written(method: Method[Any, Any], data: Data, folder: Path) -> Explained | None:
     """The explained.json of a method, and the retrieved.json beside it."""
     encoded = encode(method, data.split, 4, CPU)
     matrix = score(method, encoded.images, encoded.texts, 4)
-    write_json(folder / "retrieved.json", retrieved(matrix, data.images, data.split.image_of, 6, 3))
+    image_of = data.split.image_of
+    write(folder / RETRIEVED, retrieved(matrix, data.images, image_of, ranks(matrix, image_of), 6, 3))
     explanations.write(folder, method, data.split, data.vocabulary)
-    path = folder / explanations.FILE
+    path = folder / EXPLAINED
     return Explained.model_validate_json(path.read_bytes()) if path.exists() else None
 
 

@@ -137,7 +137,7 @@ def test_a_page_shows_in_which_precision_it_was_encoded_where_that_is_known(mixe
             "checkpoint.vocabulary",
         ),
         (imported("a", "toy", "esa", 1.0) | {"seed": 1}, "nothing else has one"),
-        (evaluation("a", "toy", "esa", 1, 1.0, origin=None), "a run needs method, profile and origin"),
+        (evaluation("a", "toy", "esa", None, 1.0, origin=None), "a run needs method, profile and origin"),
         (evaluation("a", "toy", "esa", 1, 1.0, origin="bought"), "origin"),
     ],
 )

@@ -21,23 +21,24 @@ import json, sys
 
 def missing(record):
     from itrcore import code
-    loaded = [name for name in sys.modules if name.startswith("itrcore.")]
+    empty = code.text_digest("")  # a package that says nothing, such as that of another method's settings
+    loaded = [name for name in sys.modules if name.startswith("itrcore.") and code._read(name)[0] != empty]
     return sorted(name for name in loaded if name not in record["code"] and not code._neutral(name)), len(loaded)
 
 def train(name):
-    from itrcore import run_inputs
-    from itrcore.config import load
+    from itrcore.runs import inputs
+    from itrcore.settings.load import load
     from itrcore.training.observer import Silent
-    from itrcore.training.run import train
+    from itrcore.training.train import train
     train(load(), name, Silent())
-    return missing(run_inputs.training(load(), name))
+    return missing(inputs.training(load(), name))
 
 def evaluate(name):
-    from itrcore import run_inputs
-    from itrcore.config import load
-    from itrcore.evaluation.run import evaluate
+    from itrcore.evaluation.evaluate import evaluate
+    from itrcore.runs import inputs
+    from itrcore.settings.load import load
     evaluate(load(), name)
-    return missing(run_inputs.evaluation(load(), name))
+    return missing(inputs.evaluation(load(), name))
 
 found = {}
 for name in sys.argv[1:]:

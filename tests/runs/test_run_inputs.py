@@ -25,7 +25,7 @@ RECORD: dict[str, Any] = {
 
 def test_what_changed_is_said_in_words() -> None:
     new = {
-        "code": {"itrcore.methods.vse.esa": "2", "itrcore.models.new": "1", "itrcore/report/page.html": "2"},
+        "code": {"itrcore.methods.vse.esa": "2", "itrcore.methods.new": "1", "itrcore/report/page.html": "2"},
         "settings": {"recipe": {"learning_rate": 0.2, "epochs": 3, "clip_norm": 2}, "seed": 1},
         "data": {"train": {"captions": "1", "regions": "2"}, "vocabulary": None, "backbone": "1"},
     }
@@ -38,7 +38,7 @@ def test_what_changed_is_said_in_words() -> None:
         "regions of train: others",
         "vocabulary: there are none now",
         "backbone: there are some now",
-        "itrcore/models/new.py is used now",
+        "itrcore/methods/new.py is used now",
         "recipe.clip_norm was not there and is 2",
     ]
 

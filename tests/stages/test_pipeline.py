@@ -63,14 +63,15 @@ def test_a_second_run_does_nothing(project: Project) -> None:
 
 COMMENTS = {  # file → text, what it becomes
     "itrcore/methods/sgraf/lhsc.py": ('"""LHSC', '"""Of LHSC'),
-    "itrcore/layers/losses.py": ("\n\n\ndef ", "\n\n\n# A comment.\n\n\ndef "),
+    "itrcore/layers/losses/triplet.py": ("\n\n\ndef ", "\n\n\n# A comment.\n\n\ndef "),
     "itrcore/evaluation/judging.py": ("from itrcore import layout\n", "from itrcore import (\n    layout,\n)\n"),
     "stages/raw.py": ('"""Stage', '"""The stage'),
     "recipes/lhsc_bigru.yaml": ("# LHSC", "# The recipe of LHSC"),
 }
 NEW = {  # new files: nothing that is there reads them
-    "itrcore/models/added.py": "VALUE = 1\n",
-    "itrcore/evaluation/added.py": "VALUE = 1\n",
+    "itrcore/methods/added/__init__.py": "",
+    "itrcore/methods/added/added.py": "VALUE = 1\n",
+    "itrcore/protocols/added.py": "VALUE = 1\n",
     "recipes/added.yaml": None,  # a copy of another one
 }
 
@@ -90,11 +91,22 @@ def test_code_of_one_method_runs_its_runs_again(project: Project) -> None:
         assert "train: itrcore/methods/sgraf/lhsc.py has changed" in told
 
 
+def test_code_of_a_loss_trains_the_runs_that_have_it_again(project: Project) -> None:
+    with project.changed():
+        project.replace("itrcore/layers/losses/symmetric.py", "class Symmetric", "NEW = 1\n\n\nclass Symmetric")
+        assert project.stale() == set()  # no run has it
+        project.replace("itrcore/layers/losses/triplet.py", "class Hinge", "NEW = 1\n\n\nclass Hinge")
+        assert project.stale() == {f"train@{name}" for name in TRAININGS}
+
+
 def test_a_new_method_recipe_and_protocol_run_nothing_again_and_a_new_data_set_itself_alone(project: Project) -> None:
     with project.changed():
         for path, text in NEW.items():
             copied = (project.folder / "recipes" / "lhsc_bigru.yaml").read_text("utf-8")
+            (project.folder / path).parent.mkdir(exist_ok=True)
             (project.folder / path).write_text(copied if text is None else text, "utf-8")
+        line = '"added": ("itrcore.methods.added.settings:AddedSettings", "itrcore.methods.added.added:Added"),'
+        project.replace("itrcore/registry.py", "METHODS = {", f"METHODS = {{\n    {line}")
         assert project.stale() == set()
         params = project.params
         params["datasets"]["other"] = params["datasets"]["scenes"]
@@ -109,9 +121,10 @@ def test_what_judges_and_what_the_report_shows_score_and_train_nothing_again(pro
         params["evaluation"]["queries"] += 2
         project.write_params(params)
         assert project.stale() == judged
-    with project.changed():
-        project.replace("itrcore/protocols/retrieved.py", "def retrieved", "NEW = 1\n\n\ndef retrieved")
-        assert project.stale() == judged
+    for path in ("retrieved", "results"):
+        with project.changed():
+            project.replace(f"itrcore/protocols/{path}.py", "\n\n\ndef ", "\n\nNEW = 1\n\n\ndef ")
+            assert project.stale() - {"report"} == judged
 
 
 def test_how_often_a_training_is_saved_tracking_and_the_report_train_nothing_again(project: Project) -> None:

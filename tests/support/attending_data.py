@@ -8,56 +8,45 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from itrcore.data.feeding.batches import Batch, ImageBatch, RegionBatch, TextBatch
-from itrcore.data.feeding.inputs import RegionInput
-from itrcore.layers.encoded import Encoded
-from itrcore.layers.losses.contract import Losses
-from itrcore.layers.progress import Progress
+from itrcore.data.feeding.batches import RegionBatch, TextBatch
+from itrcore.layers.encoded import Sets, Vectors
 from itrcore.methods.contract import Attends, Method
 from itrcore.runs.examples import Explanation
 
 
-class Single(Method):
+class Single(Method[RegionBatch, Vectors]):
     """One vector per image and per caption: no word looks at anything."""
 
-    input = RegionInput()
+    def encode_images(self, batch: RegionBatch) -> Vectors:
+        return Vectors(batch.regions.sum(1))
 
-    def encode_images(self, batch: ImageBatch) -> Encoded:
-        assert isinstance(batch, RegionBatch)
-        return Encoded(batch.regions.sum(1))
+    def encode_texts(self, batch: TextBatch) -> Vectors:
+        return Vectors(batch.ids.float().mean(1, keepdim=True))
 
-    def encode_texts(self, batch: TextBatch) -> Encoded:
-        return Encoded(batch.ids.float().mean(1, keepdim=True))
-
-    def similarity(self, images: Encoded, texts: Encoded) -> Tensor:
+    def similarity(self, images: Vectors, texts: Vectors) -> Tensor:
         return torch.sin(images.vectors.mean(1)[:, None] * texts.vectors[:, 0])
 
-    def loss(self, batch: Batch, progress: Progress) -> Losses:
-        raise AssertionError("not trained")
 
-
-class Looking(Single, Attends):
+class Looking(Method[RegionBatch, Sets], Attends):
     """A token of id i looks with half of its attention at region i mod k, of an image's k, and evenly at all of them."""
 
-    def encode_texts(self, batch: TextBatch) -> Encoded:
+    def encode_texts(self, batch: TextBatch) -> Sets:
         return Sets.pack(batch.ids.float()[..., None], batch.lengths)
 
-    def encode_images(self, batch: ImageBatch) -> Encoded:
-        assert isinstance(batch, RegionBatch)
+    def encode_images(self, batch: RegionBatch) -> Sets:
         return Sets.pack(batch.regions, batch.lengths)
 
-    def similarity(self, images: Encoded, texts: Encoded) -> Tensor:
+    def similarity(self, images: Sets, texts: Sets) -> Tensor:
         return torch.sin(_means(images)[:, None] * _means(texts))
 
-    def attention(self, image: Encoded, text: Encoded) -> Tensor:
+    def attention(self, image: Sets, text: Sets) -> Tensor:
         assert len(image) == 1 and len(text) == 1
         n_regions = len(image.vectors)
         favourite = torch.nn.functional.one_hot(text.vectors[:, 0].long() % n_regions, n_regions)
         return 0.5 * favourite + 0.5 / n_regions
 
 
-def _means(side: Encoded) -> Tensor:
-    assert side.lengths is not None
+def _means(side: Sets) -> Tensor:
     return torch.stack([one.mean() for one in torch.split(side.vectors, side.lengths.tolist())])
 
 

@@ -15,6 +15,7 @@ from itrcore.evaluation.ensemble import evaluate_ensemble
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
 from itrcore.files import read_json, sha256, write_json
+from itrcore.runs.records import Point, Run
 from itrcore.settings.load import load
 from itrcore.tracking import LiveTraining, Tracker, TrackingError
 from itrcore.tracking.synchronise import synchronise
@@ -128,7 +129,7 @@ def test_a_training_is_one_run_with_all_that_its_folders_hold(folder: Path) -> N
     assert run.data.metrics["best_epoch"] == described["best_epoch"]
     assert store.files(run) == [
         *(f"checkpoint/{name}" for name in ("history.json", "model.safetensors", "run.json", "text/vocab.json")),
-        *(f"evaluation/{name}" for name in ("metrics.json", "retrieved.json")),
+        *(f"evaluation/{name}" for name in ("metrics.json", "ranks.safetensors", "retrieved.json")),
     ]
     (copy,) = (folder / "mlartifacts" / "tiny").rglob("model.safetensors")  # of the project, wherever it is called from
     assert copy.read_bytes() == weights(RUN)
@@ -141,7 +142,7 @@ def test_training_again_leaves_one_active_run_and_the_older_one_in_the_bin(folde
 
     class Watching(LiveTraining):
         def evaluation(self, record: dict[str, Any]) -> None:
-            super().evaluation(record)
+            super().evaluation(point)
             during.append([run.info.run_id for run in Store().runs() if run.info.status == "FINISHED"])
 
     train(write_params(folder, {"methods.esa.recipe.learning_rate": 1e-3}), "one", Watching(Tracker()))
@@ -288,7 +289,8 @@ def test_a_trial_takes_nothing_away_and_records_what_it_trained_alone(folder: Pa
     write_params(folder, {"runs.one.seed": 5})
     train(load(), "one", trial.training())
     evaluate(load(), "one")
-    assert trial.record(RUN, judge(load(), "one"))
+    judge(load(), "one")
+    assert trial.record(RUN, RESULTS)
     assert Store().one("one (wide)").data.params["seed"] == "5"
     assert Store().content() == before
 
@@ -344,11 +346,11 @@ def test_a_store_lost_in_mid_training_costs_no_result_is_told_once_and_can_be_re
     class Losing(LiveTraining):
         broken: Broken
 
-        def evaluation(self, record: dict[str, Any]) -> None:
-            if record["evaluation"] == 2:
+        def evaluation(self, point: Point) -> None:
+            if point.evaluation == 2:
                 self.broken = Broken(tracker)
                 self._log._client = self.broken  # type: ignore[union-attr]
-            super().evaluation(record)
+            super().evaluation(point)
 
         def finish(self, folder: Path) -> None:
             if back:
@@ -392,5 +394,5 @@ def test_a_store_that_cannot_be_used_costs_no_evaluation_and_is_told_once(folder
 def test_a_password_in_the_address_is_not_printed(folder: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nothing://me:secret@host/x")
     with pytest.raises(TrackingError) as caught:
-        Tracker().open(read_json(RUN / "run.json"), None)
+        Tracker().open(Run.model_validate_json((RUN / "run.json").read_bytes()), None)
     assert str(caught.value).startswith("MLflow at nothing://host/x failed")

@@ -13,9 +13,12 @@ from torch import Tensor
 
 from itrcore.files import read_json
 from itrcore.layers.losses.contract import Losses
+from itrcore.layers.losses.triplet import SelfExpanding
 from itrcore.layers.progress import Progress
 from itrcore.methods.contract import Method
+from itrcore.methods.objective import Objective
 from itrcore.methods.vse.esa import ESA
+from itrcore.runs.records import Metrics
 from itrcore.settings.recipe import Recipe
 from itrcore.training.loop import Trainer, evaluation_steps, learning_rate
 from tests.support.tiny_project import project, train_in, weights
@@ -138,9 +141,9 @@ def test_the_best_of_all_evaluations_is_kept_also_from_the_middle_of_an_epoch(
     seen: list[dict[str, Any]] = []
     original = Trainer.evaluate_dev
 
-    def evaluate(self: Trainer) -> dict[str, float]:
+    def evaluate(self: Trainer) -> Metrics:
         seen.append({name: tensor.clone() for name, tensor in self.method.state_dict().items()})
-        return {**original(self), "rsum": values[len(seen) - 1]}
+        return original(self).model_copy(update={"rsum": values[len(seen) - 1]})
 
     monkeypatch.setattr(Trainer, "evaluate_dev", evaluate)
     run = train_in(tmp_path)
@@ -153,19 +156,19 @@ def test_the_best_of_all_evaluations_is_kept_also_from_the_middle_of_an_epoch(
     assert line.startswith(f"epoch {best:>4g}  loss ") and line.endswith("best so far")
 
 
-def test_a_method_is_told_epoch_step_and_share_and_called_before_epochs_and_after_steps(
+def test_method_and_loss_are_told_epoch_step_and_share_and_called_before_epochs_and_after_steps(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     told: list[Any] = []
-    loss = ESA.loss
+    forward = SelfExpanding.forward
 
-    def noted(self: ESA, batch: Any, progress: Progress) -> Losses:
+    def noted(self: SelfExpanding, scores: Tensor, progress: Progress) -> dict[str, Tensor]:
         told.append(progress)
-        return loss(self, batch, progress)
+        return forward(self, scores, progress)
 
-    monkeypatch.setattr(ESA, "loss", noted)
+    monkeypatch.setattr(SelfExpanding, "forward", noted)
     monkeypatch.setattr(ESA, "begin_epoch", lambda self, epoch: told.append(f"epoch {epoch}"))
-    monkeypatch.setattr(ESA, "after_step", lambda self: told.append("stepped"))
+    monkeypatch.setattr(SelfExpanding, "after_step", lambda self: told.append("stepped"))
     project(tmp_path, {"methods.esa.recipe.evaluations": 2})
     train_in(tmp_path)
     wanted: list[Any] = []
@@ -176,7 +179,7 @@ def test_a_method_is_told_epoch_step_and_share_and_called_before_epochs_and_afte
     assert told == wanted
 
 
-def bias(method: Method) -> Tensor:
+def bias(method: Method[Any, Any]) -> Tensor:
     return method.get_parameter("regions.fc.bias")
 
 
@@ -184,22 +187,22 @@ def test_what_after_step_sets_is_what_is_evaluated_kept_and_trained_on(tmp_path:
     project(tmp_path)
     free = weights(train_in(tmp_path))
     seen: list[float] = []
-    loss, evaluate = ESA.loss, Trainer.evaluate_dev
+    forward, evaluate = Objective.forward, Trainer.evaluate_dev
 
-    def limit(self: ESA) -> None:
+    def limit(self: Objective) -> None:
         with torch.no_grad():
-            bias(self).fill_(0.5)
+            bias(self.method).fill_(0.5)
 
-    def noted_loss(self: ESA, *arguments: Any) -> Losses:
-        seen.append(float(bias(self).detach().mean()))
-        return loss(self, *arguments)
+    def noted_loss(self: Objective, *arguments: Any) -> Losses:
+        seen.append(float(bias(self.method).detach().mean()))
+        return forward(self, *arguments)
 
-    def noted_evaluation(self: Trainer) -> dict[str, float]:
+    def noted_evaluation(self: Trainer) -> Metrics:
         seen.append(float(bias(self.method).detach().mean()))
         return evaluate(self)
 
-    monkeypatch.setattr(ESA, "after_step", limit)
-    monkeypatch.setattr(ESA, "loss", noted_loss)
+    monkeypatch.setattr(Objective, "after_step", limit)
+    monkeypatch.setattr(Objective, "forward", noted_loss)
     monkeypatch.setattr(Trainer, "evaluate_dev", noted_evaluation)
     run = train_in(tmp_path)
     assert len(seen) == 3 * (STEPS + 1) and set(seen[1:]) == {0.5}

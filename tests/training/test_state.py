@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from itrcore.errors import TrainingError
+from itrcore.runs.records import Metrics, Point
 from itrcore.training.state import StateFolder, TrainingState
 
 
@@ -26,23 +26,36 @@ def trained(steps: int = 3) -> tuple[nn.Module, torch.optim.Optimizer]:
     return model, optimiser
 
 
+def point(evaluation: int, epoch: float, rsum: float) -> Point:
+    recalls = {key: 0.0 for key in Metrics.model_fields if key != "rsum"}
+    return Point(
+        evaluation=evaluation,
+        epoch=epoch,
+        learning_rate=0.1,
+        losses={"total": 1.0},
+        dev=Metrics(**recalls, rsum=rsum),
+        seconds=1.0,
+        pairs_per_second=1.0,
+    )
+
+
 def state(step: int = 3, **values: Any) -> TrainingState:
     return TrainingState(
-        "me", epoch=0, step=step, global_step=step, losses={"hinge": 0.1 + 0.2}, seconds=1 / 3, **values
+        identity="me", epoch=0, step=step, global_step=step, losses={"hinge": 0.1 + 0.2}, seconds=1 / 3, **values
     )
 
 
 def test_what_was_saved_comes_back_bit_for_bit(tmp_path: Path) -> None:
     model, optimiser = trained()
     folder = StateFolder(tmp_path / "run")
-    best = folder.save_best(1, 0.25, 7.5, model)
-    history = [{"evaluation": 1, "epoch": 0.25, "dev": {"rsum": 100 / 3}}]
+    best = folder.save_best(point(1, 0.25, 7.5), model)
+    history = [point(1, 0.25, 100 / 3)]
     before = state(best=best, history=history, part_steps=2, part_seconds=1 / 7)
     folder.save(before, model, optimiser.state_dict())
     found = folder.load("me")
     assert found is not None
     after, weights, optimiser_state = found
-    assert asdict(after) == asdict(before)
+    assert after == before
     wanted = model.state_dict()
     assert set(weights) == set(wanted)  # batch normalisation's statistics included
     assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
@@ -63,7 +76,7 @@ def test_a_state_of_another_identity_is_not_continued_and_stays_until_the_next_i
     folder.save(state(), model, optimiser.state_dict())
     assert folder.load("another") is None
     assert folder.load("me") is not None  # changing a setting, thinking again and changing it back loses nothing
-    other = TrainingState("another", step=1, global_step=1)
+    other = TrainingState(identity="another", step=1, global_step=1)
     folder.save(other, model, optimiser.state_dict())
     assert folder.load("me") is None and folder.load("another") is not None
     assert [path.name for path in folder.folder.iterdir()] == ["step-00000001"]
@@ -72,8 +85,8 @@ def test_a_state_of_another_identity_is_not_continued_and_stays_until_the_next_i
 def test_only_the_newest_state_and_the_best_weights_are_kept(tmp_path: Path) -> None:
     model, optimiser = trained()
     folder = StateFolder(tmp_path / "run")
-    folder.save_best(1, 1, 1.0, model)
-    best = folder.save_best(2, 2, 2.0, model)
+    folder.save_best(point(1, 1, 1.0), model)
+    best = folder.save_best(point(2, 2, 2.0), model)
     (folder.folder / ".step-00000002.99.tmp").mkdir()  # left by a killed process
     for step in (1, 2, 3):
         folder.save(state(step, best=best), model, optimiser.state_dict())
@@ -110,7 +123,7 @@ def test_damage_of_any_file_is_found_and_an_older_state_serves_or_none(
 ) -> None:
     model, optimiser = trained()
     folder = StateFolder(tmp_path / "run")
-    folder.save(state(2, best=folder.save_best(1, 1, 1.0, model)), model, optimiser.state_dict())
+    folder.save(state(2, best=folder.save_best(point(1, 1, 1.0), model)), model, optimiser.state_dict())
     damage(folder.folder / file, how)
     assert folder.load("me") is None
     assert "step-00000002 is damaged" in capsys.readouterr().out

@@ -13,24 +13,27 @@ import torch
 from accelerate.state import AcceleratorState
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
-from itrcore.data.feeding.batches import Batch
+from itrcore.data.feeding.batches import RegionBatch, TextBatch
 from itrcore.data.feeding.inputs import RegionInput
+from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.feeding.split import Split
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.device import make_accelerator
 from itrcore.errors import ConfigError, DataError
-from itrcore.evaluation.evaluate import load_method
 from itrcore.evaluation.scoring import encode, score
 from itrcore.files import read_json, write_json
-from itrcore.layers.encoded import Encoded
-from itrcore.layers.losses.contract import Losses
+from itrcore.layers.encoded import Vectors
+from itrcore.layers.losses.contract import Loss
 from itrcore.layers.progress import Progress
 from itrcore.methods.contract import EmbeddingMethod
-from itrcore.ranking import metrics
+from itrcore.methods.objective import Objective
+from itrcore.ranking import metrics, ranks
 from itrcore.runs import inputs
+from itrcore.runs.load import load_run
+from itrcore.runs.records import Metrics
 from itrcore.settings.training import TrainingSettings
 from itrcore.training.loop import Trainer
 from itrcore.training.state import StateFolder
@@ -82,14 +85,14 @@ def test_without_a_tight_limit_gradients_are_left_alone(tmp_path: Path, steps: A
 def test_the_checkpoint_is_the_epoch_of_highest_dev_rsum_and_gives_its_metrics_again(tmp_path: Path) -> None:
     project(tmp_path)
     run = train_in(tmp_path)
-    described, history = read_json(run / "run.json"), read_json(run / "history.json")
-    best = described["best_epoch"]
+    loaded, history = load_run(run), read_json(run / "history.json")
+    best = loaded.record.best_epoch
     assert best == history["best_epoch"] == 1 + max(range(3), key=lambda epoch: rsums(run)[epoch])
-    (method, _), dev = load_method(described, run), dev_split(tmp_path)
-    encoded = encode(method, dev, 16, torch.device("cpu"))
-    found = metrics(score(method, encoded.images, encoded.texts, 16), dev.image_of)
-    assert found == history["evaluations"][best - 1]["dev"]
-    assert described["dev_rsum"] == found["rsum"]
+    dev = dev_split(tmp_path)
+    encoded = encode(loaded.method, dev, 16, torch.device("cpu"))
+    figures = metrics(ranks(score(loaded.method, encoded.images, encoded.texts, 16), dev.image_of))
+    assert figures == history["evaluations"][int(best) - 1]["dev"]
+    assert loaded.record.dev_rsum == figures["rsum"]
 
 
 @pytest.mark.parametrize(("values", "best"), [([5, 7, 7], 2), ([7, 5, 6], 1), ([5, 6, 7], 3)])
@@ -100,9 +103,9 @@ def test_of_equal_epochs_the_first_is_kept_with_its_own_weights(
     seen: list[dict[str, Any]] = []
     original = Trainer.evaluate_dev
 
-    def evaluate(self: Trainer) -> dict[str, float]:
+    def evaluate(self: Trainer) -> Metrics:
         seen.append({name: tensor.clone() for name, tensor in self.method.state_dict().items()})
-        return {**original(self), "rsum": values[len(seen) - 1]}
+        return original(self).model_copy(update={"rsum": values[len(seen) - 1]})
 
     monkeypatch.setattr(Trainer, "evaluate_dev", evaluate)
     run = train_in(tmp_path)
@@ -157,43 +160,47 @@ def test_a_dev_image_among_the_training_images_is_refused_before_training(tmp_pa
         shards.main(params, "tiny")
 
 
-class TwoTerms(EmbeddingMethod):
+class Unknown(EmbeddingMethod[RegionBatch]):
     """A method that nothing in the project has heard of."""
 
     def __init__(self) -> None:
         super().__init__()
         self.image, self.words = nn.Linear(16, 4), nn.EmbeddingBag(300, 4)
 
-    def encode_images(self, batch: Any) -> Encoded:
-        return Encoded(self.image(batch.regions.mean(1)))
+    def encode_images(self, batch: RegionBatch) -> Vectors:
+        return Vectors(self.image(batch.regions.mean(1)))
 
-    def encode_texts(self, batch: Any) -> Encoded:
-        return Encoded(self.words(batch.ids))
+    def encode_texts(self, batch: TextBatch) -> Vectors:
+        return Vectors(self.words(batch.ids))
 
-    def loss(self, batch: Batch, progress: Progress) -> Losses:
-        scores = self.similarity(self.encode_images(batch.images), self.encode_texts(batch.texts))
+    def loss_weight(self, progress: Progress) -> float:
+        return 0.5
+
+
+class TwoTerms(Loss):
+    """Likewise."""
+
+    def forward(self, scores: Tensor, progress: Progress) -> dict[str, Tensor]:
         targets = torch.arange(len(scores))
-        return Losses(
-            {"rows": nn.functional.cross_entropy(scores, targets), "size": scores.square().mean()}, {"size": 0.25}
-        )
+        return {"rows": nn.functional.cross_entropy(scores, targets), "size": 0.25 * scores.square().mean()}
 
 
-def test_the_loop_trains_any_method_and_reports_its_terms_by_name(tmp_path: Path) -> None:
+def test_the_loop_trains_any_method_with_any_loss_and_reports_its_terms_by_name(tmp_path: Path) -> None:
     params = project(tmp_path)
     torch.manual_seed(0)
-    trainer = Trainer(
-        TwoTerms(), params.method_of("one"), params.training, 1, dev_split(tmp_path, "train"), dev_split(tmp_path), 8, 8
-    )
+    batches = TrainingBatches(dev_split(tmp_path, "train"), 8, 1, Views())
+    objective = Objective(Unknown(), TwoTerms())
+    trainer = Trainer(objective, params.method_of("one"), params.training, 1, batches, dev_split(tmp_path), 8, 8)
     epochs: list[int] = []
     trained = trainer.run(
         StateFolder(tmp_path / "state"), "x", lambda state: None, lambda state: epochs.append(state.epoch)
     )
     assert epochs == [1, 2, 3]
-    for record in trained.history:
-        losses = record["losses"]
+    for point in trained.history:
+        losses = point.losses
         assert set(losses) == {"total", "rows", "size"}
-        assert losses["total"] == pytest.approx(losses["rows"] + 0.25 * losses["size"], rel=1e-5)
-    assert trained.history[-1]["losses"]["rows"] < trained.history[0]["losses"]["rows"]
+        assert losses["total"] == pytest.approx(0.5 * (losses["rows"] + losses["size"]), rel=1e-5)
+    assert trained.history[-1].losses["rows"] < trained.history[0].losses["rows"]
 
 
 LEARNING = {
