@@ -21,7 +21,7 @@ import json, sys
 
 def missing(record):
     from itrcore import code
-    empty = code.text_digest("")  # a package that says nothing, such as that of another method's settings
+    empty = code.text_digest("'A docstring.'")  # a package that says nothing, such as that of another method's settings
     loaded = [name for name in sys.modules if name.startswith("itrcore.") and code._read(name)[0] != empty]
     return sorted(name for name in loaded if name not in record["code"] and not code._neutral(name)), len(loaded)
 
