@@ -57,19 +57,19 @@ def of(*entries: str, also: Collection[str] = ()) -> dict[str, str]:
     Of a package with other files beside its modules, such as templates, `package/file` → digest too.
     `ModuleNotFoundError` where one is none of this project's.
     """
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     waiting = list(entries)
     while waiting:
         name = waiting.pop()
-        if name in found or (_neutral(name) and name not in entries and name not in also):
+        if name in digests or (_neutral(name) and name not in entries and name not in also):
             continue
-        found[name], imported = _read(name)
+        digests[name], imported = _read(name)
         waiting += [*imported, *([package] if (package := name.rpartition(".")[0]) else [])]  # Python loads that first
-    packages = {path.parent for name in found if (path := _path(name)) is not None}
+    packages = {path.parent for name in digests if (path := _path(name)) is not None}
     files = {
         path.relative_to(_HOME).as_posix(): sha256_of_file(path) for package in packages for path in _beside(package)
     }
-    return dict(sorted({**found, **files}.items()))
+    return dict(sorted({**digests, **files}.items()))
 
 
 def modules() -> list[str]:
@@ -161,13 +161,13 @@ def _neutral(name: str) -> bool:
 @cache
 def _beside(package: Path) -> tuple[Path, ...]:
     """The files of a package that are no code: its own, and those of folders without code."""
-    found: list[Path] = []
+    files: list[Path] = []
     for path in package.iterdir():
         if path.is_dir() and path.name != "__pycache__" and not (path / "__init__.py").exists():
-            found += (file for file in path.rglob("*") if file.is_file())
+            files += (file for file in path.rglob("*") if file.is_file())
         elif path.is_file() and path.suffix != ".py":
-            found.append(path)
-    return tuple(found)
+            files.append(path)
+    return tuple(files)
 
 
 @cache

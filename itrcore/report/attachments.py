@@ -15,23 +15,23 @@ def page_files(folder: Path, page: str) -> dict[Path, str]:
     """
     finder = _References()
     finder.feed((folder / page).read_text("utf-8"))
-    found = {folder / page: str(Path(page).parent)}
-    for reference in finder.found:
+    files = {folder / page: str(Path(page).parent)}
+    for reference in finder.references:
         # By name alone, without following links: DVC may have put links into its cache in the files' places.
         inside = Path(os.path.normpath(Path(page).parent / unquote(urlsplit(reference).path)))
         if ".." not in inside.parts and inside.suffix != ".html" and (folder / inside).is_file():
-            found[folder / inside] = str(inside.parent)
-    return {path: "" if inside == "." else inside for path, inside in found.items()}
+            files[folder / inside] = str(inside.parent)
+    return {path: "" if inside == "." else inside for path, inside in files.items()}
 
 
 class _References(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.references: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         for name, value in attrs:
             if value and name in ("src", "href"):
-                self.found.append(value)
+                self.references.append(value)
             elif value and name == "srcset":
-                self.found += [candidate.split()[0] for candidate in value.split(",") if candidate.strip()]
+                self.references += [candidate.split()[0] for candidate in value.split(",") if candidate.strip()]

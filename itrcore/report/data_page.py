@@ -42,7 +42,7 @@ class Shown:
     boxes: list[Box]
 
 
-def write_page(found: Examined, folder: Path, provenance: Mapping[str, str]) -> None:
+def write_page(examined: Examined, folder: Path, provenance: Mapping[str, str]) -> None:
     """Write `index.html` and what it shows into `folder`, which is made if needed and otherwise empty.
 
     provenance: name → value, at the foot of the page. The caller makes it atomic (`itrcore.files.replacing`).
@@ -50,22 +50,22 @@ def write_page(found: Examined, folder: Path, provenance: Mapping[str, str]) -> 
     folder.mkdir(parents=True, exist_ok=True)
     pages.write(
         pages.templates(), folder / "index.html", "data.html", "",
-        found=found,
-        tables=tables(found),
-        verdict=verdict(found),
-        problems=[problem for severity in SEVERITIES for problem in of_severity(found.problems, severity)],
-        plots=_plots(found, folder),
-        shown=_shown(found, folder),
-        not_real=NOT_REAL.get(found.label or ""),
+        examined=examined,
+        tables=tables(examined),
+        verdict=verdict(examined),
+        problems=[problem for severity in SEVERITIES for problem in of_severity(examined.problems, severity)],
+        plots=_plots(examined, folder),
+        shown=_shown(examined, folder),
+        not_real=NOT_REAL.get(examined.label or ""),
         banner={},
         provenance=provenance,
     )  # fmt: skip
     pages.write_style(folder)
 
 
-def _shown(found: Examined, folder: Path) -> list[Shown]:
+def _shown(examined: Examined, folder: Path) -> list[Shown]:
     shown = []
-    for number, sample in enumerate(found.samples):
+    for number, sample in enumerate(examined.samples):
         picture = None
         if sample.picture is not None:
             # A folder for each copy: pictures of one name may come from different folders.
@@ -83,13 +83,13 @@ def _boxes(sample: Sample) -> list[Box]:
     return boxes
 
 
-def _plots(found: Examined, folder: Path) -> list[Plot]:
+def _plots(examined: Examined, folder: Path) -> list[Plot]:
     lengths = {
         split: figures.words.lengths
-        for split, figures in (found.texts.splits if found.texts else {}).items()
+        for split, figures in (examined.texts.splits if examined.texts else {}).items()
         if figures.words is not None
     }
-    norms = {split: figures.norms for split, figures in (found.features.splits if found.features else {}).items()}
+    norms = {split: figures.norms for split, figures in (examined.features.splits if examined.features else {}).items()}
     made = [
         _histogram(folder, "caption-lengths", lengths, "Captions by their length, %", "words"),
         _histogram(folder, "region-norms", norms, "Regions by the norm of their features, %", "L2 norm"),
@@ -99,25 +99,27 @@ def _plots(found: Examined, folder: Path) -> list[Plot]:
 
 def _histogram(folder: Path, name: str, values: Mapping[str, np.ndarray], title: str, label: str) -> Plot | None:
     """A line per split: the share of its values in each of the same bins."""
-    values = {split: found for split, found in values.items() if len(found)}
+    values = {split: numbers for split, numbers in values.items() if len(numbers)}
     if not values:
         return None
     edges = _edges(list(values.values()))
     lines = [
         Curve(
-            split, ((edges[:-1] + edges[1:]) / 2).tolist(), (np.histogram(found, edges)[0] * 100 / len(found)).tolist()
+            split,
+            ((edges[:-1] + edges[1:]) / 2).tolist(),
+            (np.histogram(numbers, edges)[0] * 100 / len(numbers)).tolist(),
         )
-        for split, found in values.items()
+        for split, numbers in values.items()
     ]
-    medians = ", ".join(f"{split} {np.median(found):.4g}" for split, found in values.items())
+    medians = ", ".join(f"{split} {np.median(numbers):.4g}" for split, numbers in values.items())
     alt = f"Line plot of {title}, over {label}. Medians: {medians}."
     return replace(curves(folder, f"plots/{name}", lines, title, label), alt=alt)
 
 
 def _edges(values: Sequence[np.ndarray]) -> np.ndarray:
     """Whole numbers in bins around whole numbers; others in bins of one size from 0."""
-    greatest = max(float(found.max()) for found in values)
-    if all(np.issubdtype(found.dtype, np.integer) for found in values):
+    greatest = max(float(numbers.max()) for numbers in values)
+    if all(np.issubdtype(numbers.dtype, np.integer) for numbers in values):
         step = int(greatest) // (2 * _BINS) + 1
         return np.arange(-0.5, greatest + step, step)
     return np.linspace(0.0, greatest * (1 + 1e-6) or 1.0, _BINS + 1)

@@ -33,33 +33,37 @@ class Table:
     rows: list[tuple[str, list[str]]]
 
 
-def tables(found: Examined) -> list[Table]:
+def tables(examined: Examined) -> list[Table]:
     """One for each part that was looked at: a column per split."""
     made: list[Table] = []
-    if found.texts:
-        captions = found.texts.splits
+    if examined.texts:
+        captions = examined.texts.splits
         made.append(_table("Captions", captions, _CAPTIONS))
         words = {split: figures.words for split, figures in captions.items() if figures.words}
         if words:
             made.append(_table("Words", words, _WORDS))
-    if found.features and found.features.splits:
-        made.append(_table(f"Region features: {found.features.label}", found.features.splits, _FEATURES))
-        if found.features.label == BOTTOM_UP:
+    if examined.features and examined.features.splits:
+        made.append(_table(f"Region features: {examined.features.label}", examined.features.splits, _FEATURES))
+        if examined.features.label == BOTTOM_UP:
             published = {"zeros": f"about {BOTTOM_UP_ZEROS:.0%}", "mean L2 norm": f"about {BOTTOM_UP_NORM:g}"}
             made[-1].columns.append("published")
             for name, cells in made[-1].rows:
                 cells.append(published.get(name, ""))
-    if found.boxes and found.boxes.splits:
+    if examined.boxes and examined.boxes.splits:
         rows = {
             "boxes": lambda boxes: f"{boxes.count:,}",
             "median share of the picture": lambda boxes: NONE if boxes.area is None else f"{boxes.area:.1%}",
         }
-        made.append(_table("Boxes", found.boxes.splits, rows))
-    if found.pictures:
-        made.append(_table("Pictures", found.pictures.splits, _PICTURES))
+        made.append(_table("Boxes", examined.boxes.splits, rows))
+    if examined.pictures:
+        made.append(_table("Pictures", examined.pictures.splits, _PICTURES))
     duplicates = {
         name: part.duplicates
-        for name, part in (("captions", found.texts), ("features", found.features), ("pictures", found.pictures))
+        for name, part in (
+            ("captions", examined.texts),
+            ("features", examined.features),
+            ("pictures", examined.pictures),
+        )
         if part
     }
     if duplicates:
@@ -72,20 +76,20 @@ def of_severity(problems: Iterable[Problem], severity: Severity) -> list[Problem
     return [problem for problem in problems if problem.severity == severity]
 
 
-def verdict(found: Examined) -> str:
+def verdict(examined: Examined) -> str:
     """The last line: `no problems`, or how many kinds of each severity."""
     counts = [
         f"{n} {severity}{'' if n == 1 else 's'}"
         for severity in SEVERITIES[:2]
-        if (n := len(of_severity(found.problems, severity)))
+        if (n := len(of_severity(examined.problems, severity)))
     ]
     text = " and ".join(counts) or "no problems"
-    return f"{found.name}: {text}" + (" in what has been made; not all has" if found.missing else "")
+    return f"{examined.name}: {text}" + (" in what has been made; not all has" if examined.missing else "")
 
 
-def print_examined(found: Examined, console: Console) -> None:
+def print_examined(examined: Examined, console: Console) -> None:
     """Print every table, what has not been made yet, the problems with their examples, and the verdict."""
-    for table in tables(found):
+    for table in tables(examined):
         shown = RichTable(title=Text(table.title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
         shown.add_column("")
         for heading in table.columns:
@@ -93,17 +97,17 @@ def print_examined(found: Examined, console: Console) -> None:
         for name, cells in table.rows:
             shown.add_row(Text(name), *map(Text, cells))
         console.print(shown)
-    if found.label in NOT_REAL:
-        console.print(Text(NOT_REAL[found.label], style="yellow"))
-    for path, command in found.missing.items():
+    if examined.label in NOT_REAL:
+        console.print(Text(NOT_REAL[examined.label], style="yellow"))
+    for path, command in examined.missing.items():
         console.print(Text(f"not made yet: {path}; run: {command}"), soft_wrap=True)
     for severity in reversed(SEVERITIES):
-        for problem in of_severity(found.problems, severity):
+        for problem in of_severity(examined.problems, severity):
             line = Text.assemble((f"{severity}:", _STYLES[severity]), f" {problem.what}: {problem.count:,}")
             console.print(line, soft_wrap=True)
             for example in problem.examples:
                 console.print(Text(f"  {example}"), soft_wrap=True)
-    console.print(Text(verdict(found)), soft_wrap=True)
+    console.print(Text(verdict(examined)), soft_wrap=True)
 
 
 F = TypeVar("F")
@@ -177,7 +181,7 @@ _PICTURES: dict[str, Callable[[Pictures], str]] = {
     "greatest": lambda pictures: _size(pictures, max),
 }
 _DUPLICATES: dict[str, Callable[[Duplicates], str]] = {
-    "twice on one image": lambda found: NONE if found.image is None else f"{found.image:,}",
-    "on several images of a split": lambda found: f"{found.split:,}",
-    "in several splits": lambda found: f"{found.across:,}",
+    "twice on one image": lambda repeats: NONE if repeats.image is None else f"{repeats.image:,}",
+    "on several images of a split": lambda repeats: f"{repeats.split:,}",
+    "in several splits": lambda repeats: f"{repeats.across:,}",
 }

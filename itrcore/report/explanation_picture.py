@@ -83,15 +83,15 @@ def _panel(
             ImageDraw.Draw(panel).rectangle(_scaled(mark, scale, small.size), None, _BOX, 1)
         return Image.blend(dimmed, panel, 0.75)  # many boxes: the picture must still be seen
     panel = small.copy()
-    found = [(mark, _scaled(mark, scale, small.size)) for mark in marks(word, explanation, size)]
+    drawn = [(mark, _scaled(mark, scale, small.size)) for mark in marks(word, explanation, size)]
     dark = Image.new("L", small.size, 255)
-    for mark, box in found:
+    for mark, box in drawn:
         light = Image.new("L", small.size, 255)
         ImageDraw.Draw(light).rectangle(box, round(255 * (1 - mark.share)))
         dark = ImageChops.multiply(dark, light)
     panel.paste(Image.new("RGB", small.size, _UNDER), mask=dark.point(lambda value: value * DARK))
     pen = ImageDraw.Draw(panel)
-    for mark, _ in reversed(found):
+    for mark, _ in reversed(drawn):
         line = round(thickness(mark.share) * 1.6)
         pen.rectangle(_scaled(mark, scale, small.size, line + 1), None, _UNDER, line + 2)
         pen.rectangle(_scaled(mark, scale, small.size, line), None, _BOX, line)

@@ -50,12 +50,12 @@ def marks(word: Word, explanation: Explanation, size: tuple[int, int]) -> list[M
     size: of the picture
     """
     strongest = word.looks[0].weight
-    found = []
+    drawn = []
     for look in word.looks:
         box = _inside(explanation.boxes[look.region], size)
         if box is not None and look.weight >= max(FAINT * strongest, _least(explanation)):
-            found.append(Mark(look.region + 1, look.weight, look.weight / strongest, *box))
-    return found
+            drawn.append(Mark(look.region + 1, look.weight, look.weight / strongest, *box))
+    return drawn
 
 
 def all_boxes(explanation: Explanation, size: tuple[int, int]) -> list[Mark]:

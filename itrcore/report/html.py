@@ -89,20 +89,20 @@ def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Envir
 
 def _section(results: Results, data: str, folder: Path) -> Section:
     entries = results.of(data)
-    found = [entry.evaluation for entry in entries]
-    first, features = found[0], formats.distinct(e.features for e in found)
+    evaluations = [entry.evaluation for entry in entries]
+    first, features = evaluations[0], formats.distinct(e.features for e in evaluations)
     facts = {
         "Evaluated on": f"{first.split} split, {first.n_images:,} images and {first.n_captions:,} captions",
-        "Models selected on": formats.distinct(e.selected_on for e in found),
-        "Seeds": formats.distinct(sorted({e.seed for e in found if e.seed is not None})),
+        "Models selected on": formats.distinct(e.selected_on for e in evaluations),
+        "Seeds": formats.distinct(sorted({e.seed for e in evaluations if e.seed is not None})),
         "Features": features,
         "R@1 of a random ranking": leaderboard.chance_text(first.n_images, first.n_captions),
-        "Data digest": formats.distinct(e.data_digest[:DIGEST_SHOWN] for e in found),
-        "Code version": formats.distinct(e.code_version for e in found),
-        "Device": formats.distinct(e.device for e in found),
+        "Data digest": formats.distinct(e.data_digest[:DIGEST_SHOWN] for e in evaluations),
+        "Code version": formats.distinct(e.code_version for e in evaluations),
+        "Device": formats.distinct(e.device for e in evaluations),
     }
     board = leaderboard.rows(results, data)
-    several = len({e.data_digest for e in found}) > 1
+    several = len({e.data_digest for e in evaluations}) > 1
     return Section(data, features, facts, board, _section_plots(board, data, folder), several)
 
 

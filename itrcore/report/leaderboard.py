@@ -76,11 +76,11 @@ class Column:
     format: Callable[[Stat], str]
 
 
-def published_cells(found: Comparison | None, key: str) -> tuple[str, str]:
+def published_cells(comparison: Comparison | None, key: str) -> tuple[str, str]:
     """A published figure and ours minus it, as texts."""
-    if found is None or key not in found.figures:
+    if comparison is None or key not in comparison.figures:
         return formats.NONE, formats.NONE
-    return formats.recall(found.figures[key]), formats.difference(found.difference[key])
+    return formats.recall(comparison.figures[key]), formats.difference(comparison.difference[key])
 
 
 def _recall(value: Stat) -> str:
@@ -129,10 +129,14 @@ def rows(results: Results, data: str) -> list[Row]:
     """The rows of one data set, highest mean rsum first; equal ones by name."""
     groups: dict[tuple[str, str, str | None], list[Entry]] = {}
     for entry in results.of(data):
-        found = entry.evaluation
-        # Whoever trained an imported run did so with a recipe and a seed of their own: it is nobody's further seed.
-        alone = found.kind == "ensemble" or found.imported
-        key = (found.kind, found.name, None) if alone else (found.kind, str(found.method), found.profile)
+        evaluation = entry.evaluation
+        # An imported run was trained with a recipe and a seed that are not known here, so it is no further seed of another run.
+        alone = evaluation.kind == "ensemble" or evaluation.imported
+        key = (
+            (evaluation.kind, evaluation.name, None)
+            if alone
+            else (evaluation.kind, str(evaluation.method), evaluation.profile)
+        )
         groups.setdefault(key, []).append(entry)
     made = [_row(data, *key, entries, results.benchmarks.get(data)) for key, entries in groups.items()]
     return sorted(made, key=lambda row: (-row.values["rsum"].mean, row.name))

@@ -194,8 +194,8 @@ def _recolour(figure: Figure, new: Mapping[str, str]) -> None:
 
 def _hex(colour: Any) -> str:
     """A colour, or a list of one, as `#rrggbb`; what is none, such as "auto", or is not opaque: an empty text."""
-    found = [] if isinstance(colour, str) and colour in ("auto", "none") else list(to_rgba_array(colour))
-    return str(to_hex(found[0])) if len(found) == 1 and found[0][3] == 1 else ""
+    colours = [] if isinstance(colour, str) and colour in ("auto", "none") else list(to_rgba_array(colour))
+    return str(to_hex(colours[0])) if len(colours) == 1 and colours[0][3] == 1 else ""
 
 
 def _figure(theme: Theme, height: float) -> tuple[Figure, Axes]:

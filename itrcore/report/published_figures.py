@@ -65,23 +65,23 @@ def published() -> Mapping[str, Published]:
     return TypeAdapter(dict[str, Published]).validate_json(value)
 
 
-def beside(found: Evaluation, benchmark: Benchmark | None, ours: Mapping[str, float]) -> Comparison | None:
+def beside(evaluation: Evaluation, benchmark: Benchmark | None, ours: Mapping[str, float]) -> Comparison | None:
     """What was published for this very family, protocol and number of models; `None` where nothing was.
 
     ours: values of `FIGURES`, of one evaluation or means over seeds
     """
     # Figures on features that are made up say nothing of real ones, and on other real ones not of the method alone:
     # every published row is of bottom-up attention.
-    if benchmark is None or found.features != "bottom-up attention" or found.split != "test":
+    if benchmark is None or evaluation.features != "bottom-up attention" or evaluation.split != "test":
         return None
-    protocol = PROTOCOLS.get((benchmark, found.n_images, found.n_captions))
-    row = published().get(found.family or "")
+    protocol = PROTOCOLS.get((benchmark, evaluation.n_images, evaluation.n_captions))
+    row = published().get(evaluation.family or "")
     if protocol is None or row is None:
         return None
     kinds: dict[Kind, tuple[float | None, ...]] = {**getattr(row, protocol)}
     # Published ensembles are of two models; where the source does not say, its figures may stand beside either.
     fitting: dict[int, Kind] = {1: "single", 2: "ensemble"}
-    kind = fitting.get(len(found.members) if found.kind == "ensemble" else 1)
+    kind = fitting.get(len(evaluation.members) if evaluation.kind == "ensemble" else 1)
     if kind is not None and kind not in kinds:
         kind = "reported"
     if kind is None or kind not in kinds:

@@ -111,11 +111,11 @@ def _entry(root: Path, kind: str, name: str, data: str) -> Entry:
     stage = f"judge@{name}" if kind == "run" else f"ensemble@{name}"
     path = root / layout.result(data, name) / METRICS
     evaluation = read(path, Evaluation, stage)
-    found = (evaluation.kind, evaluation.name, evaluation.data)
-    if found != (kind, name, data):
+    held = (evaluation.kind, evaluation.name, evaluation.data)
+    if held != (kind, name, data):
         raise DataError.at(
             path,
-            f"holds {found[0]} {found[1]!r} on {found[2]!r}",
+            f"holds {held[0]} {held[1]!r} on {held[2]!r}",
             f"{kind} {name!r} on {data!r}",
             do=f"Run: dvc repro {stage}",
         )
@@ -133,8 +133,8 @@ def _explained(path: Path, retrieved: Retrieved, stage: str) -> Explained | None
     asked = [query.caption for query in retrieved.text_to_image]
     if len(explained.text_to_image) != len(asked) or any(
         explanation.caption != caption
-        for caption, found in zip(asked, explained.text_to_image, strict=True)
-        for explanation in found
+        for caption, of_query in zip(asked, explained.text_to_image, strict=True)
+        for explanation in of_query
     ):
         raise DataError.at(
             path, "other captions than retrieved.json's", "the same, in order", do=f"Run: dvc repro {stage}"
@@ -144,13 +144,13 @@ def _explained(path: Path, retrieved: Retrieved, stage: str) -> Explained | None
 
 def not_real(entries: Iterable[Entry]) -> dict[str, list[str]]:
     """Kind of features that are not real → the data sets that have them; empty where all are real."""
-    found: dict[str, list[str]] = {}
+    named: dict[str, list[str]] = {}
     for entry in entries:
         for kind in entry.evaluation.kinds & NOT_REAL.keys():
-            names = found.setdefault(kind, [])
+            names = named.setdefault(kind, [])
             if entry.data not in names:
                 names.append(entry.data)
-    return found
+    return named
 
 
 def _check_comparable(data: str, entries: Iterable[Entry]) -> None:

@@ -40,8 +40,8 @@ _Stamp = tuple[int, int, int, int] | None
 def _stamp(path: Path) -> _Stamp:
     if not path.exists():
         return None
-    found = path.stat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @cache

@@ -163,15 +163,15 @@ def _assets(data: str, settings: MethodSettings) -> Record:
 
     Weights with a name on a hub are known by that name and its revision, which the settings have.
     """
-    text, vocabulary, found = settings.model.text, layout.vocabulary(data), dict[str, str | None]()
+    text, vocabulary, starts_from = settings.model.text, layout.vocabulary(data), dict[str, str | None]()
     if isinstance(text, BiGRUSettings):
-        found["vocabulary"] = digests.file_or_folder(vocabulary / layout.WORDS)
+        starts_from["vocabulary"] = digests.file_or_folder(vocabulary / layout.WORDS)
         if text.init == "glove":
-            found["word vectors"] = digests.file_or_folder(vocabulary / layout.VECTORS)
+            starts_from["word vectors"] = digests.file_or_folder(vocabulary / layout.VECTORS)
     elif text.shape is not None:
-        found["word pieces"] = digests.file_or_folder(vocabulary / layout.PIECES)
+        starts_from["word pieces"] = digests.file_or_folder(vocabulary / layout.PIECES)
     else:
-        found["BERT" if isinstance(text, BertSettings) else "CLIP"] = digests.file_or_folder(Path(text.weights))
+        starts_from["BERT" if isinstance(text, BertSettings) else "CLIP"] = digests.file_or_folder(Path(text.weights))
     if isinstance(settings.model, SetSettings) and settings.model.grid is not None:
-        found["backbone"] = digests.file_or_folder(Path(settings.model.grid.weights))
-    return found
+        starts_from["backbone"] = digests.file_or_folder(Path(settings.model.grid.weights))
+    return starts_from

@@ -42,8 +42,8 @@ class RunLog:
         from mlflow.exceptions import MlflowException
 
         digest = run.data_digest[:_DIGEST]
-        found = Dataset(run.data, digest, "local", json.dumps({"uri": f"data/{run.data}/shards"}))
-        inputs = [DatasetInput(found, [InputTag("mlflow.data.context", "training")])]
+        dataset = Dataset(run.data, digest, "local", json.dumps({"uri": f"data/{run.data}/shards"}))
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
         try:
             self._client.log_inputs(self.run_id, inputs)
         except MlflowException:  # another training added this data set at the same moment; now MLflow finds it

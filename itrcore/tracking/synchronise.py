@@ -26,26 +26,26 @@ def synchronise(params: Params) -> Held:
 
     Where MLflow fails, that is told once, and what was recorded before stays.
     """
-    tracker, found = Tracker.of(params), Held()
+    tracker, outcome = Tracker.of(params), Held()
     for name, run in params.runs.items():
         folder, results = layout.run(run.data, name), layout.result(run.data, name)
         if (folder / RUN).exists() and (results / METRICS).exists():
-            _note(found, name, tracker.record(folder, results))
+            _note(outcome, name, tracker.record(folder, results))
             _attach(tracker, run.data, name, "runs")
         else:
-            found.missing.append(name)
+            outcome.missing.append(name)
     for name, ensemble in params.ensembles.items():
         folder = layout.result(ensemble.data, name)
         if (folder / METRICS).exists():
-            _note(found, name, tracker.record_ensemble(folder))
+            _note(outcome, name, tracker.record_ensemble(folder))
             _attach(tracker, ensemble.data, name, "ensembles")
         else:
-            found.missing.append(name)
-    return found
+            outcome.missing.append(name)
+    return outcome
 
 
-def _note(found: Held, name: str, recorded: bool) -> None:
-    (found.held if recorded else found.refused).append(name)
+def _note(outcome: Held, name: str, recorded: bool) -> None:
+    (outcome.held if recorded else outcome.refused).append(name)
 
 
 def _attach(tracker: Tracker, data: str, name: str, kind: str) -> None:

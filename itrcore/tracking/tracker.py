@@ -178,8 +178,8 @@ class Tracker:
 
         client, name = self._client, f"{self._prefix}{data}"
         with self._lock():
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 # A server chooses its own artifact store; for SQLite it is stated, as the default depends on the caller's
                 # folder.
                 location = (self._root / "mlartifacts" / name).as_uri() if self._sqlite else None
@@ -188,12 +188,12 @@ class Tracker:
                     tags = {"mlflow.experimentKind": "custom_model_development"}
                     return str(client.create_experiment(name, artifact_location=location, tags=tags))
                 except MlflowException as error:  # another machine may have been faster
-                    found = client.get_experiment_by_name(name)
-                    if found is None:
+                    experiment = client.get_experiment_by_name(name)
+                    if experiment is None:
                         raise error
-            if found.lifecycle_stage == "deleted":
-                client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
+            if experiment.lifecycle_stage == "deleted":
+                client.restore_experiment(experiment.experiment_id)
+            return str(experiment.experiment_id)
 
     def _create(self, experiment: str, name: str, tags: Mapping[str, str]) -> Any:
         from mlflow.tracking.context.registry import resolve_tags  # user and entry point
@@ -213,7 +213,7 @@ class Tracker:
 
     def _open(self, run: RunDescription, tracking_id: str | None) -> RunLog:
         experiment, name = self._experiment(run.data), run.name
-        known = any(found.info.run_id == tracking_id for found in self._runs(experiment, name))
+        known = any(other.info.run_id == tracking_id for other in self._runs(experiment, name))
         if known and tracking_id:
             self._client.update_run(tracking_id, status="RUNNING")
             log = RunLog(self._client, tracking_id)

@@ -104,10 +104,10 @@ class Trainer:
         )
 
     def _restore(self, folder: StateFolder, identity: str) -> TrainingState:
-        found = folder.load(identity)
-        if found is None:
+        saved = folder.load(identity)
+        if saved is None:
             return TrainingState(identity=identity)
-        state, weights, optimiser = found
+        state, weights, optimiser = saved
         self.objective.load_state_dict(weights)
         self.optimiser.load_state_dict(optimiser)
         print(f"Going on at epoch {state.epoch + 1}, step {state.step + 1} of {len(self.batches)}.", flush=True)

@@ -141,7 +141,7 @@ def test_training_again_leaves_one_active_run_and_the_older_one_in_the_bin(folde
     during: list[list[str]] = []
 
     class Watching(LiveTraining):
-        def evaluation(self, record: dict[str, Any]) -> None:
+        def evaluation(self, point: Point) -> None:
             super().evaluation(point)
             during.append([run.info.run_id for run in Store().runs() if run.info.status == "FINISHED"])
 

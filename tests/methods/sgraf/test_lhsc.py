@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from itrcore.runs.explained import FILE
 from torch import Tensor, nn
 
 from itrcore import layout
@@ -26,7 +27,6 @@ from itrcore.methods.contract import Attends, Method
 from itrcore.methods.sgraf.settings import LHSCSettings, SGRAFSettings
 from itrcore.methods.sgraf.sgraf import AlignmentMethod
 from itrcore.protocols.retrieved import retrieved
-from itrcore.runs.explained import FILE
 from itrcore.runs.examples import Explained
 from itrcore.runs.reading import images_of_test
 from tests.support.helpers import image_batch, method_settings, pair_batch, text_batch
