@@ -1,7 +1,7 @@
 """What code does, as digests: the modules of this project that a module imports, and what each says but for its comments.
 
 Read from the source alone, nothing is imported. Every import statement counts, also one inside a function; what a program
-loads by a name in a string does not, and whoever asks has to name it (`itrcore/methods/parts.py` does, of a run).
+loads by a name in a string does not, and must be named beside (`itrcore/runs/inputs.py` does, from the registry).
 """
 
 from __future__ import annotations

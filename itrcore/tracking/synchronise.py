@@ -1,4 +1,4 @@
-"""Making MLflow hold what the result folders hold, whoever made them: this machine, another one, or DVC's cache."""
+"""Making MLflow hold what the result folders hold, whether this machine made them, another one, or DVC's cache."""
 
 from __future__ import annotations
 
