@@ -12,7 +12,7 @@ import pytest
 from itrcore.cores import cores
 from itrcore.errors import ConfigError
 from itrcore.settings.load import load
-from tests.support import config_data
+from tests.support import small_experiment
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,13 +46,13 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def complaints(tmp_path: Path) -> Any:
-    """Write an experiment (`tests.support.config_data.write`) and return the lines of the error; [] where it is valid.
+    """Write an experiment (`tests.support.small_experiment.write`) and return the lines of the error; [] where it is valid.
 
     The path of params.yaml is taken off; a line about a recipe begins with `recipes/<name>.yaml`.
     """
 
     def check(content: Any) -> list[str]:
-        path = config_data.write(tmp_path, content)
+        path = small_experiment.write(tmp_path, content)
         try:
             load(path)
         except ConfigError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from itrcore import code
-from itrcore.methods import parts
+from itrcore.runs.inputs import modules
 from itrcore.settings.load import load
 
 ROOT = Path(__file__).parents[1]
@@ -86,19 +86,19 @@ def checkout(tmp_path: Path) -> Path:
 def made_of(checkout: Path, *entries: str) -> dict[str, str]:
     """`code.of` in that checkout, in a process of its own."""
     program = f"import json; from itrcore import code; print(json.dumps(code.of(*{entries!r})))"
-    found = subprocess.run([sys.executable, "-c", program], cwd=checkout, capture_output=True, text=True, check=True)
-    value: dict[str, str] = json.loads(found.stdout)
-    return value
+    done = subprocess.run([sys.executable, "-c", program], cwd=checkout, capture_output=True, text=True, check=True)
+    digests: dict[str, str] = json.loads(done.stdout)
+    return digests
 
 
 def test_code_is_what_is_imported_wherever_it_is_imported_and_the_files_beside_it(checkout: Path) -> None:
-    found = made_of(checkout, "itrcore.made.top")
-    modules = ["itrcore.made", *(f"itrcore.made.{name}" for name in ("below", "deepest", "inside", "top"))]
-    assert list(found) == [*modules, "itrcore/made/page.html", "itrcore/made/pictures/one.txt"]
+    before = made_of(checkout, "itrcore.made.top")
+    names = ["itrcore.made", *(f"itrcore.made.{name}" for name in ("below", "deepest", "inside", "top"))]
+    assert list(before) == [*names, "itrcore/made/page.html", "itrcore/made/pictures/one.txt"]
     (checkout / "itrcore" / "made" / "page.html").write_text("<p>!", "utf-8")
     (checkout / "itrcore" / "made" / "deepest.py").write_text("x = 1", "utf-8")
-    again = made_of(checkout, "itrcore.made.top")
-    assert {key for key in found if found[key] != again[key]} == {"itrcore.made.deepest", "itrcore/made/page.html"}
+    after = made_of(checkout, "itrcore.made.top")
+    assert {key for key in before if before[key] != after[key]} == {"itrcore.made.deepest", "itrcore/made/page.html"}
 
 
 def test_an_unknown_module_is_an_error() -> None:
@@ -112,24 +112,27 @@ def test_what_is_called_neutral_is_there() -> None:
 
 
 def test_methods_do_not_share_each_others_code() -> None:
-    params = load(ROOT / "params.yaml")
-    alone = {
-        "vse_infty_bigru": "vse",
-        "esa_bigru": "esa",
-        "esl_a_bert": "esl",
-        "saf_bigru": "sgraf",
-        "lhsc_bigru": "lhsc",
+    recipes = load(ROOT / "params.yaml").recipes
+    own = {
+        "vse_infty_bigru": {"vse.vse"},
+        "esa_bigru": {"vse.esa"},
+        "esl_a_bert": {"esl.esl"},
+        "scan_t2i_avg_bigru": {"scan.scan"},
+        "saf_bigru": {"sgraf.sgraf"},
+        "lhsc_bigru": {"sgraf.sgraf", "sgraf.lhsc"},
     }
-    mine = {
-        name: set(code.of("itrcore.training.train", *parts.modules(params.recipes[name].settings.model)))
-        for name in (*alone, "esl_h_clip", "vse_infty_bert_grid")
+    code_of = {
+        name: set(code.of("itrcore.training.train", *modules(recipes[name].settings, loss=True)))
+        for name in (*own, "esl_h_clip", "vse_infty_bert_grid")
     }
-    for name, module in alone.items():
-        others = set(alone.values()) - {module} - ({"sgraf"} if name == "lhsc_bigru" else set())
-        assert f"itrcore.models.{module}" in mine[name]
-        assert not {f"itrcore.models.{other}" for other in others} & mine[name]
-    for heavy in ("bert", "clip", "backbone", "detector", "grid", "pieces"):
-        assert f"itrcore.models.{heavy}" not in mine["esa_bigru"]
-    assert "itrcore.data.feeding.pixels" not in mine["esl_a_bert"]
-    assert {"itrcore.pretrained.clip", "itrcore.data.feeding.pixels"} <= mine["esl_h_clip"]
-    assert {"itrcore.pretrained.detector", "itrcore.pretrained.bert"} <= mine["vse_infty_bert_grid"]
+    methods = {f"itrcore.methods.{method}" for names in own.values() for method in names}
+    for name, names in own.items():
+        assert code_of[name] & methods == {f"itrcore.methods.{method}" for method in names}, name
+    pretrained = "itrcore.pretrained.{}".format
+    assert not {pretrained(name) for name in ("backbone", "bert", "clip", "detector")} & code_of["esa_bigru"]
+    assert pretrained("bert") in code_of["esl_a_bert"] and pretrained("clip") in code_of["esl_h_clip"]
+    assert {pretrained("detector"), pretrained("bert")} <= code_of["vse_infty_bert_grid"]
+    assert {name for name in code_of if "itrcore.data.feeding.pixels" in code_of[name]} == {
+        "esl_h_clip",
+        "vse_infty_bert_grid",
+    }

@@ -53,41 +53,43 @@ def _wrong_reads(params: Params) -> Iterator[str]:
 
 
 def _wrong_runs(params: Params) -> Iterator[str]:
-    seen: dict[tuple[str | None, ...], str] = {}
+    first: dict[tuple[str | None, ...], str] = {}  # what a run is → the first run that is it
     said: set[str] = set()  # a recipe and a profile serve many runs: what is wrong with them is said once
     for name, run in params.runs.items():
         where = f"runs.{name}"
-        wrong = [
+        unknown_names = [
             *unknown(f"{where}.data", run.data, params.datasets, "datasets"),
             *unknown(f"{where}.method", run.method, params.recipes, "recipes"),
             *(unknown(f"{where}.profile", run.profile, params.profiles, "profiles") if run.profile else ()),
         ]
-        yield from wrong
+        yield from unknown_names
         what = str(run.seed) if run.checkpoint is None else run.checkpoint.sha256 + run.checkpoint.text_digest
-        twin = seen.setdefault((run.data, run.method, run.variant, run.profile, what), name)
+        twin = first.setdefault((run.data, run.method, run.variant, run.profile, what), name)
         if twin != name and run.checkpoint is None:
             yield f"{where}: same data, method, variant, profile and seed as runs.{twin}; remove one or change its seed"
         if twin != name and run.checkpoint is not None:
             yield f"{where}: same data, method, variant, profile, checkpoint and vocabulary as runs.{twin}; remove one"
-        if wrong:
+        if unknown_names:
             continue
         try:
-            variants = params.recipes[run.method].variants
-            wrong = (
-                [*unknown(f"{where}.variant", run.variant, variants, f"the variants of {run.method}")]
-                if run.variant
-                else []
-            )
-            yield from wrong
-            if wrong:
-                continue
-            method = params.method_of(name)
+            lines = [*_wrong_method(params, where, name)]
         except ConfigError as error:
-            yield from (line for line in str(error).splitlines() if line not in said)
-            said |= set(str(error).splitlines())
-        else:
-            yield from _wrong_images(params, where, run, method)
-            yield from _wrong_text(params, where, run, method)
+            lines = str(error).splitlines()
+        yield from (line for line in lines if line not in said)
+        said |= set(lines)
+
+
+def _wrong_method(params: Params, where: str, name: str) -> Iterator[str]:
+    """What a run's method needs and does not have. `ConfigError` where its recipe or profile is not valid."""
+    run = params.runs[name]
+    if run.variant is not None:
+        variants = params.recipes[run.method].variants
+        yield from unknown(f"{where}.variant", run.variant, variants, f"the variants of {run.method}")
+        if run.variant not in variants:
+            return
+    method = params.method_of(name)
+    yield from _wrong_images(params, where, run, method)
+    yield from _wrong_text(params, where, run, method)
 
 
 def _wrong_images(params: Params, where: str, run: RunSettings, method: MethodSettings) -> Iterator[str]:

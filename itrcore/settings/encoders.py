@@ -1,4 +1,4 @@
-"""What a recipe says of encoders: of captions, of pictures, of both. Light to import: no torch here."""
+"""What a recipe may say of encoders: of captions, of pictures, of both."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pydantic_core import PydanticKnownError
 from itrcore import registry
 from itrcore.settings.encoders import BertSettings, BiGRUSettings, CLIPSettings, GridSettings, TextSettings
 from itrcore.settings.losses import LossSettings, ScaledSettings, SelfExpandingSettings, TripletSettings
-from itrcore.settings.recipe import Recipe
+from itrcore.settings.optimisation import OptimisationSettings
 from itrcore.settings.strict import Fraction, Positive, Settings, Share
 
 
@@ -129,7 +129,7 @@ class MethodSettings(Settings):
 
     model: SerializeAsAny[ModelSettings]  # of the class that the registry has for its kind
     loss: LossSettings
-    recipe: Recipe
+    recipe: OptimisationSettings
 
     @property
     def family(self) -> str:
@@ -143,12 +143,15 @@ class MethodSettings(Settings):
             return value
         if not isinstance(value, dict):
             return ModelSettings.model_validate(value)  # refuses it
+        # In pydantic's words for a union, so that `yaml_file` says the same of all kinds.
         if "kind" not in value:
-            raise PydanticKnownError("union_tag_not_found", {"discriminator": "kind"})
+            raise PydanticKnownError("union_tag_not_found", {"discriminator": "'kind'"})
         kind = str(value["kind"])
         if kind not in registry.METHODS:
             tags = ", ".join(f"'{known}'" for known in registry.METHODS)
-            raise PydanticKnownError("union_tag_invalid", {"discriminator": "kind", "tag": kind, "expected_tags": tags})
+            raise PydanticKnownError(
+                "union_tag_invalid", {"discriminator": "'kind'", "tag": kind, "expected_tags": tags}
+            )
         settings: type[ModelSettings] = registry.load(registry.METHODS[kind][0])
         return settings.model_validate(value)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import PrivateAttr
 
@@ -19,6 +20,8 @@ from itrcore.settings.recipes import Recipes
 from itrcore.settings.runs import EnsembleSettings, RunSettings
 from itrcore.settings.strict import Name, Settings
 from itrcore.settings.training import TrainingSettings
+
+T = TypeVar("T")
 
 
 class Params(Settings):
@@ -45,8 +48,8 @@ class Params(Settings):
     def nltk(self) -> PunktSettings:
         """Where nltk's sentence data comes from: nltk.yaml in the root, for all experiments. `ConfigError` where it is wrong."""
         path = self.recipes.folder.parent / layout.NLTK_SETTINGS
-        found = yaml_file.read(path, PunktSettings.model_fields, "it says where nltk's sentence data comes from")
-        return yaml_file.settings(PunktSettings, found, path)
+        data = yaml_file.read(path, PunktSettings.model_fields, "it says where nltk's sentence data comes from")
+        return yaml_file.settings(PunktSettings, data, path)
 
     @property
     def root_folder(self) -> Path:
@@ -80,21 +83,15 @@ class Params(Settings):
 
     def run(self, name: str) -> RunSettings:
         """The run of this name. `ConfigError` where there is none."""
-        for problem in unknown("run", name, self.runs, "runs"):
-            raise ConfigError(f"params.yaml: {problem}")
-        return self.runs[name]
+        return _named("run", name, self.runs, "runs")
 
     def dataset(self, name: str) -> DatasetSettings:
         """The data set of this name. `ConfigError` where there is none."""
-        for problem in unknown("data set", name, self.datasets, "datasets"):
-            raise ConfigError(f"params.yaml: {problem}")
-        return self.datasets[name]
+        return _named("data set", name, self.datasets, "datasets")
 
     def download(self, name: str) -> dict[Name, DownloadSettings]:
         """The parts of the download of this name. `ConfigError` where there is none."""
-        for problem in unknown("download", name, self.downloads, "downloads"):
-            raise ConfigError(f"params.yaml: {problem}")
-        return self.downloads[name]
+        return _named("download", name, self.downloads, "downloads")
 
     def download_of(self, data: str) -> str | None:
         """The download that a data set reads, where its `reads` is the record of one."""
@@ -103,27 +100,29 @@ class Params(Settings):
 
     def ensemble(self, name: str) -> EnsembleSettings:
         """The ensemble of this name. `ConfigError` where there is none."""
-        for problem in unknown("ensemble", name, self.ensembles, "ensembles"):
-            raise ConfigError(f"params.yaml: {problem}")
-        return self.ensembles[name]
+        return _named("ensemble", name, self.ensembles, "ensembles")
 
     def method_of(self, run: str) -> MethodSettings:
         """The settings of a run's method: its recipe, its variant, its profile. `ConfigError` where they do not fit."""
-        settings = self.run(run)
-        return self.method_with(settings.method, settings.variant, settings.profile)
+        entry = self.run(run)
+        return self.method_with(entry.method, entry.variant, entry.profile)
 
     def method_with(self, method: str, variant: str | None = None, profile: str | None = None) -> MethodSettings:
         """A recipe with a variant of its own and a profile of params.yaml laid over it. `ConfigError` where they do not fit."""
-        for problem in unknown("method", method, self.recipes, "recipes"):
-            raise ConfigError(f"params.yaml: {problem}")
-        recipe = self.recipes[method].with_variant(variant)
+        settings = _named("method", method, self.recipes, "recipes").with_variant(variant)
         if profile is None:
-            return recipe
-        for problem in unknown("profile", profile, self.profiles, "profiles"):
-            raise ConfigError(f"params.yaml: {problem}")
-        merged = yaml_file.overlay(recipe.model_dump(mode="json"), self.profiles[profile])
+            return settings
+        changes = _named("profile", profile, self.profiles, "profiles")
+        merged = yaml_file.overlay(settings.model_dump(mode="json"), changes)
         over = method if variant is None else f"{method}, variant {variant}"
         return yaml_file.settings(MethodSettings, merged, f"profiles.{profile} over {over}")
+
+
+def _named(kind: str, name: str, entries: Mapping[str, T], section: str) -> T:
+    """The entry of this name. `ConfigError` with the nearest one where there is none."""
+    for problem in unknown(kind, name, entries, section):
+        raise ConfigError(f"params.yaml: {problem}")
+    return entries[name]
 
 
 def _copied(folder: Path) -> Path | None:

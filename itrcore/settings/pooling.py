@@ -1,4 +1,4 @@
-"""What a recipe says of pooling: from a set of vectors, or of scores, to one."""
+"""What a recipe may say of pooling: from a set of vectors, or of scores, to one."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class _File(MethodSettings):
     variants: dict[Name, dict[str, Any]] = Field(default_factory=dict)
 
 
-class MethodRecipe:
+class Recipe:
     """One file.
 
     source: the paper and the code that the numbers are from; variants: the settings as another data set or release has them
@@ -32,14 +32,14 @@ class MethodRecipe:
         """`ConfigError` where the file, or a variant laid over it, is not valid."""
         data = yaml_file.read(path, _File.model_fields, "a method's recipe lies there")
         # All keys at once, so that a misspelt one is named with the nearest of all.
-        found = yaml_file.settings(_File, data, path)
+        file = yaml_file.settings(_File, data, path)
         self.path = path
-        self.source = found.source
-        self.settings = MethodSettings.model_validate({key: getattr(found, key) for key in MethodSettings.model_fields})
+        self.source = file.source
+        self.settings = MethodSettings.model_validate({key: getattr(file, key) for key in MethodSettings.model_fields})
         base = self.settings.model_dump(mode="json")
         self.variants = {
             name: yaml_file.settings(MethodSettings, yaml_file.overlay(base, changes), f"{path}: variants.{name}")
-            for name, changes in found.variants.items()
+            for name, changes in file.variants.items()
         }
 
     def with_variant(self, name: str | None) -> MethodSettings:
@@ -53,24 +53,24 @@ class MethodRecipe:
         return self.variants[name]
 
 
-class Recipes(Mapping[str, MethodRecipe]):
+class Recipes(Mapping[str, Recipe]):
     """The files of a folder by their methods' names. Each is read when it is first asked for."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._read: dict[str, MethodRecipe] = {}
+        self._read: dict[str, Recipe] = {}
 
     @cached_property
     def names(self) -> list[str]:
         """Of all methods, in order."""
         return sorted(path.stem for path in self.folder.glob("*.yaml"))
 
-    def __getitem__(self, name: str) -> MethodRecipe:
+    def __getitem__(self, name: str) -> Recipe:
         """`KeyError` where there is no such file, `ConfigError` where it is not valid."""
         if name not in self._read:
             if name not in self.names:
                 raise KeyError(name)
-            self._read[name] = MethodRecipe(self.folder / f"{name}.yaml")
+            self._read[name] = Recipe(self.folder / f"{name}.yaml")
         return self._read[name]
 
     def __contains__(self, name: object) -> bool:

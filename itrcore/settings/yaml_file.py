@@ -119,10 +119,10 @@ def _message(item: Any) -> str:
 
 def _location(loc: tuple[int | str, ...], data: Any, keep_last: bool) -> list[str]:
     """The keys of the file on the way to an error, without the tags that discriminated unions put between them."""
-    found = []
+    keys = []
     for depth, part in enumerate(loc):
         inside = isinstance(data, dict) and part in data
         if inside or isinstance(part, int) or (keep_last and depth == len(loc) - 1):
-            found.append(str(part) if str(part).isprintable() else repr(part))
+            keys.append(str(part) if str(part).isprintable() else repr(part))
             data = data[part] if inside or isinstance(data, list) else None
-    return found
+    return keys

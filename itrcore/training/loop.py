@@ -26,7 +26,7 @@ from itrcore.methods.objective import Objective
 from itrcore.ranking import metrics, ranks
 from itrcore.runs.records import Metrics, Point
 from itrcore.settings.methods import MethodSettings
-from itrcore.settings.recipe import Recipe, StepSchedule
+from itrcore.settings.optimisation import OptimisationSettings, StepSchedule
 from itrcore.settings.training import TrainingSettings
 from itrcore.training.display import Display
 from itrcore.training.state import StateFolder, TrainingState
@@ -207,7 +207,7 @@ class Trainer:
         return Metrics(**metrics(ranks(matrix, self.dev.image_of, "dev similarity")))
 
 
-def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+def learning_rate(recipe: OptimisationSettings, step: int, steps: int) -> float:
     """The published schedule at a step, counted from 0 over all epochs of `steps` steps each."""
     schedule = recipe.schedule
     if isinstance(schedule, StepSchedule):
@@ -224,7 +224,7 @@ def evaluation_steps(steps: int, evaluations: int) -> set[int]:
     return {max(1, math.floor((steps - 1) * part / evaluations) + 1) for part in range(1, evaluations + 1)}
 
 
-def make_optimiser(objective: Objective, recipe: Recipe) -> tuple[torch.optim.Optimizer, list[float]]:
+def make_optimiser(objective: Objective, recipe: OptimisationSettings) -> tuple[torch.optim.Optimizer, list[float]]:
     """The optimiser, and the factor of the learning rate of each of its parameter groups.
 
     First what is new, then each part that `recipe.factors` names: the submodule of that name, wherever it is in the method.

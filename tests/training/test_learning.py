@@ -21,7 +21,7 @@ from itrcore.ranking import metrics
 from itrcore.settings.load import load
 from itrcore.settings.losses import HingeSettings
 from itrcore.settings.methods import MethodSettings
-from itrcore.settings.recipe import StepSchedule
+from itrcore.settings.optimisation import StepSchedule
 from itrcore.training.loop import Trainer
 from itrcore.training.state import StateFolder
 from tests.support.project import ROOT

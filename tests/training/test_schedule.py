@@ -19,15 +19,15 @@ from itrcore.methods.contract import Method
 from itrcore.methods.objective import Objective
 from itrcore.methods.vse.esa import ESA
 from itrcore.runs.records import Metrics
-from itrcore.settings.recipe import Recipe
+from itrcore.settings.optimisation import OptimisationSettings
 from itrcore.training.loop import Trainer, evaluation_steps, learning_rate
 from tests.support.tiny_project import project, train_in, weights
 
 STEPS = 15  # of an epoch of the tiny project: 120 captions in batches of 8
 
 
-def recipe(schedule: dict[str, Any], epochs: int) -> Recipe:
-    return Recipe.model_validate(
+def recipe(schedule: dict[str, Any], epochs: int) -> OptimisationSettings:
+    return OptimisationSettings.model_validate(
         {
             "optimiser": "adamw",
             "learning_rate": 5e-4,

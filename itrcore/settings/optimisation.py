@@ -1,4 +1,4 @@
-"""What a recipe says of optimisation. Light to import: no torch here."""
+"""What `recipe:` in a recipe may say: how a method is optimised."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class CosineSchedule(Settings):
     warmup: Share
 
 
-class Recipe(Settings):
+class OptimisationSettings(Settings):
     """How a method is optimised.
 
     weight_decay: adamw takes it off the weights, adam adds it to the gradients
-    evaluations: on dev, an epoch, evenly spread; the last is at its end. The best of all is kept
+    evaluations: on dev, so many in each epoch, evenly spread, the last at its end; the best weights of all are kept
     """
 
     optimiser: Literal["adam", "adamw"]
@@ -48,7 +48,7 @@ class Recipe(Settings):
     clip_norm: Positive
 
     @model_validator(mode="after")
-    def _schedule_fits(self) -> Recipe:
+    def _schedule_fits(self) -> OptimisationSettings:
         steps = self.schedule.epochs if isinstance(self.schedule, StepSchedule) else []
         if steps and steps[-1] >= self.epochs:
             raise ValueError(

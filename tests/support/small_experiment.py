@@ -1,13 +1,19 @@
-"""A small valid experiment for the tests of the configuration: params.yaml and one recipe."""
+"""A small valid experiment for the tests of settings: params.yaml and one recipe. And those that are shipped."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+
+from itrcore.settings.strict import Settings
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = [ROOT / "params.yaml", *sorted((ROOT / "experiments").glob("*/params.yaml"))]
 
 SMALL = """
 root: .
@@ -39,7 +45,7 @@ model:
   pooling: {kind: gpo, code_dim: 8, hidden_dim: 8, temperature: 0.1}
   region_drop: 0.2
   token_views: {touch: 0.2, mask: 0.5, random: 0.1, remove: 0.4}
-loss: {margin: 0.2, warmup_epochs: 1}
+loss: {kind: hinge, margin: 0.2, warmup_epochs: 1}
 recipe:
   optimiser: adamw
   learning_rate: 5.0e-4
@@ -54,6 +60,12 @@ variants:
   slow: {recipe: {learning_rate: 1.0e-4, epochs: 30}}
 """
 VSE = "recipes/vse.yaml"  # what an error about the recipe begins with
+
+# Parts of an experiment that it does not have.
+BERT = {"kind": "bert", "weights": "lab/bert", "dropout": 0.1}
+SHAPE = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 32}
+CHECKPOINT = {"path": "model_best.pth", "sha256": "a" * 64, "text_digest": "c" * 64}
+IMPORTED = {"data": "tiny", "method": "vse", "profile": "short", "checkpoint": CHECKPOINT}
 
 
 def plain() -> dict[str, Any]:
@@ -99,3 +111,19 @@ def at(data: Any, *keys: str | int) -> Any:
     for key in keys:
         data = data[key]
     return data
+
+
+def yaml_of(path: Path) -> Any:
+    return YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
+
+
+def leaves(value: Any, *above: str) -> dict[tuple[str, ...], Any]:
+    """Each setting by its keys."""
+    if not isinstance(value, Mapping):
+        return {above: value}
+    return {keys: leaf for key, inner in value.items() for keys, leaf in leaves(inner, *above, key).items()}
+
+
+def leaves_of(settings: Settings) -> dict[tuple[str, ...], Any]:
+    """The same of settings that are read."""
+    return leaves(settings.model_dump(mode="json"))

@@ -1,0 +1,39 @@
+"""Folders of experiments: those that are shipped have the same steps, and a new one is like another."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from itrcore.errors import ConfigError
+from itrcore.settings.experiments import check_steps, create
+from itrcore.settings.load import load
+from tests.support.small_experiment import EXPERIMENTS, ROOT
+
+
+def test_the_shipped_experiments_have_the_same_steps(tmp_path: Path) -> None:
+    assert [path.parent.name for path in EXPERIMENTS[1:]] == ["coco", "f30k", "f30k-simulated"]
+    for path in EXPERIMENTS[1:]:
+        # A copy: of a link, DVC cannot read what is committed.
+        assert not path.with_name("dvc.yaml").is_symlink()
+        check_steps(load(path), path.parent)
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    with pytest.raises(ConfigError, match=r"dvc.yaml: not the same steps as the project's; copy .*dvc.yaml over it"):
+        check_steps(load(EXPERIMENTS[1]), tmp_path)
+
+
+def test_a_new_experiment_is_like_another_one_and_has_its_own_folder(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    for name in ("params.yaml", "nltk.yaml", "dvc.yaml"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    folder = create(tmp_path, "mine", tmp_path)
+    made = load(folder / "params.yaml")
+    assert (made.experiment, made.project, folder) == ("mine", tmp_path, tmp_path / "experiments" / "mine")
+    assert made.runs == load(tmp_path / "params.yaml").runs
+    check_steps(made, folder)
+    assert {path.name for path in folder.iterdir()} == {"params.yaml", "dvc.yaml", ".dvc", ".dvcignore"}
+    for name, told in (("mine", "there already"), ("../x", "cannot be an experiment's name")):
+        with pytest.raises(ConfigError, match=told):
+            create(tmp_path, name, tmp_path)
