@@ -30,7 +30,6 @@ _NEUTRAL = (
     "itrcore.fetch",  # what it gets is checked by digests
     "itrcore.files",
     "itrcore.layout",
-    "itrcore.pretrained.hub",
     "itrcore.provenance",
     "itrcore.progress",
     "itrcore.registry",

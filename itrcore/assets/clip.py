@@ -11,8 +11,9 @@ from itrcore.assets.pieces import own_pieces
 from itrcore.data.text.clip_tokens import CLIPTokens, Stripped
 from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
+from itrcore.fetch import hub
 from itrcore.files import digest
-from itrcore.pretrained import clip, hub, weights
+from itrcore.pretrained import clip, weights
 from itrcore.settings.encoders import CLIPSettings
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from itrcore import layout
 from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
+from itrcore.fetch import hub
 from itrcore.files import digest
 from itrcore.layers.encoders import BertEncoder
-from itrcore.pretrained import bert, hub, weights
+from itrcore.pretrained import bert, weights
 from itrcore.settings.encoders import BertSettings
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from itrcore.data.feeding.inputs import PixelInput
 from itrcore.errors import DataError
-from itrcore.pretrained import detector, hub, weights
+from itrcore.fetch import hub
+from itrcore.pretrained import detector, weights
 from itrcore.settings.encoders import GridSettings, ResNetShape
 
 if TYPE_CHECKING:

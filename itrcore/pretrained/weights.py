@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from itrcore.errors import DataError
+from itrcore.fetch import hub
 from itrcore.files import read_json, write_json
-from itrcore.pretrained import hub
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

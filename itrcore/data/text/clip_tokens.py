@@ -27,8 +27,8 @@ from tokenizers.processors import RobertaProcessing
 
 from itrcore.data.text.tokens import TokenIds, Tokenised, Tokeniser
 from itrcore.errors import DataError
+from itrcore.fetch import hub
 from itrcore.files import digest, replacing
-from itrcore.pretrained import hub
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 

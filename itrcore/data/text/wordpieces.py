@@ -22,8 +22,8 @@ from tokenizers.trainers import WordPieceTrainer
 
 from itrcore.data.text.tokens import TokenIds, Tokenised
 from itrcore.errors import DataError
+from itrcore.fetch import hub
 from itrcore.files import digest, replacing
-from itrcore.pretrained import hub
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from itrcore.pretrained import hub
+from itrcore.fetch import hub
 from tests.support.project import ROOT
 
 
