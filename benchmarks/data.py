@@ -36,10 +36,10 @@ from benchmarks.simulated_captions import F30K_IDS, F30K_WORDS, WORDS, captions
 from itrcore.assets.image import ImageInputs
 from itrcore.assets.text import TextInputs
 from itrcore.data.feeding.batches import Batch, RegionBatch, TextBatch
-from itrcore.data.feeding.inputs import RegionInput
 from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
+from itrcore.data.image_inputs import RegionInput
 from itrcore.data.shards import writing
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.text.tokens import Tokenised

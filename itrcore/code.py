@@ -33,7 +33,6 @@ _NEUTRAL = (
     "itrcore.provenance",
     "itrcore.progress",
     "itrcore.registry",
-    "itrcore.runs.describe",
     "itrcore.runs.digests",  # what it gives is recorded
     "itrcore.runs.inputs",
     "itrcore.runs.reading",
@@ -41,6 +40,7 @@ _NEUTRAL = (
     "itrcore.settings",
     "itrcore.terminal",
     "itrcore.tracking",
+    "itrcore.training.describe",
     "itrcore.training.display",
     "itrcore.training.observer",
     "itrcore.training.state",

@@ -6,7 +6,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from itrcore.data.feeding.inputs import PixelInput
+from itrcore.data.image_inputs import PixelInput
 from itrcore.errors import DataError
 from itrcore.files import digest, read_json, write_json
 from itrcore.layers.grid import GridEncoder

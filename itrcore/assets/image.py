@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from itrcore.data.feeding.inputs import PixelInput, RegionInput
+from itrcore.data.image_inputs import PixelInput, RegionInput
 from itrcore.layers.encoders import ImageEncoder
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from itrcore.data.feeding.inputs import RegionInput
+from itrcore.data.image_inputs import RegionInput
 from itrcore.errors import DataError
 from itrcore.layers.encoders import RegionEncoder
 

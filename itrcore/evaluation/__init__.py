@@ -1,1 +1,1 @@
-"""Similarities, ranks, ensembles: a trained method on the test split."""
+"""A trained run loaded, its similarities on test, ensembles, explanations."""

@@ -11,12 +11,12 @@ import torch
 from itrcore import layout
 from itrcore.data.feeding.prepared import open_split
 from itrcore.device import make_accelerator, precision
+from itrcore.evaluation.load import load_run
 from itrcore.evaluation.scoring import encode, score
 from itrcore.files import replacing, sha256
 from itrcore.methods.contract import Attends, EmbeddingMethod
 from itrcore.runs import inputs
 from itrcore.runs.digests import captions_of
-from itrcore.runs.load import load_run
 from itrcore.runs.reading import IMAGE_VECTORS, SCORES, SIMILARITY, SPLIT, TEXT_VECTORS, write
 from itrcore.runs.records import Scores
 from itrcore.settings.params import Params

@@ -36,7 +36,7 @@ def _explain(params: Params, name: str, results: Path) -> None:
 
     from itrcore.data.feeding.prepared import open_split
     from itrcore.evaluation import explanations
-    from itrcore.runs.load import load_run
+    from itrcore.evaluation.load import load_run
 
     torch.set_num_threads(params.training.threads)  # as `evaluate` does: other numbers round otherwise
     data = params.run(name).data

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from itrcore.data.feeding.batches import ImageBatch, TextBatch
-from itrcore.data.feeding.inputs import PixelInput, RegionInput
+from itrcore.data.image_inputs import PixelInput, RegionInput
 from itrcore.layers.encoded import Encoded, Sets, Vectors
 from itrcore.layers.encoders import ImageEncoder
 from itrcore.layers.progress import Progress

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from itrcore.data.feeding.inputs import PixelInput
+from itrcore.data.image_inputs import PixelInput
 from itrcore.errors import DataError
 from itrcore.fetch import hub
 from itrcore.pretrained import detector, weights

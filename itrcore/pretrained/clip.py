@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from itrcore.data.feeding.inputs import PixelInput
+from itrcore.data.image_inputs import PixelInput
 from itrcore.pretrained import weights
 from itrcore.settings.encoders import CLIPShape
 

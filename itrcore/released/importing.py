@@ -22,10 +22,10 @@ from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.layouts import layout_of
 from itrcore.released.text import config_of, own_vocabulary, text_of
 from itrcore.runs import inputs, records
-from itrcore.runs.describe import describe
 from itrcore.runs.reading import RUN, write
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.params import Params
+from itrcore.training.describe import describe
 from itrcore.training.observer import Observer
 from itrcore.training.train import write_curve
 

@@ -1,1 +1,1 @@
-"""A run's folder: its typed records, what decides them, and loading its model."""
+"""A run's folder: its typed records, and what decides them."""

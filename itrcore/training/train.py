@@ -17,10 +17,10 @@ from itrcore.files import digest, replacing
 from itrcore.methods.build import build
 from itrcore.methods.objective import Objective
 from itrcore.runs import inputs
-from itrcore.runs.describe import describe
 from itrcore.runs.reading import HISTORY, RUN, write
 from itrcore.runs.records import History, Point, Run, RunDescription
 from itrcore.settings.params import Params
+from itrcore.training.describe import describe
 from itrcore.training.loop import Trained, Trainer
 from itrcore.training.observer import Observer
 from itrcore.training.state import StateFolder, TrainingState

@@ -14,10 +14,10 @@ from PIL import Image
 
 from itrcore import layout
 from itrcore.data import captions
-from itrcore.data.feeding.inputs import PixelInput
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
+from itrcore.data.image_inputs import PixelInput
 from itrcore.data.shards import regions
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.text.tokens import Tokenised

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from itrcore import layout
 from itrcore.cli.app import app
 from itrcore.data import captions, karpathy, scan
-from itrcore.data.feeding.inputs import RegionInput
 from itrcore.data.feeding.prepared import open_split
+from itrcore.data.image_inputs import RegionInput
 from itrcore.data.karpathy import KarpathyImage
 from itrcore.data.shards.images import ImageStore
 from itrcore.data.text.vocabulary import Vocabulary

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from itrcore.data.feeding.batches import Batch, ImageBatch, PixelBatch, RegionBatch, TextBatch
-from itrcore.data.feeding.inputs import PixelInput, RegionInput
+from itrcore.data.image_inputs import PixelInput, RegionInput
 from itrcore.layers.encoded import Encoded
 from itrcore.layers.losses.contract import Losses
 from itrcore.layers.losses.symmetric import symmetric_cross_entropy

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from itrcore.data.feeding.batches import Batch, ImageBatch, PixelBatch, TextBatch
-from itrcore.data.feeding.inputs import PixelInput
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
+from itrcore.data.image_inputs import PixelInput
 from itrcore.evaluation.scoring import encode, score
 from itrcore.layers.encoded import Encoded
 from itrcore.layers.losses.contract import Losses

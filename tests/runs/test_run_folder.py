@@ -18,8 +18,8 @@ from itrcore.assets.image import ImageInputs
 from itrcore.assets.pieces import Pieces, prepare
 from itrcore.assets.text import Text
 from itrcore.assets.words import Words
-from itrcore.data.feeding.inputs import PixelInput, RegionInput
 from itrcore.data.feeding.prepared import open_split
+from itrcore.data.image_inputs import PixelInput, RegionInput
 from itrcore.data.text.vocabulary import SPECIAL as WORD_SPECIAL
 from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
 from itrcore.data.text.wordpieces import SPECIAL, WordPieces

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from itrcore.assets.image import ImageInputs
-from itrcore.data.feeding.inputs import RegionInput
 from itrcore.data.feeding.order import TrainingBatches
 from itrcore.data.feeding.prepared import open_split
+from itrcore.data.image_inputs import RegionInput
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import DataError, TrainingError
 from itrcore.files import read_json

@@ -16,13 +16,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
-from itrcore.data.feeding.inputs import RegionInput
 from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.feeding.split import Split
+from itrcore.data.image_inputs import RegionInput
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.device import make_accelerator
 from itrcore.errors import ConfigError, DataError
+from itrcore.evaluation.load import load_run
 from itrcore.evaluation.scoring import encode, score
 from itrcore.files import read_json, write_json
 from itrcore.layers.encoded import Vectors
@@ -32,7 +33,6 @@ from itrcore.methods.contract import EmbeddingMethod
 from itrcore.methods.objective import Objective
 from itrcore.ranking import metrics, ranks
 from itrcore.runs import inputs
-from itrcore.runs.load import load_run
 from itrcore.runs.records import Metrics
 from itrcore.settings.training import TrainingSettings
 from itrcore.training.loop import Trainer

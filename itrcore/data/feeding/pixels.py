@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from itrcore.data.feeding.batches import PixelBatch
 from itrcore.data.feeding.images import Images
-from itrcore.data.feeding.inputs import PixelInput
+from itrcore.data.image_inputs import PixelInput
 from itrcore.data.shards.images import ImageStore
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from itrcore import layout, registry
 from itrcore.data import captions
-from itrcore.data.feeding.inputs import PixelInput, RegionInput
 from itrcore.data.feeding.split import Split
+from itrcore.data.image_inputs import PixelInput, RegionInput
 from itrcore.data.shards.files import read_description
 from itrcore.data.text.tokens import Tokeniser
 from itrcore.errors import DataError

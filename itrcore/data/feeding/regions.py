@@ -10,7 +10,7 @@ import torch
 
 from itrcore.data.feeding.batches import RegionBatch
 from itrcore.data.feeding.images import Images
-from itrcore.data.feeding.inputs import RegionInput
+from itrcore.data.image_inputs import RegionInput
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.errors import DataError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itrcore.assets.regions import Regions
 from itrcore.assets.words import BiGRUSource
-from itrcore.data.feeding.inputs import RegionInput
+from itrcore.data.image_inputs import RegionInput
 from itrcore.methods.sgraf.alignment import AlignmentMeasure, WholeImage, WholeVector
 from itrcore.methods.sgraf.graph import GraphRegionEncoder
 from itrcore.methods.sgraf.settings import FiltrationSettings, LHSCSettings

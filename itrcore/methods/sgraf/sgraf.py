@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from itrcore.assets.regions import Regions
 from itrcore.assets.text import WordSource
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
-from itrcore.data.feeding.inputs import RegionInput
+from itrcore.data.image_inputs import RegionInput
 from itrcore.layers.encoded import Sets
 from itrcore.layers.encoders import ImageEncoder, LinearRegionEncoder
 from itrcore.methods.contract import Attends, Method

@@ -13,10 +13,10 @@ import torch
 
 from itrcore.data import captions
 from itrcore.data.feeding.batches import Batch, ImageBatch, TextBatch
-from itrcore.data.feeding.inputs import RegionInput
 from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.regions import RegionImages, keep_regions
 from itrcore.data.feeding.split import Split
+from itrcore.data.image_inputs import RegionInput
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.text.tokens import TokenIds
 from itrcore.data.text.vocabulary import Tokenizer, Vocabulary

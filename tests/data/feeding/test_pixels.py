@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from itrcore.data.feeding.inputs import PixelInput
 from itrcore.data.feeding.pixels import PixelImages, frame, random_crop
+from itrcore.data.image_inputs import PixelInput
 from itrcore.data.shards.images import ImageStore
 from tests.data.shards.test_image_shards import Made
 from tests.support.picture_data import photo

@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from itrcore.data import captions
-from itrcore.data.feeding.inputs import RegionInput
 from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
+from itrcore.data.image_inputs import RegionInput
 from itrcore.data.shards import regions
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.source import Source

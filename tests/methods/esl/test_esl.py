@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
-from itrcore.data.feeding.inputs import RegionInput
+from itrcore.data.image_inputs import RegionInput
 from itrcore.layers.encoded import Encoded
 from itrcore.layers.encoders import l2
 from itrcore.layers.losses.triplet import hinge_triplet

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from itrcore import layout
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
-from itrcore.data.feeding.inputs import RegionInput
 from itrcore.data.feeding.prepared import open_split
+from itrcore.data.image_inputs import RegionInput
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import DataError
 from itrcore.evaluation import explanations
