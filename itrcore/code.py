@@ -30,19 +30,15 @@ _NEUTRAL = (
     "itrcore.fetch",  # what it gets is checked by digests
     "itrcore.files",
     "itrcore.layout",
-    "itrcore.provenance",
+    "itrcore.methods.describe",
     "itrcore.progress",
+    "itrcore.provenance",
     "itrcore.registry",
-    "itrcore.runs.digests",  # what it gives is recorded
-    "itrcore.runs.inputs",
-    "itrcore.runs.reading",
-    *FORMS,
+    "itrcore.runs",  # names and forms of files; what `inputs` and `digests` give is recorded
     "itrcore.settings",
     "itrcore.terminal",
     "itrcore.tracking",
-    "itrcore.training.describe",
     "itrcore.training.display",
-    "itrcore.training.observer",
     "itrcore.training.state",
     "stages",  # a stage's own module is asked for by its name
 )

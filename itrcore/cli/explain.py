@@ -55,7 +55,7 @@ def explain(
 
 def _chosen(data: str, image_id: int | None, caption_id: int | None, text: str | None) -> tuple[int, Image, str, str]:
     """The image's row in test, the image, the caption, and what files call the caption."""
-    from itrcore.runs.reading import images_of_test
+    from itrcore.runs.folder import images_of_test
 
     images = images_of_test(data)
     row_of = {image.image_id: row for row, image in enumerate(images)}
@@ -80,7 +80,7 @@ def _explain(run: str, data: str, row: int, file_name: str | None, caption: str)
     from itrcore.evaluation import explanations
     from itrcore.evaluation.evaluate import load_method
     from itrcore.methods.contract import Attends
-    from itrcore.runs.reading import SPLIT, read_output
+    from itrcore.runs.folder import SPLIT, read_output
 
     folder = layout.run(data, run)
     record = read_output(folder / "run.json", f"train@{run}")
@@ -115,7 +115,7 @@ def _picture(data: str, row: int, image: Image) -> Picture:
     from itrcore.data import pictures
     from itrcore.data.shards.images import ImageStore
     from itrcore.data.source import Source
-    from itrcore.runs.reading import SPLIT
+    from itrcore.runs.folder import SPLIT
 
     folder = Source.read(layout.raw(data)).pictures
     if folder is not None and image.file_name is not None:

@@ -14,7 +14,7 @@ from itrcore.data import captions
 from itrcore.errors import DataError
 from itrcore.files import replacing, sha256
 from itrcore.protocols.results import write_results
-from itrcore.runs.reading import SCORES, SIMILARITY, SPLIT, read
+from itrcore.runs.folder import SCORES, SIMILARITY, SPLIT, read
 from itrcore.runs.records import Evaluation, Measured, Scores
 from itrcore.settings.params import Params
 

@@ -17,7 +17,7 @@ from itrcore.files import replacing, sha256
 from itrcore.methods.contract import Attends, EmbeddingMethod
 from itrcore.runs import inputs
 from itrcore.runs.digests import captions_of
-from itrcore.runs.reading import IMAGE_VECTORS, SCORES, SIMILARITY, SPLIT, TEXT_VECTORS, write
+from itrcore.runs.folder import IMAGE_VECTORS, SCORES, SIMILARITY, SPLIT, TEXT_VECTORS, write
 from itrcore.runs.records import Scores
 from itrcore.settings.params import Params
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from itrcore.data.text.tokens import Tokenised, Tokeniser
 from itrcore.runs.examples import Explained, Explanation, Look, Retrieved, Word
-from itrcore.runs.reading import EXPLAINED, RETRIEVED, read
-from itrcore.runs.reading import write as write_record
+from itrcore.runs.folder import EXPLAINED, RETRIEVED, read
+from itrcore.runs.folder import write as write_record
 
 if TYPE_CHECKING:
     from itrcore.data.feeding.images import Images

@@ -12,7 +12,7 @@ from itrcore.arrays import open_array
 from itrcore.data import captions
 from itrcore.files import replacing
 from itrcore.protocols.results import write_results
-from itrcore.runs.reading import SCORES, SIMILARITY, SPLIT, read
+from itrcore.runs.folder import SCORES, SIMILARITY, SPLIT, read
 from itrcore.runs.records import Evaluation, Scores
 from itrcore.settings.params import Params
 

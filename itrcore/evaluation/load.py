@@ -15,7 +15,7 @@ from itrcore.assets.assets import Assets
 from itrcore.errors import DataError
 from itrcore.methods.build import build
 from itrcore.methods.contract import Method
-from itrcore.runs.reading import RUN, read
+from itrcore.runs.folder import RUN, read
 from itrcore.runs.records import Run
 
 

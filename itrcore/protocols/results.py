@@ -12,7 +12,7 @@ from itrcore.data.captions import Image
 from itrcore.files import replacing, write_json
 from itrcore.protocols.retrieved import retrieved
 from itrcore.ranking import metrics, ranks
-from itrcore.runs.reading import METRICS, RANKS, RETRIEVED, SPLIT, write
+from itrcore.runs.folder import METRICS, RANKS, RETRIEVED, SPLIT, write
 from itrcore.runs.records import Evaluation, Measured, Metrics
 from itrcore.settings.evaluation import EvaluationSettings
 

@@ -15,6 +15,7 @@ from itrcore.data.feeding.prepared import feature_width
 from itrcore.errors import ConfigError, DataError
 from itrcore.files import replacing, sha256
 from itrcore.methods.contract import Method
+from itrcore.methods.describe import describe
 from itrcore.methods.sgraf.settings import LHSCSettings
 from itrcore.released import checkpoint as released
 from itrcore.released import convert
@@ -22,12 +23,10 @@ from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.layouts import layout_of
 from itrcore.released.text import config_of, own_vocabulary, text_of
 from itrcore.runs import inputs, records
-from itrcore.runs.reading import RUN, write
+from itrcore.runs.folder import RUN, write, write_curve
+from itrcore.runs.observer import Observer
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.params import Params
-from itrcore.training.describe import describe
-from itrcore.training.observer import Observer
-from itrcore.training.train import write_curve
 
 SELECTED_ON = "unknown (imported)"
 _SHOWN = 12  # characters of a digest

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from itrcore import layout
 from itrcore.errors import DataError
 from itrcore.runs.examples import Explained, Retrieved
-from itrcore.runs.reading import EXPLAINED, HISTORY, METRICS, RETRIEVED, read
+from itrcore.runs.folder import EXPLAINED, HISTORY, METRICS, RETRIEVED, read
 from itrcore.runs.records import Evaluation, History
 from itrcore.settings.datasets import Benchmark
 from itrcore.settings.params import Params

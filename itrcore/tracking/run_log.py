@@ -9,7 +9,7 @@ from time import time
 from typing import Any
 
 from itrcore.files import sha256
-from itrcore.runs.reading import METRICS, RUN, read
+from itrcore.runs.folder import METRICS, RUN, read
 from itrcore.runs.records import Evaluation, Measured, Point, Run, RunDescription
 
 # Tags that say which result and which evaluation a run holds.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from itrcore import layout
 from itrcore.report.attachments import page_files
-from itrcore.runs.reading import METRICS, RUN
+from itrcore.runs.folder import METRICS, RUN
 from itrcore.settings.params import Params
 from itrcore.tracking.tracker import Tracker
 

@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from itrcore.errors import ITRError
 from itrcore.files import sha256
-from itrcore.runs.reading import HISTORY, METRICS, RUN, read
+from itrcore.runs.folder import HISTORY, METRICS, RUN, read
 from itrcore.runs.records import Evaluation, History, Point, Run, RunDescription
 from itrcore.settings.params import Params
 from itrcore.terminal import warn

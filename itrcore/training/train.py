@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from itrcore import layout
@@ -15,14 +13,14 @@ from itrcore.data.feeding.prepared import feature_width, open_split
 from itrcore.errors import ConfigError
 from itrcore.files import digest, replacing
 from itrcore.methods.build import build
+from itrcore.methods.describe import describe
 from itrcore.methods.objective import Objective
 from itrcore.runs import inputs
-from itrcore.runs.reading import HISTORY, RUN, write
-from itrcore.runs.records import History, Point, Run, RunDescription
+from itrcore.runs.folder import HISTORY, RUN, write, write_curve
+from itrcore.runs.observer import Observer
+from itrcore.runs.records import History, Run, RunDescription
 from itrcore.settings.params import Params
-from itrcore.training.describe import describe
 from itrcore.training.loop import Trained, Trainer
-from itrcore.training.observer import Observer
 from itrcore.training.state import StateFolder, TrainingState
 
 SELECTED_ON = "dev"
@@ -95,13 +93,3 @@ def _write(out: Path, description: RunDescription, prepared: Assets, trained: Tr
         write(temporary / RUN, run)
     write_curve(run.name, trained.history)
     return out
-
-
-def write_curve(name: str, history: Sequence[Point]) -> None:
-    """The evaluations of a training as a table for DVC's plots; of an imported run its heading alone."""
-    with replacing(layout.curve(name)) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(("epoch", "dev/rsum", "dev/i2t_r1", "dev/t2i_r1", "loss", "learning_rate"))
-        for point in history:
-            dev = point.dev
-            table.writerow((point.epoch, dev.rsum, dev.i2t_r1, dev.t2i_r1, point.losses["total"], point.learning_rate))

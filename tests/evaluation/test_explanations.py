@@ -31,7 +31,7 @@ from itrcore.methods.contract import Method
 from itrcore.protocols.retrieved import retrieved
 from itrcore.ranking import ranks
 from itrcore.runs.examples import Explained, Explanation
-from itrcore.runs.reading import EXPLAINED, RETRIEVED, write
+from itrcore.runs.folder import EXPLAINED, RETRIEVED, write
 from tests.support.attending_data import Looking, Single, explanation
 from tests.support.scan_data import write_scan_folder, write_shards
 from tests.support.tiny_project import prepared

@@ -21,7 +21,7 @@ from itrcore.released.checkpoint import read
 from itrcore.released.exporting import export_run
 from itrcore.released.layouts import LAYOUTS
 from itrcore.released.options import options, other_values
-from itrcore.training.observer import Silent
+from itrcore.runs.observer import Silent
 from tests.support.cross_released import check_export, checkpoint_of, imported, regions, similarity, small
 from tests.support.parity_fixtures import published, with_model
 from tests.support.tiny_project import PARAMS, project, train_in, write_params

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from itrcore.files import read_json
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
-from itrcore.training.observer import Observer, Silent
+from itrcore.runs.observer import Observer, Silent
 from itrcore.training.train import train
 
 ROOT = Path(__file__).parents[2]

@@ -23,7 +23,7 @@ from itrcore.files import read_json
 from itrcore.own_data.make import make
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
-from itrcore.training.observer import Silent
+from itrcore.runs.observer import Silent
 from itrcore.training.train import train
 from stages import raw, shards, splits, vocab
 from tests.support.project import ROOT

@@ -28,7 +28,7 @@ from itrcore.methods.sgraf.settings import LHSCSettings, SGRAFSettings
 from itrcore.methods.sgraf.sgraf import AlignmentMethod
 from itrcore.protocols.retrieved import retrieved
 from itrcore.runs.examples import Explained
-from itrcore.runs.reading import images_of_test
+from itrcore.runs.folder import images_of_test
 from tests.support.helpers import image_batch, method_settings, pair_batch, text_batch
 from tests.support.plain_attention import attention, filtration, measured, reasoning
 from tests.support.tiny_project import prepared

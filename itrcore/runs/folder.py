@@ -1,14 +1,18 @@
-"""Writing and reading the records that stages leave for each other."""
+"""The files of runs and results: their names, writing and reading the records that stages leave for each other."""
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from itrcore import layout
 from itrcore.errors import DataError
-from itrcore.files import write_json
+from itrcore.files import replacing, write_json
+from itrcore.runs.records import Point
 
 SPLIT = "test"
 RUN, HISTORY = "run.json", "history.json"  # in a run's folder
@@ -38,3 +42,13 @@ def read(path: Path, kind: type[R], stage: str) -> R:
         where = ".".join(str(part) for part in first["loc"])
         problem = f"{where}: {first['msg']}" if where else first["msg"]
     raise DataError.at(path, problem, f"the output of stage {stage}", do=f"Run: dvc repro {stage}")
+
+
+def write_curve(name: str, history: Sequence[Point]) -> None:
+    """The evaluations of a training as a table for DVC's plots; of an imported run its heading alone."""
+    with replacing(layout.curve(name)) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("epoch", "dev/rsum", "dev/i2t_r1", "dev/t2i_r1", "loss", "learning_rate"))
+        for point in history:
+            dev = point.dev
+            table.writerow((point.epoch, dev.rsum, dev.i2t_r1, dev.t2i_r1, point.losses["total"], point.learning_rate))
