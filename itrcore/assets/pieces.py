@@ -11,7 +11,7 @@ from itrcore import layout
 from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.files import digest
-from itrcore.layers.encoders import BertEncoder
+from itrcore.layers.text_encoders import BertEncoder
 from itrcore.pretrained import bert, hub, weights
 from itrcore.settings.encoders import BertSettings
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
 from itrcore.data.feeding.inputs import RegionInput
+from itrcore.layers.basics import l2
 from itrcore.layers.encoded import Encoded
-from itrcore.layers.encoders import l2
 from itrcore.layers.losses.triplet import hinge_triplet
 from itrcore.layers.progress import Progress
 from itrcore.methods.contract import Attends

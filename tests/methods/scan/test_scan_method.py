@@ -12,7 +12,7 @@ from torch import Tensor
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
 from itrcore.layers.cross_attention import Direction
 from itrcore.layers.encoded import Encoded
-from itrcore.layers.encoders import LinearRegionEncoder
+from itrcore.layers.image_encoders import LinearRegionEncoder
 from itrcore.methods.contract import Attends
 from itrcore.methods.scan.scan import SCAN, Tiles, similarities
 from itrcore.settings.pooling import LSESettings, MeanSettings

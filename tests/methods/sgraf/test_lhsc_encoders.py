@@ -14,7 +14,8 @@ from itrcore.assets.text import TextInputs
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
 from itrcore.data.text.glove import WordVectors
 from itrcore.data.text.tokens import TokenIds
-from itrcore.layers.encoders import BiGRUEncoder, length_mask
+from itrcore.layers.basics import length_mask
+from itrcore.layers.text_encoders import BiGRUEncoder
 from itrcore.methods.sgraf.graph import GraphLayer, GraphRegionEncoder
 from itrcore.methods.sgraf.word_attention import WordAttention, WordAttentionEncoder
 from itrcore.settings.encoders import BiGRUSettings
