@@ -14,6 +14,7 @@ from itrcore.runs.explained import FILE
 from torch import Tensor, nn
 
 from itrcore import layout
+from itrcore.data import captions
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
 from itrcore.data.feeding.inputs import RegionInput
 from itrcore.data.feeding.prepared import open_split
@@ -21,14 +22,14 @@ from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import DataError
 from itrcore.evaluation import explanations
 from itrcore.evaluation.scoring import encode, score
-from itrcore.files import write_json
 from itrcore.layers.progress import Progress
 from itrcore.methods.contract import Attends
 from itrcore.methods.sgraf.settings import LHSCSettings, SGRAFSettings
 from itrcore.methods.sgraf.sgraf import AlignmentMethod
 from itrcore.protocols.retrieved import retrieved
+from itrcore.ranking import ranks
 from itrcore.runs.examples import Explained
-from itrcore.runs.reading import images_of_test
+from itrcore.runs.reading import EXPLAINED, RETRIEVED, read, write
 from tests.support.helpers import image_batch, loss_of, method_of, method_settings, pair_batch, text_batch
 from tests.support.plain_attention import attention, filtration, measured, reasoning
 from tests.support.tiny_project import prepared
@@ -96,9 +97,9 @@ def test_what_pads_regions_and_captions_is_never_looked_at(name: str, value: flo
     regions, ids = images.regions.clone(), texts.ids.clone()
     regions[1, 2:], regions[2, 4:], ids[0, 4:], ids[1, 2:] = value, value, 7, 3
     found: list[list[Tensor]] = []
-    for batch, captions in ((images, texts), (RegionBatch(regions, images.lengths), TextBatch(ids, texts.lengths))):
+    for batch, text in ((images, texts), (RegionBatch(regions, images.lengths), TextBatch(ids, texts.lengths))):
         method = built(name).train()
-        scores = method.similarity(method.encode_images(batch), method.encode_texts(captions))
+        scores = method.similarity(method.encode_images(batch), method.encode_texts(text))
         found.append([scores.detach(), *(buffer.double() for buffer in method.buffers())])
     for one, two in zip(*found, strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=1e-6)
@@ -223,15 +224,16 @@ def test_settings_reach_the_parts_that_they_are_of() -> None:
 def test_what_words_attend_to_is_drawn_for_the_report(name: str, tmp_path: Path) -> None:
     with contextlib.chdir(prepared()):
         vocabulary = Vocabulary.load(layout.vocabulary("tiny") / layout.WORDS, layout.NLTK)
-        split, images = open_split("tiny", "test", vocabulary, RegionInput()), images_of_test("tiny")
+        split = open_split("tiny", "test", vocabulary, RegionInput())
+        images = captions.read(layout.captions("tiny"), "test")
         method = method_of(method_settings(name), 16, len(vocabulary.words))
         assert isinstance(method, Attends)
         encoded = encode(method, split, 4, torch.device("cpu"))
         matrix = score(method, encoded.images, encoded.texts, 4)
-        write_json(tmp_path / "retrieved.json", retrieved(matrix, images, split.image_of, 6, 3))
+        ranked = ranks(matrix, split.image_of)
+        write(tmp_path / RETRIEVED, retrieved(matrix, images, split.image_of, ranked, 6, 3))
         explanations.write(tmp_path, method, split, vocabulary)
-    found = Explained.model_validate_json((tmp_path / FILE).read_bytes())
-    one = found.text_to_image[0][0]
+    one = read(tmp_path / EXPLAINED, Explained, "judge").text_to_image[0][0]
     row = next(i for i, image in enumerate(images) if image.image_id == one.image_id)
     caption = vocabulary.encode(one.caption).ids
     with torch.no_grad():
