@@ -19,8 +19,8 @@ from benchmarks.simulated_captions import F30K_IDS, PIECES, WORDS, captions
 from itrcore.assets.image import ImageInputs
 from itrcore.assets.text import TextInputs
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
+from itrcore.layers.basics import l2
 from itrcore.layers.encoded import Encoded
-from itrcore.layers.encoders import l2
 from itrcore.methods.build import build
 from itrcore.methods.contract import Method
 from itrcore.methods.esl.levels import Levels
@@ -160,7 +160,7 @@ PARTS = {
     "_differences, rest": "differences",
     "measure.local": "local projection",
     "measure.whole": "whole projection",
-    "encoders.l2, rest": "norms of alignments",
+    "basics.l2, rest": "norms of alignments",
     "alignment._reason": "graph",
     "measure.reasoning": "graph",
     "alignment.Filtration": "pooling",

@@ -33,9 +33,9 @@ from itrcore.assets.text import TextInputs
 from itrcore.data.feeding.batches import Batch, RegionBatch, TextBatch
 from itrcore.data.feeding.token_table import TokenTable, touch_tokens
 from itrcore.files import write_json
-from itrcore.layers.encoders import BiGRUEncoder
 from itrcore.layers.losses.contract import Losses
 from itrcore.layers.progress import Progress
+from itrcore.layers.text_encoders import BiGRUEncoder
 from itrcore.methods.build import build
 from itrcore.methods.vse.esa import ESA
 from itrcore.methods.vse.settings import ESASettings

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from itrcore.data.image_inputs import PixelInput, RegionInput
-from itrcore.layers.encoders import ImageEncoder
+from itrcore.layers.image_encoders import ImageEncoder
 
 
 class ImageSide(Protocol):

@@ -12,7 +12,7 @@ from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.fetch import hub
 from itrcore.files import digest
-from itrcore.layers.encoders import BertEncoder
+from itrcore.layers.text_encoders import BertEncoder
 from itrcore.pretrained import bert, weights
 from itrcore.settings.encoders import BertSettings
 

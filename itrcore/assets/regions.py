@@ -6,7 +6,7 @@ from pathlib import Path
 
 from itrcore.data.image_inputs import RegionInput
 from itrcore.errors import DataError
-from itrcore.layers.encoders import RegionEncoder
+from itrcore.layers.image_encoders import RegionEncoder
 
 
 class Regions:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from itrcore.data.text.tokens import Tokeniser
-from itrcore.layers.encoders import WordEncoder
+from itrcore.layers.text_encoders import WordEncoder
 
 
 class WordSource(Protocol):

@@ -10,7 +10,7 @@ from itrcore.data.text.glove import WordVectors
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import DataError
 from itrcore.files import digest
-from itrcore.layers.encoders import BiGRUEncoder
+from itrcore.layers.text_encoders import BiGRUEncoder
 from itrcore.settings.encoders import BiGRUSettings
 
 

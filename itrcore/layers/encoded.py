@@ -13,16 +13,17 @@ from torch import Tensor
 
 
 class Encoded(ABC):
-    """One side, encoded: n items in order."""
+    """One side, encoded: n items in order. vectors: (rows, d), one or more of each item"""
 
     vectors: Tensor
 
     @abstractmethod
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """The number of items."""
 
     @abstractmethod
     def __getitem__(self, items: slice) -> Self:
-        """A block of items that follow each other."""
+        """A block of items that follow each other; `ValueError` where sets would not."""
 
     @abstractmethod
     def take(self, items: np.ndarray) -> Self:
@@ -58,7 +59,7 @@ class Vectors(Encoded):
 
 @dataclass(frozen=True)
 class Sets(Encoded):
-    """A set per item, packed: one after the other, without padding, which would be most of a caption list's memory.
+    """A set of vectors per item, packed: set after set, without padding, which would be most of a caption list's memory.
 
     vectors: (sum of lengths, d); lengths: (n,) int64, on the CPU
     """
@@ -87,7 +88,7 @@ class Sets(Encoded):
         return Sets(self.vectors[(starts + within).to(self.vectors.device)], lengths)
 
     def widened(self) -> Sets:
-        """In float32, if it was of a narrower type."""
+        """In float32, if the vectors are of a narrower type."""
         return Sets(self.vectors.to(torch.promote_types(self.vectors.dtype, torch.float32)), self.lengths)
 
     @classmethod

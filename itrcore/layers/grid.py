@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from itrcore.data.feeding.batches import PixelBatch
-from itrcore.layers.encoders import ImageEncoder, xavier
+from itrcore.layers.basics import xavier
+from itrcore.layers.image_encoders import ImageEncoder
 from itrcore.layers.progress import Progress
 from itrcore.pretrained.backbone import Backbone
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from itrcore.layers.encoders import length_mask
+from itrcore.layers.basics import length_mask
 from itrcore.settings.pooling import GPOSettings, MeanSettings
 
 HIDDEN = -10000.0  # the released codes' value for positions that must not count in a softmax

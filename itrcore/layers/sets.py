@@ -1,4 +1,4 @@
-"""Sets sets cut for dense products: sets of one size together, in blocks of bounded memory, without padding."""
+"""Encoded sets cut for dense products: those of one size together, in blocks of bounded memory, without padding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def by_size(items: Sets) -> tuple[Sets, Tensor]:
 
 
 def cut(items: Sets, rows: int) -> Iterator[Sets]:
-    """Blocks of at most about `rows` rows and about as many each: a small one is slow for its size."""
+    """Blocks of about `rows` rows at most, and of about as many each: a small one is slow for its size."""
     total = int(items.lengths.sum())
     size = math.ceil(total / math.ceil(total / rows))
     starts = items.lengths.cumsum(0) - items.lengths

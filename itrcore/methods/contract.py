@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from itrcore.data.feeding.batches import ImageBatch, TextBatch
 from itrcore.data.image_inputs import PixelInput, RegionInput
 from itrcore.layers.encoded import Encoded, Sets, Vectors
-from itrcore.layers.encoders import ImageEncoder
+from itrcore.layers.image_encoders import ImageEncoder
 from itrcore.layers.progress import Progress
 
 B = TypeVar("B", bound=ImageBatch)

@@ -1,4 +1,4 @@
-"""`Encoded`: vectors, and packed sets against a plain list of sets."""
+"""Encoded items: vectors, and packed sets, against a plain list of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from itrcore.layers.encoded import Encoded
+from itrcore.layers.encoded import Sets, Vectors
 
 LENGTHS = [3, 1, 5, 2, 5, 1]
 
@@ -19,13 +19,13 @@ def sets(lengths: Sequence[int] = LENGTHS, seed: int = 0) -> list[Tensor]:
     return [torch.randn(length, 4, generator=generator) for length in lengths]
 
 
-def packed(items: Sequence[Tensor]) -> Encoded:
-    return Encoded(torch.cat(list(items)), torch.tensor([len(item) for item in items]))
+def packed(items: Sequence[Tensor]) -> Sets:
+    return Sets(torch.cat(list(items)), torch.tensor([len(item) for item in items]))
 
 
-def assert_holds(encoded: Encoded, items: Sequence[Tensor]) -> None:
+def assert_holds(encoded: Sets, items: Sequence[Tensor]) -> None:
     """Exactly these sets, in this order."""
-    assert encoded.lengths is not None and encoded.lengths.dtype == torch.int64
+    assert encoded.lengths.dtype == torch.int64
     assert len(encoded) == len(items)
     assert encoded.lengths.tolist() == [len(item) for item in items]
     assert torch.equal(encoded.vectors, torch.cat([torch.empty(0, 4), *items]))
@@ -53,7 +53,7 @@ def test_a_slice_is_that_of_a_list(start: int | None, stop: int | None) -> None:
     items, block = sets(), slice(start, stop)
     assert_holds(packed(items)[block], items[block])
     vectors = torch.cat(items)
-    assert torch.equal(Encoded(vectors)[block].vectors, vectors[block])
+    assert torch.equal(Vectors(vectors)[block].vectors, vectors[block])
 
 
 def test_a_slice_of_a_slice_counts_from_its_own_start() -> None:
@@ -71,7 +71,7 @@ def test_items_are_taken_in_the_order_asked_for(rows: list[int]) -> None:
     items, wanted = sets(), np.array(rows, np.int64)
     assert_holds(packed(items).take(wanted), [items[row] for row in rows])
     vectors = torch.randn(6, 4)
-    assert torch.equal(Encoded(vectors).take(wanted).vectors, vectors[rows])
+    assert torch.equal(Vectors(vectors).take(wanted).vectors, vectors[rows])
 
 
 def test_taking_a_part_of_a_part_and_putting_an_order_back_lose_nothing() -> None:
@@ -83,8 +83,8 @@ def test_taking_a_part_of_a_part_and_putting_an_order_back_lose_nothing() -> Non
 
 def test_blocks_are_joined_one_after_the_other() -> None:
     items = sets()
-    assert_holds(Encoded.join([packed(items[:1]), packed(items[1:4]), packed(items[4:])]), items)
+    assert_holds(Sets.join([packed(items[:1]), packed(items[1:4]), packed(items[4:])]), items)
     vectors = torch.randn(5, 4)
-    joined = Encoded.join([Encoded(vectors[:2]), Encoded(vectors[2:])])
-    assert joined.lengths is None and len(joined) == 5
+    joined = Vectors.join([Vectors(vectors[:2]), Vectors(vectors[2:])])
+    assert len(joined) == 5
     assert torch.equal(joined.vectors, vectors)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from itrcore.layers.losses.symmetric import symmetric_cross_entropy
-from itrcore.layers.losses.triplet import hinge_triplet, self_expanding_triplet
+from itrcore.layers.losses.contract import Losses, Similarities
+from itrcore.layers.losses.scale import ScaledLoss
+from itrcore.layers.losses.sigmoid import Sigmoid, pairwise_sigmoid
+from itrcore.layers.losses.symmetric import Symmetric, symmetric_cross_entropy
+from itrcore.layers.losses.triplet import Hinge, SelfExpanding, hinge_triplet, self_expanding_triplet
+from itrcore.layers.progress import Progress
+from itrcore.settings.losses import HingeSettings, SelfExpandingSettings, SigmoidSettings, SymmetricSettings
 
 MARGIN = 0.2
 
@@ -140,18 +148,121 @@ def test_a_nan_score_makes_the_loss_nan_rather_than_vanish() -> None:
         assert hinge_triplet(scores, MARGIN, hardest).isnan()
 
 
+def value_of(number: float) -> Tensor:
+    return torch.tensor(number, dtype=torch.float64, requires_grad=True)
+
+
+def assert_same_with_gradients(loss: Tensor, naive: Tensor, learned: Sequence[Tensor]) -> None:
+    torch.testing.assert_close(loss, naive, rtol=0, atol=1e-12)
+    gradients = zip(torch.autograd.grad(loss, learned), torch.autograd.grad(naive, learned), strict=True)
+    for gradient, expected in gradients:
+        torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("n", [1, 2, 7])
 def test_symmetric_cross_entropy_is_its_formula_and_so_are_its_gradients(n: int) -> None:
-    scores, scale = scores_of(n, n), torch.tensor(14.0, dtype=torch.float64, requires_grad=True)
-    loss = symmetric_cross_entropy(scores, scale)
+    scores, scale = scores_of(n, n), value_of(14.0)
     terms = []
     for i in range(n):
         right = torch.exp(scale * scores[i, i])
         terms.append(-torch.log(right / sum(torch.exp(scale * scores[i, j]) for j in range(n))))
         terms.append(-torch.log(right / sum(torch.exp(scale * scores[j, i]) for j in range(n))))
     naive = torch.stack(terms).mean()
-    torch.testing.assert_close(loss, naive, rtol=0, atol=1e-12)
-    for gradient, expected in zip(
-        torch.autograd.grad(loss, (scores, scale)), torch.autograd.grad(naive, (scores, scale)), strict=True
-    ):
-        torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-12)
+    assert_same_with_gradients(symmetric_cross_entropy(scores, scale), naive, [scores, scale])
+
+
+@pytest.mark.parametrize("bias", [-10.0, 0.5])
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_pairwise_sigmoid_is_its_formula_and_so_are_its_gradients(n: int, bias: float) -> None:
+    scores, scale, shift = scores_of(n, n), value_of(10.0), value_of(bias)
+    total = scores.new_zeros(())
+    for i in range(n):
+        for j in range(n):
+            z = 1.0 if i == j else -1.0
+            total = total + torch.log(1 + torch.exp(-z * (scale * scores[i, j] + shift)))
+    assert_same_with_gradients(pairwise_sigmoid(scores, scale, shift), total / n, [scores, scale, shift])
+
+
+def test_pairwise_sigmoid_stays_finite_where_pairs_are_plain() -> None:
+    scores = torch.tensor([[1.0, -1.0], [1.0, -1.0]])
+    # Right by 100 costs nothing, wrong by 100 costs 100: image 1 is taken for caption 0, and not for its own.
+    assert pairwise_sigmoid(scores, torch.tensor(100.0), torch.tensor(0.0)) == 100
+
+
+def scaled(kind: str, initial: float | None, brought: nn.Parameter | None = None) -> ScaledLoss:
+    """A loss whose scale stays below 20."""
+    similarities = Similarities(1, brought)
+    if kind == "sigmoid":
+        sigmoid = SigmoidSettings(kind="sigmoid", initial_scale=initial, max_scale=20.0, initial_bias=-3.0)
+        return Sigmoid(sigmoid, similarities)
+    return Symmetric(SymmetricSettings(kind="symmetric", initial_scale=initial, max_scale=20.0), similarities)
+
+
+SCALED = pytest.mark.parametrize("kind", ["symmetric", "sigmoid"])
+
+
+@SCALED
+def test_a_scale_of_the_losss_own_starts_as_told_and_is_trained(kind: str) -> None:
+    loss, scores = scaled(kind, 5.0), scores_of(4, 0)
+    assert loss.scale().item() == pytest.approx(5.0)
+    assert {name for name, _ in loss.named_parameters()} == {"own_log_scale", *(["bias"] if kind == "sigmoid" else [])}
+    (term,) = loss(scores, Progress(0, 0)).values()
+    naive = symmetric_cross_entropy(scores, torch.tensor(5.0))
+    if kind == "sigmoid":
+        naive = pairwise_sigmoid(scores, torch.tensor(5.0), torch.tensor(-3.0))
+    torch.testing.assert_close(term, naive, rtol=1e-6, atol=0)
+    term.backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in loss.parameters())
+
+
+@SCALED
+def test_a_scale_that_the_method_brings_is_used_and_is_no_parameter_of_the_loss(kind: str) -> None:
+    brought = nn.Parameter(torch.tensor(math.log(14.0)))
+    loss = scaled(kind, None, brought)
+    own = {"bias"} if kind == "sigmoid" else set()
+    assert {name for name, _ in loss.named_parameters()} == set(loss.state_dict()) == own
+    assert loss.log_scale is brought
+    (term,) = loss(scores_of(4, 0), Progress(0, 0)).values()
+    term.backward()
+    assert brought.grad is not None and brought.grad.any()
+    with torch.no_grad():
+        brought.fill_(math.log(2.0))
+    assert loss.scale().item() == pytest.approx(2.0)
+
+
+@SCALED
+@pytest.mark.parametrize("initial", [5.0, None], ids=["its own", "brought"])
+def test_a_scale_is_kept_below_its_limit_in_place_after_each_step(kind: str, initial: float | None) -> None:
+    brought = None if initial else nn.Parameter(torch.tensor(0.0))
+    loss = scaled(kind, initial, brought)
+    log_scale = loss.log_scale
+    for start, kept in ((5.0, math.log(20)), (2.5, 2.5), (-1.0, -1.0)):
+        with torch.no_grad():
+            log_scale.fill_(start)
+        loss.after_step()
+        assert log_scale.item() == pytest.approx(kept)
+    assert loss.log_scale is log_scale and log_scale.requires_grad
+
+
+@SCALED
+def test_two_scales_or_none_are_refused(kind: str) -> None:
+    for initial, brought in ((5.0, nn.Parameter(torch.tensor(0.0))), (None, None)):
+        with pytest.raises(ValueError, match="a scale has one origin"):
+            scaled(kind, initial, brought)
+
+
+@pytest.mark.parametrize(("epoch", "hardest"), [(0, False), (1, False), (2, True), (3, True)])
+def test_triplet_losses_take_the_hardest_negatives_when_the_warm_up_is_over(epoch: int, hardest: bool) -> None:
+    scores = scores_of(6, 0)
+    hinge = Hinge(HingeSettings(kind="hinge", margin=MARGIN, warmup_epochs=2), Similarities(1, None))
+    assert hinge(scores, Progress(epoch, 0)) == {"hinge": hinge_triplet(scores, MARGIN, hardest)}
+    settings = SelfExpandingSettings(kind="self_expanding", margin=MARGIN, warmup_epochs=2)
+    for views in (1, 2, 3):
+        terms = SelfExpanding(settings, Similarities(views, None))(scores, Progress(epoch, 0))
+        assert terms == {"self_expanding": self_expanding_triplet(scores, views, MARGIN, hardest)}
+
+
+def test_the_total_is_the_sum_of_the_terms_times_the_weight() -> None:
+    terms = {"a": torch.tensor(2.0), "b": torch.tensor(3.0)}
+    assert float(Losses(terms).total) == 5
+    assert float(Losses(terms, 0.25).total) == 1.25

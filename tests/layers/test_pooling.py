@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from itrcore.layers.encoders import l2
+from itrcore.layers.basics import l2
 from itrcore.layers.pooling import GPO, ExternalSpaceAttention, MeanPooling, set_pooling
 from itrcore.settings.pooling import GPOSettings, MeanSettings
 from tests.support.helpers import image_batch

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from itrcore.layers.encoded import Encoded
-from itrcore.layers.sets import by_size, cut, dense, runs
+from itrcore.layers.encoded import Sets
+from itrcore.layers.sets import by_size, cut, dense, sizes_in_order
 
 ALL_SIZES = [
     [int(size) for size in np.random.default_rng(seed).integers(1, most, count)]
@@ -18,14 +18,13 @@ ALL_SIZES = [
 EACH = pytest.mark.parametrize("sizes", ALL_SIZES, ids=lambda sizes: f"{len(sizes)} of at most {max(sizes)}")
 
 
-def numbered(sizes: list[int]) -> Encoded:
+def numbered(sizes: list[int]) -> Sets:
     """Each row holds its set's number and its place in it."""
     rows = [(number, place) for number, size in enumerate(sizes) for place in range(size)]
-    return Encoded(torch.tensor(rows, dtype=torch.float32), torch.tensor(sizes))
+    return Sets(torch.tensor(rows, dtype=torch.float32), torch.tensor(sizes))
 
 
-def assert_same(one: Encoded, other: Encoded) -> None:
-    assert one.lengths is not None and other.lengths is not None
+def assert_same(one: Sets, other: Sets) -> None:
     assert one.lengths.tolist() == other.lengths.tolist()
     assert torch.equal(one.vectors, other.vectors)
 
@@ -34,7 +33,7 @@ def assert_same(one: Encoded, other: Encoded) -> None:
 def test_sets_in_the_order_of_their_sizes_and_the_way_back(sizes: list[int]) -> None:
     items = numbered(sizes)
     ordered, places = by_size(items)
-    assert ordered.lengths is not None and ordered.lengths.tolist() == sorted(sizes)
+    assert ordered.lengths.tolist() == sorted(sizes)
     assert_same(ordered.take(places.numpy()), items)
 
 
@@ -43,7 +42,7 @@ def test_sets_in_the_order_of_their_sizes_and_the_way_back(sizes: list[int]) -> 
 def test_blocks_hold_all_sets_in_order_evenly_and_within_their_bound(sizes: list[int], rows: int) -> None:
     items = numbered(sizes)
     blocks = list(cut(items, rows))
-    assert_same(Encoded.join(blocks), items)
+    assert_same(Sets.join(blocks), items)
     held = [len(block.vectors) for block in blocks]
     assert min(held) > 0
     assert max(held) < rows + max(sizes)  # a set is not cut in two
@@ -58,8 +57,8 @@ def test_a_rest_is_spread_over_all_blocks() -> None:
 
 
 @EACH
-def test_runs_are_sets_of_one_size_that_follow_each_other(sizes: list[int]) -> None:
-    assert runs(numbered(sizes)) == [(size, len(list(group))) for size, group in groupby(sizes)]
+def test_sizes_in_order_are_of_sets_of_one_size_that_follow_each_other(sizes: list[int]) -> None:
+    assert sizes_in_order(numbered(sizes)) == [(size, len(list(group))) for size, group in groupby(sizes)]
 
 
 @EACH

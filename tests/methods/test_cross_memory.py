@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.processes import in_fresh_process, resident_peak
-from itrcore.layers.encoded import Encoded
+from itrcore.layers.encoded import Sets
 from itrcore.methods.contract import Method
 from itrcore.methods.scan import scan
 from itrcore.methods.sgraf import alignment
@@ -27,7 +27,7 @@ def built(name: str) -> Method:
     return method_of(settings, 8, 20, 0).eval()
 
 
-def sides(n_images: int, lengths: list[int]) -> tuple[Encoded, Encoded]:
+def sides(n_images: int, lengths: list[int]) -> tuple[Sets, Sets]:
     images, texts = (make_sets(of, DIM, seed, torch.float32) for seed, of in enumerate(([REGIONS] * n_images, lengths)))
     return packed(images), packed(texts)
 

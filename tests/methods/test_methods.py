@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from itrcore import registry
 from itrcore.data.feeding.batches import Batch, ImageBatch, PixelBatch, RegionBatch, TextBatch
 from itrcore.data.image_inputs import PixelInput, RegionInput
-from itrcore.layers.encoded import Encoded
-from itrcore.layers.losses.contract import Losses
 from itrcore.layers.losses.symmetric import symmetric_cross_entropy
 from itrcore.layers.losses.triplet import hinge_triplet, self_expanding_triplet
 from itrcore.layers.progress import Progress
-from itrcore.methods import parts
-from itrcore.methods.build import build
 from itrcore.methods.contract import EmbeddingMethod, Method
 from itrcore.methods.esl.esl import ESL
 from itrcore.methods.esl.esl_clip import ESLCLIP
+from itrcore.methods.objective import Objective
 from itrcore.methods.sgraf.lhsc import LHSC
 from itrcore.methods.vse.esa import ESA
 from tests.support.helpers import (
+    CROSS_METHODS,
     METHODS,
     PICTURE,
     VECTOR_METHODS,
+    VIEWS,
     image_batch,
+    loss_of,
     method_of,
     method_settings,
     pair_batch,
@@ -55,9 +58,9 @@ def images_for(method: Method, lengths: list[int], width: int = WIDTH) -> ImageB
     return pixel_batch(len(lengths)) if isinstance(method.input, PixelInput) else image_batch(lengths, width)
 
 
-def pairs_for(method: Method, n: int) -> Batch:
-    width = None if isinstance(method.input, PixelInput) else WIDTH
-    return pair_batch(n, method.views.captions, width, N_WORDS)
+def pairs_for(name: str, n: int) -> Batch:
+    model = method_settings(name).model
+    return pair_batch(n, model.n_views, None if model.reads_pixels else WIDTH, N_WORDS)
 
 
 def part(images: ImageBatch, row: int) -> ImageBatch:
@@ -68,14 +71,14 @@ def part(images: ImageBatch, row: int) -> ImageBatch:
     return RegionBatch(images.regions[row : row + 1, :k], images.lengths[row : row + 1])
 
 
-def encoded(method: Method, images: ImageBatch, texts: TextBatch) -> tuple[Encoded, Encoded]:
+def encoded(method: Method, images: ImageBatch, texts: TextBatch) -> tuple[Any, Any]:
     method.eval()
     with torch.no_grad():
         return method.encode_images(images), method.encode_texts(texts)
 
 
 def test_every_kind_in_the_registry_is_tested_here() -> None:
-    assert {method_settings(name).model.kind for name in METHODS} == set(parts.METHODS)
+    assert {method_settings(name).model.kind for name in METHODS} == set(registry.METHODS)
 
 
 @pytest.mark.parametrize("name", VECTOR_METHODS)
@@ -148,31 +151,31 @@ def shuffled(batch: Batch, views: int) -> Batch:
     return Batch(batch.images, texts, batch.image_ids, batch.caption_ids)
 
 
-def loss_value(method: Method, batch: Batch, epoch: int) -> float:
+def loss_value(name: str, method: Method, batch: Batch, epoch: int) -> float:
     torch.manual_seed(0)
     with torch.no_grad():
-        return float(method.loss(batch, Progress(epoch, 0)).total)
+        return float(loss_of(method_settings(name), method, batch, Progress(epoch, 0)).total)
 
 
 @EVERY_METHOD
 def test_training_fits_the_right_pairs_and_tells_them_from_wrong_ones(name: str) -> None:
     method, n = build(name), 6
-    views = method.views.captions
-    batch = pairs_for(method, n)
-    optimiser = torch.optim.AdamW(method.parameters(), lr=5e-3)
-    method.train()
-    before = loss_value(method, batch, epoch=1)
+    objective, views = Objective.of(method_settings(name), method), method_settings(name).model.n_views
+    batch = pairs_for(name, n)
+    optimiser = torch.optim.AdamW(objective.parameters(), lr=5e-3)
+    objective.train()
+    before = loss_value(name, method, batch, epoch=1)
     for step in range(60):
         torch.manual_seed(step)
-        losses = method(batch, Progress(int(step >= 20), step))
+        losses = objective(batch, Progress(int(step >= 20), step))
         assert losses.total.isfinite()
         optimiser.zero_grad()
         losses.total.backward()
         optimiser.step()
-        method.after_step()
-    after = loss_value(method, batch, epoch=1)
+        objective.after_step()
+    after = loss_value(name, method, batch, epoch=1)
     assert after < 0.5 * before
-    assert loss_value(method, shuffled(batch, views), epoch=1) > 1.2 * before
+    assert loss_value(name, method, shuffled(batch, views), epoch=1) > 1.2 * before
     texts = TextBatch(batch.texts.ids[::views], batch.texts.lengths[::views])
     with torch.no_grad():
         similarity = method.similarity(*encoded(method, batch.images, texts))
@@ -190,7 +193,7 @@ def test_every_parameter_is_trained(name: str) -> None:
             for key, weight in method.regions.named_parameters():
                 if key.endswith("norm.weight"):
                     weight.fill_(0.5)
-    method.loss(pairs_for(method, 6), Progress(0, 0)).total.backward()  # type: ignore[no-untyped-call]
+    loss_of(method_settings(name), method, pairs_for(name, 6), Progress(0, 0)).total.backward()  # type: ignore[no-untyped-call]
     still = {key for key, weight in method.named_parameters() if weight.grad is None or not weight.grad.any()}
     if name == "esl_a_bert":  # as released: its levels are weighted without threshold
         assert {"measure.sigma", "measure.log_lambda"} <= still
@@ -201,25 +204,25 @@ def test_every_parameter_is_trained(name: str) -> None:
 @pytest.mark.parametrize("name", HINGE_METHODS)
 def test_warm_up_epochs_use_all_negatives_and_later_ones_the_hardest(name: str) -> None:
     method = build(name)
-    batch = pairs_for(method, 6)
-    assert loss_value(method.eval(), batch, epoch=0) > 2 * loss_value(method, batch, epoch=1)
-    assert loss_value(method, batch, epoch=1) == loss_value(method, batch, epoch=2)
+    batch = pairs_for(name, 6)
+    all_negatives, hardest, later = (loss_value(name, method.eval(), batch, epoch) for epoch in (0, 1, 2))
+    assert all_negatives > 2 * hardest and hardest == later
 
 
 @EVERY_METHOD
 def test_the_loss_is_the_formula_on_the_methods_own_similarity(name: str) -> None:
     method = build(name).eval()
-    views = method.views.captions
-    batch = pairs_for(method, 5)
+    settings, batch = method_settings(name), pairs_for(name, 5)
+    views = settings.model.n_views
     if isinstance(method, ESA):
         method.region_drop = (
-            0.0  # then every view of an image is the whole image, and the loss can be stated from outside
+            0.0  # every view of an image is the whole image, so that the loss can be stated from outside
         )
     with torch.no_grad():
         scores = method.similarity(method.encode_images(batch.images), method.encode_texts(batch.texts))
         scores = scores.repeat_interleave(views, 0)
         for epoch, hardest in ((0, False), (1, True)):
-            loss = float(method.loss(batch, Progress(epoch, 0)).total)
+            loss = float(loss_of(settings, method, batch, Progress(epoch, 0)).total)
             if isinstance(method, ESLCLIP):
                 wanted = symmetric_cross_entropy(scores, method.clip.logit_scale.exp())
                 assert loss == pytest.approx(float(wanted), rel=1e-5)
@@ -248,7 +251,7 @@ def test_esa_hides_regions_anew_for_each_view_over_one_encoding(monkeypatch: pyt
     monkeypatch.setattr(method.region_pooling, "forward", spy_pool)
     monkeypatch.setattr(method.regions, "forward", spy_encode)
     torch.manual_seed(0)
-    method.loss(batch, Progress(0, 0))
+    loss_of(method_settings("esa_bigru"), method, batch, Progress(0, 0))
     assert calls == [40]
     (mask,) = masks
     assert isinstance(batch.images, RegionBatch)
@@ -282,15 +285,18 @@ def test_esa_starts_as_released_xavier_but_for_bigrus_captions(name: str) -> Non
 
 def test_views_and_inputs_follow_the_settings() -> None:
     esa, vse, esl, clip = (build(name) for name in ("esa_bigru", "vse_infty_bigru", "esl_h_bert", "esl_h_clip"))
-    assert (esa.views.captions, esa.input) == (2, RegionInput(0.0))  # ESA hides regions itself
-    for method in (vse, esl):
-        assert (method.views.captions, method.input) == (1, RegionInput(0.2))
-    for views in (esa.views, vse.views, esl.views):
-        assert views.tokens == method_settings("esa_bigru").model.token_views  # type: ignore[union-attr]
-        assert views.ids is not None and views.ids.mask == N_WORDS - 1
+    assert esa.input == RegionInput(0.0)  # ESA hides regions itself
+    assert vse.input == esl.input == RegionInput(0.2)
     assert isinstance(clip.input, PixelInput)
     assert (clip.input.picture, clip.input.random_crop, clip.input.flip) == (PICTURE, None, False)
-    assert (clip.views.captions, clip.views.tokens) == (1, None)
+    views = {name: method_settings(name).model.n_views for name in METHODS}
+    assert {name for name, n in views.items() if n == 2} == {"esa_bigru", "esa_bert"} and set(views.values()) == {1, 2}
+    for name in METHODS:
+        touched = method_settings(name).model.touched
+        if name in CROSS_METHODS or name.endswith("clip"):
+            assert touched is None
+        else:
+            assert touched is not None and touched.model_dump() == VIEWS
 
 
 @EVERY_METHOD
@@ -302,7 +308,7 @@ def test_similarity_stays_float32_and_close_under_bf16(name: str) -> None:
         with torch.autocast("cpu", torch.bfloat16):
             sides = encoded(method, images, texts)
             rough = method.similarity(*sides)
-        whole = [Encoded(side.vectors.float(), side.lengths) for side in sides]
+        whole = [replace(side, vectors=side.vectors.float()) for side in sides]
         again = method.similarity(*whole)
     assert rough.dtype == torch.float32
     torch.testing.assert_close(rough, again, rtol=0, atol=1e-6)  # bf16 products would be off by 1e-3
@@ -312,11 +318,6 @@ def test_similarity_stays_float32_and_close_under_bf16(name: str) -> None:
     torch.testing.assert_close(rough, exact, rtol=0, atol=0.03)
     with torch.autocast("cpu", torch.bfloat16):
         method.train()
-        loss = method.loss(pairs_for(method, 5), Progress(1, 0)).total
+        loss = loss_of(method_settings(name), method, pairs_for(name, 5), Progress(1, 0)).total
     assert loss.dtype == torch.float32
     assert loss.isfinite()
-
-
-def test_total_is_the_weighted_sum_of_the_terms() -> None:
-    losses = Losses({"a": torch.tensor(2.0), "b": torch.tensor(3.0)}, {"b": 0.5})
-    assert float(losses.total) == 3.5

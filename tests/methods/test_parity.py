@@ -16,8 +16,8 @@ import torch
 from transformers import BertConfig, BertModel
 
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
+from itrcore.layers.basics import l2
 from itrcore.layers.encoded import Encoded
-from itrcore.layers.encoders import l2
 from itrcore.layers.losses.triplet import hinge_triplet, self_expanding_triplet
 from itrcore.methods.esl.esl import ESL
 from itrcore.methods.esl.esl_clip import ESLCLIP

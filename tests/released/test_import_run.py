@@ -23,9 +23,9 @@ from itrcore.files import read_json, sha256, write_json
 from itrcore.released import importing as released
 from itrcore.released.checkpoint import read
 from itrcore.released.exporting import export_run
+from itrcore.runs.observer import Silent
 from itrcore.settings import edit
 from itrcore.settings.load import load
-from itrcore.runs.observer import Silent
 from tests.support.exported import CHANGES, METHOD, ON_WORDS, exported
 from tests.support.helpers import released_file
 from tests.support.tiny_project import write_params

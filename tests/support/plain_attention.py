@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from itrcore.layers.encoded import Encoded
+from itrcore.layers.encoded import Sets
 
 Weights = Mapping[str, Tensor]
-Sets = Sequence[Tensor]  # of each item (k, d)
+PlainSets = Sequence[Tensor]  # of each item (k, d)
 
 CASES = [  # numbers of regions of the images, numbers of words of the captions
     ([5, 5, 5], [4, 4, 4]),
@@ -36,8 +36,8 @@ def make_sets(lengths: Sequence[int], width: int, seed: int, kind: torch.dtype =
     return [(item / item.norm(dim=1, keepdim=True)).to(kind) for item in values]
 
 
-def packed(items: Sets) -> Encoded:
-    return Encoded(torch.cat(list(items)), torch.tensor([len(item) for item in items]))
+def packed(items: PlainSets) -> Sets:
+    return Sets(torch.cat(list(items)), torch.tensor([len(item) for item in items]))
 
 
 def attention(queries: Tensor, context: Tensor, scale: float) -> Tensor:
@@ -56,7 +56,7 @@ def attended(queries: Tensor, context: Tensor, scale: float) -> list[Tensor]:
     return [sum((w * c for w, c in zip(row, context, strict=True)), torch.zeros_like(context[0])) for row in weights]
 
 
-def scan(images: Sets, captions: Sets, direction: str, scale: float, lse: float | None) -> Tensor:
+def scan(images: PlainSets, captions: PlainSets, direction: str, scale: float, lse: float | None) -> Tensor:
     """SCAN. lse: the scale of LogSumExp; None: the mean"""
 
     def pair(image: Tensor, caption: Tensor) -> Tensor:
@@ -79,10 +79,10 @@ def linear(weights: Weights, name: str, vector: Tensor) -> Tensor:
 def alignments(weights: Weights, image: Tensor, caption: Tensor, scale: float) -> Tensor:
     """(1 + words, size): the whole pair's, then each word's. Of both sets the first vector is the whole one."""
     words = caption[1:]
-    found = [unit(linear(weights, "whole", (image[0] - caption[0]) ** 2))]
+    vectors = [unit(linear(weights, "whole", (image[0] - caption[0]) ** 2))]
     for word, vector in zip(words, attended(words, image[1:], scale), strict=True):
-        found.append(unit(linear(weights, "local", (unit(vector) - word) ** 2)))
-    return torch.stack(found)
+        vectors.append(unit(linear(weights, "local", (unit(vector) - word) ** 2)))
+    return torch.stack(vectors)
 
 
 def reasoned(weights: Weights, nodes: Tensor, steps: int) -> Tensor:
@@ -109,7 +109,7 @@ def filtered(gate: Tensor, nodes: Tensor) -> Tensor:
 Pooled = Callable[[list[list[Tensor]]], list[list[Tensor]]]  # of all pairs' alignments, image by image
 
 
-def measured(weights: Weights, images: Sets, captions: Sets, scale: float, pool: Pooled) -> Tensor:
+def measured(weights: Weights, images: PlainSets, captions: PlainSets, scale: float, pool: Pooled) -> Tensor:
     """The similarity of all pairs, from whole vectors and regions or words."""
     nodes = [[alignments(weights, image, caption, scale) for caption in captions] for image in images]
     return torch.stack([torch.stack([linear(weights, "score", v).sigmoid()[0] for v in row]) for row in pool(nodes)])

@@ -18,9 +18,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from itrcore.files import read_json
+from itrcore.runs.observer import Observer, Silent
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
-from itrcore.runs.observer import Observer, Silent
 from itrcore.training.train import train
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""The learned scale of contrastive losses: the method's, where one came with its pretrained weights, or one of their own."""
+"""The learned scale of contrastive losses: one of the loss's own, or the one that came with the method's pretrained weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ScaledLoss(Loss):
         super().__init__()
         if (settings.initial_scale is None) == (similarities.log_scale is None):
             raise ValueError("a scale has one origin: loss.initial_scale, or the method's pretrained weights")
-        self.most = math.log(settings.max_scale)
+        self.max_log_scale = math.log(settings.max_scale)
         # In a tuple, as what a method brings is a parameter of the method and not of this module too.
         self._brought = () if similarities.log_scale is None else (similarities.log_scale,)
         if settings.initial_scale is not None:
@@ -27,14 +27,14 @@ class ScaledLoss(Loss):
 
     @property
     def log_scale(self) -> nn.Parameter:
-        """A scalar."""
+        """The scale's logarithm, a scalar."""
         return self._brought[0] if self._brought else self.own_log_scale
 
     def scale(self) -> Tensor:
-        """A scalar."""
+        """What similarities are multiplied by, a scalar."""
         return self.log_scale.exp()
 
     @torch.no_grad()
     def after_step(self) -> None:
         """The scale stays below its limit, as CLIP was trained."""
-        self.log_scale.clamp_(max=self.most)
+        self.log_scale.clamp_(max=self.max_log_scale)

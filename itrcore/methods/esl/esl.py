@@ -8,8 +8,8 @@ from torch import Tensor
 from itrcore.assets.image import SetImages
 from itrcore.assets.text import WordSource
 from itrcore.data.feeding.batches import ImageBatch, TextBatch
+from itrcore.layers.basics import l2
 from itrcore.layers.encoded import Sets
-from itrcore.layers.encoders import l2
 from itrcore.methods.contract import Attends, SetMethod
 from itrcore.methods.esl.levels import Levels
 from itrcore.methods.esl.settings import ESLSettings

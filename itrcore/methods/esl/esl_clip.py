@@ -84,6 +84,6 @@ class ESLCLIP(EmbeddingMethod[PixelBatch]):
 
 
 def _unit(features: Tensor) -> Tensor:
-    # As released and unlike `encoders.l2`: nothing is added to the norm.
+    # As released and unlike `basics.l2`: nothing is added to the norm.
     unit: Tensor = features / torch.linalg.vector_norm(features, dim=-1, keepdim=True)
     return unit

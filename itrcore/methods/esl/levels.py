@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from itrcore.layers.encoders import l2
+from itrcore.layers.basics import l2
 
 KEPT = 2  # entries of a learned mask's row that count
 CHANNELS = 4  # of a heuristic kernel; their outputs are summed

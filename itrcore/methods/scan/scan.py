@@ -10,9 +10,10 @@ from torch import Tensor
 from itrcore.assets.regions import Regions
 from itrcore.assets.text import WordSource
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
+from itrcore.layers.basics import l2
 from itrcore.layers.cross_attention import Attended, Direction, attend, attention_weights, gram
 from itrcore.layers.encoded import Sets
-from itrcore.layers.encoders import LinearRegionEncoder, l2
+from itrcore.layers.image_encoders import LinearRegionEncoder
 from itrcore.layers.product import product
 from itrcore.layers.sets import by_size, cut, dense
 from itrcore.methods.contract import Attends, Method

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from itrcore.layers.basics import l2, length_mask, xavier
 from itrcore.layers.cross_attention import EPSILON, attend, attention_weights, gram
 from itrcore.layers.encoded import Sets
-from itrcore.layers.encoders import l2, length_mask, xavier
 from itrcore.layers.product import ROWS, product
 from itrcore.layers.sets import by_size, cut, dense, sizes_in_order
 from itrcore.methods.sgraf.settings import AlignmentSettings, FiltrationSettings, ReasoningSettings

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from itrcore.data.feeding.batches import ImageBatch, RegionBatch
-from itrcore.layers.encoders import ImageEncoder, region_mask, row_by_row, xavier
+from itrcore.layers.basics import row_by_row, xavier
+from itrcore.layers.image_encoders import ImageEncoder, region_mask
 
 
 class GraphLayer(nn.Module):

@@ -9,7 +9,7 @@ from itrcore.assets.text import WordSource
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
 from itrcore.data.image_inputs import RegionInput
 from itrcore.layers.encoded import Sets
-from itrcore.layers.encoders import ImageEncoder, LinearRegionEncoder
+from itrcore.layers.image_encoders import ImageEncoder, LinearRegionEncoder
 from itrcore.methods.contract import Attends, Method
 from itrcore.methods.sgraf.alignment import AlignmentMeasure, WholeImage, WholeVector, with_whole
 from itrcore.methods.sgraf.settings import SGRAFSettings

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from itrcore.data.feeding.batches import TextBatch
 from itrcore.data.text.glove import WordVectors
-from itrcore.layers.encoders import BiGRUEncoder, length_mask, xavier
+from itrcore.layers.basics import length_mask, xavier
+from itrcore.layers.text_encoders import BiGRUEncoder
 from itrcore.settings.encoders import BiGRUSettings
 
 

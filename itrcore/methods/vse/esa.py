@@ -8,9 +8,10 @@ from torch import Tensor
 from itrcore.assets.image import SetImages
 from itrcore.assets.text import WordSource
 from itrcore.data.feeding.batches import ImageBatch, TextBatch
+from itrcore.layers.basics import l2, length_mask, xavier
 from itrcore.layers.encoded import Vectors
-from itrcore.layers.encoders import BertEncoder, l2, length_mask, xavier
 from itrcore.layers.pooling import ExternalSpaceAttention
+from itrcore.layers.text_encoders import BertEncoder
 from itrcore.methods.contract import EmbeddingMethod, SetMethod
 from itrcore.methods.vse.settings import ESASettings
 

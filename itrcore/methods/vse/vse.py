@@ -5,8 +5,8 @@ from __future__ import annotations
 from itrcore.assets.image import SetImages
 from itrcore.assets.text import WordSource
 from itrcore.data.feeding.batches import ImageBatch, TextBatch
+from itrcore.layers.basics import l2
 from itrcore.layers.encoded import Vectors
-from itrcore.layers.encoders import l2
 from itrcore.layers.pooling import set_pooling
 from itrcore.methods.contract import EmbeddingMethod, SetMethod
 from itrcore.methods.vse.settings import VSESettings

@@ -21,9 +21,9 @@ from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
 from itrcore.files import read_json
 from itrcore.own_data.make import make
+from itrcore.runs.observer import Silent
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
-from itrcore.runs.observer import Silent
 from itrcore.training.train import train
 from stages import raw, shards, splits, vocab
 from tests.support.project import ROOT

@@ -18,7 +18,7 @@ from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
 from itrcore.data.text.wordpieces import SPECIAL, WordPieces
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
-from itrcore.layers.encoders import BertEncoder, BiGRUEncoder
+from itrcore.layers.text_encoders import BertEncoder, BiGRUEncoder
 from itrcore.methods import parts
 from itrcore.methods.build import build
 from itrcore.settings.encoders import BertSettings, BiGRUSettings

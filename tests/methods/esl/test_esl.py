@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
 
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
 from itrcore.data.image_inputs import RegionInput
-from itrcore.layers.encoded import Encoded
-from itrcore.layers.encoders import l2
+from itrcore.layers.basics import l2
 from itrcore.layers.losses.triplet import hinge_triplet
 from itrcore.layers.progress import Progress
 from itrcore.methods.contract import Attends
 from itrcore.methods.esl.esl import ESL
-from tests.support.helpers import image_batch, method_of, method_settings, pair_batch, text_batch
+from tests.support.helpers import image_batch, loss_of, method_of, method_settings, pair_batch, text_batch
 
 WIDTH, WORDS = 10, 30
 VARIANTS = ["esl_h_bert", "esl_a_bert", "esl_h_bigru"]
@@ -24,9 +21,9 @@ VARIANTS = ["esl_h_bert", "esl_a_bert", "esl_h_bigru"]
 
 def esl(name: str, seed: int = 0) -> ESL:
     settings = method_settings(name)
-    built: Any = method_of(settings, WIDTH, WORDS, seed)
-    assert isinstance(built, ESL)
-    return built.eval()
+    method = method_of(settings, WIDTH, WORDS, seed)
+    assert isinstance(method, ESL)
+    return method.eval()
 
 
 def weights(attn: Tensor, smooth: Tensor) -> Tensor:
@@ -92,19 +89,20 @@ def test_a_words_attention_is_what_its_similarity_weighs_by(name: str) -> None:
 
 
 def test_the_loss_takes_all_negatives_while_it_warms_up_then_the_hardest() -> None:
-    model, batch = esl("esl_h_bert"), pair_batch(6, 1, WIDTH, WORDS)
+    model, batch, settings = esl("esl_h_bert"), pair_batch(6, 1, WIDTH, WORDS), method_settings("esl_h_bert")
     with torch.no_grad():
         scores = model.similarity(model.encode_images(batch.images), model.encode_texts(batch.texts))
         for epoch, hardest in ((0, False), (1, True)):
             expected = hinge_triplet(scores, 0.2, hardest).item()
-            assert model.loss(batch, Progress(epoch, 0)).total.item() == pytest.approx(expected, rel=1e-5)
+            loss = loss_of(settings, model, batch, Progress(epoch, 0)).total.item()
+            assert loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_training_drops_regions_and_touches_tokens() -> None:
-    model = esl("esl_h_bert")
-    assert model.input == RegionInput(drop=0.2)
-    assert model.views.captions == 1
-    assert model.views.tokens is not None and model.views.tokens.touch == 0.2
+    settings = method_settings("esl_h_bert").model
+    assert esl("esl_h_bert").input == RegionInput(drop=0.2)
+    assert settings.n_views == 1
+    assert settings.touched is not None and settings.touched.touch == 0.2
 
 
 @pytest.mark.parametrize(("name", "without"), [("esl_h_bert", set()), ("esl_a_bert", {"measure.log_lambda"})])
@@ -114,7 +112,7 @@ def test_every_weight_learns(name: str, without: set[str]) -> None:
         model.measure.weight.copy_(torch.linspace(0.05, 0.15, model.measure.weight.numel())[None])
     names = [name for name, _ in model.named_parameters()]
     gradients = torch.autograd.grad(
-        model.loss(batch, Progress(0, 0)).total, list(model.parameters()), allow_unused=True
+        loss_of(method_settings(name), model, batch, Progress(0, 0)).total, list(model.parameters()), allow_unused=True
     )
     unused = {name for name, gradient in zip(names, gradients, strict=True) if gradient is None}
     assert unused == without  # the adaptive strategy has no sharpness, as released
@@ -126,6 +124,6 @@ def test_mixed_precision_encodes_in_float32_from_the_features_on() -> None:
     with torch.no_grad():
         expected = model.encode_images(images)
         with torch.autocast("cpu", torch.bfloat16):
-            found: Encoded = model.encode_images(images)
-    assert found.vectors.dtype == torch.float32
-    assert (found.vectors - expected.vectors).norm() / expected.vectors.norm() < 0.05
+            rough = model.encode_images(images)
+    assert rough.vectors.dtype == torch.float32
+    assert (rough.vectors - expected.vectors).norm() / expected.vectors.norm() < 0.05

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from itrcore.layers.encoded import Encoded
+from itrcore.layers.encoded import Sets
 from itrcore.layers.product import product
 from itrcore.methods.esl import word_region
 from itrcore.methods.esl.levels import widths
@@ -20,9 +20,9 @@ STRATEGIES: list[Strategy] = ["heuristic", "adaptive"]
 SMALL = Tiles(regions=1, words=7, elements=1)  # many tiles, and scored caption by caption
 
 
-def sets(lengths: list[int], width: int, seed: int, kind: torch.dtype = torch.float64) -> Encoded:
+def sets(lengths: list[int], width: int, seed: int, kind: torch.dtype = torch.float64) -> Sets:
     generator = torch.Generator().manual_seed(seed)
-    return Encoded(torch.randn(sum(lengths), width, dtype=kind, generator=generator), torch.tensor(lengths))
+    return Sets(torch.randn(sum(lengths), width, dtype=kind, generator=generator), torch.tensor(lengths))
 
 
 def plain_pair(attn: Tensor, smooth: float) -> Tensor:
@@ -36,9 +36,8 @@ def plain_pair(attn: Tensor, smooth: float) -> Tensor:
     return weighted(attn) + weighted(attn.T)
 
 
-def plain(images: Encoded, texts: Encoded, smooth: float) -> Tensor:
+def plain(images: Sets, texts: Sets, smooth: float) -> Tensor:
     """Every pair; regions are projected already."""
-    assert images.lengths is not None and texts.lengths is not None
     all_regions = torch.split(images.vectors, images.lengths.tolist())
     all_words = torch.split(texts.vectors, texts.lengths.tolist())
     return torch.stack([torch.stack([plain_pair(w @ y.T, smooth) for w in all_words]) for y in all_regions])
@@ -67,12 +66,10 @@ def test_similarities_are_those_of_every_pair_alone(
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 30.0])
 def test_float32_is_near_float64_for_small_and_large_products(scale: float) -> None:
     images, texts = sets([36] * 20 + [11], 64, 0, torch.float32), sets([9, 30, 64, 14, 9], 64, 1, torch.float32)
-    images = Encoded(images.vectors * scale / 8, images.lengths)
+    images = Sets(images.vectors * scale / 8, images.lengths)
     with torch.inference_mode():
         found = similarities(images, texts, torch.tensor(1 / 0.07))
-    exact = plain(
-        Encoded(images.vectors.double(), images.lengths), Encoded(texts.vectors.double(), texts.lengths), 1 / 0.07
-    )
+    exact = plain(Sets(images.vectors.double(), images.lengths), Sets(texts.vectors.double(), texts.lengths), 1 / 0.07)
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=2e-6 * max(1.0, scale))
 
 
@@ -80,7 +77,7 @@ def test_gradients_are_right() -> None:
     images, texts = sets([3, 1, 2], 4, 0), sets([2, 3, 1, 3], 4, 1)
 
     def score(regions: Tensor, words: Tensor, smooth: Tensor) -> Tensor:
-        return similarities(Encoded(regions, images.lengths), Encoded(words, texts.lengths), smooth, SMALL)
+        return similarities(Sets(regions, images.lengths), Sets(words, texts.lengths), smooth, SMALL)
 
     smooth = torch.tensor(5.0, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(score, (images.vectors.requires_grad_(), texts.vectors.requires_grad_(), smooth))
@@ -110,8 +107,8 @@ class _Whole(torch.nn.Module):
         super().__init__()
         self.measure = measure
 
-    def forward(self, images: Encoded, texts: Encoded) -> Tensor:
-        found: Tensor = self.measure(Encoded(self.measure.project(images.vectors), images.lengths), texts)
+    def forward(self, images: Sets, texts: Sets) -> Tensor:
+        found: Tensor = self.measure(Sets(self.measure.project(images.vectors), images.lengths), texts)
         return found
 
 
@@ -119,7 +116,7 @@ def test_a_product_of_zeros_has_gradients() -> None:
     images, texts = sets([3, 2], 4, 0), sets([2, 3], 4, 1)
     regions = torch.zeros_like(images.vectors).requires_grad_()
     smooth = torch.tensor(14.0, dtype=torch.float64)
-    scores = similarities(Encoded(regions, images.lengths), texts, smooth)
+    scores = similarities(Sets(regions, images.lengths), texts, smooth)
     (gradient,) = torch.autograd.grad(scores.sum(), regions)
     assert bool(torch.isfinite(gradient).all())
 
@@ -144,8 +141,8 @@ def test_the_measure_is_the_papers(strategy: Strategy) -> None:
         normal = (mask - mask.mean()) / (mask.var(unbiased=False) + 1e-8).sqrt()
         d = normal * norm.weight + norm.bias
         projected.append(y @ d.T * math.exp((abs(s[number]) - threshold) * sharpness) * s[number])
-    expected = plain(Encoded(torch.cat(projected, -1), images.lengths), texts, math.exp(measure.log_smooth.item()))
-    found = measure(Encoded(measure.project(images.vectors), images.lengths), texts)
+    expected = plain(Sets(torch.cat(projected, -1), images.lengths), texts, math.exp(measure.log_smooth.item()))
+    found = measure(Sets(measure.project(images.vectors), images.lengths), texts)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
@@ -169,7 +166,7 @@ def test_mixed_precision_leaves_similarities_in_float32() -> None:
     images, texts = sets([3, 5], 14, 0, torch.float32), sets([4, 2], 14, 1, torch.float32)
 
     def scores() -> Tensor:
-        found: Tensor = measure(Encoded(measure.project(images.vectors), images.lengths), texts)
+        found: Tensor = measure(Sets(measure.project(images.vectors), images.lengths), texts)
         return found
 
     expected = scores()

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
 from itrcore.layers.cross_attention import Direction
-from itrcore.layers.encoded import Encoded
-from itrcore.layers.encoders import LinearRegionEncoder
+from itrcore.layers.encoded import Sets
+from itrcore.layers.image_encoders import LinearRegionEncoder
 from itrcore.methods.contract import Attends
 from itrcore.methods.scan.scan import SCAN, Tiles, similarities
 from itrcore.settings.pooling import LSESettings, MeanSettings
@@ -81,7 +81,7 @@ def test_gradients_are_right(direction: Direction, pooling: LSESettings | MeanSe
     images, texts = packed(make_sets([2, 3, 1], 4, 0)), packed(make_sets([3, 1, 2], 4, 1))
 
     def score(regions: Tensor, words: Tensor) -> Tensor:
-        sides = Encoded(regions, images.lengths), Encoded(words, texts.lengths)
+        sides = Sets(regions, images.lengths), Sets(words, texts.lengths)
         return similarities(*sides, direction, 9.0, pooling, tiles)
 
     assert torch.autograd.gradcheck(score, (images.vectors.requires_grad_(), texts.vectors.requires_grad_()))
@@ -108,7 +108,6 @@ def test_degenerate_sets_have_similarities_and_gradients(
         assert bool(gradient.isfinite().all())
     if case.startswith("no"):  # cosines of 0, pooled over the queries
         queries = texts.lengths if direction == "t2i" else images.lengths
-        assert queries is not None
         pooled = queries.log() / LSE.scale if pooling is LSE else torch.zeros(2)
         expected = pooled.expand(2, 2) if direction == "t2i" else pooled[:, None].expand(2, 2)
         torch.testing.assert_close(scores.detach(), expected)
@@ -122,7 +121,7 @@ def test_float32_is_near_float64_at_published_size(direction: Direction, pooling
     shared = images.vectors[:20] * 3
     texts.vectors[:20] = (texts.vectors[:20] + shared) / (texts.vectors[:20] + shared).norm(dim=1, keepdim=True)
     exact = similarities(images, texts, direction, 9.0, pooling)
-    single = [Encoded(side.vectors.float(), side.lengths) for side in (images, texts)]
+    single = [Sets(side.vectors.float(), side.lengths) for side in (images, texts)]
     found = similarities(single[0], single[1], direction, 9.0, pooling)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-5)
@@ -177,7 +176,7 @@ def test_mixed_precision_changes_nothing_from_encoded_sides_on(
     expected = method.similarity(images, texts)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(method.similarity(images, texts), expected)
-    halves = [Encoded(side.vectors.bfloat16(), side.lengths) for side in (images, texts)]
+    halves = [Sets(side.vectors.bfloat16(), side.lengths) for side in (images, texts)]
     found = method.similarity(halves[0], halves[1])
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=0, atol=0.02)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from itrcore.layers.encoded import Encoded
+from itrcore.layers.encoded import Sets
 from itrcore.methods.sgraf.alignment import AlignmentMeasure, Tiles
 from itrcore.methods.sgraf.settings import SGRAFSettings
 from tests.support.helpers import method_settings
 from tests.support.plain_attention import (
     CASES,
+    PlainSets,
     Pooled,
-    Sets,
     attention,
     filtration,
     make_sets,
@@ -41,9 +41,9 @@ def built(
     with torch.no_grad():
         for value in measure.parameters():
             value.add_(noise * torch.randn_like(value))
-        if measure.filtration is not None and noise:
-            measure.filtration.norm.get_buffer("running_mean").fill_(0.3)
-            measure.filtration.norm.get_buffer("running_var").fill_(0.5)
+        if kind == "saf" and noise:
+            measure.get_buffer("filtration.norm.running_mean").fill_(0.3)
+            measure.get_buffer("filtration.norm.running_var").fill_(0.5)
     return measure.to(type_).eval()
 
 
@@ -52,10 +52,10 @@ def with_wholes(sizes: list[int], seed: int, width: int = 6, kind: torch.dtype =
     return make_sets([size + 1 for size in sizes], width, seed, kind)
 
 
-def plain(measure: AlignmentMeasure, images: Sets, texts: Sets) -> Tensor:
+def plain(measure: AlignmentMeasure, images: PlainSets, texts: PlainSets) -> Tensor:
     weights = measure.state_dict(keep_vars=True)
     pool: Pooled = reasoning(weights, 2)
-    if measure.filtration is not None:
+    if measure.pooling == "filtration":
         pool = filtration(weights, measure.training)
     return measured(weights, images, texts, 9.0, pool)
 
@@ -81,7 +81,6 @@ def test_in_training_safs_batch_norm_is_over_all_pairs_once_a_step(
 ) -> None:
     measure, images, texts = built("saf").train(), with_wholes(regions, 0), with_wholes(words, 1)
     before = copy.deepcopy(measure)
-    assert measure.filtration is not None and before.filtration is not None
     old = {key: value.clone() for key, value in before.filtration.norm.named_buffers()}
     found = measure(packed(images), packed(texts), tiles)
     found.sum().backward()  # which makes the alignments again, but must not count them again
@@ -105,7 +104,7 @@ def test_in_evaluation_nothing_is_learned() -> None:
     assert all(torch.equal(before[key], value) for key, value in measure.state_dict().items())
 
 
-def gradients(measure: AlignmentMeasure, images: Sets, texts: Sets, way: Any) -> dict[str, Tensor]:
+def gradients(measure: AlignmentMeasure, images: PlainSets, texts: PlainSets, way: Any) -> dict[str, Tensor]:
     """Of a weighted sum of all similarities, to parameters, images and captions."""
     leaves = [[item.clone().requires_grad_() for item in side] for side in (images, texts)]
     measure.zero_grad()
@@ -142,7 +141,7 @@ class _Whole(nn.Module):
         super().__init__()
         self.measure = measure
 
-    def forward(self, images: Encoded, texts: Encoded) -> Tensor:
+    def forward(self, images: Sets, texts: Sets) -> Tensor:
         found: Tensor = self.measure(images, texts, Tiles(1, 3, 1))
         return found
 
@@ -157,7 +156,7 @@ def test_gradients_are_those_of_differences(training: bool, kind: str) -> None:
 
     def score(regions: Tensor, words: Tensor, *values: Tensor) -> Tensor:
         named = {f"measure.{name}": value for name, value in zip(names, values, strict=True)}
-        sides = Encoded(regions, images.lengths), Encoded(words, texts.lengths)
+        sides = Sets(regions, images.lengths), Sets(words, texts.lengths)
         found: Tensor = torch.func.functional_call(_Whole(measure), named, sides)
         return found
 
@@ -165,7 +164,7 @@ def test_gradients_are_those_of_differences(training: bool, kind: str) -> None:
     assert torch.autograd.gradcheck(score, inputs)
 
 
-def kept_for_backward(measure: AlignmentMeasure, images: Encoded, texts: Encoded) -> int:
+def kept_for_backward(measure: AlignmentMeasure, images: Sets, texts: Sets) -> int:
     """Bytes that a forward pass leaves for the backward pass, weights and inputs apart."""
     kept: dict[int, int] = {}
     known = {value.untyped_storage().data_ptr() for value in (*measure.parameters(), images.vectors, texts.vectors)}
@@ -209,7 +208,7 @@ def test_degenerate_sets_have_similarities_and_gradients(case: str, training: bo
     elif case in ("the same vectors", "as built"):
         texts.vectors.copy_(images.vectors)
     scores = measure(
-        Encoded(images.vectors.requires_grad_(), images.lengths), Encoded(texts.vectors.requires_grad_(), texts.lengths)
+        Sets(images.vectors.requires_grad_(), images.lengths), Sets(texts.vectors.requires_grad_(), texts.lengths)
     )
     assert bool(scores.isfinite().all())
     scores.sum().backward()
@@ -269,7 +268,7 @@ def test_mixed_precision_changes_nothing_from_encoded_sides_on(training: bool, k
     expected = measure(*sides)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(measure(*sides), expected)
-        halves = [Encoded(side.vectors.bfloat16(), side.lengths) for side in sides]
+        halves = [Sets(side.vectors.bfloat16(), side.lengths) for side in sides]
         found = measure(*halves)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=0, atol=0.02)

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from itrcore.runs.explained import FILE
 from torch import Tensor, nn
 
 from itrcore import layout
+from itrcore.data import captions
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.image_inputs import RegionInput
@@ -21,15 +21,15 @@ from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import DataError
 from itrcore.evaluation import explanations
 from itrcore.evaluation.scoring import encode, score
-from itrcore.files import write_json
 from itrcore.layers.progress import Progress
-from itrcore.methods.contract import Attends, Method
+from itrcore.methods.contract import Attends
 from itrcore.methods.sgraf.settings import LHSCSettings, SGRAFSettings
 from itrcore.methods.sgraf.sgraf import AlignmentMethod
 from itrcore.protocols.retrieved import retrieved
+from itrcore.ranking import ranks
 from itrcore.runs.examples import Explained
-from itrcore.runs.folder import images_of_test
-from tests.support.helpers import image_batch, method_settings, pair_batch, text_batch
+from itrcore.runs.folder import EXPLAINED, RETRIEVED, read, write
+from tests.support.helpers import image_batch, loss_of, method_of, method_settings, pair_batch, text_batch
 from tests.support.plain_attention import attention, filtration, measured, reasoning
 from tests.support.tiny_project import prepared
 
@@ -83,7 +83,7 @@ def test_similarities_are_those_of_whole_vectors_and_members_pair_by_pair(name: 
         weights = {key: value.clone() for key, value in method.measure.state_dict().items()}
         found = method.train(training).similarity(*encoded)
     for side, items in zip(encoded, sets, strict=True):
-        assert side.lengths is not None and side.lengths.tolist() == [len(one) for one in items]
+        assert side.lengths.tolist() == [len(one) for one in items]
         torch.testing.assert_close(side.vectors, torch.cat(items), rtol=0, atol=1e-10)
     pool = reasoning(weights, 2) if name == "sgr_bigru" else filtration(weights, training)
     torch.testing.assert_close(found, measured(weights, sets[0], sets[1], 9.0, pool), rtol=0, atol=1e-10)
@@ -96,9 +96,9 @@ def test_what_pads_regions_and_captions_is_never_looked_at(name: str, value: flo
     regions, ids = images.regions.clone(), texts.ids.clone()
     regions[1, 2:], regions[2, 4:], ids[0, 4:], ids[1, 2:] = value, value, 7, 3
     found: list[list[Tensor]] = []
-    for batch, captions in ((images, texts), (RegionBatch(regions, images.lengths), TextBatch(ids, texts.lengths))):
+    for batch, text in ((images, texts), (RegionBatch(regions, images.lengths), TextBatch(ids, texts.lengths))):
         method = built(name).train()
-        scores = method.similarity(method.encode_images(batch), method.encode_texts(captions))
+        scores = method.similarity(method.encode_images(batch), method.encode_texts(text))
         found.append([scores.detach(), *(buffer.double() for buffer in method.buffers())])
     for one, two in zip(*found, strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=1e-6)
@@ -139,7 +139,7 @@ def test_weights_for_each_regions_place_refuse_images_of_another_number_as_they_
 @EACH
 def test_batches_of_a_training_step_have_gradients_that_are_finite_at_published_size(name: str) -> None:
     method = built(name, width=64, dim=1024, alignment_dim=256).train()
-    losses = method.loss(pair_batch(4, 1, 64, N_WORDS), Progress(5, 0))
+    losses = loss_of(method_settings(name), method, pair_batch(4, 1, 64, N_WORDS), Progress(5, 0))
     losses.total.backward()  # type: ignore[no-untyped-call]
     assert all(weight.grad is None or bool(weight.grad.isfinite().all()) for weight in method.parameters())
 
@@ -211,7 +211,6 @@ def test_layers_start_as_released_xavier_and_biases_0(name: str) -> None:
 def test_settings_reach_the_parts_that_they_are_of() -> None:
     sgr = built("sgr_bigru", softmax_scale=4.0, dropout=0.3)
     assert isinstance(method_settings("sgr_bigru").model, SGRAFSettings)
-    assert sgr.measure.reasoning is not None
     assert (sgr.measure.softmax_scale, len(sgr.measure.reasoning)) == (4.0, 2)
     assert (sgr.region_pooling.dropout.p, sgr.word_pooling.dropout.p) == (0.3, 0.3)
     lhsc = built("lhsc_bigru", layers=3, heads=4, softmax_scale=5.0, dropout=0.2)
@@ -220,25 +219,20 @@ def test_settings_reach_the_parts_that_they_are_of() -> None:
     assert (lhsc.region_pooling.dropout.p, lhsc.word_pooling.dropout.p) == (0.2, 0.2)
 
 
-def method_of(name: str, n_words: int) -> Method:
-    """On the tiny data set's regions."""
-    settings = method_settings(name)
-    return method_of(settings, 16, n_words, 0)
-
-
 @pytest.mark.parametrize("name", ["scan_t2i_lse_bigru", "sgr_bigru", "lhsc_bigru"])
 def test_what_words_attend_to_is_drawn_for_the_report(name: str, tmp_path: Path) -> None:
     with contextlib.chdir(prepared()):
         vocabulary = Vocabulary.load(layout.vocabulary("tiny") / layout.WORDS, layout.NLTK)
-        split, images = open_split("tiny", "test", vocabulary, RegionInput()), images_of_test("tiny")
-        method = method_of(name, len(vocabulary.words))
+        split = open_split("tiny", "test", vocabulary, RegionInput())
+        images = captions.read(layout.captions("tiny"), "test")
+        method = method_of(method_settings(name), 16, len(vocabulary.words))
         assert isinstance(method, Attends)
         encoded = encode(method, split, 4, torch.device("cpu"))
         matrix = score(method, encoded.images, encoded.texts, 4)
-        write_json(tmp_path / "retrieved.json", retrieved(matrix, images, split.image_of, 6, 3))
+        ranked = ranks(matrix, split.image_of)
+        write(tmp_path / RETRIEVED, retrieved(matrix, images, split.image_of, ranked, 6, 3))
         explanations.write(tmp_path, method, split, vocabulary)
-    found = Explained.model_validate_json((tmp_path / FILE).read_bytes())
-    one = found.text_to_image[0][0]
+    one = read(tmp_path / EXPLAINED, Explained, "judge").text_to_image[0][0]
     row = next(i for i, image in enumerate(images) if image.image_id == one.image_id)
     caption = vocabulary.encode(one.caption).ids
     with torch.no_grad():

@@ -10,11 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from itrcore.assets.text import TextInputs
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
 from itrcore.data.text.glove import WordVectors
-from itrcore.data.text.tokens import TokenIds
-from itrcore.layers.encoders import BiGRUEncoder, length_mask
+from itrcore.layers.basics import length_mask
+from itrcore.layers.text_encoders import BiGRUEncoder
 from itrcore.methods.sgraf.graph import GraphLayer, GraphRegionEncoder
 from itrcore.methods.sgraf.word_attention import WordAttention, WordAttentionEncoder
 from itrcore.settings.encoders import BiGRUSettings
@@ -22,7 +21,6 @@ from tests.support.helpers import image_batch, text_batch
 
 WIDTH, DIM, HEADS, N_WORDS, WORD_DIM = 10, 8, 2, 20, 6
 SETTINGS = BiGRUSettings(kind="bigru", word_dim=WORD_DIM, dropout=0.0, init="random")
-IDS = TokenIds(N_WORDS, N_WORDS - 1, np.arange(4, N_WORDS - 1))
 CPU = torch.device("cpu")
 Padding = Literal["masked", "released"]
 
@@ -151,7 +149,7 @@ def test_gradients_of_a_graph_layer_are_right_and_reach_no_padded_region() -> No
 
 def text_encoder(padding: Padding, settings: BiGRUSettings = SETTINGS, layers: int = 2) -> WordAttentionEncoder:
     torch.manual_seed(3)
-    return WordAttentionEncoder(TextInputs(IDS), DIM, settings, layers, padding).eval()
+    return WordAttentionEncoder(N_WORDS, DIM, settings, None, layers, padding).eval()
 
 
 def naive_attention(encoder: WordAttentionEncoder, ids: Tensor) -> Tensor:
@@ -257,16 +255,16 @@ def test_text_weights_start_as_in_the_released_code() -> None:
 
 def test_word_vectors_and_dropout_are_those_of_the_plain_text_encoder() -> None:
     rng = np.random.default_rng(0)
-    found = rng.random(N_WORDS - 1) < 0.5
+    known = rng.random(N_WORDS - 1) < 0.5
     values = rng.standard_normal((N_WORDS - 1, WORD_DIM)).astype(np.float32)
     settings = BiGRUSettings(kind="bigru", word_dim=WORD_DIM, dropout=0.5, init="glove")
-    text, batch = TextInputs(IDS, WordVectors(values, found, "", "")), text_batch([6, 4], N_WORDS)
+    vectors, batch = WordVectors(values, known, "", ""), text_batch([6, 4], N_WORDS)
     torch.manual_seed(4)
-    plain = BiGRUEncoder(text, DIM, settings)
+    plain = BiGRUEncoder(N_WORDS, DIM, settings, vectors)
     torch.manual_seed(4)
-    encoder = WordAttentionEncoder(text, DIM, settings, 0, "masked")
+    encoder = WordAttentionEncoder(N_WORDS, DIM, settings, vectors, 0, "masked")
     torch.testing.assert_close(encoder.embed.weight, plain.embed.weight)
-    np.testing.assert_array_equal(encoder.embed.weight.detach().numpy()[:-1][found], values[found])
+    np.testing.assert_array_equal(encoder.embed.weight.detach().numpy()[:-1][known], values[known])
     with torch.no_grad():
         torch.manual_seed(5)
         expected = plain(batch)

@@ -1,0 +1,70 @@
+"""Encoders of a caption's words, which both BiGRU and BERT make features of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from itrcore.data.feeding.batches import TextBatch
+from itrcore.data.text.glove import WordVectors
+from itrcore.data.text.tokens import PAD
+from itrcore.layers.basics import length_mask
+from itrcore.settings.encoders import BertSettings, BiGRUSettings
+
+if TYPE_CHECKING:
+    from transformers import BertModel
+
+
+class WordEncoder(nn.Module):
+    """From a batch of captions, (m, l) ids, to a feature for each token: (m, l, d)."""
+
+
+class BiGRUEncoder(WordEncoder):
+    """Word embedding → dropout → bidirectional GRU → mean of the two directions.
+
+    Embeddings start uniform in ±0.1 (VSE∞), or from GloVe, where words without a vector start standard normal (ESA).
+    """
+
+    def __init__(self, n_tokens: int, dim: int, settings: BiGRUSettings, vectors: WordVectors | None) -> None:
+        """n_tokens: token ids, from 0; vectors: what embeddings start from, one row per word of the vocabulary"""
+        super().__init__()
+        self.embed = nn.Embedding(n_tokens, settings.word_dim, padding_idx=PAD)
+        if vectors is None:
+            nn.init.uniform_(self.embed.weight, -0.1, 0.1)
+        else:
+            known = torch.from_numpy(vectors.found)
+            with torch.no_grad():
+                self.embed.weight[: len(known)][known] = torch.from_numpy(vectors.vectors)[known]
+        self.dropout = nn.Dropout(settings.dropout)
+        self.gru = nn.GRU(settings.word_dim, dim, batch_first=True, bidirectional=True)
+
+    def forward(self, batch: TextBatch) -> Tensor:
+        """(m, l) ids → (m, l, d); padded words come out as 0."""
+        return self.read(self.dropout(self.embed(batch.ids)), batch.lengths)
+
+    def read(self, words: Tensor, lengths: Tensor) -> Tensor:
+        """The GRU over each caption's own words. words: (m, l, word_dim); lengths: (m,) on the CPU → (m, l, d)"""
+        packed = nn.utils.rnn.pack_padded_sequence(words, lengths, batch_first=True, enforce_sorted=False)
+        out, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=words.shape[1])
+        forward, backward = out.chunk(2, dim=-1)
+        mean: Tensor = (forward + backward) / 2
+        return mean
+
+
+class BertEncoder(WordEncoder):
+    """BERT's last hidden state → linear layer → dropout."""
+
+    def __init__(self, bert: BertModel, dim: int, settings: BertSettings) -> None:
+        super().__init__()
+        self.bert = bert
+        self.linear = nn.Linear(bert.config.hidden_size, dim)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, batch: TextBatch) -> Tensor:
+        """(m, l) ids → (m, l, d); padded pieces come out as 0 and no other piece attends to them."""
+        mask = length_mask(batch.lengths, batch.ids.shape[1], batch.ids.device)
+        hidden = self.bert(batch.ids, attention_mask=mask.long()).last_hidden_state
+        features: Tensor = self.dropout(self.linear(hidden)).masked_fill(~mask[..., None], 0.0)
+        return features

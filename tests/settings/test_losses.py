@@ -1,0 +1,116 @@
+"""The loss that a recipe chooses: which go with which model, and what is said of one that does not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from itrcore import registry
+from itrcore.settings.losses import SelfExpandingSettings
+from itrcore.settings.methods import MethodSettings
+from tests.support.config_data import plain
+from tests.support.helpers import METHODS, method_settings
+
+TRIPLET = {"margin": 0.2, "warmup_epochs": 1}
+OWN_SCALE = {"initial_scale": 14.3, "max_scale": 100.0}
+LOSSES: dict[str, dict[str, Any]] = {
+    "hinge": {"kind": "hinge", **TRIPLET},
+    "self_expanding": {"kind": "self_expanding", **TRIPLET},
+    "symmetric": {"kind": "symmetric", **OWN_SCALE},
+    "sigmoid": {"kind": "sigmoid", **OWN_SCALE, "initial_bias": -10.0},
+}
+NEEDS_SCALE = "loss.initial_scale is missing; CLIP starts from 14.3, which is a temperature of 0.07"
+BRINGS_SCALE = "remove loss.initial_scale: the scale comes with this model's CLIP"
+VIEWS = (
+    "loss.kind {} takes one view of each image and caption, and model.views is 2; choose loss.kind self_expanding, or set "
+    "model.views to 1"
+)
+
+
+def without(loss: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in loss.items() if name != key}
+
+
+def experiment(method: str, loss: dict[str, Any], **model: Any) -> dict[str, Any]:
+    """An experiment whose recipe is a method's with this loss."""
+    data, values = plain(), method_settings(method).model_dump(mode="json", exclude_none=True)
+    recipe = {"source": "a paper", **values, "model": {**values["model"], **model}, "loss": loss}
+    runs = {"one": {"data": "tiny", "method": "vse", "seed": 1}}
+    return data | {"methods": {"vse": recipe}, "profiles": {}, "runs": runs, "ensembles": {}}
+
+
+def test_every_loss_of_the_registry_is_one_that_a_recipe_can_choose() -> None:
+    assert set(LOSSES) == set(registry.LOSSES)
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_loss_goes_with_every_model_of_one_view(name: str, kind: str) -> None:
+    values = method_settings(name).model_dump(mode="json")
+    loss = LOSSES[kind]
+    if name.startswith("esa"):
+        values["model"]["views"] = 1
+    if name.endswith("clip"):
+        loss = without(loss, "initial_scale")
+    assert MethodSettings.model_validate({**values, "loss": loss}).loss.kind == kind
+
+
+@pytest.mark.parametrize("kind", ["hinge", "symmetric", "sigmoid"])
+def test_a_loss_of_one_view_is_refused_for_a_model_of_several(kind: str, complaints: Any) -> None:
+    assert complaints(experiment("esa_bigru", LOSSES[kind])) == [f"recipes/vse.yaml: {VIEWS.format(kind)}"]
+    assert complaints(experiment("esa_bigru", LOSSES[kind], views=1)) == []
+
+
+@pytest.mark.parametrize("views", [1, 2, 3])
+def test_the_self_expanding_loss_takes_any_number_of_views(views: int, complaints: Any) -> None:
+    assert complaints(experiment("esa_bigru", LOSSES["self_expanding"], views=views)) == []
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "sigmoid"])
+def test_a_scale_has_one_origin(kind: str, complaints: Any) -> None:
+    loss = LOSSES[kind]
+    assert complaints(experiment("vse_pp_bigru", without(loss, "initial_scale"))) == [
+        f"recipes/vse.yaml: {NEEDS_SCALE}"
+    ]
+    data = experiment("esl_h_clip", loss)
+    data["datasets"]["tiny"]["shards"] = {"images": {"samples_per_shard": 10, "max_megapixels": 50}}
+    data["datasets"]["tiny"]["vocabulary"]["word_pieces"] = {"pieces": 100, "min_count": 1}
+    assert complaints(data)[0] == f"recipes/vse.yaml: {BRINGS_SCALE}"
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (TRIPLET, "recipes/vse.yaml: loss: the key 'kind' is missing"),
+        ({"kind": "hing", **TRIPLET}, "recipes/vse.yaml: loss: "),
+        ({"kind": "hinge", **TRIPLET, "max_scale": 100.0}, "recipes/vse.yaml: loss: unknown key 'max_scale' (valid"),
+        (without(LOSSES["sigmoid"], "initial_bias"), "recipes/vse.yaml: loss.initial_bias: "),
+        ({**LOSSES["symmetric"], "initial_scale": 0.0}, "recipes/vse.yaml: loss.initial_scale: "),
+    ],
+    ids=["no kind", "unknown kind", "superfluous", "missing", "not positive"],
+)
+def test_what_is_wrong_in_a_loss_is_said_at_its_place(loss: dict[str, Any], said: str, complaints: Any) -> None:
+    (line,) = complaints(experiment("vse_pp_bigru", loss))
+    assert line.startswith(said)
+
+
+def test_an_unknown_kind_is_told_which_there_are(complaints: Any) -> None:
+    (line,) = complaints(experiment("vse_pp_bigru", {"kind": "hing", **TRIPLET}))
+    assert all(kind in line for kind in LOSSES) and "'hing'" in line
+
+
+def test_a_profile_can_choose_another_loss(complaints: Any) -> None:
+    data = experiment("vse_pp_bigru", LOSSES["hinge"])
+    data["profiles"] = {"worst": {"loss": {"kind": "self_expanding"}}}
+    data["runs"]["one"]["profile"] = "worst"
+    assert complaints(data) == []
+
+
+def test_warm_up_epochs_end_before_the_training_does() -> None:
+    values = method_settings("esa_bigru").model_dump(mode="json")
+    values["loss"]["warmup_epochs"] = values["recipe"]["epochs"]
+    with pytest.raises(ValueError, match=r"loss\.warmup_epochs 3 must be less than recipe\.epochs 3"):
+        MethodSettings.model_validate(values)
+    values["loss"]["warmup_epochs"] -= 1
+    assert isinstance(MethodSettings.model_validate(values).loss, SelfExpandingSettings)
