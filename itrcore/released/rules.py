@@ -32,7 +32,7 @@ class Rule:
 
     @property
     def change(self) -> str:
-        """What has been done to a released value that is spoken of, for people."""
+        """What has been done to a released value whose shape is told, for people."""
         if self.masked:
             return ", with a row for the mask token"
         return ", transposed" if self.transposed else ""
@@ -44,8 +44,8 @@ class Rule:
     def to_released(self, name: str) -> str | None:
         """The released name for ours; None where the rule is not about it."""
         for pattern in self._patterns[1:]:
-            if found := self._follow(pattern, name, (self.released,), self.first):
-                return found[0]
+            if names := self._follow(pattern, name, (self.released,), self.first):
+                return names[0]
         return None
 
     def split(self, value: Tensor) -> Sequence[Tensor]:
@@ -59,10 +59,9 @@ class Rule:
         return value.chunk(len(self.ours)) if value.dim() else [value] * len(self.ours)
 
     def join(self, values: Mapping[str, Tensor], name: str) -> Tensor:
-        """The released value of entry `name`. values: all of our entries"""
-        ours = self.to_ours(name)
-        assert ours is not None
-        value = values[ours[0]] if len(ours) == 1 else torch.cat([values[one] for one in ours])
+        """The released value of entry `name`, which the rule is about. values: all of our entries"""
+        pieces = [values[ours] for ours in self.to_ours(name) or ()]
+        value = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
         if self.pointwise and value.dim() == 2:
             value = value[..., None]
         if self.masked:
