@@ -103,9 +103,8 @@ def test_its_record_says_where_it_comes_from_and_claims_no_training(folder: Path
         "best_rsum": history[trained["best_epoch"] - 1]["dev"]["rsum"],
         "vocabulary": "the vocabulary of tiny",
     }
-    nothing = {"seed": None, "train_seconds": None, "origin": "imported", "selected_on": "unknown (imported)"}
-    assert nothing.items() <= described.items()
-    assert "training" not in described and "device" not in described
+    assert (described["origin"], described["selected_on"]) == ("imported", "unknown (imported)")
+    assert {described[key] for key in ("seed", "training", "train_seconds", "device", "precision")} == {None}
     same = ("family", "settings", "features", "data_digest", "width", "parameters", "text_digest")
     assert {key: described[key] for key in same} == {key: trained[key] for key in same}
     result = read_json(Path("results/tiny/new/metrics.json"))
@@ -313,6 +312,11 @@ def test_an_export_takes_its_vocabulary_along_and_overwrites_no_other(folder: Pa
         export_run(Path("runs/tiny/one"), Path("here/model_best.pth"))
     assert {path.name for path in Path("here").iterdir()} == {"f30k_precomp_vocab.json"}
     assert export_run(Path("runs/tiny/three"), Path("here/model_best.pth")).vocabulary is None
+
+
+def test_a_run_that_is_to_be_trained_is_not_imported(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^runs\.one has a seed to train with, and no checkpoint to import$"):
+        importing.import_run(load(), "one", Silent())
 
 
 def test_a_method_without_released_code_is_not_exported(folder: Path) -> None:
