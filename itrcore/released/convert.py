@@ -26,9 +26,9 @@ from itrcore.settings.methods import MethodSettings, SetSettings
 def sizes(checkpoint: Checkpoint, settings: MethodSettings, config: Any = None) -> Sizes[Any, Any]:
     """The sizes that a checkpoint's weights have, and the numbers that its options say in place of the settings'.
 
-    config: a BertConfig or CLIPConfig, where the checkpoint's is not of its authors' kin: the weights do not tell the
-    number of attention heads, which is then taken to be one per 64 dimensions.
-    An entry that is missing leaves its size as the settings have it: `weights` then names it, with all that is wrong.
+    config: a BertConfig or CLIPConfig in place of one made from the weights, which do not tell the number of attention
+    heads (`attention_heads`)
+    An entry that is missing leaves its size as the settings have it; `weights` then names it, with all else that is wrong.
     `ConfigError` where the method has no released checkpoints. `DataError` where the parts are not as many as the
     layout's, the options say that the weights are of another method, or the sizes fit no method.
     """
@@ -92,8 +92,7 @@ def empty(sizes: Sizes[Any, Any]) -> Method[Any, Any]:
 def weights(checkpoint: Checkpoint, layout: Layout, method: Method[Any, Any]) -> dict[str, Tensor]:
     """The checkpoint's weights under the method's names, for `method.load_state_dict`.
 
-    `DataError` where an entry is missing, neither used nor known to be unused, or of another shape or type: it lists
-    them all.
+    `DataError` lists every entry that is missing, neither used nor known to be unused, or of another shape or type.
     """
     check_parts(checkpoint, layout)
     wanted = method.state_dict()

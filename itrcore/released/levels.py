@@ -8,7 +8,7 @@ from itrcore.released.rules import Rule
 BUILT = {"measure.weight": (1, 9)}  # eight levels above the input
 
 
-def levels(start: str, strategy: str, images: str, texts: str) -> tuple[Rule, ...]:
+def of_sides(start: str, strategy: str, images: str, texts: str) -> tuple[Rule, ...]:
     """Rules of both sides' levels, which the released codes count from 1: the input is their level 0.
 
     start: of the released names; images, texts: our names of the two sides' levels
@@ -20,7 +20,7 @@ def levels(start: str, strategy: str, images: str, texts: str) -> tuple[Rule, ..
     )
 
 
-def measure(start: str) -> tuple[Rule, ...]:
+def of_measure(start: str) -> tuple[Rule, ...]:
     """Rules of what both branches have of the measure. start: of the released names"""
     return (
         Rule(f"{start}sims.calculator_1.masks_#.weight", ("measure.masks.#",)),

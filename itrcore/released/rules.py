@@ -20,7 +20,7 @@ class Rule:
     first: the released number of our 0
     transposed: a matrix whose rows are our columns
     pointwise: of a convolution one wide, whose matrix has a last axis of 1
-    masked: an embedding, which has a last row for the mask token here and not there
+    masked: an embedding, which has a last row for the mask token here and none there
     """
 
     released: str
@@ -49,7 +49,11 @@ class Rule:
         return None
 
     def split(self, value: Tensor) -> Sequence[Tensor]:
-        """A released value as ours, in the order of `ours`."""
+        """A released value as ours, one for each name in `ours`.
+
+        The first axis is cut into equal pieces; before that, where the rule says so, (a, b) is transposed to (b, a), the last
+        axis of (a, b, 1) goes, and (n, d) becomes (n + 1, d). A value of another shape stays as it is.
+        """
         if self.transposed and value.dim() == 2:
             value = value.T
         if self.pointwise and value.dim() == 3 and value.shape[-1] == 1:
@@ -105,13 +109,13 @@ class Places:
     number: int
 
     def gathered(self, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Released entries with one place in place of many that are all alike."""
+        """Released entries; where all places are alike, with (1,) weights in place of (n_places,)."""
         rows = self._rows(entries)
         alike = rows and all(len(row) and bool((row == row[0]).all()) for row in rows.values())
         return {**entries, **({name: row[:1] for name, row in rows.items()} if alike else {})}
 
     def spread(self, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same entries with as many places as the released code has, where they have one."""
+        """Entries to release: (number,) weights in place of (1,)."""
         rows = self._rows(entries)
         return {**entries, **{name: row.repeat(self.number) for name, row in rows.items() if len(row) == 1}}
 

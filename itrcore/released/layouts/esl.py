@@ -17,8 +17,8 @@ _SWITCH = "heuristic_strategy = True in lib/vse.py, where it stands at the other
 
 def _esl(strategy: str, switch: str | None) -> Layout:
     similarity = (
-        *levels.levels("", strategy, "region_levels", "word_levels"),
-        *levels.measure(""),
+        *levels.of_sides("", strategy, "region_levels", "word_levels"),
+        *levels.of_measure(""),
         Rule("sims.calculator_1.lynorm_#.", ("measure.norms.#.",)),
         Rule("sims.calculator_1.temp_scale.weight", ("measure.log_smooth",)),
     )

@@ -24,8 +24,8 @@ _SWITCH = "heuristic_strategy = False in modules/transformer.py, where it stands
 def _esl(strategy: str, switch: str | None) -> Layout:
     rules = (
         *clip.RULES,
-        *levels.levels(_START, strategy, "image_levels", "text_levels"),
-        *levels.measure(_START),
+        *levels.of_sides(_START, strategy, "image_levels", "text_levels"),
+        *levels.of_measure(_START),
     )
     unused = {**clip.UNUSED, f"{_START}sims.calculator_1.temp_scale.weight": _TEMPERATURE}
     return Layout(
