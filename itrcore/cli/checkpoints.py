@@ -20,9 +20,7 @@ PARAMS = Path("params.yaml")
 
 
 def import_(
-    method: str = typer.Option(
-        help="esa, esl_h, esl_a, vse_infty, scan_t2i_lse (or _avg, scan_i2t_…), sgr, saf or lhsc"
-    ),
+    method: str = typer.Option(help="the method, such as esl_h; one that is not known is answered with all that are"),
     text: str = typer.Option(help="its text encoder: bigru, bert or clip"),
     dataset: str = typer.Option(help="the data set in params.yaml that it is evaluated on"),
     checkpoint: Path = typer.Option(help="the released file, such as model_best.pth"),
@@ -40,7 +38,7 @@ def import_(
     """Add a released checkpoint as a run: checked, put into params.yaml, evaluated and logged like any other."""
     console = Console(soft_wrap=True, highlight=False)
     with user_errors():
-        from itrcore.released import importing as released
+        from itrcore.released import importing
 
         params = load(PARAMS)
         params.dataset(dataset)
@@ -48,10 +46,10 @@ def import_(
         name = name or _free_name(params, f"{dataset}-{family}-released")
         entry_name = _method(params, family)
         _check_new(params, name)
-        imported = released.load(checkpoint, params.method_with(entry_name, variant, profile), vocab, dataset)
+        imported = importing.load(checkpoint, params.method_with(entry_name, variant, profile), vocab, dataset)
         given = {
             "path": checkpoint.as_posix(),
-            "sha256": released.sha256_of(checkpoint),
+            "sha256": importing.sha256_of(checkpoint),
             "text_digest": imported.text.digest,
         }
         if vocab is not None:
@@ -105,14 +103,19 @@ def export(
 
 
 def _method(params: Params, family: str) -> str:
-    """The recipe of this method with this text encoder; the one of the same name where there are several."""
+    """The recipe of this method with this text encoder; the one of the same name where there are several.
+
+    `ConfigError` where there is none: it lists those whose released checkpoints are read.
+    """
     if family in params.recipes and params.recipes[family].settings.family == family:
         return family
-    found = {recipe.settings.family: name for name, recipe in params.recipes.items()}
-    if family not in found:
-        known = sorted(found)
+    recipes = {recipe.settings.family: name for name, recipe in params.recipes.items()}
+    if family not in recipes:
+        from itrcore.released.layouts import LAYOUTS
+
+        known = sorted(recipes.keys() & LAYOUTS.keys())
         raise ConfigError(f"no recipe is of {family}{nearest(family, known)} (known: {', '.join(known)})")
-    return found[family]
+    return recipes[family]
 
 
 def _free_name(params: Params, name: str) -> str:

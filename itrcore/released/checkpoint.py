@@ -38,12 +38,19 @@ _OTHERS = {
     b"<": "a web page or XML",
     b"{": "JSON",
 }
+_TYPES = (torch.float32, torch.int64)  # of weights and of counters, as the released codes have them
+_HALVES = ("clip.",)  # what may be float16: OpenAI's own files are
+_NEEDED = {"model": "a list of state dicts", "state_dict": "a state dict"}
+_AGAIN = "Download it again, and compare its SHA-256."
+_SAVE = "load it where it was made and save it again with its weights and plain options alone."
+_OF_PYTHON_2 = {"T": "a string of more than 255 bytes", "I": "a whole number of more than 32 bits"}  # by pickle's code
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """parts: a state dict each, in the file's order, names without DataParallel's prefix; all values are finite.
+    """What a file holds.
 
+    parts: a state dict each, in the file's order, names without DataParallel's prefix; all values are finite
     path: the file, for messages; epoch: epochs done; iterations: steps done; best_rsum: on dev, up to 600
     options: `opt` or `config`, what its training was told. What a file leaves out is None, or {} for `options`.
     flat: one state dict, under `state_dict`; widened: entries of CLIP that the file has as float16
@@ -58,54 +65,48 @@ class Checkpoint:
     flat: bool = False
     widened: int = 0
 
+    @classmethod
+    def read(cls, path: Path) -> Checkpoint:
+        """Read a checkpoint onto the CPU.
 
-def read(path: Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU.
+        `DataError` where the file is missing, damaged or something else, wants code to be run, or holds a weight that is
+        not finite.
+        """
+        content = _load(path)
+        if not isinstance(content, dict) or not content.keys() & {"model", "state_dict"}:
+            keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
+            raise DataError.at(path, f"no entry `model` or `state_dict` in what it holds ({keys})", _LAYOUT)
+        flat = "model" not in content
+        parts = [content["state_dict"]] if flat else content["model"]
+        if not isinstance(parts, list) or not all(isinstance(part, Mapping) for part in parts):
+            name, kind = ("state_dict", parts[0]) if flat else ("model", parts)
+            raise DataError.at(path, f"its `{name}` is one {type(kind).__name__}, not {_NEEDED[name]}", _LAYOUT)
+        options = content.get("config" if flat else "opt")
+        halves = _HALVES if flat else ()
+        return cls(
+            path,
+            [_part(path, number, part, halves) for number, part in enumerate(parts)],
+            _number(content.get("epoch"), int),
+            _number(content.get("best_rsum")),
+            _number(content.get("Eiters"), int),
+            dict(vars(options)) if isinstance(options, argparse.Namespace | _Config) else {},
+            flat,
+            sum(value.dtype == torch.float16 for part in parts for value in part.values()),
+        )
 
-    `DataError` where the file is missing, damaged or something else, wants code to be run, or holds a weight that is
-    not finite.
-    """
-    content = _load(path)
-    if not isinstance(content, dict) or not content.keys() & {"model", "state_dict"}:
-        keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
-        raise DataError.at(path, f"no entry `model` or `state_dict` in what it holds ({keys})", _LAYOUT)
-    flat = "model" not in content
-    parts = [content["state_dict"]] if flat else content["model"]
-    if not isinstance(parts, list) or not all(isinstance(part, Mapping) for part in parts):
-        name, kind = ("state_dict", parts[0]) if flat else ("model", parts)
-        raise DataError.at(path, f"its `{name}` is one {type(kind).__name__}, not {_NEEDED[name]}", _LAYOUT)
-    options = content.get("config" if flat else "opt")
-    halves = _HALVES if flat else ()
-    return Checkpoint(
-        path,
-        [_part(path, number, part, halves) for number, part in enumerate(parts)],
-        _number(content.get("epoch"), int),
-        _number(content.get("best_rsum")),
-        _number(content.get("Eiters"), int),
-        dict(vars(options)) if isinstance(options, argparse.Namespace | _Config) else {},
-        flat,
-        sum(value.dtype == torch.float16 for part in parts for value in part.values()),
-    )
-
-
-def write(checkpoint: Checkpoint, data_parallel: bool) -> None:
-    """Write `checkpoint.path`; `data_parallel`: with the prefix that a model wrapped in DataParallel expects."""
-    prefix = _PREFIX if data_parallel else ""
-    parts = [{prefix + name: value for name, value in part.items()} for part in checkpoint.parts]
-    options = argparse.Namespace(**checkpoint.options)
-    content: dict[str, Any] = {"epoch": checkpoint.epoch}
-    if checkpoint.flat:
-        content |= {"state_dict": parts[0], "config": options}
-    else:
-        content |= {
-            "model": parts,
-            "best_rsum": checkpoint.best_rsum,
-            "opt": options,
-            "Eiters": checkpoint.iterations,
-        }
-    with replacing(checkpoint.path) as temporary:
-        # Not as a zip: VSE∞ asks for torch 1.2, which reads none.
-        torch.save(content, temporary, _use_new_zipfile_serialization=False)
+    def write(self, data_parallel: bool) -> None:
+        """Write it to `path`. data_parallel: with the prefix that a model wrapped in DataParallel expects"""
+        prefix = _PREFIX if data_parallel else ""
+        parts = [{prefix + name: value for name, value in part.items()} for part in self.parts]
+        options = argparse.Namespace(**self.options)
+        content: dict[str, Any] = {"epoch": self.epoch}
+        if self.flat:
+            content |= {"state_dict": parts[0], "config": options}
+        else:
+            content |= {"model": parts, "best_rsum": self.best_rsum, "opt": options, "Eiters": self.iterations}
+        with replacing(self.path) as temporary:
+            # Not as a zip: VSE∞ asks for torch 1.2, which reads none.
+            torch.save(content, temporary, _use_new_zipfile_serialization=False)
 
 
 def _load(path: Path) -> Any:
@@ -137,7 +138,7 @@ def _load(path: Path) -> Any:
 
 
 def _unread(path: Path, old: str | None) -> DataError:
-    """old: what the file may hold, that Python 2 writes and torch's safe reader does not know"""
+    """old: what the file may hold that Python 2 writes and torch's safe reader does not know"""
     if old is None:
         return DataError.at(path, "damaged, or not a torch file", _LAYOUT, do=_AGAIN)
     return DataError.at(
@@ -146,14 +147,6 @@ def _unread(path: Path, old: str | None) -> DataError:
         _LAYOUT,
         do=f"{_AGAIN} If it is whole, {_SAVE}",
     )
-
-
-_TYPES = (torch.float32, torch.int64)  # of weights and of counters, as the released codes have them
-_HALVES = ("clip.",)  # what may be float16: OpenAI's own files are
-_NEEDED = {"model": "a list of state dicts", "state_dict": "a state dict"}
-_AGAIN = "Download it again, and compare its SHA-256."
-_SAVE = "load it where it was made and save it again with its weights and plain options alone."
-_OF_PYTHON_2 = {"T": "a string of more than 255 bytes", "I": "a whole number of more than 32 bits"}  # by pickle's code
 
 
 def _short(error: Exception) -> str:
@@ -168,7 +161,7 @@ def _number(value: Any, kinds: Any = int | float) -> Any:
 
 
 def _part(path: Path, number: int, part: Mapping[Any, Any], halves: tuple[str, ...]) -> dict[str, Tensor]:
-    """The part without DataParallel's prefix, if all of its names have it. halves: beginnings of what may be float16"""
+    """The part without DataParallel's prefix, if all of its names have it. halves: beginnings of names that may be float16"""
     wrapped = bool(part) and all(str(name).startswith(_PREFIX) for name in part)
     entries = {str(name).removeprefix(_PREFIX) if wrapped else str(name): value for name, value in part.items()}
     for name, value in entries.items():

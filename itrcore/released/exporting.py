@@ -10,13 +10,15 @@ from typing import Any
 from itrcore.assets.words import Words
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import DataError
+from itrcore.evaluation.load import load_run
 from itrcore.files import read_json
-from itrcore.released import checkpoint as released
+from itrcore.methods.contract import Method
 from itrcore.released import convert
-from itrcore.released import options as released_options
 from itrcore.released.checkpoint import Checkpoint
+from itrcore.released.contract import DataName, Layout, Sizes
 from itrcore.released.layouts import layout_of
-from itrcore.settings.methods import MethodSettings
+from itrcore.runs.folder import RUN, read
+from itrcore.runs.records import Run
 
 
 @dataclass(frozen=True)
@@ -30,41 +32,61 @@ class Exported:
 def export_run(folder: Path, out: Path) -> Exported:
     """Write a run's model as its method's released code saves one; beside it the vocabulary of a BiGRU, as SCAN's JSON.
 
-    folder: of the run. `DataError` where `out` is a folder, or another vocabulary lies where this one should; nothing is
+    folder: of the run. `ConfigError` where its method has no released checkpoints, or these have no place for its weights.
+    `DataError` where the run cannot be read, `out` is a folder, or another vocabulary lies where this one should. Nothing is
     written then.
     """
-    run = read_json(folder / "run.json")
-    settings = MethodSettings.model_validate(run["settings"])
-    found = layout_of(settings)
+    record = read(folder / RUN, Run, f"train@{folder.name}")
+    settings, layout = record.settings, layout_of(record.settings)
     if out.is_dir():
         raise DataError.at(out, "a folder", f"the file to write, such as {out / 'model_best.pth'}")
-    method, assets = load_method(run, folder)
-    text = assets.text
+    run = load_run(folder)
+    method, text = run.method, run.assets.text
     # The released codes tell data sets apart by whether `coco` is in their name.
-    data = "coco" if "coco" in run["data"].lower() else "f30k"
+    data: DataName = "coco" if "coco" in record.data.lower() else "f30k"
     words = text.tokeniser if isinstance(text, Words) else None
     vocabulary = out.parent / f"{data}_precomp_vocab.json"
     new = words is not None and _is_new(vocabulary, words)
-    sizes = convert.Sizes(settings, assets.image, text.source, text.tokeniser.token_ids.size)
-    released.write(
-        Checkpoint(
-            out,
-            convert.to_released(method, found),
-            math.ceil(run["best_epoch"]) if run["best_epoch"] is not None else None,
-            _best_rsum(run, folder),
-            None,
-            released_options.options(sizes, data),
-            found.flat,
-        ),
-        found.data_parallel,
+    sizes = Sizes(settings, run.assets.image, text.source, text.tokeniser.token_ids.size)
+    checkpoint = Checkpoint(
+        out,
+        convert.to_released(method, layout),
+        math.ceil(record.best_epoch) if record.best_epoch is not None else None,
+        record.dev_rsum if record.checkpoint is None else record.checkpoint.best_rsum,
+        None,
+        options(sizes, data),
+        layout.flat,
     )
+    checkpoint.write(layout.data_parallel)
     if words is not None and new:
         words.save(vocabulary)
     cautions = [
-        *released_options.cautions(method, found),
-        *released_options.other_values(settings, text, data),
+        *other_shapes(method, layout),
+        *layout.other_values(settings.model),
+        *layout.text.other_values(text, data),
     ]
     return Exported(vocabulary if words is not None else None, cautions)
+
+
+def options(sizes: Sizes[Any, Any], data: DataName) -> dict[str, Any]:
+    """The fields of `opt` or `config` that the released evaluations read, and what else they build from them."""
+    layout = layout_of(sizes.settings)
+    return {
+        **layout.options(sizes.settings.model, sizes, data),
+        **layout.text.options(sizes.source),
+        **{name: need.value for name, need in layout.needs.items()},
+    }
+
+
+def other_shapes(method: Method[Any, Any], layout: Layout) -> list[str]:
+    """Where the method is not of the form that the released code builds as it stands, a line each."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()}
+    said = [
+        f"{convert.label(layout, ours)} is {shapes.get(ours, 'not there')}; the released code builds {shape}"
+        for ours, shape in {**layout.text.BUILT, **layout.built}.items()
+        if shapes.get(ours) != shape
+    ]
+    return [*said, f"it needs {layout.switch}"] if layout.switch else said
 
 
 def _is_new(path: Path, words: Vocabulary) -> bool:
@@ -77,12 +99,3 @@ def _is_new(path: Path, words: Vocabulary) -> bool:
     if not same:
         raise DataError.at(path, "another vocabulary", "none yet, or this run's", do="Export into another folder.")
     return False
-
-
-def _best_rsum(run: dict[str, Any], folder: Path) -> float | None:
-    if run["origin"] == "imported":
-        found: float | None = run["checkpoint"]["best_rsum"]
-        return found
-    records = read_json(folder / "history.json")["evaluations"]
-    rsum: float = max(record["dev"]["rsum"] for record in records)
-    return rsum

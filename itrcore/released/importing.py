@@ -16,12 +16,9 @@ from itrcore.errors import ConfigError, DataError
 from itrcore.files import replacing, sha256
 from itrcore.methods.contract import Method
 from itrcore.methods.describe import describe
-from itrcore.methods.sgraf.settings import LHSCSettings
-from itrcore.released import checkpoint as released
 from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.layouts import layout_of
-from itrcore.released.text import config_of, own_vocabulary, text_of
 from itrcore.runs import inputs, records
 from itrcore.runs.folder import RUN, write, write_curve
 from itrcore.runs.observer import Observer
@@ -30,10 +27,6 @@ from itrcore.settings.params import Params
 
 SELECTED_ON = "unknown (imported)"
 _SHOWN = 12  # characters of a digest
-_PADDING = {
-    "masked": "padding masked: a caption is the same in any batch; the released figures are those of padding: released",
-    "released": "padding released: what pads captions takes part, and they depend on their batch, as in the released code",
-}
 
 
 @dataclass(frozen=True)
@@ -54,9 +47,9 @@ class Imported:
         return self.assets.text
 
     def summary(self) -> list[str]:
-        """What was found, for people: a line for each part, then sizes and where its training stood."""
-        found, lines = layout_of(self.settings), []
-        for part, entries in zip(found.parts, self.checkpoint.parts, strict=True):
+        """What the checkpoint holds, for people: a line for each part, then its sizes and how far its training was."""
+        form, lines = layout_of(self.settings), list[str]()
+        for part, entries in zip(form.parts, self.checkpoint.parts, strict=True):
             unused = [name for name in map(part.unused_as, entries) if name is not None]
             names = f"; known to be unused: {', '.join(sorted(set(unused)))}" if unused else ""
             lines.append(f"{part.name}: {len(entries) - len(unused)} entries used{names}")
@@ -65,10 +58,9 @@ class Imported:
         width = self.assets.image.width
         regions = f", region features {width}" if width is not None else ""
         lines.append(f"dimensions {self.settings.model.dim}{regions}, tokens {self.text.tokeniser.token_ids.size:,}")
-        if told := convert.numbers(self.checkpoint, found):
+        if told := convert.numbers(self.checkpoint, form):
             lines.append(f"by its options: {', '.join(f'{key} {value:g}' for key, value in told.items())}")
-        if isinstance(self.settings.model, LHSCSettings):
-            lines.append(_PADDING[self.settings.model.padding])
+        lines += form.remarks(self.settings.model)
         if self.checkpoint.epoch is not None and self.checkpoint.best_rsum is not None:
             lines.append(f"saved after epoch {self.checkpoint.epoch}, best dev rsum {self.checkpoint.best_rsum:.1f}")
         return lines
@@ -82,15 +74,18 @@ def load(path: Path, settings: MethodSettings, vocabulary: Path | None, data: st
     data: the data set, checked as far as it is prepared
     `DataError` where the file is none of that method, or the vocabulary or the region features are not of its size.
     """
-    checkpoint = released.read(path)
-    sizes = convert.sizes(checkpoint, settings, config_of(settings))
+    form = layout_of(settings)
+    checkpoint = Checkpoint.read(path)
+    sizes = convert.sizes(checkpoint, settings, form.text.own_config(settings.model.text))
     # Before the vocabulary is looked at: a file of another method would be told to need another vocabulary.
     method = convert.empty(sizes)
-    method.load_state_dict(convert.weights(checkpoint, layout_of(settings), method))
+    method.load_state_dict(convert.weights(checkpoint, form, method))
     own = sizes.image.width
     if (width := feature_width(data)) is not None and own not in (None, width):
         raise DataError.at(path, f"trained on region features of width {own}", f"{width}, as {data} has them")
-    assets = Assets(sizes.image, text_of(sizes, vocabulary, data))
+    if vocabulary is not None and not vocabulary.is_file():
+        raise DataError.at(vocabulary, "no such file", "the vocabulary that the checkpoint was trained with")
+    assets = Assets(sizes.image, form.text.side(sizes, vocabulary, data))
     return Imported(method, assets, sizes.settings, checkpoint)
 
 
@@ -141,6 +136,11 @@ def import_run(params: Params, name: str, observer: Observer) -> Path:
     return out
 
 
+def own_vocabulary(settings: MethodSettings, data: str) -> str:
+    """What a run that was given no vocabulary is read with, for people."""
+    return layout_of(settings).text.own_vocabulary(settings.model.text, data)
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a checkpoint file. `DataError` where it cannot be read."""
     try:
@@ -154,11 +154,11 @@ def sha256_of(path: Path) -> str:
         ) from None
 
 
-def _check_unchanged(what: Path | str, found: str, wanted: str, name: str) -> None:
-    if found != wanted:
+def _check_unchanged(what: Path | str, digest: str, wanted: str, name: str) -> None:
+    if digest != wanted:
         raise DataError.at(
             str(what),
-            f"digest {found[:_SHOWN]}…",
+            f"digest {digest[:_SHOWN]}…",
             f"{wanted[:_SHOWN]}…, as when runs.{name} was added",
             do="Put the same file back, or remove that run from params.yaml and import it again.",
         )

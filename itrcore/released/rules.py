@@ -20,7 +20,7 @@ class Rule:
     first: the released number of our 0
     transposed: a matrix whose rows are our columns
     pointwise: of a convolution one wide, whose matrix has a last axis of 1
-    masked: an embedding, which has a last row for the mask token here and not there
+    masked: an embedding, which has a last row for the mask token here and none there
     """
 
     released: str
@@ -32,7 +32,7 @@ class Rule:
 
     @property
     def change(self) -> str:
-        """What has been done to a released value that is spoken of, for people."""
+        """What has been done to a released value whose shape is told, for people."""
         if self.masked:
             return ", with a row for the mask token"
         return ", transposed" if self.transposed else ""
@@ -44,12 +44,16 @@ class Rule:
     def to_released(self, name: str) -> str | None:
         """The released name for ours; None where the rule is not about it."""
         for pattern in self._patterns[1:]:
-            if found := self._follow(pattern, name, (self.released,), self.first):
-                return found[0]
+            if names := self._follow(pattern, name, (self.released,), self.first):
+                return names[0]
         return None
 
     def split(self, value: Tensor) -> Sequence[Tensor]:
-        """A released value as ours, in the order of `ours`."""
+        """A released value as ours, one for each name in `ours`.
+
+        The first axis is cut into equal pieces; before that, where the rule says so, (a, b) is transposed to (b, a), the last
+        axis of (a, b, 1) goes, and (n, d) becomes (n + 1, d). A value of another shape stays as it is.
+        """
         if self.transposed and value.dim() == 2:
             value = value.T
         if self.pointwise and value.dim() == 3 and value.shape[-1] == 1:
@@ -59,10 +63,9 @@ class Rule:
         return value.chunk(len(self.ours)) if value.dim() else [value] * len(self.ours)
 
     def join(self, values: Mapping[str, Tensor], name: str) -> Tensor:
-        """The released value of entry `name`. values: all of our entries"""
-        ours = self.to_ours(name)
-        assert ours is not None
-        value = values[ours[0]] if len(ours) == 1 else torch.cat([values[one] for one in ours])
+        """The released value of entry `name`, which the rule is about. values: all of our entries"""
+        pieces = [values[ours] for ours in self.to_ours(name) or ()]
+        value = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
         if self.pointwise and value.dim() == 2:
             value = value[..., None]
         if self.masked:
@@ -106,13 +109,13 @@ class Places:
     number: int
 
     def gathered(self, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Released entries with one place in place of many that are all alike."""
+        """Released entries; where all places are alike, with (1,) weights in place of (n_places,)."""
         rows = self._rows(entries)
         alike = rows and all(len(row) and bool((row == row[0]).all()) for row in rows.values())
         return {**entries, **({name: row[:1] for name, row in rows.items()} if alike else {})}
 
     def spread(self, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same entries with as many places as the released code has, where they have one."""
+        """Entries to release: (number,) weights in place of (1,)."""
         rows = self._rows(entries)
         return {**entries, **{name: row.repeat(self.number) for name, row in rows.items() if len(row) == 1}}
 

@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 from itrcore.cli.app import app
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.files import sha256
-from itrcore.released import importing as released
+from itrcore.released import importing
+from itrcore.released.layouts import LAYOUTS
 from itrcore.settings.load import load
 from tests.support.exported import exported
 from tests.support.helpers import released_file
+from tests.support.parity_fixtures import ROOT
 
 COMMENT = "# above the runs\n"
 WRITTEN = ("evaluations", "results", "metrics", "curves")  # of the project's runs; none is of an import that is refused
@@ -52,7 +54,7 @@ def folder(tmp_path: Path, monkeypatch: Any) -> Path:
 def digest_of(vocabulary: Path | None = None) -> str:
     """The text digest of run `one`'s export with a vocabulary."""
     settings = load().method_of("one")
-    return released.load(Path("one/model_best.pth"), settings, vocabulary, "tiny").text.digest
+    return importing.load(Path("one/model_best.pth"), settings, vocabulary, "tiny").text.digest
 
 
 def test_an_import_says_what_it_found_and_adds_an_entry_and_nothing_else(folder: Path) -> None:
@@ -231,6 +233,18 @@ def test_whatever_is_wrong_is_one_error_and_params_yaml_stays(case: str, folder:
     assert not {path.name for path in folder.iterdir()} - {
         *("data", "one", "three", "runs", "state", "params.yaml", "recipes", "nltk.yaml", "vocab.json"),
     }
+
+
+def test_a_method_that_is_not_known_is_answered_with_all_that_have_a_recipe_and_released_checkpoints(
+    folder: Path,
+) -> None:
+    shutil.copy(ROOT / "recipes" / "vse_pp_bigru.yaml", "recipes")
+    (line,) = import_(method="esb").output.splitlines()
+    families = {recipe.settings.family for recipe in load().recipes.values()}
+    assert {"esa_bigru", "vse_pp_bigru"} <= families
+    assert line.endswith(f"(known: {', '.join(sorted(families & LAYOUTS.keys()))})") and "vse_pp_bigru" not in line
+    (line,) = import_(method="vse_pp").output.splitlines()
+    assert line.startswith("error: vse_pp_bigru has no released checkpoints; methods that have: esa_bert, ")
 
 
 def test_a_data_set_that_is_not_prepared_needs_the_vocabulary_alone(folder: Path) -> None:

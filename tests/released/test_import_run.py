@@ -20,8 +20,8 @@ from itrcore.evaluation.ensemble import evaluate_ensemble
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
 from itrcore.files import read_json, sha256, write_json
-from itrcore.released import importing as released
-from itrcore.released.checkpoint import read
+from itrcore.released import importing
+from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.exporting import export_run
 from itrcore.runs.observer import Silent
 from itrcore.settings import edit
@@ -45,7 +45,7 @@ def added(name: str, path: Path | None = None, vocabulary: Path | None = None, *
     """params.yaml with run `new`, that imports the exported run `name` (or another file), as `itr import` writes it."""
     path = path or Path(name, "model_best.pth")
     settings = write_params(Path("."), {**deepcopy(CHANGES), **changes}).method_with(METHOD[name])
-    digest = released.load(path, settings, vocabulary, "tiny").text.digest
+    digest = importing.load(path, settings, vocabulary, "tiny").text.digest
     checkpoint = {"path": str(path), "sha256": sha256(path), "text_digest": digest}
     if vocabulary:
         checkpoint["vocabulary"] = str(vocabulary)
@@ -56,7 +56,7 @@ def added(name: str, path: Path | None = None, vocabulary: Path | None = None, *
 def imported(observer: Any = None) -> Any:
     """Import, evaluate and judge run `new`; its run.json."""
     params = load()
-    run = released.import_run(params, "new", observer or Silent())
+    run = importing.import_run(params, "new", observer or Silent())
     evaluate(params, "new")
     judge(params, "new")
     return read_json(run / "run.json")
@@ -68,7 +68,7 @@ def similarity(name: str) -> bytes:
 
 def refusal() -> str:
     with pytest.raises(DataError) as caught:
-        released.import_run(load(), "new", Silent())
+        importing.import_run(load(), "new", Silent())
     said = str(caught.value)
     assert "\n" not in said
     assert not Path("runs/tiny/new").exists()
@@ -103,9 +103,8 @@ def test_its_record_says_where_it_comes_from_and_claims_no_training(folder: Path
         "best_rsum": history[trained["best_epoch"] - 1]["dev"]["rsum"],
         "vocabulary": "the vocabulary of tiny",
     }
-    nothing = {"seed": None, "train_seconds": None, "origin": "imported", "selected_on": "unknown (imported)"}
-    assert nothing.items() <= described.items()
-    assert "training" not in described and "device" not in described
+    assert (described["origin"], described["selected_on"]) == ("imported", "unknown (imported)")
+    assert {described[key] for key in ("seed", "training", "train_seconds", "device", "precision")} == {None}
     same = ("family", "settings", "features", "data_digest", "width", "parameters", "text_digest")
     assert {key: described[key] for key in same} == {key: trained[key] for key in same}
     result = read_json(Path("results/tiny/new/metrics.json"))
@@ -163,9 +162,9 @@ def test_a_released_file_that_says_little_of_its_training_is_imported(folder: Pa
 def test_an_imported_run_exports_to_the_entries_it_came_from(name: str, folder: Path) -> None:
     added(name)
     imported()
-    before, after = read(Path(name, "model_best.pth")), None
+    before, after = Checkpoint.read(Path(name, "model_best.pth")), None
     export_run(Path("runs/tiny/new"), Path("again/model_best.pth"))
-    after = read(Path("again/model_best.pth"))
+    after = Checkpoint.read(Path("again/model_best.pth"))
     for first, second in zip(before.parts, after.parts, strict=True):
         assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
     assert (after.epoch, after.best_rsum, after.options) == (before.epoch, before.best_rsum, before.options)
@@ -201,9 +200,9 @@ def swapped(path: Path) -> None:
         *pieces, last, last_but_one = WordPieces.read(path).pieces
         WordPieces([*pieces, last_but_one, last]).save_vocabulary(path)
     else:
-        found = Vocabulary.load(path, Path("data/nltk"))
-        *words, last, last_but_one = found.words
-        Vocabulary([*words, last_but_one, last], found.tokenizer).save(path)
+        vocabulary = Vocabulary.load(path, Path("data/nltk"))
+        *words, last, last_but_one = vocabulary.words
+        Vocabulary([*words, last_but_one, last], vocabulary.tokenizer).save(path)
 
 
 @pytest.mark.parametrize(("name", "file"), [("one", "vocab.json"), ("three", "wordpieces.txt")])
@@ -293,7 +292,7 @@ def test_an_import_that_fails_keeps_the_folder_of_an_earlier_one(folder: Path, m
     observer = Watching()
     monkeypatch.setattr("itrcore.released.importing.save_file", full)
     with pytest.raises(OSError, match="disk full"):
-        released.import_run(load(), "new", observer)
+        importing.import_run(load(), "new", observer)
     assert observer.failed == 1
     assert sorted((path, path.read_bytes()) for path in Path("runs/tiny/new").rglob("*") if path.is_file()) == before
     assert [path.name for path in Path("runs/tiny").iterdir() if path.name.startswith(".")] == []
@@ -313,6 +312,11 @@ def test_an_export_takes_its_vocabulary_along_and_overwrites_no_other(folder: Pa
         export_run(Path("runs/tiny/one"), Path("here/model_best.pth"))
     assert {path.name for path in Path("here").iterdir()} == {"f30k_precomp_vocab.json"}
     assert export_run(Path("runs/tiny/three"), Path("here/model_best.pth")).vocabulary is None
+
+
+def test_a_run_that_is_to_be_trained_is_not_imported(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^runs\.one has a seed to train with, and no checkpoint to import$"):
+        importing.import_run(load(), "one", Silent())
 
 
 def test_a_method_without_released_code_is_not_exported(folder: Path) -> None:

@@ -9,13 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from itrcore.assets.regions import Regions
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
 from itrcore.methods.contract import Method
 from itrcore.released import convert
-from itrcore.released.checkpoint import Checkpoint, write
+from itrcore.released.checkpoint import Checkpoint
+from itrcore.released.contract import Sizes
+from itrcore.released.exporting import options
 from itrcore.released.layouts import layout_of
-from itrcore.released.options import options
 from itrcore.settings.methods import MethodSettings
+from tests.support.helpers import text_source
 from tests.support.parity_fixtures import fixture_of, published, released_parts, with_model
 from tests.support.released_evaluation import evaluated
 
@@ -29,11 +32,11 @@ def checkpoint_of(name: str, **changes: Any) -> Checkpoint:
     return Checkpoint(Path("m.pth"), released_parts(fixture), 25, 512.5, 28300, {**fixture["opt"], **changes})
 
 
-def small(name: str, **model: Any) -> tuple[Method, convert.Sizes]:
+def small(name: str, **model: Any) -> tuple[Method[Any, Any], Sizes[Any, Any]]:
     """A method of 8 dimensions for 11 words and regions of width 5; batch statistics are at random too."""
     narrow = {} if name.startswith("scan") else {"alignment_dim": 6}
     settings = with_model(published(name), dim=8, text=TEXT, **{**narrow, **model})
-    sizes = convert.Sizes(settings, 5, 12)
+    sizes = Sizes(settings, Regions(5), text_source(settings, 12), 12)
     method = convert.empty(sizes).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -45,14 +48,14 @@ def small(name: str, **model: Any) -> tuple[Method, convert.Sizes]:
     return method, sizes
 
 
-def export(method: Method, sizes: convert.Sizes, path: Path) -> Path:
+def export(method: Method[Any, Any], sizes: Sizes[Any, Any], path: Path) -> Path:
     layout = layout_of(sizes.settings)
     parts = convert.to_released(method, layout)
-    write(Checkpoint(path, parts, 1, None, None, options(sizes, "f30k")), layout.data_parallel)
+    Checkpoint(path, parts, 1, None, None, options(sizes, "f30k")).write(layout.data_parallel)
     return path
 
 
-def similarity(method: Method, regions: Tensor) -> Tensor:
+def similarity(method: Method[Any, Any], regions: Tensor) -> Tensor:
     """(n, m) by the method, of the captions as one batch."""
     n, k, _ = regions.shape
     ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in CAPTIONS], batch_first=True)
@@ -66,7 +69,7 @@ def regions(n_regions: int) -> Tensor:
     return torch.rand(3, n_regions, 5, generator=torch.Generator().manual_seed(2)) - 0.3
 
 
-def check_export(method: Method, sizes: convert.Sizes, folder: Path, n_regions: int = 36) -> None:
+def check_export(method: Method[Any, Any], sizes: Sizes[Any, Any], folder: Path, n_regions: int = 36) -> None:
     """The released evaluation loads the exported file strictly, and computes what the method computes."""
     images = regions(n_regions)
     theirs = evaluated(export(method, sizes, folder / "m.pth"), sizes, images, CAPTIONS)
@@ -75,7 +78,7 @@ def check_export(method: Method, sizes: convert.Sizes, folder: Path, n_regions: 
     assert ours.std() > 1e-4  # weights at random tell pairs apart
 
 
-def imported(checkpoint: Checkpoint, settings: MethodSettings) -> tuple[Method, convert.Sizes]:
+def imported(checkpoint: Checkpoint, settings: MethodSettings) -> tuple[Method[Any, Any], Sizes[Any, Any]]:
     sizes = convert.sizes(checkpoint, settings)
     method = convert.empty(sizes)
     method.load_state_dict(convert.weights(checkpoint, layout_of(settings), method))

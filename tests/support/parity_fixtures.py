@@ -25,7 +25,8 @@ import torch
 from itrcore.methods.contract import Method
 from itrcore.methods.sgraf.settings import LHSCSettings
 from itrcore.released import convert
-from itrcore.released.checkpoint import Checkpoint, read
+from itrcore.released.checkpoint import Checkpoint
+from itrcore.released.contract import Sizes
 from itrcore.released.layouts import LAYOUTS, layout_of
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.recipes import Recipes
@@ -73,8 +74,7 @@ def built(fixture: dict[str, Any]) -> bool:
 @cache
 def published(name: str) -> MethodSettings:
     """The published settings of a family."""
-    found = [recipe.settings for recipe in Recipes(ROOT / "recipes").values()]
-    (settings,) = [settings for settings in found if settings.family == name]
+    (settings,) = [recipe.settings for recipe in Recipes(ROOT / "recipes").values() if recipe.settings.family == name]
     return settings
 
 
@@ -119,11 +119,11 @@ def tensor(seed: int, part: str, name: str, shape: Any, kind: str = "normal", sc
 
 def stated(fixture: dict[str, Any], text: str, side: str, part: str = "loss") -> np.ndarray:
     """A tensor that a fixture states as text: `tensor(seed,'loss','scores',(7,7),scale=0.3)`, or with options' names."""
-    found = re.search(r"\((\w+,\s*\w+)\),\s*scale=([\d.]+)\)", text)
-    assert found is not None, text
-    sizes = [size.strip() for size in found[1].split(",")]
+    match = re.search(r"\((\w+,\s*\w+)\),\s*scale=([\d.]+)\)", text)
+    assert match is not None, text
+    sizes = [size.strip() for size in match[1].split(",")]
     shape = [int(size) if size.isdigit() else fixture["opt"][size] for size in sizes]
-    return tensor(fixture["seed"], part, side, shape, scale=float(found[2]))
+    return tensor(fixture["seed"], part, side, shape, scale=float(match[2]))
 
 
 def released_parts(fixture: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
@@ -182,12 +182,12 @@ def write_checkpoint(fixture: dict[str, Any], path: Path, **changes: Any) -> Pat
 def all_config() -> Iterator[Any]:
     """An object of the class that ESL's files with CLIP name, which can be pickled as long as this lasts."""
     module = ModuleType("config.all_config")
-    released = type("AllConfig", (), {"__module__": module.__name__})
-    module.AllConfig = released  # type: ignore[attr-defined]
+    all_config = type("AllConfig", (), {"__module__": module.__name__})
+    module.AllConfig = all_config  # type: ignore[attr-defined]
     names = {"config": ModuleType("config"), module.__name__: module}
     sys.modules.update(names)
     try:
-        yield released()
+        yield all_config()
     finally:
         for name in names:
             del sys.modules[name]
@@ -195,9 +195,9 @@ def all_config() -> Iterator[Any]:
 
 def import_file(
     path: Path, settings: MethodSettings, config: BertConfig | CLIPConfig | None = None
-) -> tuple[Method, Checkpoint, convert.Sizes]:
+) -> tuple[Method[Any, Any], Checkpoint, Sizes[Any, Any]]:
     """The method of a checkpoint file, by the importer; `config`: of its BERT, which the weights do not tell whole."""
-    checkpoint = read(path)
+    checkpoint = Checkpoint.read(path)
     sizes = convert.sizes(checkpoint, settings, config)
     method = convert.empty(sizes)
     method.load_state_dict(convert.weights(checkpoint, layout_of(settings), method))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from itrcore.released.convert import Sizes
+from itrcore.released.contract import Sizes
 from tests.support.helpers import released_file
 from tests.support.released_modules import released_modules
 
@@ -22,7 +22,7 @@ def unit(x: Tensor) -> Tensor:
     return x / (x.square().sum(-1, keepdim=True).sqrt() + 1e-8)
 
 
-def evaluated(path: Path, sizes: Sizes, regions: Tensor, captions: Sequence[Sequence[int]]) -> Tensor:
+def evaluated(path: Path, sizes: Sizes[Any, Any], regions: Tensor, captions: Sequence[Sequence[int]]) -> Tensor:
     """(n, m) similarities. regions: (n, k, width); captions: their ids, one batch that is padded to its longest."""
     content = released_file(path)
     modules = [module.eval() for module in released_modules(sizes)]

@@ -8,7 +8,7 @@ from torch import nn
 
 from itrcore.methods.esl.settings import ESLCLIPSettings, LevelSettings
 from itrcore.methods.sgraf.settings import AlignmentSettings, LHSCSettings, ReasoningSettings, SGRAFSettings
-from itrcore.released.convert import Sizes
+from itrcore.released.contract import Sizes
 from itrcore.settings.encoders import BiGRUSettings
 from itrcore.settings.methods import CrossSettings
 from tests.support.openai_clip import OpenAIClip
@@ -23,22 +23,20 @@ class Named(nn.Module):
             self.add_module(name, part)
 
 
-def released_modules(sizes: Sizes) -> list[nn.Module]:
+def released_modules(sizes: Sizes[Any, Any]) -> list[nn.Module]:
     """One per part of the checkpoint."""
     model = sizes.settings.model
     if isinstance(model, ESLCLIPSettings):
-        assert sizes.clip is not None
-        shape: Any = sizes.clip
-        clip = OpenAIClip(model.dim, sizes.n_tokens, shape.text_config.max_position_embeddings)
+        clip = OpenAIClip(model.dim, sizes.n_tokens, sizes.source.config.text_config.max_position_embeddings)
         return [Named(clip=clip, pool_frames=Named(cross_attn=similarity(model)))]
     if isinstance(model, CrossSettings):
         return cross_attention(model, sizes)
     dim, text = model.dim, model.text
     mlp = Named(
-        layers=nn.ModuleList([nn.Linear(sizes.width or 0, dim // 2), nn.Linear(dim // 2, dim)]),
+        layers=nn.ModuleList([nn.Linear(sizes.image.width, dim // 2), nn.Linear(dim // 2, dim)]),
         bns=nn.ModuleList([nn.BatchNorm1d(dim // 2), nn.BatchNorm1d(dim)]),
     )
-    images = Named(fc=nn.Linear(sizes.width or 0, dim), mlp=mlp)
+    images = Named(fc=nn.Linear(sizes.image.width, dim), mlp=mlp)
     if isinstance(text, BiGRUSettings):
         texts = Named(
             embed=nn.Embedding(sizes.n_tokens, text.word_dim), rnn=nn.GRU(text.word_dim, dim, bidirectional=True)
@@ -46,8 +44,8 @@ def released_modules(sizes: Sizes) -> list[nn.Module]:
     else:
         from transformers import BertModel
 
-        assert sizes.bert is not None
-        texts = Named(bert=BertModel(sizes.bert), linear=nn.Linear(sizes.bert.hidden_size, dim))
+        config = sizes.source.config
+        texts = Named(bert=BertModel(config), linear=nn.Linear(config.hidden_size, dim))
     if isinstance(model, LevelSettings):
         return [images, texts, similarity(model)]
     for module in (images, texts):
@@ -78,11 +76,11 @@ def similarity(model: LevelSettings) -> nn.Module:
     return Named(plus_encoder=Named(encoders_1=encoders), sims=Named(calculator_1=Named(**parts)))
 
 
-def cross_attention(model: CrossSettings, sizes: Sizes) -> list[nn.Module]:
+def cross_attention(model: CrossSettings, sizes: Sizes[Any, Any]) -> list[nn.Module]:
     """SCAN's two encoders; of SGRAF and LHSC the similarity too, for 36 regions. Their vocabularies have no mask token."""
     assert isinstance(model.text, BiGRUSettings)
     dim, width = model.dim, model.text.word_dim
-    images = Named(fc=nn.Linear(sizes.width or 0, dim))
+    images = Named(fc=nn.Linear(sizes.image.width, dim))
     texts = Named(embed=nn.Embedding(sizes.n_tokens - 1, width))
     gru = nn.GRU(width, dim, batch_first=True, bidirectional=True)
     texts.add_module("rnn" if model.kind == "scan" else "cap_rnn", gru)

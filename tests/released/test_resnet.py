@@ -14,9 +14,10 @@ from itrcore.errors import ConfigError, DataError
 from itrcore.pretrained import backbone
 from itrcore.pretrained.detector import released_name
 from itrcore.released import convert
-from itrcore.released.checkpoint import Checkpoint, read, write
+from itrcore.released.checkpoint import Checkpoint
+from itrcore.released.contract import Sizes
+from itrcore.released.exporting import options
 from itrcore.released.layouts import layout_of
-from itrcore.released.options import options
 from itrcore.settings.encoders import GridSettings, ResNetShape
 from itrcore.settings.methods import MethodSettings, SetSettings
 from tests.support.parity_fixtures import OWN, load, published, released_parts
@@ -61,7 +62,7 @@ def checkpoint_of(name: str) -> tuple[Checkpoint, dict[str, torch.Tensor]]:
     return Checkpoint(Path("model_best.pth"), [part, *others], 3, 1.0, 1, told), resnet
 
 
-def imported(checkpoint: Checkpoint, given: MethodSettings) -> tuple[Any, convert.Sizes]:
+def imported(checkpoint: Checkpoint, given: MethodSettings) -> tuple[Any, Sizes[Any, Any]]:
     sizes = convert.sizes(checkpoint, given)
     method = convert.empty(sizes)
     method.load_state_dict(convert.weights(checkpoint, layout_of(given), method))
@@ -73,9 +74,9 @@ def test_the_resnet_and_all_else_are_read_and_written_back(name: str, tmp_path: 
     given = settings(name)
     checkpoint, resnet = checkpoint_of(name)
     method, sizes = imported(checkpoint, given)
-    assert sizes.width is None and sizes.resnet is not None
-    assert (sizes.resnet["hidden_sizes"], sizes.resnet["depths"]) == (SHAPE.widths, SHAPE.depths)
-    assert sizes.resnet["downsample_in_bottleneck"]
+    resnet_of = sizes.image.architecture
+    assert (resnet_of["hidden_sizes"], resnet_of["depths"]) == (SHAPE.widths, SHAPE.depths)
+    assert resnet_of["downsample_in_bottleneck"]
     with torch.no_grad():
         pixels = torch.randn(2, 3, 64, 64)
         features, lengths = method.regions(PixelBatch(pixels))
@@ -87,8 +88,8 @@ def test_the_resnet_and_all_else_are_read_and_written_back(name: str, tmp_path: 
     assert lengths.tolist() == [4, 4] and features.std() > 0.1
     layout = layout_of(given)
     file = replace(checkpoint, path=tmp_path / "m.pth", parts=convert.to_released(method, layout))
-    write(replace(file, options=options(sizes, "f30k")), layout.data_parallel)
-    again = read(tmp_path / "m.pth")
+    replace(file, options=options(sizes, "f30k")).write(layout.data_parallel)
+    again = Checkpoint.read(tmp_path / "m.pth")
     for number, (before, after) in enumerate(zip(checkpoint.parts, again.parts, strict=True)):
         used = {entry for entry in before if layout.parts[number].unused_as(entry) is None}
         assert used <= after.keys() and all(torch.equal(before[entry], after[entry]) for entry in used)

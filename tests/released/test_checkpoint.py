@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from itrcore.errors import DataError
-from itrcore.released.checkpoint import Checkpoint, read, write
+from itrcore.released.checkpoint import Checkpoint
 from tests.support.helpers import released_file
 
 OPTIONS = {"data_name": "f30k_precomp", "margin": 0.2, "no_imgnorm": False, "resume": "", "lr_schedules": [15]}
@@ -39,7 +39,7 @@ def save(path: Path, value: Any, zipped: bool = True) -> Path:
 def refusal(path: Path) -> str:
     """The one line that the error says, without the path that it begins with."""
     with pytest.raises(DataError) as caught:
-        read(path)
+        Checkpoint.read(path)
     said = str(caught.value)
     assert said.startswith(f"{path}: ") and "\n" not in said
     return said.removeprefix(f"{path}: ")
@@ -47,26 +47,31 @@ def refusal(path: Path) -> str:
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "torch before 1.6"])
 def test_a_checkpoint_is_read_in_full(tmp_path: Path, zipped: bool) -> None:
-    found = read(save(tmp_path / "model_best.pth", content(), zipped))
-    assert [sorted(part) for part in found.parts] == [["fc.weight", "n"], ["embed"]]
-    assert found.parts[0]["fc.weight"].tolist() == [[1.0, 1.0]] * 3
-    assert (found.epoch, found.best_rsum, found.iterations, found.options) == (7, 321.5, 990, OPTIONS)
+    checkpoint = Checkpoint.read(save(tmp_path / "model_best.pth", content(), zipped))
+    assert [sorted(part) for part in checkpoint.parts] == [["fc.weight", "n"], ["embed"]]
+    assert checkpoint.parts[0]["fc.weight"].tolist() == [[1.0, 1.0]] * 3
+    assert (checkpoint.epoch, checkpoint.best_rsum, checkpoint.iterations, checkpoint.options) == (
+        7,
+        321.5,
+        990,
+        OPTIONS,
+    )
 
 
 def test_what_a_file_leaves_out_besides_the_weights_is_none(tmp_path: Path) -> None:
-    found = read(save(tmp_path / "model.pth", {"model": content()["model"], "best_rsum": float("nan")}))
-    assert (found.epoch, found.best_rsum, found.iterations, found.options) == (None, None, None, {})
+    checkpoint = Checkpoint.read(save(tmp_path / "model.pth", {"model": content()["model"], "best_rsum": float("nan")}))
+    assert (checkpoint.epoch, checkpoint.best_rsum, checkpoint.iterations, checkpoint.options) == (None, None, None, {})
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400), float("inf"), True, "7", torch.tensor(7)], ids=repr)
 def test_an_epoch_an_rsum_and_iterations_that_are_no_number_are_none(tmp_path: Path, value: Any) -> None:
-    found = read(save(tmp_path / "model.pth", content(epoch=value, best_rsum=value, Eiters=value)))
-    assert (found.epoch, found.best_rsum, found.iterations) == (None, None, None)
+    checkpoint = Checkpoint.read(save(tmp_path / "model.pth", content(epoch=value, best_rsum=value, Eiters=value)))
+    assert (checkpoint.epoch, checkpoint.best_rsum, checkpoint.iterations) == (None, None, None)
 
 
 def test_an_rsum_may_be_a_whole_number_and_an_epoch_nothing_else(tmp_path: Path) -> None:
-    found = read(save(tmp_path / "model.pth", content(epoch=7.5, best_rsum=321, Eiters=990.0)))
-    assert (found.epoch, found.best_rsum, found.iterations) == (None, 321, None)
+    checkpoint = Checkpoint.read(save(tmp_path / "model.pth", content(epoch=7.5, best_rsum=321, Eiters=990.0)))
+    assert (checkpoint.epoch, checkpoint.best_rsum, checkpoint.iterations) == (None, 321, None)
 
 
 def test_a_checkpoint_saved_on_a_gpu_is_read_without_one(tmp_path: Path) -> None:
@@ -76,14 +81,14 @@ def test_a_checkpoint_saved_on_a_gpu_is_read_without_one(tmp_path: Path) -> None
             data = old.read(name)
             new.writestr(name, data.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0"))
     assert b"cuda:0" in (tmp_path / "gpu.pth").read_bytes()
-    assert read(tmp_path / "gpu.pth").parts[0]["fc.weight"].device.type == "cpu"
+    assert Checkpoint.read(tmp_path / "gpu.pth").parts[0]["fc.weight"].device.type == "cpu"
 
 
 def test_the_prefix_of_data_parallel_is_taken_off_where_a_whole_part_has_it(tmp_path: Path) -> None:
     one = torch.ones(1)
     parts = [{"module.fc": one, "module.module.x": one}, {"embed": one}, {"module.a": one, "b": one}]
-    found = read(save(tmp_path / "model.pth", content(model=parts)))
-    assert [list(part) for part in found.parts] == [["fc", "module.x"], ["embed"], ["module.a", "b"]]
+    checkpoint = Checkpoint.read(save(tmp_path / "model.pth", content(model=parts)))
+    assert [list(part) for part in checkpoint.parts] == [["fc", "module.x"], ["embed"], ["module.a", "b"]]
 
 
 class Runs:
@@ -204,8 +209,8 @@ def test_a_tensor_that_is_not_plain_is_named_in_one_error(
 def test_what_is_written_is_read_again_and_by_old_torch(tmp_path: Path, data_parallel: bool) -> None:
     path = tmp_path / "out" / "model_best.pth"
     written = Checkpoint(path, [dict(part) for part in content()["model"]], 7, 321.5, 990, OPTIONS)
-    write(written, data_parallel)
-    again = read(path)
+    written.write(data_parallel)
+    again = Checkpoint.read(path)
     assert (again.epoch, again.best_rsum, again.iterations, again.options) == (7, 321.5, 990, OPTIONS)
     assert all(torch.equal(a[name], b[name]) for a, b in zip(again.parts, written.parts, strict=True) for name in a)
     assert not zipfile.is_zipfile(path)  # torch before 1.6 reads no zip

@@ -9,7 +9,7 @@ import pytest
 
 from itrcore.errors import DataError
 from itrcore.released.checkpoint import Checkpoint
-from itrcore.released.heads import attention_heads
+from itrcore.released.text.heads import attention_heads
 
 
 @pytest.mark.parametrize(

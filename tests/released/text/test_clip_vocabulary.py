@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from itrcore.assets.clip import CLIPText
+from itrcore.assets.clip import CLIPSource, CLIPText
+from itrcore.assets.pictures import Pictures
 from itrcore.data.text.clip_tokens import CLIPTokens
 from itrcore.errors import DataError
 from itrcore.pretrained.clip import config_of
-from itrcore.released import clip_vocabulary, convert
-from itrcore.released.text import config_of as config_of_settings
-from itrcore.released.text import own_vocabulary, text_of
+from itrcore.released.contract import Sizes
+from itrcore.released.text import clip, clip_vocabulary
 from itrcore.settings.methods import MethodSettings
 from tests.support.clip_data import CAPTIONS, DIM, SHAPE, clip_folder, small
 from tests.support.parity_fixtures import published
@@ -34,16 +34,17 @@ def settings(weights: str = "lab/clip", strip: str = ".") -> MethodSettings:
     return MethodSettings.model_validate(changed)
 
 
-def sizes(given: MethodSettings, tokens: int | None = None) -> convert.Sizes:
+def sizes(given: MethodSettings, tokens: int | None = None) -> Sizes[Any, Any]:
     n_tokens = len(small()) if tokens is None else tokens
-    return convert.Sizes(given, None, n_tokens, clip=config_of(SHAPE, n_tokens, DIM))
+    text: Any = given.model.text
+    return Sizes(given, Pictures(), CLIPSource(text, config_of(SHAPE, n_tokens, DIM)), n_tokens)
 
 
 def test_openais_list_and_a_tokenizer_json_give_the_same_tokens(tmp_path: Path) -> None:
     small().save(tmp_path / "tokenizer.json")
     read = [clip_vocabulary.read(path) for path in (byte_pairs(tmp_path), tmp_path / "tokenizer.json")]
     assert [tokens.digest for tokens in read] == [small().digest] * 2
-    text = text_of(sizes(settings()), byte_pairs(tmp_path), "tiny")
+    text = clip.side(sizes(settings()), byte_pairs(tmp_path), "tiny")
     assert isinstance(text, CLIPText)
     for caption in CAPTIONS:
         assert text.tokeniser.encode(caption + ".").ids == small().limited(12).encode(caption.strip(".")).ids
@@ -70,22 +71,23 @@ def test_what_is_no_list_of_byte_pairs_is_said_to_be_none(tmp_path: Path, conten
 def test_a_vocabulary_of_another_size_is_refused(tmp_path: Path) -> None:
     n_tokens = len(small())
     with pytest.raises(DataError, match=rf"a vocabulary of {n_tokens} tokens.*expected {n_tokens + 1}, as many"):
-        text_of(sizes(settings(), n_tokens + 1), byte_pairs(tmp_path), "tiny")
+        clip.side(sizes(settings(), n_tokens + 1), byte_pairs(tmp_path), "tiny")
 
 
 def test_without_a_vocabulary_that_of_the_clip_is_read_and_its_configuration_too(tmp_path: Path) -> None:
     clip_folder(tmp_path / "clip")
     given = settings(str(tmp_path / "clip"))
-    config: Any = config_of_settings(given)
+    text_settings: Any = given.model.text
+    config: Any = clip.own_config(text_settings)
     assert config.vision_config.num_attention_heads == SHAPE.image_heads
-    text = text_of(sizes(given), None, "tiny")
+    text = clip.side(sizes(given), None, "tiny")
     assert isinstance(text, CLIPText) and isinstance(text.tokeniser.tokeniser, CLIPTokens)
     assert text.tokeniser.encode(CAPTIONS[0]).ids == small().encode(CAPTIONS[0].strip(".")).ids
-    assert own_vocabulary(given, "tiny") == f"the tokens of {tmp_path / 'clip'}"
+    assert clip.own_vocabulary(text_settings, "tiny") == f"the tokens of {tmp_path / 'clip'}"
 
 
 def test_a_clip_that_cannot_be_had_asks_for_its_vocabulary() -> None:
     with pytest.raises(
         DataError, match=r"/nowhere/clip.* Or name the CLIP's tokenizer\.json or OpenAI's .* with --vocab"
     ):
-        text_of(sizes(settings("/nowhere/clip")), None, "tiny")
+        clip.side(sizes(settings("/nowhere/clip")), None, "tiny")

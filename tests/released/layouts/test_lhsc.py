@@ -15,18 +15,21 @@ from itrcore.errors import ConfigError, DataError
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.files import sha256
 from itrcore.methods.sgraf.settings import LHSCSettings
-from itrcore.released import convert
-from itrcore.released import importing as released
-from itrcore.released.checkpoint import read
-from itrcore.released.exporting import export_run
+from itrcore.released import convert, importing
+from itrcore.released.checkpoint import Checkpoint
+from itrcore.released.contract import Sizes
+from itrcore.released.exporting import export_run, options
 from itrcore.released.layouts import LAYOUTS
-from itrcore.released.options import options, other_values
 from itrcore.runs.observer import Silent
 from tests.support.cross_released import check_export, checkpoint_of, imported, regions, similarity, small
 from tests.support.parity_fixtures import published, with_model
 from tests.support.tiny_project import PARAMS, project, train_in, write_params
 
 PADDED = "what pads its captions takes no part (padding: masked); in the released code it does"
+
+
+def other_values(sizes: Sizes[Any, Any]) -> list[str]:
+    return list(LAYOUTS["lhsc_bigru"].other_values(sizes.settings.model))
 
 
 def test_each_head_and_layer_is_the_one_of_that_name() -> None:
@@ -71,7 +74,7 @@ def test_the_released_evaluation_reads_an_export_and_computes_the_same(ranked: i
     check_export(method, sizes, tmp_path)
     told = options(sizes, "f30k")
     assert (told["sim_dim"], told["drop_out"], told["data_name"]) == (6, 0.0, "f30k_precomp")
-    assert list(other_values(sizes.settings, None, "f30k")) == []  # type: ignore[arg-type]
+    assert other_values(sizes) == []
 
 
 def test_a_model_that_masks_padding_exports_with_a_caution_and_differs_from_the_released_evaluation(
@@ -80,20 +83,18 @@ def test_a_model_that_masks_padding_exports_with_a_caution_and_differs_from_the_
     method, sizes = small("lhsc_bigru")
     with pytest.raises(AssertionError, match="Tensor-likes are not close"):
         check_export(method, sizes, tmp_path)
-    assert list(other_values(sizes.settings, None, "f30k")) == [PADDED]  # type: ignore[arg-type]
+    assert other_values(sizes) == [PADDED]
 
 
 def test_fewer_layers_and_heads_are_exported_with_cautions_and_more_heads_refused() -> None:
     method, sizes = small("lhsc_bigru", layers=3, heads=2, padding="released")
-    assert list(other_values(sizes.settings, None, "f30k")) == [  # type: ignore[arg-type]
+    assert other_values(sizes) == [
         "it has 3 layers; the released code builds 4",
         "it has 2 heads; the released code builds 4",
     ]
     parts = convert.to_released(method, LAYOUTS["lhsc_bigru"])
-    again, found = imported(
-        checkpoint_of("lhsc_bigru").__class__(Path("m.pth"), parts, 1, None, None, {}), sizes.settings
-    )
-    assert found.settings == sizes.settings
+    again, sizes_again = imported(Checkpoint(Path("m.pth"), parts, 1, None, None, {}), sizes.settings)
+    assert sizes_again.settings == sizes.settings
     assert torch.equal(similarity(again, regions(9)), similarity(method, regions(9)))
     with pytest.raises(
         ConfigError, match=r"^regions\.graph\.0\.theta\.4\.weight has no place in the checkpoints of lDarr"
@@ -118,15 +119,15 @@ def test_a_trained_run_goes_out_and_in_again_with_the_same_similarities(tmp_path
         evaluate(params, "one")
         exported = export_run(Path("runs/tiny/one"), path := Path("out/model_best.pth"))
         assert exported.cautions == [PADDED] and exported.vocabulary == Path("out/f30k_precomp_vocab.json")
-        assert read(path).parts[2]["v_global_w.embedding_local.1.weight"].shape == (36,)
-        found = released.load(path, params.method_with("lhsc"), exported.vocabulary, "tiny")
-        assert "padding masked: a caption is the same in any batch; " in "\n".join(found.summary())
+        assert Checkpoint.read(path).parts[2]["v_global_w.embedding_local.1.weight"].shape == (36,)
+        loaded = importing.load(path, params.method_with("lhsc"), exported.vocabulary, "tiny")
+        assert "padding masked: a caption is the same in any batch; " in "\n".join(loaded.summary())
         settings = with_model(params.method_with("lhsc"), padding="released")
-        assert "padding released: " in "\n".join(released.load(path, settings, exported.vocabulary, "tiny").summary())
-        checkpoint = {"path": str(path), "sha256": sha256(path), "text_digest": found.text.digest}
+        assert "padding released: " in "\n".join(importing.load(path, settings, exported.vocabulary, "tiny").summary())
+        checkpoint = {"path": str(path), "sha256": sha256(path), "text_digest": loaded.text.digest}
         new = {"data": "tiny", "method": "lhsc", "checkpoint": checkpoint}
         params = write_params(Path("."), {**lhsc(), "runs.new": new})
-        released.import_run(params, "new", Silent())
+        importing.import_run(params, "new", Silent())
         evaluate(params, "new")
         ours, theirs = (np.load(Path("evaluations/tiny", name, "similarity.npy")) for name in ("one", "new"))
         np.testing.assert_array_equal(ours, theirs)

@@ -12,15 +12,16 @@ import torch
 from itrcore.errors import DataError
 from itrcore.methods.sgraf.settings import SGRAFSettings
 from itrcore.released import convert
-from itrcore.released.layouts import LAYOUTS
-from itrcore.released.options import options, other_values
+from itrcore.released.contract import Sizes
+from itrcore.released.exporting import options
+from itrcore.released.layouts import LAYOUTS, layout_of
 from tests.support.cross_released import check_export, checkpoint_of, imported, small
 from tests.support.parity_fixtures import published, with_model
 
 NORM = "v_global_w.embedding_local.1."
 
 
-def sgraf(sizes: convert.Sizes) -> SGRAFSettings:
+def sgraf(sizes: Sizes[Any, Any]) -> SGRAFSettings:
     assert isinstance(sizes.settings.model, SGRAFSettings)
     return sizes.settings.model
 
@@ -34,7 +35,7 @@ def test_a_released_file_builds_the_released_form_whatever_the_settings_say(name
     told = options(sizes, "coco")
     assert (told["sim_dim"], told["sgr_step"], told["module_name"]) == (24, 3, name[:3].upper())
     assert told["data_name"] == "coco_precomp"  # which its evaluation finds the vocabulary and the data by
-    assert list(other_values(sizes.settings, None, "coco")) == []  # type: ignore[arg-type]
+    assert list(layout_of(settings).other_values(sgraf(sizes))) == []
 
 
 def test_steps_come_from_the_weights() -> None:
@@ -86,8 +87,8 @@ def test_one_place_for_all_regions_is_written_as_36_alike_and_read_as_one_again(
         written = parts[2][NORM + entry]
         assert written.shape == (36,) and (written == ours[f"region_pooling.local_norm.{entry}"]).all(), entry
     checkpoint = replace(checkpoint_of("saf_bigru"), parts=parts)
-    again, found = imported(checkpoint, with_model(published("saf_bigru"), ranked_regions=36))
-    assert sgraf(found).ranked_regions is None
+    again, sizes = imported(checkpoint, with_model(published("saf_bigru"), ranked_regions=36))
+    assert sgraf(sizes).ranked_regions is None
     state = again.state_dict()
     ours["words.embed.weight"][-1] = 0.0  # the mask token's row, which no released file has
     assert all(torch.equal(value, state[entry]) for entry, value in ours.items())
@@ -100,7 +101,7 @@ def test_one_place_for_all_regions_is_written_as_36_alike_and_read_as_one_again(
 
 def test_what_the_released_code_has_fixed_and_a_model_has_not_is_said() -> None:
     settings = with_model(published("sgr_bigru"), softmax_scale=4.0, ranked_regions=50)
-    assert list(other_values(settings, None, "f30k")) == [  # type: ignore[arg-type]
+    assert list(layout_of(settings).other_values(settings.model)) == [
         "its attention's softmax scale is 4; the released code has 9",
         "its images have 50 regions; the released code builds 36",
     ]

@@ -18,7 +18,7 @@ import torch
 from itrcore.data.text.vocabulary import SPECIAL, Tokenizer, Vocabulary
 from itrcore.errors import DataError
 from itrcore.methods.scan.settings import SCANSettings
-from itrcore.released.checkpoint import read
+from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.importing import load
 from tests.support.parity_fixtures import ROOT, import_file, published
 
@@ -41,7 +41,7 @@ def changed(path: Path, old: bytes, new: bytes, times: int = 1) -> Path:
 
 def refusal(path: Path) -> str:
     with pytest.raises(DataError) as caught:
-        read(path)
+        Checkpoint.read(path)
     assert "\n" not in str(caught.value)
     return str(caught.value).removeprefix(f"{path}: ")
 
@@ -53,11 +53,12 @@ def test_the_file_is_python_2s() -> None:
 
 
 def test_it_is_read_in_full() -> None:
-    found = read(REAL)
-    assert (found.epoch, found.best_rsum, found.iterations) == (12, 431.2, 7254)
-    assert (found.options["cross_attn"], found.options["bi_gru"], found.options["lambda_lse"]) == ("t2i", True, 6.0)
-    assert len(found.options) == 30 and {type(name) for name in found.options} == {str}
-    images, texts = found.parts
+    checkpoint = Checkpoint.read(REAL)
+    assert (checkpoint.epoch, checkpoint.best_rsum, checkpoint.iterations) == (12, 431.2, 7254)
+    told = checkpoint.options
+    assert (told["cross_attn"], told["bi_gru"], told["lambda_lse"]) == ("t2i", True, 6.0)
+    assert len(told) == 30 and {type(name) for name in told} == {str}
+    images, texts = checkpoint.parts
     assert list(images) == ["fc.weight", "fc.bias"] and len(texts) == 9
     assert images["fc.weight"].shape == (4, 6) and texts["rnn.weight_ih_l0_reverse"].shape == (12, 3)
     row = torch.tensor([-0.4876, -0.1961, -0.3019, 0.6693, -0.5021, -0.3566])
@@ -68,15 +69,15 @@ def test_it_is_read_in_full() -> None:
 def test_it_is_imported_with_the_scales_of_its_options() -> None:
     _, _, sizes = import_file(REAL, published("scan_t2i_lse_bigru"))
     model = sizes.settings.model
-    assert isinstance(model, SCANSettings) and (model.dim, sizes.width, sizes.n_tokens) == (4, 6, 10)
+    assert isinstance(model, SCANSettings) and (model.dim, sizes.image.width, sizes.n_tokens) == (4, 6, 10)
     assert model.softmax_scale == 9.0 and model.pooling.model_dump() == {"kind": "lse", "scale": 6.0}
 
 
 def test_an_import_says_the_scales_of_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # without any data
     Vocabulary([*SPECIAL, "a", "man", "on", "the", "bike"], Tokenizer(None)).save(tmp_path / "vocab.json")
-    found = load(REAL, published("scan_t2i_lse_bigru"), tmp_path / "vocab.json", "f30k")
-    assert found.summary() == [
+    loaded = load(REAL, published("scan_t2i_lse_bigru"), tmp_path / "vocab.json", "f30k")
+    assert loaded.summary() == [
         "image encoder: 2 entries used",
         "text encoder: 9 entries used",
         "dimensions 4, region features 6, tokens 10",
@@ -103,13 +104,13 @@ def test_a_file_saved_on_a_gpu_is_read_without_one(tmp_path: Path) -> None:
 
 
 def test_an_rsum_that_is_a_long_and_a_name_in_unicode_are_read(tmp_path: Path) -> None:
-    assert read(changed(tmp_path / "long", RSUM, b"\x8a\x02\xaf\x01")).best_rsum == 431
+    assert Checkpoint.read(changed(tmp_path / "long", RSUM, b"\x8a\x02\xaf\x01")).best_rsum == 431
     named = changed(tmp_path / "name", rb"U\x07\./data/", b"X\x07\x00\x00\x00./\xc3\xa9t\xc3\xa9")
-    assert read(named).options["data_path"] == "./été"
+    assert Checkpoint.read(named).options["data_path"] == "./été"
 
 
 def assert_same(path: Path) -> None:
-    ours, real = read(path), read(REAL)
+    ours, real = Checkpoint.read(path), Checkpoint.read(REAL)
     assert ours.options == real.options
     for mine, theirs in zip(ours.parts, real.parts, strict=True):
         assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in theirs)
@@ -158,6 +159,6 @@ def test_code_in_a_file_of_python_2_is_not_run(kind: str, named: str | None, tmp
     ids=["long string", "other encoding", "large number", "numpy's number", "another class"],
 )  # fmt: skip
 def test_what_is_not_read_is_said(old: bytes, new: bytes, said: str, tmp_path: Path) -> None:
-    found = refusal(changed(tmp_path / "m.pth.tar", old, new))
-    assert found.startswith(said)
-    assert "save it again with its weights and plain options alone." in found
+    line = refusal(changed(tmp_path / "m.pth.tar", old, new))
+    assert line.startswith(said)
+    assert "save it again with its weights and plain options alone." in line

@@ -9,11 +9,12 @@ from itrcore.released.checkpoint import Checkpoint
 def attention_heads(
     checkpoint: Checkpoint, option: str, hidden: int, configured: tuple[int, int] | None, of: str
 ) -> int:
-    """The checkpoint's option where it has one that fits, the settings' where they are of so many dimensions, else one
-    per 64 dimensions, as in all BERTs and CLIPs of their authors; `DataError` where that does not divide.
+    """How many there are: as the checkpoint's option says, if that fits; else as the settings say, if they are of as many
+    dimensions; else one per 64 dimensions, as in all BERTs and CLIPs of their authors.
 
-    option: its name; hidden: dimensions of the transformer; configured: dimensions and heads as the settings have them,
-    of one that starts at random; of: what users call the transformer
+    option: its name; hidden: dimensions of the transformer; of: what users call it
+    configured: dimensions and heads in the settings of one that starts at random; None: the settings say none
+    `DataError` where none of the three tells.
     """
     if isinstance(given := checkpoint.options.get(option), int) and given > 0 and hidden % given == 0:
         return given

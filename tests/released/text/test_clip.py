@@ -11,17 +11,22 @@ from typing import Any
 import pytest
 import torch
 
+from itrcore.assets.clip import CLIPSource, CLIPText
+from itrcore.assets.pictures import Pictures
 from itrcore.errors import DataError
 from itrcore.methods.esl.settings import ESLCLIPSettings
 from itrcore.pretrained.clip import config_of, image_features, text_features
-from itrcore.released import clip as released_clip
 from itrcore.released import convert
-from itrcore.released.checkpoint import Checkpoint, read, write
+from itrcore.released.checkpoint import Checkpoint
+from itrcore.released.contract import Sizes
+from itrcore.released.exporting import options, other_shapes
 from itrcore.released.layouts import LAYOUTS, layout_of
-from itrcore.released.options import cautions, options
 from itrcore.released.rules import Rule
+from itrcore.released.text import clip
+from itrcore.released.text.openai_clip import PUBLISHED
 from itrcore.settings.encoders import CLIPShape
 from itrcore.settings.methods import MethodSettings
+from tests.support.clip_data import small
 from tests.support.helpers import released_file
 from tests.support.openai_clip import OpenAIClip
 from tests.support.parity_fixtures import (
@@ -51,10 +56,16 @@ def imported(checkpoint: Checkpoint, settings: MethodSettings | None = None) -> 
     return method.eval()
 
 
+def sizes_of(settings: MethodSettings, config: Any) -> Sizes[Any, Any]:
+    """Of a published CLIP."""
+    text: Any = settings.model.text
+    return Sizes(settings, Pictures(), CLIPSource(text, config), 49408)
+
+
 def settings_with(**shape: int) -> MethodSettings:
     """The published ones, with a CLIP that starts at random."""
     changed = published("esl_h_clip").model_dump(mode="json")
-    whole = released_clip.PUBLISHED["ViT-B/16"].model_dump() | shape
+    whole = PUBLISHED["ViT-B/16"].model_dump() | shape
     changed["model"]["text"] = {"kind": "clip", "weights": "random", "shape": whole, "strip": "."}
     return MethodSettings.model_validate(changed)
 
@@ -66,14 +77,14 @@ def test_both_towers_compute_what_openais_code_computes_with_the_same_entries(tm
     openai.load_state_dict({name.removeprefix("clip."): value for name, value in clip_entries(FIXTURE).items()})
     torch.manual_seed(0)
     pixels, ids, lengths = torch.randn(3, 3, 16, 16), torch.randint(1, 60, (4, 9)), torch.tensor([9, 4, 2, 7])
-    clip: Any = method.clip
+    model: Any = method.clip
     theirs = openai.visual(pixels)
     assert theirs.std() > 0.05
-    torch.testing.assert_close(image_features(clip, pixels), theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(image_features(model, pixels), theirs, rtol=1e-4, atol=1e-5)
     theirs = openai.encode_text(ids, lengths - 1)
     assert theirs.std() > 0.05
-    torch.testing.assert_close(text_features(clip, ids, lengths), theirs, rtol=1e-4, atol=1e-5)
-    assert clip.logit_scale.item() == pytest.approx(math.log(50.0))
+    torch.testing.assert_close(text_features(model, ids, lengths), theirs, rtol=1e-4, atol=1e-5)
+    assert model.logit_scale.item() == pytest.approx(math.log(50.0))
 
 
 def test_sizes_of_both_towers_come_from_the_weights() -> None:
@@ -81,7 +92,7 @@ def test_sizes_of_both_towers_come_from_the_weights() -> None:
         FIXTURE, tokens=50, positions=20, picture=24, patch=4, image_hidden=192, text_hidden=128, layers=3
     )
     sizes = convert.sizes(checkpoint_of(entries), settings_with())
-    assert (sizes.n_tokens, sizes.width) == (50, None) and sizes.clip is not None
+    assert (sizes.n_tokens, sizes.image.width) == (50, None)
     model = sizes.settings.model
     assert isinstance(model, ESLCLIPSettings) and (model.dim, model.levels, model.kernel) == (512, 8, 2)
     assert model.text.shape == CLIPShape(
@@ -97,7 +108,7 @@ def test_sizes_of_both_towers_come_from_the_weights() -> None:
         text_intermediate=512,
         positions=20,
     )
-    built: Any = sizes.clip
+    built = sizes.source.config
     assert built.text_config.hidden_act == built.vision_config.hidden_act == "quick_gelu"
     imported(checkpoint_of(entries), settings_with())
 
@@ -113,10 +124,9 @@ def test_attention_heads_that_no_size_tells_come_from_the_configuration_or_the_s
     assert [heads_of(sizes) for sizes in (told, shaped)] == [4, 6]
 
 
-def heads_of(sizes: convert.Sizes) -> int:
+def heads_of(sizes: Sizes[Any, Any]) -> int:
     """Of the picture tower."""
-    config: Any = sizes.clip
-    heads: int = config.vision_config.num_attention_heads
+    heads: int = sizes.source.config.vision_config.num_attention_heads
     return heads
 
 
@@ -163,7 +173,7 @@ def test_float16_of_clip_is_read_and_said_and_nowhere_else(tmp_path: Path) -> No
     with pytest.raises(
         DataError, match=r"sim_eval\.weight' of part 0 is strided float16 on cpu; expected a plain float32"
     ):
-        read(tmp_path / "wrong.pth")
+        Checkpoint.read(tmp_path / "wrong.pth")
 
 
 def test_the_class_that_files_name_is_read_as_options_and_not_run(tmp_path: Path) -> None:
@@ -176,11 +186,12 @@ def test_the_class_that_files_name_is_read_as_options_and_not_run(tmp_path: Path
         type(config).__setstate__ = run
         vars(config).update(embed_dim=512, huggingface=False)
         torch.save({"state_dict": released_parts(FIXTURE)[0], "config": config}, tmp_path / "m.pth")
-        found = read(tmp_path / "m.pth")
-        assert found.options == {"embed_dim": 512, "huggingface": False} and not ran.exists()
+        assert (
+            Checkpoint.read(tmp_path / "m.pth").options == {"embed_dim": 512, "huggingface": False} and not ran.exists()
+        )
         torch.load(tmp_path / "m.pth", weights_only=False)
         assert ran.exists()  # the file did hold it
-    assert read(write_checkpoint(FIXTURE, tmp_path / "n.pth")).options["clip_arch"] == "ViT-B/16"
+    assert Checkpoint.read(write_checkpoint(FIXTURE, tmp_path / "n.pth")).options["clip_arch"] == "ViT-B/16"
 
 
 def test_any_other_class_of_the_same_module_is_refused(tmp_path: Path) -> None:
@@ -189,7 +200,7 @@ def test_any_other_class_of_the_same_module_is_refused(tmp_path: Path) -> None:
         sys.modules["config.all_config"].Config = type(config)  # type: ignore[attr-defined]
         torch.save({"state_dict": released_parts(FIXTURE)[0], "config": config}, tmp_path / "m.pth")
     with pytest.raises(DataError, match=r"it wants config\.all_config\.Config to be loaded, which could run code"):
-        read(tmp_path / "m.pth")
+        Checkpoint.read(tmp_path / "m.pth")
 
 
 # What test.py and what it builds read of `config`.
@@ -205,7 +216,7 @@ def test_an_exported_file_says_all_that_the_released_evaluation_reads(tmp_path: 
     sizes = convert.sizes(checkpoint, published("esl_h_clip"))
     method = imported(checkpoint)
     file = replace(checkpoint, path=tmp_path / "m.pth", parts=convert.to_released(method, LAYOUT))
-    write(replace(file, options=options(sizes, "coco")), LAYOUT.data_parallel)
+    replace(file, options=options(sizes, "coco")).write(LAYOUT.data_parallel)
     stored = released_file(tmp_path / "m.pth")
     assert stored.keys() == {"epoch", "state_dict", "config"} and stored["epoch"] == 9
     told = vars(stored["config"])
@@ -225,24 +236,40 @@ def test_an_unused_temperature_is_written_as_a_training_starts_it() -> None:
     assert torch.equal(parts[f"{SIMILARITY}temp_scale.weight"], torch.tensor([[math.log(1 / 0.07)]]))
 
 
-@pytest.mark.parametrize(("name", "shape"), released_clip.PUBLISHED.items())
+@pytest.mark.parametrize(("name", "shape"), PUBLISHED.items())
 def test_openais_clips_are_exported_by_their_names(name: str, shape: CLIPShape) -> None:
     settings = published("esl_h_clip")
     dim = 512 if name.startswith("ViT-B") else 768
     config = config_of(shape, 49408, dim)
-    told = options(convert.Sizes(settings, None, 49408, clip=config), "f30k")
+    told = options(sizes_of(settings, config), "f30k")
     assert (told["clip_arch"], told["input_res"], told["dataset_name"]) == (name, shape.picture, "Flickr30K")
 
 
 def test_a_published_size_is_taken_as_it_stands_but_for_the_switch_of_the_other_strategy() -> None:
-    config = config_of(released_clip.PUBLISHED["ViT-B/16"], 49408, 512)
+    config = config_of(PUBLISHED["ViT-B/16"], 49408, 512)
     said = {}
     for family in ("esl_h_clip", "esl_a_clip"):
         with torch.device("meta"):
-            method = convert.empty(convert.Sizes(published(family), None, 49408, clip=config))
-        said[family] = cautions(method, layout_of(published(family)))
+            method = convert.empty(sizes_of(published(family), config))
+        said[family] = other_shapes(method, layout_of(published(family)))
     switch = "it needs heuristic_strategy = False in modules/transformer.py, where it stands at the other"
     assert said == {"esl_h_clip": [], "esl_a_clip": [switch]}
+
+
+def test_what_openais_code_has_fixed_and_a_clip_has_not_is_said() -> None:
+    config: Any = config_of(PUBLISHED["ViT-B/16"].model_copy(update={"text_layers": 3}), 49408, 512)
+    config.vision_config.hidden_act = "gelu"
+    settings = published("esl_h_clip")
+    source = sizes_of(settings, config).source
+    text = CLIPText(source.settings, small(), config)
+    assert list(clip.other_values(text, "coco")) == [
+        "its CLIP has the sizes of none of OpenAI's; the released code builds these alone: "
+        "ViT-B/16, ViT-B/32, ViT-L/14, ViT-L/14@336px",
+        "the hidden_act of its CLIP's vision tower is gelu; the released code builds OpenAI's, with quick_gelu",
+        "'.' is stripped off its captions; the released code strips '' off coco's",
+    ]
+    plain = CLIPText(source.settings, small(), config_of(PUBLISHED["ViT-B/16"], 49408, 512))
+    assert list(clip.other_values(plain, "f30k")) == []
 
 
 def test_a_rule_counts_from_where_the_released_code_counts_and_knows_whole_names_from_beginnings() -> None:

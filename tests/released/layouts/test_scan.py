@@ -11,7 +11,7 @@ import torch
 from itrcore.errors import DataError
 from itrcore.methods.scan.settings import SCANSettings
 from itrcore.released import convert
-from itrcore.released.options import options
+from itrcore.released.exporting import options
 from itrcore.settings.pooling import LSESettings
 from tests.support.cross_released import check_export, checkpoint_of, imported, small, without_options
 from tests.support.parity_fixtures import published, with_model
@@ -107,8 +107,8 @@ def test_another_direction_or_pooling_is_refused_with_the_right_methods_name(nam
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )  # fmt: skip
 def test_a_form_that_is_not_built_here_is_one_error(changes: dict[str, Any], said: str) -> None:
-    found = refusal("scan_t2i_lse_bigru", **changes)
-    assert said in found and "\n" not in found
+    line = refusal("scan_t2i_lse_bigru", **changes)
+    assert said in line and "\n" not in line
 
 
 def test_a_gru_of_one_direction_is_refused_without_its_options_too() -> None:

@@ -13,14 +13,16 @@ import pytest
 import torch
 from torch import nn
 
+from itrcore.assets.pieces import BertSource
+from itrcore.assets.regions import Regions
+from itrcore.assets.words import BiGRUSource
 from itrcore.errors import ConfigError, DataError
 from itrcore.pretrained import bert
 from itrcore.released import convert
-from itrcore.released.checkpoint import Checkpoint, read, write
-from itrcore.released.convert import build
-from itrcore.released.exporting import export_run
+from itrcore.released.checkpoint import Checkpoint
+from itrcore.released.contract import Sizes
+from itrcore.released.exporting import export_run, options, other_shapes
 from itrcore.released.layouts import LAYOUTS, layout_of
-from itrcore.released.options import cautions, options
 from itrcore.settings.encoders import BertSettings, BertShape
 from itrcore.settings.methods import MethodSettings
 from tests.support.helpers import released_file
@@ -41,7 +43,7 @@ unchanged = cache(checkpoint_of)  # none may change its parts
 
 
 def imported(checkpoint: Checkpoint, name: str) -> dict[str, torch.Tensor]:
-    method = build(convert.sizes(checkpoint, published(name)))
+    method = convert.empty(convert.sizes(checkpoint, published(name)))
     return convert.weights(checkpoint, layout_of(published(name)), method)
 
 
@@ -55,8 +57,8 @@ def refusal(checkpoint: Checkpoint, name: str) -> str:
 def test_export_gives_back_every_used_entry_bit_for_bit(tmp_path: Path, name: str) -> None:
     layout = layout_of(published(name))
     method, original, _ = import_file(write_checkpoint(fixture_of(name), tmp_path / "a.pth"), published(name))
-    write(replace(original, path=tmp_path / "b.pth", parts=convert.to_released(method, layout)), layout.data_parallel)
-    exported = read(tmp_path / "b.pth")
+    replace(original, path=tmp_path / "b.pth", parts=convert.to_released(method, layout)).write(layout.data_parallel)
+    exported = Checkpoint.read(tmp_path / "b.pth")
     for part, before, after in zip(layout.parts, original.parts, exported.parts, strict=True):
         assert before.keys() == after.keys()
         used = before.keys() - part.unused.keys()
@@ -68,7 +70,7 @@ def test_export_gives_back_every_used_entry_bit_for_bit(tmp_path: Path, name: st
 
 def test_unused_entries_are_written_as_a_training_starts_them() -> None:
     checkpoint = checkpoint_of("esa_bert")
-    method = build(convert.sizes(checkpoint, published("esa_bert")))
+    method = convert.empty(convert.sizes(checkpoint, published("esa_bert")))
     images, texts = convert.to_released(method, LAYOUTS["esa_bert"])
     fresh = nn.BatchNorm1d(64).state_dict()
     for entry in fresh:
@@ -82,9 +84,9 @@ def test_unused_entries_are_written_as_a_training_starts_them() -> None:
 def test_an_exported_file_loads_strictly_where_the_released_evaluation_loads_it(tmp_path: Path, name: str) -> None:
     layout, checkpoint = layout_of(published(name)), checkpoint_of(name)
     sizes = convert.sizes(checkpoint, published(name))
-    method = build(sizes)
+    method = convert.empty(sizes)
     method.load_state_dict(convert.weights(checkpoint, layout, method))
-    write(replace(checkpoint, path=tmp_path / "m.pth", parts=convert.to_released(method, layout)), layout.data_parallel)
+    replace(checkpoint, path=tmp_path / "m.pth", parts=convert.to_released(method, layout)).write(layout.data_parallel)
     stored = released_file(tmp_path / "m.pth")
     wrapped = name.endswith("_bert")  # VSE∞'s master, ESA_BERT and ESL wrap before they load, the others do not
     parts = [stored["state_dict"]] if checkpoint.flat else stored["model"]
@@ -118,13 +120,23 @@ def test_options_have_every_field_that_the_released_evaluation_reads(name: str) 
     assert told.get("hardnum", 2) == told.get("kernel_size", 2) == 2
 
 
+def test_a_run_that_was_trained_with_another_loss_gives_its_evaluation_the_usual_margin() -> None:
+    settings = published("vse_infty_bigru").model_dump(mode="json")
+    settings["loss"] = {"kind": "symmetric", "initial_scale": 14.3, "max_scale": 100.0}
+    sizes = convert.sizes(unchanged("vse_infty_bigru"), MethodSettings.model_validate(settings))
+    assert options(sizes, "f30k")["margin"] == 0.2
+    settings["loss"] = {"kind": "hinge", "margin": 0.3, "warmup_epochs": 1}
+    sizes = convert.sizes(unchanged("vse_infty_bigru"), MethodSettings.model_validate(settings))
+    assert options(sizes, "f30k")["margin"] == 0.3
+
+
 def test_sizes_come_from_the_weights_and_the_rest_from_the_settings() -> None:
     checkpoint = checkpoint_of("vse_infty_bigru")
     for part in checkpoint.parts:
         gru = nn.GRU(12, 6, bidirectional=True).state_dict()
         part |= {f"gpool.gru.{name}": value for name, value in gru.items()} | {"gpool.linear.weight": torch.ones(1, 6)}
     sizes = convert.sizes(checkpoint, published("vse_infty_bigru"))
-    assert (sizes.width, sizes.n_tokens, sizes.bert) == (48, 60, None)
+    assert (sizes.image.width, sizes.n_tokens, sizes.source) == (48, 60, bigru_source(sizes.settings, 60))
     expected = published("vse_infty_bigru").model_dump(mode="json")
     expected["model"]["dim"], expected["model"]["text"]["word_dim"] = 64, 20
     expected["model"]["pooling"] |= {"code_dim": 12, "hidden_dim": 6}
@@ -211,7 +223,7 @@ def test_another_number_of_parts_is_said() -> None:
 def test_sizes_that_no_method_can_have_are_said() -> None:
     checkpoint = checkpoint_of("esa_bigru")
     checkpoint.parts[0]["fc.weight"] = torch.ones(63, 48)
-    assert "its weights' sizes fit no esa_bigru (model.esa.dim" in refusal(checkpoint, "esa_bigru")
+    assert "its weights' sizes fit no esa_bigru (model.dim" in refusal(checkpoint, "esa_bigru")
 
 
 def test_a_method_without_released_checkpoints_is_said_with_those_that_have() -> None:
@@ -219,11 +231,21 @@ def test_a_method_without_released_checkpoints_is_said_with_those_that_have() ->
         layout_of(published("vse_pp_bigru"))
 
 
+def bigru_source(settings: MethodSettings, n_tokens: int) -> BiGRUSource:
+    text: Any = settings.model.text
+    return BiGRUSource(text, n_tokens)
+
+
+def bert_source(settings: MethodSettings, config: Any) -> BertSource:
+    text: Any = settings.model.text
+    return BertSource(text, config)
+
+
 def small_bert(heads: int) -> tuple[Checkpoint, BertShape]:
     """A checkpoint of a BERT with 48 dimensions."""
     size = BertShape(hidden=48, layers=2, heads=heads, intermediate=40, positions=16)
     settings = convert.sizes(checkpoint_of("esa_bert"), published("esa_bert")).settings
-    method = build(convert.Sizes(settings, 24, 50, bert.config_of(size, 50)))
+    method = convert.empty(Sizes(settings, Regions(24), bert_source(settings, bert.config_of(size, 50)), 50))
     parts = convert.to_released(method, LAYOUTS["esa_bert"])
     return Checkpoint(Path("small.pth"), parts, 1, 100.0, 10, {}), size
 
@@ -233,8 +255,8 @@ def test_a_berts_heads_come_from_its_configuration_where_its_size_does_not_tell(
     with pytest.raises(DataError, match=r"^small\.pth: its BERT has 48 dimensions, .* attention heads"):
         convert.sizes(checkpoint, published("esa_bert"))
     given = convert.sizes(checkpoint, published("esa_bert"), bert.config_of(size, 50))
-    assert given.bert is not None and given.bert.num_attention_heads == 4
-    convert.weights(checkpoint, LAYOUTS["esa_bert"], build(given))
+    assert given.source.config.num_attention_heads == 4
+    convert.weights(checkpoint, LAYOUTS["esa_bert"], convert.empty(given))
 
 
 def test_a_bert_of_the_settings_own_size_has_their_heads_and_the_other_sizes_of_the_weights() -> None:
@@ -243,21 +265,22 @@ def test_a_bert_of_the_settings_own_size_has_their_heads_and_the_other_sizes_of_
     settings["model"]["text"] |= {"weights": "random", "shape": {**size.model_dump(), "layers": 9, "positions": 99}}
     sizes = convert.sizes(checkpoint, MethodSettings.model_validate(settings))
     assert isinstance(sizes.settings.model.text, BertSettings) and sizes.settings.model.text.shape == size
-    assert sizes.bert is not None and (sizes.bert.num_attention_heads, sizes.n_tokens) == (6, 50)
+    assert (sizes.source.config.num_attention_heads, sizes.n_tokens) == (6, 50)
 
 
 def test_what_the_released_code_would_not_load_as_it_stands_is_said() -> None:
-    words = build(convert.sizes(checkpoint_of("vse_infty_bigru"), published("vse_infty_bigru")))
-    assert cautions(words, LAYOUTS["vse_infty_bigru"]) == []
-    tiny = build(convert.sizes(checkpoint_of("vse_infty_bert"), published("vse_infty_bert")))
-    pieces, layers = cautions(tiny, LAYOUTS["vse_infty_bert"])
+    words = convert.empty(convert.sizes(checkpoint_of("vse_infty_bigru"), published("vse_infty_bigru")))
+    assert other_shapes(words, LAYOUTS["vse_infty_bigru"]) == []
+    tiny = convert.empty(convert.sizes(checkpoint_of("vse_infty_bert"), published("vse_infty_bert")))
+    pieces, layers = other_shapes(tiny, LAYOUTS["vse_infty_bert"])
     assert "bert.embeddings.word_embeddings.weight is (60, 768); the released code builds (30522, 768)" in pieces
     assert "bert.encoder.layer.11.output.dense.weight is not there" in layers
     from transformers import BertConfig
 
+    settings = published("vse_infty_bert")
     with torch.device("meta"):
-        base = build(convert.Sizes(published("vse_infty_bert"), 2048, 30522, BertConfig()))
-    assert cautions(base, LAYOUTS["vse_infty_bert"]) == []
+        base = convert.empty(Sizes(settings, Regions(2048), bert_source(settings, BertConfig()), 30522))
+    assert other_shapes(base, LAYOUTS["vse_infty_bert"]) == []
 
 
 def test_an_export_says_what_no_weights_shape_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +301,7 @@ def test_an_export_says_what_no_weights_shape_tells(tmp_path: Path, monkeypatch:
     base = "the released code builds bert-base-uncased, with 12"
     heads = [f"its BERT's num_hidden_layers is 1; {base}", f"its BERT's num_attention_heads is 4; {base}"]
     assert said["three"] == heads
-    assert read(tmp_path / "three" / "m.pth").iterations is None
+    assert Checkpoint.read(tmp_path / "three" / "m.pth").iterations is None
     kept = tmp_path / "runs" / "tiny" / "three" / "text"
     config, pieces = (kept / "bert.json").read_text("utf-8"), (kept / "tokenizer.json").read_text("utf-8")
     assert config.count('"hidden_act": "gelu"') == pieces.count('"lowercase": true') == 1

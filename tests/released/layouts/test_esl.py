@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from itrcore.assets.regions import Regions
 from itrcore.errors import DataError
 from itrcore.methods.esl.settings import LevelSettings
 from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint
+from itrcore.released.contract import Sizes
+from itrcore.released.exporting import options, other_shapes
 from itrcore.released.layouts import LAYOUTS, layout_of
-from itrcore.released.options import cautions, options
 from itrcore.settings.methods import MethodSettings
 from tests.support.parity_fixtures import OWN, family, load, published, released_parts
 
@@ -26,7 +28,7 @@ def checkpoint_of(name: str) -> Checkpoint:
     return Checkpoint(Path("model_best.pth"), parts, 1, None, None, {}, flat=name.endswith("_clip"))
 
 
-def imported(checkpoint: Checkpoint, settings: MethodSettings) -> tuple[Any, convert.Sizes]:
+def imported(checkpoint: Checkpoint, settings: MethodSettings) -> tuple[Any, Sizes[Any, Any]]:
     sizes = convert.sizes(checkpoint, settings)
     method = convert.empty(sizes)
     method.load_state_dict(convert.weights(checkpoint, layout_of(settings), method))
@@ -65,16 +67,16 @@ def test_every_level_is_the_one_that_the_released_code_counts_one_higher(name: s
 def test_levels_and_kernel_come_from_the_weights(name: str, dim: int, levels: int, kernel: int) -> None:
     _, sizes = imported(checkpoint_of(name), published(name))
     tiny = with_levels(name, dim, levels, kernel)
-    built = convert.empty(convert.Sizes(tiny, 24, sizes.n_tokens, bert=sizes.bert))
+    built = convert.empty(Sizes(tiny, Regions(24), sizes.source, sizes.n_tokens))
     checkpoint = Checkpoint(Path("m.pth"), convert.to_released(built, LAYOUTS[name]), 1, None, None, {})
-    again, found = imported(checkpoint, published(name))
-    model = found.settings.model
+    again, sizes = imported(checkpoint, published(name))
+    model = sizes.settings.model
     assert isinstance(model, LevelSettings) and (model.dim, model.levels, model.kernel) == (dim, levels, kernel)
-    assert found.width == 24
+    assert sizes.image.width == 24
     assert all(torch.equal(value, built.state_dict()[entry]) for entry, value in again.state_dict().items())
-    assert options(found, "f30k")["kernel_size"] == kernel
+    assert options(sizes, "f30k")["kernel_size"] == kernel
     blocks = f"similarity: sims.calculator_1.sim_eval.weight is (1, {levels + 1}); the released code builds (1, 9)"
-    assert blocks in cautions(built, LAYOUTS[name])
+    assert blocks in other_shapes(built, LAYOUTS[name])
 
 
 @pytest.mark.parametrize("encoder", ["bert", "clip"])

@@ -1,0 +1,229 @@
+"""The contract of a layout: what it says of a method's released checkpoints.
+
+A method whose released checkpoints are read and written has a file in `itrcore/released/layouts`, named as its
+`model.kind`; nothing else in `itrcore/released` knows it. Such a file states LAYOUTS, from families
+(`MethodSettings.family`) to a `Layout` each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from torch import Tensor
+
+from itrcore.assets.image import ImageSide
+from itrcore.assets.text import TextSide
+from itrcore.released.checkpoint import Checkpoint
+from itrcore.released.rules import Places, Rule
+from itrcore.settings.methods import MethodSettings
+
+Weights = Mapping[str, Tensor]  # of a checkpoint, under our names
+Shape = tuple[int, ...]
+Size = Callable[[Weights], int | None]  # what weights say of a size; None where they do not tell; ANY
+ANY = 0  # a size that is not fixed: the setting is then None
+DataName = Literal["f30k", "coco"]  # the data sets that the released codes tell apart
+
+Image = TypeVar("Image", bound=ImageSide)
+Source = TypeVar("Source")
+
+
+@dataclass(frozen=True)
+class Sizes(Generic[Image, Source]):
+    """What to build a method of before a checkpoint's weights can go into it.
+
+    settings: the given ones, with every size as the checkpoint has it; image: its image side, without weights
+    source: what its text encoder is built from, without weights (`TextSide.source`)
+    n_tokens: token ids from 0, the mask token's included
+    """
+
+    settings: MethodSettings
+    image: Image
+    source: Source
+    n_tokens: int
+
+
+@dataclass(frozen=True)
+class Unused:
+    """An entry that the released code writes and never computes with.
+
+    like: the entry of the same part whose shape and type it has, and value: what it starts as, so that it can be written
+    back; an entry that only some versions of a library write has no `like` and is not.
+    """
+
+    why: str
+    like: str | None = None
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """One state dict.
+
+    rules: what its entries are here, the first that fits counts
+    unused: by name, or by the beginning of their names where that ends in a dot
+    places: a batch normalisation that has weights for each place, if any
+    """
+
+    name: str
+    rules: tuple[Rule, ...]
+    unused: Mapping[str, Unused] = field(default_factory=dict)
+    places: Places | None = None
+
+    def unused_as(self, name: str) -> str | None:
+        """As what a released name is known to be unused, if it is."""
+        return next((key for key in self.unused if name == key or (key[-1] == "." and name.startswith(key))), None)
+
+    def ours(self, name: str) -> tuple[Rule, tuple[str, ...]] | None:
+        """The rule for a released name, and our names; None where there is none."""
+        return next(((rule, ours) for rule in self.rules if (ours := rule.to_ours(name))), None)
+
+    def name_there(self, ours: str) -> tuple[Rule, str] | None:
+        """The rule for a name of ours, and the released name; None where there is none."""
+        return next(((rule, name) for rule in self.rules if (name := rule.to_released(ours))), None)
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What an option must say for the weights to be this method's: no weight tells.
+
+    otherwise: what the released code takes where a file's options do not have it
+    """
+
+    value: bool | int | str
+    otherwise: bool | int | str
+
+
+@dataclass(frozen=True)
+class Number:
+    """An option that says a number of the method's settings, and what the released code takes without it."""
+
+    option: str
+    otherwise: float
+
+
+class TextForm(Protocol):
+    """How released checkpoints hold a kind of text encoder: a module of `itrcore/released/text`.
+
+    RULES: what its entries are here, as most released codes name them; UNUSED: entries that its library writes
+    BUILT: shapes that the released codes have whatever the options say; N_TOKENS: the number of token ids
+    """
+
+    RULES: tuple[Rule, ...]
+    UNUSED: Mapping[str, Unused]
+    BUILT: Mapping[str, Shape]
+    N_TOKENS: Size
+
+    def own_config(self, settings: Any) -> Any:
+        """Of a BERT or CLIP whose folder the settings (`model.text`) name, as weights do not tell all of it; else None."""
+
+    def source(
+        self, checkpoint: Checkpoint, weights: Weights, settings: Any, config: Any, n_tokens: int, dim: int
+    ) -> Any:
+        """What the encoder is built from (`TextSide.source`); its `settings` are the given ones with the weights' sizes.
+
+        config: in place of what the weights tell of a BERT or CLIP; dim: of the model
+        `DataError` where the weights and options do not tell enough.
+        """
+
+    def side(self, sizes: Sizes[Any, Any], vocabulary: Path | None, data: str) -> TextSide:
+        """The text side of an import: with a given vocabulary, else with the encoder's own, else with the data set's.
+
+        `DataError` where it cannot be had, or has another size than the checkpoint.
+        """
+
+    def own_vocabulary(self, settings: Any, data: str) -> str:
+        """What a run that was given no vocabulary is read with, for people. settings: `model.text`"""
+
+    def options(self, source: Any) -> dict[str, Any]:
+        """What an exported file's options say of the encoder."""
+
+    def other_values(self, text: Any, data: DataName) -> Iterator[str]:
+        """What is not as the released codes have it fixed, and shows in no weight's shape. text: the text side"""
+
+
+# (checkpoint, its weights, `model.grid` or None) → the image side, without weights. `DataError` where they do not fit.
+ImageForm = Callable[[Checkpoint, Weights, Any], ImageSide]
+
+
+def _nothing(model: Any) -> Iterable[str]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A method's released checkpoint. Where it says (model, …), that is `model` of the method's settings, of its own class.
+
+    source: repository and branch or folder
+    parts: its state dicts, in the file's order
+    text, image: how it holds the text encoder, and what makes its image side
+    options: (model, sizes, data) → what an exported file's options say beside `needs` and the text encoder's
+    sizes: `model` in the method's settings → what the weights say of it; `model.text` and `model.grid` are read by themselves
+    numbers: `model` in the method's settings → the option that says it
+    needs: options by name; a file that has no options at all is taken to be what it is said to be
+    built: shapes that the released code has whatever the options say
+    other_values: (model) → what is not as the released code has it fixed, and shows in no weight's shape; a line each
+    remarks: (model) → what people should know of an import; a line each
+    data_parallel: whether its evaluation wraps the model in DataParallel and loads with `strict=False`, so that entries
+        without the prefix `module.` would be passed over without a word
+    flat: one state dict, with `config`, in place of a list of parts with `opt`
+    switch: what has to be changed in the released source before it builds this one
+    """
+
+    source: str
+    parts: tuple[Part, ...]
+    text: TextForm
+    image: ImageForm
+    options: Callable[[Any, Any, DataName], dict[str, Any]]
+    sizes: Mapping[str, Size]
+    numbers: Mapping[str, Number] = field(default_factory=dict)
+    needs: Mapping[str, Needed] = field(default_factory=dict)
+    built: Mapping[str, Shape] = field(default_factory=dict)
+    other_values: Callable[[Any], Iterable[str]] = _nothing
+    remarks: Callable[[Any], Iterable[str]] = _nothing
+    data_parallel: bool = False
+    flat: bool = False
+    switch: str | None = None
+
+    def contradicted(self, options: Mapping[str, Any]) -> list[str]:
+        """The options that say another thing than this method needs."""
+        return [name for name, need in self.needs.items() if options and not _says(options, name, need)]
+
+
+def _says(options: Mapping[str, Any], name: str, need: Needed) -> bool:
+    value = options.get(name, need.otherwise)
+    return isinstance(value, bool | int | float | str) and value == need.value
+
+
+def axis(name: str, number: int, less: int = 0) -> Size:
+    """The length of one axis of a weight, less a number."""
+
+    def size(weights: Weights) -> int | None:
+        return weights[name].shape[number] - less or None if name in weights and weights[name].dim() > number else None
+
+    return size
+
+
+def ratio(name: str) -> Size:
+    """How many times wider than high a weight is."""
+
+    def size(weights: Weights) -> int | None:
+        if name not in weights or weights[name].dim() != 2:
+            return None
+        high, wide = weights[name].shape
+        return wide // high or None if high else None
+
+    return size
+
+
+def numbered(beginning: str) -> Size:
+    """How many different numbers follow in the names that begin so."""
+    pattern = re.compile(re.escape(beginning) + r"(\d+)\.")
+
+    def size(weights: Weights) -> int | None:
+        return len({match[1] for match in map(pattern.match, weights) if match}) or None
+
+    return size
