@@ -21,6 +21,7 @@ from itrcore.settings.params import Params
 Record = dict[str, Any]
 
 _TRAINED, _IMPORTED, _EVALUATED = "itrcore.training.train", "itrcore.released.importing", "itrcore.evaluation.evaluate"
+_LAYOUTS = "itrcore.released.layouts"  # a module for each kind of method
 
 
 def modules(settings: MethodSettings, loss: bool = False) -> list[str]:
@@ -41,8 +42,10 @@ def training(params: Params, name: str) -> Record:
     """What decides the weights of run `name`: a training, or an import. `DataError` where its data set is not prepared."""
     run, settings = params.run(name), params.method_of(name)
     if run.checkpoint is not None:
+        # A checkpoint's layout is loaded by its name; a method without one is refused when it is imported.
+        layouts = set(code.modules()) & {f"{_LAYOUTS}.{settings.model.kind}"}
         return {
-            "code": code.of(_IMPORTED, *modules(settings)),
+            "code": code.of(_IMPORTED, *layouts, *modules(settings)),
             "settings": {
                 **settings.model_dump(mode="json", exclude={"recipe"}),
                 "checkpoint": run.checkpoint.model_dump(include={"sha256", "text_digest"}),

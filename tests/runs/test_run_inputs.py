@@ -61,7 +61,8 @@ def test_a_record_names_what_its_run_reads_and_nothing_else(tmp_path: Path) -> N
     # Weights that were trained elsewhere hang on no captions of ours, and on nobody's learning rate.
     assert set(imported["data"]) == {"vocabulary"} and "recipe" not in imported["settings"]
     assert imported["settings"]["checkpoint"] == {"sha256": "a" * 64, "text_digest": "b" * 64}
-    assert "itrcore.released.importing" in imported["code"]
+    assert {"itrcore.released.importing", "itrcore.released.layouts.esa"} <= imported["code"].keys()
+    assert "itrcore.released.layouts.lhsc" not in imported["code"]
 
 
 def _imported(params: Params) -> Params:
