@@ -15,8 +15,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from itrcore.data.feeding.pixels import PixelImages, frame, random_crop
 from itrcore.data.image_inputs import PixelInput
 from itrcore.data.shards.images import ImageStore
-from tests.data.shards.test_image_shards import Made
-from tests.support.picture_data import photo
+from tests.support.picture_data import PictureFolder, photo
 
 PLAIN = PixelInput(
     picture=20, framing="stretch", mean=(0, 0, 0), std=(1, 1, 1), scale=1.0, bgr=False, random_crop=None, flip=False
@@ -34,7 +33,7 @@ CLIP = replace(
 def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     """Seven pictures of several formats, 64 × 48."""
     path = tmp_path_factory.mktemp("shards")
-    return ImageStore(Made(path).write(path / "out"), "train")
+    return ImageStore(PictureFolder(path).write(path / "out"), "train")
 
 
 def places(width: int, height: int) -> Image.Image:

@@ -31,11 +31,10 @@ from itrcore.errors import DataError
 from itrcore.fetch import download as downloads
 from itrcore.files import digest, read_json, write_json
 from itrcore.settings.datasets import ShardsSource
+from tests.conftest import ROOT
 from tests.support.fetch_server import Served, Server, serving
 from tests.support.helpers import regions_of
 from tests.support.scan_data import write_scan_folder, write_shards
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

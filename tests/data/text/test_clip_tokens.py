@@ -205,7 +205,7 @@ def test_a_name_on_the_hub_is_read_at_its_revision_or_refused_in_one_line(tmp_pa
         (snapshot / "config.json").write_text('{"model_type": "clip"}')
         (repository / "refs" / revision).write_text(f"{number:040x}")
     program = """
-from itrcore.data.clip_tokens import CLIPTokens
+from itrcore.data.text.clip_tokens import CLIPTokens
 from itrcore.errors import DataError
 print(len(CLIPTokens.pretrained("lab/tiny").merges), len(CLIPTokens.pretrained("lab/tiny", "v1").merges))
 for name in ("lab/none", "/no/such/folder"):

@@ -170,7 +170,7 @@ def test_a_killed_process_is_one_clear_error(expected: dict[str, bytes], tmp_pat
 _RUN = """
 import sys
 from pathlib import Path
-from tests.test_shard_writing import Numbers, write
+from tests.data.shards.test_writing import Numbers, write
 write(Path(sys.argv[1]), Numbers({}, Path(sys.argv[1]) / "go on"))
 """
 

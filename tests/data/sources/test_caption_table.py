@@ -17,7 +17,7 @@ from itrcore.data.sources import caption_table as splits
 from itrcore.errors import DataError
 from itrcore.files import read_json
 from itrcore.settings.datasets import SPLITS
-from tests.stages.test_data_stages import STAGES, write_params
+from tests.support.data_stages import STAGES, write_params
 from tests.support.scan_data import table_of, write_scan_folder
 
 WHERE = Path("train_caps.txt")
