@@ -14,10 +14,11 @@ from itrcore import files
 from itrcore.errors import DataError
 from itrcore.fetch import record
 from itrcore.fetch.contents import Contents, Entry, destinations, is_archive, matching, open_contents, undamaged
+from itrcore.fetch.download import locked
 from itrcore.fetch.problems import SourceError, WrongContent, require_room, room_on_disk
-from itrcore.fetch.progress import SILENT, Progress
 from itrcore.fetch.record import File, Files
-from itrcore.fetch.sources import Obtained, kept, locked, move, obtain
+from itrcore.fetch.sources import Obtained, kept, move, obtain
+from itrcore.progress import SILENT, Watcher
 from itrcore.settings.downloads import DownloadSettings
 
 MANY = 1000  # a linked folder of so many files is recorded by sizes alone
@@ -25,7 +26,7 @@ _BLOCK = 1 << 20
 
 
 def fetch(
-    name: str, parts: Mapping[str, DownloadSettings], downloads: Path, progress: Progress = SILENT
+    name: str, parts: Mapping[str, DownloadSettings], downloads: Path, progress: Watcher = SILENT
 ) -> dict[str, Files]:
     """Fill `downloads`/`name` with every part and record it in `downloads`/`name`.json; returns the record.
 
@@ -72,7 +73,7 @@ class _Places:
 class _Work:
     """What is known while one download is made."""
 
-    def __init__(self, name: str, folder: Path, record_path: Path, partial: Path, progress: Progress) -> None:
+    def __init__(self, name: str, folder: Path, record_path: Path, partial: Path, progress: Watcher) -> None:
         self.name, self.folder, self.record, self.partial, self.progress = name, folder, record_path, partial, progress
         self.recorded = record.read(record_path)
         # Beside the files, not in the record: which settings they answer to says nothing about their bytes.
@@ -107,7 +108,7 @@ class _Work:
                 if file.get("sha256") in (None, files.sha256(path)):
                     good.add(inside)
                 done += file["bytes"]
-                self.progress.bytes(f"{part}: checking", done, total)
+                self.progress.show(f"{part}: checking", done, total)
         return good
 
     def _first(self, part: str, settings: DownloadSettings, same: Files | None, good: set[str]) -> Files:
@@ -155,7 +156,7 @@ class _Work:
                 inside = inside_of[entry.name]
                 taken[inside] = self._store(part, inside, entry, handle, moved)
                 done += entry.bytes
-                self.progress.bytes(f"{part}: unpacking", done, total)
+                self.progress.show(f"{part}: unpacking", done, total)
         return taken
 
     def _store(self, part: str, inside: str, entry: Entry, handle: IO[bytes], moved: bool) -> File:

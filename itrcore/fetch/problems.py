@@ -51,6 +51,18 @@ def room_on_disk(folder: Path) -> Iterator[None]:
         raise _full(folder, f"the disk is full ({error.strerror})", "room for what is downloaded") from error
 
 
+@contextmanager
+def required(where: str, expected: str, do: str) -> Iterator[None]:
+    """Turn a `SourceError` into a `DataError`: of a file that has one source alone.
+
+    where: its address, for the message
+    """
+    try:
+        yield
+    except SourceError as error:
+        raise DataError.at(where, str(error), expected, do=do) from error
+
+
 def _full(folder: Path, found: str, expected: str) -> DataError:
     do = "Make room, or make the folder a link to a larger disk, and run it again: what is there is kept and gone on with."
     return DataError.at(folder, found, expected, do=do)

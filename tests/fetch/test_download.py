@@ -15,7 +15,6 @@ from itrcore.errors import DataError
 from itrcore.fetch import download as module
 from itrcore.fetch.download import download
 from itrcore.fetch.problems import SourceError, WrongContent
-from itrcore.fetch.progress import Progress
 from tests.conftest import ROOT
 from tests.support.fetch_server import Served, content, digest_of, serving
 
@@ -29,15 +28,14 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_whole_file_arrives_with_its_size_digest_and_progress(tmp_path: Path) -> None:
-    seen: list[tuple[str, int, int | None]] = []
-
-    class Seen(Progress):
-        def bytes(self, what: str, done: int, total: int | None) -> None:
-            seen.append((what, done, total))
-
+    seen: list[tuple[object, ...]] = []
     with serving(data_bin=Served(DATA)) as server:
         done = download(
-            f"{server.url}data.bin", tmp_path / "x", sha256=digest_of(DATA), bytes=len(DATA), progress=Seen()
+            f"{server.url}data.bin",
+            tmp_path / "x",
+            sha256=digest_of(DATA),
+            bytes=len(DATA),
+            show=lambda *told: seen.append(told),
         )
     assert (tmp_path / "x").read_bytes() == DATA
     assert (done.bytes, done.sha256) == (len(DATA), digest_of(DATA))

@@ -25,7 +25,7 @@ from itrcore.data.shards.files import read_description, read_index
 from itrcore.data.source import Source
 from itrcore.errors import DataError
 from itrcore.fetch.download import download
-from itrcore.fetch.problems import SourceError
+from itrcore.fetch.problems import SourceError, required
 from itrcore.files import digest, sha256
 from itrcore.settings.datasets import SPLITS, ShardsSource
 
@@ -45,15 +45,17 @@ def obtain(settings: ShardsSource, raw: Path) -> Source:
     described: dict[str, dict[str, Any]] = {}
     missing = []
     for kind in KINDS:
-        try:
-            download(f"{url}/shards/{kind}/shards.json", raw / "shards" / kind / "shards.json")
-        except SourceError as error:
-            if error.status not in _ABSENT:  # a server that fails just now says nothing about what is published
-                raise DataError.at(f"{url}/shards/{kind}", str(error), "published shards", do=_AGAIN) from error
-            missing.append(f"{kind}: {error}")
-            shutil.rmtree(raw / "shards" / kind)
-        else:
-            described[kind] = _indexes(f"{url}/shards/{kind}", raw / "shards" / kind)
+        address, folder = f"{url}/shards/{kind}", raw / "shards" / kind
+        with required(address, "published shards", _AGAIN):
+            try:
+                download(f"{address}/shards.json", folder / "shards.json")
+            except SourceError as error:
+                if error.status not in _ABSENT:  # a server that fails just now says nothing about what is published
+                    raise
+                missing.append(f"{kind}: {error}")
+                shutil.rmtree(folder)
+                continue
+        described[kind] = _indexes(address, folder)
     if not described:
         raise DataError.at(f"{url}/shards", f"no shards.json ({'; '.join(missing)})", "published shards", do=_AGAIN)
     for reason in missing:
@@ -97,10 +99,8 @@ def samples(url: str, split: str, cache: Path) -> Iterator[dict[str, Any]]:
 
 
 def _fetch(url: str, target: Path, expected: str | None = None) -> None:
-    try:
+    with required(url, "a file of published shards", _AGAIN):
         download(url, target, sha256=expected, source="shards.json")
-    except SourceError as error:
-        raise DataError.at(url, str(error), "a file of published shards", do=_AGAIN) from error
 
 
 def _indexes(url: str, folder: Path) -> dict[str, Any]:
