@@ -17,6 +17,7 @@ from itrcore.files import remove, replacing
 from itrcore.own_data import KINDS, division
 from itrcore.own_data.captions import OwnImage, read
 from itrcore.own_data.features import Features, open_features
+from itrcore.progress import Count
 from itrcore.settings import edit
 from itrcore.settings.datasets import SPLITS
 
@@ -25,8 +26,6 @@ FOLDER = Path("datasets")
 _DEFAULT_SHARE = 0.1
 _MAX_MEGAPIXELS = 50
 _SHOWN = 3
-
-ProgressHook = Callable[[int, int], None]  # steps done, steps in all
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def make(
     test: float | None = None,
     seed: int = 1,
     params: Path = Path("params.yaml"),
-    progress: ProgressHook = lambda done, total: None,
+    progress: Count = lambda done, total: None,
 ) -> Made:
     """Make `datasets/<name>/` and `datasets.<name>` in params.yaml; an error leaves neither.
 

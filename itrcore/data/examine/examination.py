@@ -26,6 +26,7 @@ from itrcore.data.shards.images import ImageStore
 from itrcore.data.source import Source
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import DataError
+from itrcore.progress import Show
 from itrcore.settings.datasets import SPLITS, DatasetSettings, ImageShardSettings
 
 SAMPLES = 4  # images of each split that a page shows
@@ -59,7 +60,7 @@ class Examined:
     samples: list[Sample] = field(default_factory=list)
 
 
-def examine(name: str, settings: DatasetSettings, progress: Callable[[str, int, int], None]) -> Examined:
+def examine(name: str, settings: DatasetSettings, progress: Show) -> Examined:
     """Look over the data set of this name in the project in the current folder.
 
     `progress` is called with what is being looked at, how much is done, how much it is.
@@ -131,7 +132,7 @@ def _look_at_pictures(
     folder: Path,
     settings: ImageShardSettings | None,
     splits: Splits,
-    progress: Callable[[str, int, int], None],
+    progress: Show,
 ) -> None:
     limit = settings.max_megapixels if settings else math.inf
     found.pictures = pictures.examine(folder, settings is not None, limit, splits, partial(progress, "pictures"))

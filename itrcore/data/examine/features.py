@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from itrcore.data.captions import Image
-from itrcore.data.examine.problems import Duplicates, Finding, Problem, Progress, Shared, Splits, name_of, unreadable
+from itrcore.data.examine.problems import Duplicates, Finding, Problem, Shared, Splits, name_of, unreadable
 from itrcore.data.shards.files import read_description
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.errors import DataError
+from itrcore.progress import Count
 
 BOTTOM_UP = "bottom-up attention"
 # Of SCAN's features (36 regions of 2,048 values behind a ReLU), measured on ten images of MS-COCO.
@@ -71,7 +72,7 @@ class AllFeatures:
     problems: list[Problem]
 
 
-def examine(folder: Path, splits: Splits, progress: Progress) -> AllFeatures:
+def examine(folder: Path, splits: Splits, progress: Count) -> AllFeatures:
     """Read every feature once, in blocks, and check the shards' bytes.
 
     folder: the region shards'; `progress`: images done, images in all
@@ -142,7 +143,7 @@ def _examine_split(
     return Features(dtype, len(store), store.width, regions, sums.minimum, sums.maximum, mean, zeros, norms), problems
 
 
-def _onward(progress: Progress, before: int, total: int, read: int) -> None:
+def _onward(progress: Count, before: int, total: int, read: int) -> None:
     progress(before + read, total)
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from itrcore.cores import cores
 from itrcore.data import pictures
 from itrcore.data.captions import Image
-from itrcore.data.examine.problems import Duplicates, Finding, Problem, Progress, Shared, Splits, name_of
+from itrcore.data.examine.problems import Duplicates, Finding, Problem, Shared, Splits, name_of
 from itrcore.data.pictures import PictureFacts
 from itrcore.errors import DataError
+from itrcore.progress import Count
 
 _BLOCK = 256  # pictures given to the threads at once
 
@@ -52,7 +53,7 @@ class _Read:
     wrong: str = ""
 
 
-def examine(folder: Path, needed: bool, max_megapixels: float, splits: Splits, progress: Progress) -> AllPictures:
+def examine(folder: Path, needed: bool, max_megapixels: float, splits: Splits, progress: Count) -> AllPictures:
     """Read every picture that captions speak of.
 
     needed: pictures are part of the data set, so that a missing one is an error and no warning

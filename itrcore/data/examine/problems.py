@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,6 @@ _NAMED = 3  # images that share something
 
 Severity = Literal["error", "warning", "note"]
 Splits = Mapping[str, Sequence[Image]]
-Progress = Callable[[int, int], None]  # done, in all
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from itrcore.data.captions import Image
-from itrcore.data.examine.problems import Duplicates, Finding, Problem, Progress, Shared, Splits, name_of, quote
+from itrcore.data.examine.problems import Duplicates, Finding, Problem, Shared, Splits, name_of, quote
 from itrcore.data.text.vocabulary import Vocabulary
+from itrcore.progress import Count
 
 LONG = 100  # words; the longest caption of Flickr30K has 82
 MOST_UNKNOWN = 0.05  # share of a split's words
@@ -53,7 +54,7 @@ class Texts:
     problems: list[Problem]
 
 
-def examine(splits: Splits, vocabulary: Vocabulary | None, progress: Progress) -> Texts:
+def examine(splits: Splits, vocabulary: Vocabulary | None, progress: Count) -> Texts:
     """Look at every caption. `progress` is called with captions done, captions in all.
 
     Two captions that differ only in upper and lower case or spaces are the same: they are to a model.

@@ -5,7 +5,7 @@ Each picture is decoded once on the way, to be sure that it can be; what is writ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from itrcore.data.shards import writing
 from itrcore.data.shards.images import INDEX_SCHEMA
 from itrcore.errors import DataError
 from itrcore.files import digest, remove, sha256
+from itrcore.progress import Count
 from itrcore.settings.datasets import SPLITS, ImageShardSettings
 
 _NAMED = 5  # of many pictures in the same case, so many are named
@@ -33,7 +34,7 @@ def write(
     folder: Path,
     settings: ImageShardSettings,
     work: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
     processes: int | None = None,
 ) -> Path:
     """Write shards of all pictures of the caption table; returns their folder, for `writing.move`.

@@ -30,6 +30,7 @@ import pyarrow as pa
 from itrcore.cores import cores
 from itrcore.errors import DataError
 from itrcore.files import digest, read_json, remove, replacing, sha256, write_json
+from itrcore.progress import Count
 
 _VERSION = 1  # raise it when the same samples would give other bytes: work begun before is not gone on with
 
@@ -70,7 +71,7 @@ def write(
     samples: Samples,
     schema: pa.Schema,
     describe: Callable[[Mapping[str, pa.Table]], Mapping[str, Any]],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
     processes: int | None = None,
 ) -> Path:
     """Write shards, indexes and `shards.json`; returns their folder, for `move`.

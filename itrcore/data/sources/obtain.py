@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from itrcore.data.sources.locate import locate
 from itrcore.errors import DataError
 from itrcore.fetch import record
 from itrcore.files import digest, replacing, write_json
+from itrcore.progress import Count
 from itrcore.settings.datasets import (
     SPLITS,
     KarpathySource,
@@ -27,10 +28,8 @@ from itrcore.settings.datasets import (
     SourceSettings,
 )
 
-ProgressHook = Callable[[int, int], None]  # images done, images in all
 
-
-def make(settings: SourceSettings, raw: Path, progress: ProgressHook) -> Source:
+def make(settings: SourceSettings, raw: Path, progress: Count) -> Source:
     """Fill `raw` with the data set's files, or with a pointer to them, and `source.json`. Atomic: all of it or nothing."""
     own = {split: split for split in SPLITS}
     with replacing(raw) as temporary:
