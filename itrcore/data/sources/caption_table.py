@@ -13,7 +13,7 @@ from itrcore.data.captions import SCHEMA, Image
 from itrcore.data.karpathy import KarpathyImage
 from itrcore.data.source import Source
 from itrcore.errors import DataError
-from itrcore.settings.datasets import SPLITS, KarpathySource, SourceSettings
+from itrcore.settings.datasets import SPLITS, SourceSettings
 
 # Below this share of equal captions the two files are not of the same data, whatever their counts say.
 _LEAST_EQUAL = 0.5
@@ -61,14 +61,14 @@ def build(source: Source, settings: SourceSettings, raw: Path) -> tuple[pa.Table
     """
     described = karpathy.read(Path(source.karpathy)) if source.karpathy else []
     compared = False
-    if isinstance(settings, KarpathySource):
-        table = from_karpathy(Path(settings.file), described, settings.captions_per_image)
-    elif source.folder is None:
-        table = captions.read_table(raw / "captions.parquet")
-    else:
+    if source.folder:
         id_mapping = Path(source.id_mapping) if source.id_mapping else None
         table = from_scan(Path(source.folder), source.splits, id_mapping, described)
         compared = bool(described)
+    elif source.karpathy:
+        table = from_karpathy(Path(source.karpathy), described, settings.captions_taken)
+    else:
+        table = captions.read_table(raw / "captions.parquet")
     counts = {}
     for split in SPLITS:
         images = captions.images_of(table, split)
@@ -116,18 +116,22 @@ def from_scan(
     return _table(images)
 
 
-def from_karpathy(file: Path, described: Sequence[KarpathyImage], captions_per_image: int) -> pa.Table:
-    """The caption table of Karpathy's JSON alone: the first so many captions of each image, as SCAN's files have them.
+def from_karpathy(file: Path, described: Sequence[KarpathyImage], captions_per_image: int | None) -> pa.Table:
+    """The caption table of Karpathy's JSON alone.
 
-    `DataError` where a split has no image, or an image not so many captions, or an empty one.
+    file: the JSON, for messages; described: its images
+    captions_per_image: the first so many are taken, as SCAN's files have them; None: all
+    `DataError` where a split has no image, or an image fewer captions than that, or an empty one.
     """
+    least = captions_per_image or 1
     for image in described:
         taken = image.captions[:captions_per_image]
-        if len(taken) < captions_per_image or not all(text.strip() for text in taken):
-            found = f"{image.filename} has {len(taken)} captions" if all(map(str.strip, taken)) else "an empty caption"
-            where = f"{found} (imgid {image.imgid})"
+        if len(taken) < least or not all(text.strip() for text in taken):
+            problem = (
+                f"{image.filename} has {len(taken)} captions" if all(map(str.strip, taken)) else "an empty caption"
+            )
             do = "Lower source.captions_per_image, or mend the file."
-            raise DataError.at(file, where, f"{captions_per_image} for each image, none empty", do=do)
+            raise DataError.at(file, f"{problem} (imgid {image.imgid})", f"{least} for each image, none empty", do=do)
     if empty := [split for split in SPLITS if not karpathy.in_our_order(described, split)]:
         raise DataError.at(file, f"no image in split {', '.join(empty)}", "images to train, select and test on")
     images = {
