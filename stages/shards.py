@@ -8,7 +8,7 @@ from itrcore import layout
 from itrcore.data.shards import image_writer, region_writer, writing
 from itrcore.data.shards.images import ImageShardInfo
 from itrcore.data.source import Source
-from itrcore.data.sources import published_shards as published
+from itrcore.data.sources import published_shards
 from itrcore.errors import DataError
 from itrcore.files import replacing
 from itrcore.progress import counting
@@ -21,7 +21,7 @@ def main(params: Params, name: str) -> None:
     source, settings = Source.read(layout.raw(name)), params.dataset(name).shards
     if source.published:
         with replacing(layout.shards(name)) as temporary:
-            published.place(layout.raw(name), temporary)
+            published_shards.place(layout.raw(name), temporary)
         return
     state = layout.STATE / "shards" / name
     finished: dict[str, Path] = {}

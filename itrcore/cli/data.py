@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from itrcore import layout
-from itrcore.own_data import KINDS
 from itrcore.progress import count_bars
+from itrcore.settings.datasets import FEATURE_KINDS
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
 from itrcore.terminal import user_errors
@@ -26,7 +26,7 @@ def new(
         None, help="a .npy with a row for each image, or a folder with a .npy for each"
     ),
     images: Path | None = typer.Option(None, help="the folder of the pictures"),
-    kind: str | None = typer.Option(None, help=f"what the features are: {', '.join(KINDS)}"),
+    kind: str | None = typer.Option(None, help=f"what the features are: {', '.join(FEATURE_KINDS)}"),
     dev: float | None = typer.Option(None, help="below 1 a share of the images, else a count (default 0.1)"),
     test: float | None = typer.Option(None, help="likewise (default 0.1)"),
     seed: int = typer.Option(1, help="of the random split"),
@@ -61,7 +61,7 @@ def _next_steps(params: Params, name: str) -> str:
     pixels = params.dataset(name).shards.regions is None
     # As the first run of this file does that reads the same; where there is none, any method that does.
     fitting = (run for key, run in params.runs.items() if params.method_of(key).model.reads_pixels == pixels)
-    others = (method for method, found in params.recipes.items() if found.settings.model.reads_pixels == pixels)
+    others = (method for method, recipe in params.recipes.items() if recipe.settings.model.reads_pixels == pixels)
     run = next(fitting, None)
     method = run.method if run else next(others, "METHOD")
     changes = {"variant": run.variant, "profile": run.profile} if run else {}

@@ -96,11 +96,11 @@ class FeatureRows:
         for image_id, first, repeats, n in zip(self.image_ids, self.rows, self.repeats, self.n_regions, strict=True):
             regions = features[first, :n]
             for row in range(first, first + repeats):
-                found = features[row, :n]
-                if not np.isfinite(found).all():
-                    wrong = f"found {found[~np.isfinite(found)][0]}"
+                values = features[row, :n]
+                if not np.isfinite(values).all():
+                    wrong = f"found {values[~np.isfinite(values)][0]}"
                     raise DataError.at(self.path, wrong, "finite numbers", row, "Extract or download it again.")
-                if row > first and not np.array_equal(found, regions):
+                if row > first and not np.array_equal(values, regions):
                     raise DataError.at(
                         self.path,
                         f"found other features than in row {first}, though both are of image {image_id}",
@@ -309,7 +309,7 @@ def _read_lines(folder: Path, name: str) -> tuple[Path, list[str]]:
         if path.suffix == ".gz":
             data = gzip.decompress(data)
     except FileNotFoundError:
-        others = sorted(found.name for found in folder.glob(f"*_{name.rpartition('_')[2]}*"))
+        others = sorted(other.name for other in folder.glob(f"*_{name.rpartition('_')[2]}*"))
         do = f"There are {', '.join(others)}: correct source.splits." if others else f"Does {folder} hold the data set?"
         raise DataError.at(path, "no such file", "SCAN's layout", do=do) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

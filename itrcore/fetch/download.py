@@ -1,7 +1,7 @@
 """One file over HTTP(S): resumed where it stopped, verified, in place only when it is whole.
 
 Beside the target lie, until it is whole, `<name>.part` and `<name>.part.json`: which version of the file on the server the
-bytes are of (its ETag or Last-Modified). A download goes on only where the server confirms that version (RFC 9110, 13.1.5),
+bytes are of (its ETag or Last-Modified). A download continues only where the server confirms that version (RFC 9110, 13.1.5),
 or where the SHA-256 to be reached is known; bytes of two versions are never joined.
 """
 
@@ -106,7 +106,7 @@ class _Download:
                 have = self._have()
                 tries, furthest = (0, have) if have > furthest else (tries + 1, furthest)
                 if tries >= TRIES or not (error.met or furthest):
-                    kept = f"; {have:,} bytes are kept and gone on with next time" if have else ""
+                    kept = f"; {have:,} bytes are kept, and the next run continues from them" if have else ""
                     raise SourceError(f"{error}{kept}") from error
                 time.sleep(WAIT * 2 ** max(tries - 1, 0))
 
@@ -205,11 +205,11 @@ class _Download:
         self.show(what, have, total)
 
     def _finish(self) -> Downloaded:
-        have, found = self._have(), self.hash.hexdigest()
+        have, digest = self._have(), self.hash.hexdigest()
         try:
             self._check_size(have)
-            if self.digest not in (None, found):
-                raise mismatch(f"what it serves ({have:,} bytes)", found, self.digest, self.source)
+            if self.digest not in (None, digest):
+                raise mismatch(f"what it serves ({have:,} bytes)", digest, self.digest, self.source)
         except WrongContent:
             self._forget()
             raise
@@ -217,7 +217,7 @@ class _Download:
             os.fsync(handle.fileno())
         os.replace(self.part, self.target)
         self.note.unlink(missing_ok=True)
-        return Downloaded(have, found)
+        return Downloaded(have, digest)
 
     def _check_size(self, size: int | None) -> None:
         if self.size is not None and size not in (None, self.size):
@@ -236,7 +236,7 @@ class _Download:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _resumable(self) -> int:
-        """How many bytes here may be gone on with."""
+        """How many bytes are here from which the download may continue."""
         certain = self.version.validator is not None or self.digest is not None
         return self._have() if certain else 0
 

@@ -21,7 +21,7 @@ from itrcore.fetch.sources import Obtained, kept, move, obtain
 from itrcore.progress import SILENT, Watcher
 from itrcore.settings.downloads import DownloadSettings
 
-MANY = 1000  # a linked folder of so many files is recorded by sizes alone
+MANY = 1000  # a linked folder of this many files or more is recorded by sizes, without digests
 _BLOCK = 1 << 20
 
 
@@ -164,10 +164,10 @@ class _Work:
         target, temporary = self._target(inside), self.folder / ".unpacking"
         if moved:
             assert entry.file is not None
-            found = File(bytes=entry.bytes, sha256=files.sha256(entry.file))
-            self._enforce(part, inside, found)
+            file = File(bytes=entry.bytes, sha256=files.sha256(entry.file))
+            self._enforce(part, inside, file)
             move(entry.file, target)
-            return found
+            return file
         digest, size = hashlib.sha256(), 0
         try:
             with room_on_disk(self.folder), open(temporary, "wb") as out:
@@ -179,19 +179,19 @@ class _Work:
                     os.fsync(out.fileno())
             if size != entry.bytes:
                 raise WrongContent(f"{entry.name} has {size:,} bytes where {entry.bytes:,} were announced")
-            found = File(bytes=size, sha256=digest.hexdigest())
-            self._enforce(part, inside, found)
+            file = File(bytes=size, sha256=digest.hexdigest())
+            self._enforce(part, inside, file)
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
-        return found
+        return file
 
-    def _enforce(self, part: str, inside: str, found: File) -> None:
+    def _enforce(self, part: str, inside: str, file: File) -> None:
         """A file that was recorded once is never exchanged for another."""
         before = self.recorded.get(part, {}).get(inside)
-        if before and "sha256" in before and "sha256" in found and before["sha256"] != found["sha256"]:
+        if before and "sha256" in before and "sha256" in file and before["sha256"] != file["sha256"]:
             raise SourceError(
-                f"{inside} has changed: sha256 {found['sha256']} ({found['bytes']:,} bytes), {self.record} says "
+                f"{inside} has changed: sha256 {file['sha256']} ({file['bytes']:,} bytes), {self.record} says "
                 f"{before['sha256']} ({before['bytes']:,} bytes){self._accept(part)}"
             )
 
@@ -203,10 +203,10 @@ class _Work:
 
     def _link(self, part: str, inside: str, entry: Entry) -> File:
         assert entry.file is not None
-        found = File(bytes=entry.bytes, sha256=files.sha256(entry.file))
-        self._enforce(part, inside, found)
+        file = File(bytes=entry.bytes, sha256=files.sha256(entry.file))
+        self._enforce(part, inside, file)
         _symlink(self._target(inside), entry.file)
-        return found
+        return file
 
     def _link_folder(self, part: str, source: Path, into: str) -> Files:
         """One link to the whole folder."""
@@ -217,16 +217,16 @@ class _Work:
         entries = matching(Contents(source).entries, [])
         if not entries:
             raise SourceError("the folder holds no file")
-        found: Files = {}
+        linked: Files = {}
         for entry in entries:
             assert entry.file is not None
             file = File(bytes=entry.bytes)
             if len(entries) < MANY:
                 file["sha256"] = files.sha256(entry.file)
             self._enforce(part, f"{into}/{entry.name}", file)
-            found[f"{into}/{entry.name}"] = file
+            linked[f"{into}/{entry.name}"] = file
         _symlink(self._target(into), source)
-        return found
+        return linked
 
     def _target(self, inside: str) -> Path:
         """Where a file goes, its folder made; a link on the way, left by an earlier run, is not written through."""

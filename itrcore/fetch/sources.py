@@ -88,8 +88,8 @@ def _verify(path: Path, settings: DownloadSettings) -> None:
     size = path.stat().st_size
     if settings.bytes not in (None, size):
         raise wrong_size(path.name, size, settings.bytes or 0, "params.yaml")
-    if settings.sha256 is not None and (found := files.sha256(path)) != settings.sha256:
-        raise mismatch(path.name, found, settings.sha256, "params.yaml")
+    if settings.sha256 is not None and (digest := files.sha256(path)) != settings.sha256:
+        raise mismatch(path.name, digest, settings.sha256, "params.yaml")
 
 
 def _from_http(url: str, settings: DownloadSettings, place: Path, progress: Watcher) -> Path:

@@ -14,12 +14,12 @@ from itrcore.data import scan
 from itrcore.data.pictures import read as read_picture
 from itrcore.errors import DataError
 from itrcore.files import remove, replacing
-from itrcore.own_data import KINDS, division
+from itrcore.own_data import division
 from itrcore.own_data.captions import OwnImage, read
 from itrcore.own_data.features import Features, open_features
 from itrcore.progress import Count
 from itrcore.settings import edit
-from itrcore.settings.datasets import SPLITS
+from itrcore.settings.datasets import FEATURE_KINDS, SPLITS
 
 FOLDER = Path("datasets")
 
@@ -65,7 +65,7 @@ def make(
     captions: the table that `itrcore.own_data.captions.read` takes
     features: an array or a folder, as `itrcore.own_data.features` takes them; without, `images` is needed
     images: the folder of the pictures; it is not copied
-    kind: what the features are, one of `KINDS`, shown with every result
+    kind: what the features are, one of `FEATURE_KINDS`, shown with every result
     dev, test: below 1 a share of the images, else a count; 0.1 each, not to be given where the table has splits
     `DataError` and `ConfigError` say what is wrong with any of these.
     """
@@ -117,8 +117,8 @@ def make(
 def _check(features: Path | None, images: Path | None, kind: str | None) -> None:
     if features is None and images is None:
         raise DataError("Neither features nor images: give --features, --images or both.")
-    if features is not None and kind not in KINDS:
-        choices = ", ".join(repr(name) for name in KINDS)
+    if features is not None and kind not in FEATURE_KINDS:
+        choices = ", ".join(repr(name) for name in FEATURE_KINDS)
         raise DataError.at("--kind", f"found {kind!r}", f"what the features are: {choices}", do="Every table shows it.")
     if features is None and kind is not None:
         raise DataError.at("--kind", f"found {kind!r}", "nothing, as there are no features")

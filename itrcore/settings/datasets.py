@@ -12,10 +12,11 @@ SPLITS = ("train", "dev", "test")
 # Shown with every result. Closed on purpose: an unknown spelling must not pass for real features.
 FeatureKind = Literal["bottom-up attention", "other", "simulated", "synthetic"]
 
+FEATURE_KINDS: tuple[str, ...] = get_args(FeatureKind)
 # What a result was computed from: region features of a kind, or the pictures themselves. Pictures that a program drew are
 # as synthetic as features made of them.
 SYNTHETIC, PIXELS = "synthetic", "pixels"
-INPUTS = (*get_args(FeatureKind), PIXELS)
+INPUTS = (*FEATURE_KINDS, PIXELS)
 
 Benchmark = Literal["f30k", "coco"]
 

@@ -54,10 +54,10 @@ class _Read:
 
 
 def examine(folder: Path, needed: bool, max_megapixels: float, splits: Splits, progress: Count) -> AllPictures:
-    """Read every picture that captions speak of.
+    """Read the picture of every image of the caption table.
 
-    needed: pictures are part of the data set, so that a missing one is an error and no warning
-    max_megapixels: a larger one is refused; `progress`: pictures done, pictures in all
+    needed: pictures are part of the data set, so that a missing one is an error, not a warning
+    max_megapixels: a larger picture is refused; progress: called with pictures done, pictures in all
     """
     shared = Shared("identical pictures", splits)
     figures: dict[str, Pictures] = {}

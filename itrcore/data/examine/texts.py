@@ -55,8 +55,9 @@ class Texts:
 
 
 def examine(splits: Splits, vocabulary: Vocabulary | None, progress: Count) -> Texts:
-    """Look at every caption. `progress` is called with captions done, captions in all.
+    """Look at every caption.
 
+    progress: called with captions done, captions in all
     Two captions that differ only in upper and lower case or spaces are the same: they are to a model.
     """
     shared = Shared("captions", splits)
@@ -123,10 +124,10 @@ def _fewer(split: str, images: Sequence[Image], counts: Sequence[int]) -> list[P
     return fewer.problems()
 
 
-def _unknown(split: str, found: Words | None, words: Counter[str], vocabulary: Vocabulary | None) -> list[Problem]:
-    if found is None or vocabulary is None or found.unknown <= MOST_UNKNOWN * found.lengths.sum():
+def _unknown(split: str, known: Words | None, words: Counter[str], vocabulary: Vocabulary | None) -> list[Problem]:
+    if known is None or vocabulary is None or known.unknown <= MOST_UNKNOWN * known.lengths.sum():
         return []
-    share = found.unknown / found.lengths.sum()
+    share = known.unknown / known.lengths.sum()
     finding = Finding(
         "warning", f"words of {split} that the vocabulary lacks, {share:.1%} of all, more than {MOST_UNKNOWN:.0%}"
     )

@@ -117,5 +117,3 @@ def _check(settings: ScenesSource) -> None:
         value = getattr(settings, name)
         if value > most:
             raise ConfigError(f"scenes data set: {name} is {value}; expected at most {most}, the number of {why}.")
-    if settings.seed < 0:
-        raise ConfigError(f"scenes data set: seed is {settings.seed}; expected 0 or more.")

@@ -1,7 +1,7 @@
 """Writing samples into shards: in parallel processes, each shard once, the same bytes every time.
 
 A shard is a plain tar as webdataset writes and streams it. Finished shards lie in a work folder outside the output, so
-that a killed writing goes on with the missing ones: DVC removes outputs before it runs a stage again.
+that after a kill only the missing ones are written: DVC removes outputs before it runs a stage again.
 
     regions-<digest>/shards/     what is made: train-00000.tar, …, train.arrow, …, shards.json
     regions-<digest>/records/    beside each finished shard its size, SHA-256 and rows of the index
@@ -32,7 +32,7 @@ from itrcore.errors import DataError
 from itrcore.files import digest, read_json, remove, replacing, sha256, write_json
 from itrcore.progress import Count
 
-_VERSION = 1  # raise it when the same samples would give other bytes: work begun before is not gone on with
+_VERSION = 1  # raise it when the same samples would give other bytes: then unfinished older work is not used
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class _Tar:
 
     def add(self, sample: Sample) -> int:
         """Write the sample's members in order of their names; the offset for the index."""
-        found = 0
+        indexed = 0
         for ending, pieces in sorted(sample.members.items()):
             info = tarfile.TarInfo(f"{sample.key}.{ending}")
             info.size = sum(memoryview(piece).nbytes for piece in pieces)
@@ -185,8 +185,8 @@ class _Tar:
                 self._write(piece)
             self._fill(tarfile.BLOCKSIZE)
             if ending == sample.indexed:
-                found = offset
-        return found
+                indexed = offset
+        return indexed
 
     def close(self) -> None:
         self._write(bytes(2 * tarfile.BLOCKSIZE))

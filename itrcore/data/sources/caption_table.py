@@ -46,12 +46,12 @@ class Counts:
 
     def __str__(self) -> str:
         text = f"{self.images:,} images, {self.captions:,} captions"
-        if (found := self.karpathy) is None:
+        if (agreement := self.karpathy) is None:
             return text
-        order = "in" if found.in_order else "NOT in"
-        text += f"; of {found.described:,} images in Karpathy's JSON, {order} its order, "
-        text += f"{found.equal:,} captions with the same words"
-        return text + (f"; others: {'; '.join(found.differing)}" if found.differing else "")
+        order = "in" if agreement.in_order else "NOT in"
+        text += f"; of {agreement.described:,} images in Karpathy's JSON, {order} its order, "
+        text += f"{agreement.equal:,} captions with the same words"
+        return text + (f"; others: {'; '.join(agreement.differing)}" if agreement.differing else "")
 
 
 def build(source: Source, settings: SourceSettings, raw: Path) -> tuple[pa.Table, dict[str, Counts]]:
@@ -101,8 +101,9 @@ def from_scan(
             file_name = None
             if names is not None:
                 if image_id not in names:
-                    found = f"no entry for image id {image_id} of {split}"
-                    raise DataError.at(str(id_mapping), found, "one for every id")
+                    raise DataError.at(
+                        str(id_mapping), f"no entry for image id {image_id} of {split}", "one for every id"
+                    )
                 file_name = names[image_id]
             caption_ids = list(range(number, number + len(group)))
             number += len(group)

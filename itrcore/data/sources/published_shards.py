@@ -64,7 +64,6 @@ def obtain(settings: ShardsSource, raw: Path) -> Source:
         _check_images(url, table, raw / "shards" / kind)
     return Source(
         described["regions"]["features"] if "regions" in described else "none",
-        {split: split for split in SPLITS},
         published={"url": url, "cache": settings.cache},
         content=digest([sha256(table), {kind: value["digest"] for kind, value in described.items()}]),
     )
