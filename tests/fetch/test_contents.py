@@ -37,8 +37,8 @@ def get(folder: Path, source: Path, **settings: Any) -> set[str]:
 
 
 def files_in(folder: Path) -> set[str]:
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    return found - {".fetched.json"}
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    return files - {".fetched.json"}
 
 
 def write(path: Path, data: bytes) -> Path:

@@ -23,9 +23,11 @@ def opened(split: str) -> tuple[dict[str, list[str]], dict[str, np.ndarray]]:
     """Captions and features of each image, by name, through the pipeline's own reader."""
     folder = Path("datasets/mine")
     names = scan.read_id_mapping(folder / "id_mapping.json")
-    found = scan.open_split(folder, split)
-    images = [names[i] for i in found.image_ids]
-    return dict(zip(images, found.captions, strict=True)), {name: image_of(found, i) for i, name in enumerate(images)}
+    opened_split = scan.open_split(folder, split)
+    images = [names[i] for i in opened_split.image_ids]
+    return dict(zip(images, opened_split.captions, strict=True)), {
+        name: image_of(opened_split, i) for i, name in enumerate(images)
+    }
 
 
 def split_of() -> dict[str, str]:
@@ -78,15 +80,15 @@ def test_the_split_depends_on_seed_and_names_alone(project: Path) -> None:
     folder.mkdir()
     for name, row in zip(NAMES, np.random.default_rng(0).normal(size=(N, REGIONS, WIDTH)), strict=True):
         np.save(folder / f"{name}.npy", row)
-    found = []
+    splits = []
     for number, seed in enumerate((1, 1, 2)):
         rows = two_each()
         random.Random(number).shuffle(rows)
         make(f"mine{number}", write_csv(rows), features=folder, kind="synthetic", seed=seed)
         Path(f"datasets/mine{number}").rename("datasets/mine")
-        found.append(split_of())
+        splits.append(split_of())
         Path("datasets/mine").rename(f"datasets/mine{number}")
-    assert found[0] == found[1] != found[2]
+    assert splits[0] == splits[1] != splits[2]
 
 
 def test_a_split_column_is_kept_with_val_as_dev(project: Path) -> None:

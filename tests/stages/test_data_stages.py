@@ -44,8 +44,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScanFolder:
 
 def left() -> set[str]:
     """Everything in data/ and data/toy/, hidden files too; for the two outputs of the stage `splits` the table stands."""
-    found = {path.name for folder in (Path("data"), Path("data", "toy")) for path in folder.glob("*")}
-    return found - {"toy"} - ({"splits.json"} if "captions.parquet" in found else set())  # one stage, two outputs
+    names = {path.name for folder in (Path("data"), Path("data", "toy")) for path in folder.glob("*")}
+    return names - {"toy"} - ({"splits.json"} if "captions.parquet" in names else set())  # one stage, two outputs
 
 
 def run_until_error(params: Params) -> tuple[str, str]:

@@ -98,8 +98,8 @@ def test_a_batch_is_the_pictures_in_the_order_asked_for(store: ImageStore) -> No
     images = PixelImages(store, PLAIN)
     batch = images.batch(np.array([3, 0, 3]))
     assert batch.pixels.shape == (3, 3, 20, 20) and batch.pixels.dtype == torch.float32
-    for found, row in zip(batch.pixels, (3, 0, 3), strict=True):
-        assert found.equal(frame(store.image(row), PLAIN))
+    for pixels, row in zip(batch.pixels, (3, 0, 3), strict=True):
+        assert pixels.equal(frame(store.image(row), PLAIN))
     assert (len(images), images.image_ids, images.folder.name) == (7, store.image_ids, "out")
 
 
@@ -174,4 +174,4 @@ def test_threads_may_share_it(store: ImageStore) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(make, range(40)))
-    assert all(found.equal(make(seed)) for seed, found in enumerate(together))
+    assert all(pixels.equal(make(seed)) for seed, pixels in enumerate(together))

@@ -71,23 +71,23 @@ def test_one_picture_under_two_ids_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_same_words_agree_whatever_case_and_punctuation() -> None:
-    found = caption_table.compare(scan_images([COCO[2], COCO[4], COCO[0]]), COCO, "train", WHERE)
-    assert found == caption_table.Agreement(described=4, in_order=True, equal=17, differing=[])
-    assert "in its order" in str(caption_table.Counts(3, 17, found))
+    agreement = caption_table.compare(scan_images([COCO[2], COCO[4], COCO[0]]), COCO, "train", WHERE)
+    assert agreement == caption_table.Agreement(described=4, in_order=True, equal=17, differing=[])
+    assert "in its order" in str(caption_table.Counts(3, 17, agreement))
 
 
 def test_images_out_of_the_jsons_order_are_reported() -> None:
-    found = caption_table.compare(scan_images([COCO[0], COCO[2]]), COCO, "train", WHERE)
-    assert not found.in_order and "NOT in its order" in str(caption_table.Counts(2, 12, found))
+    agreement = caption_table.compare(scan_images([COCO[0], COCO[2]]), COCO, "train", WHERE)
+    assert not agreement.in_order and "NOT in its order" in str(caption_table.Counts(2, 12, agreement))
 
 
 def test_other_words_are_counted_and_the_first_rows_named() -> None:
     images = scan_images([COCO[2], COCO[4]])
     for row in (1, 3, 4, 6):
         images[0].captions[row] = f"other {row}"
-    found = caption_table.compare(images, COCO, "train", WHERE)
-    assert found.equal == 8
-    assert found.differing == [f'row {k}: "other {k}" / "Image 2 caption {k}."' for k in (1, 3, 4)]
+    agreement = caption_table.compare(images, COCO, "train", WHERE)
+    assert agreement.equal == 8
+    assert agreement.differing == [f'row {k}: "other {k}" / "Image 2 caption {k}."' for k in (1, 3, 4)]
 
 
 def test_captions_of_other_images_are_refused_with_the_first_rows() -> None:
@@ -144,8 +144,8 @@ def test_flickr30ks_real_files_agree_with_a_json_made_of_their_own_captions(shar
         images = [
             Image(i, names[i], [5 * i + k for k in range(5)], texts) for i, texts in zip(ids, texts_of, strict=True)
         ]
-        found = caption_table.compare(images, described, split, folder / f"{split}_caps.txt")
-        assert found == caption_table.Agreement(len(images), True, 5 * len(images), [])
+        agreement = caption_table.compare(images, described, split, folder / f"{split}_caps.txt")
+        assert agreement == caption_table.Agreement(len(images), True, 5 * len(images), [])
 
 
 def test_scans_coco_training_order_is_karpathys_with_restval_after_train(shared_data: Path) -> None:

@@ -231,12 +231,12 @@ def test_features_carry_what_the_captions_name_and_nothing_else() -> None:
 
 def test_more_noise_is_harder() -> None:
     captions = made_up(60)
-    found = []
+    recalls = []
     for noise in (0.0, 4.0):
         source = settings(regions=16, width=128, noise=noise)
         features = np.stack([image_features(source, i, group) for i, group in enumerate(captions)])
-        found.append(recall(alike(features, captions, source), 3))
-    assert found[0] > found[1] + 0.2
+        recalls.append(recall(alike(features, captions, source), 3))
+    assert recalls[0] > recalls[1] + 0.2
 
 
 def test_splits_share_their_concepts() -> None:

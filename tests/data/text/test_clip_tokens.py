@@ -56,9 +56,9 @@ class OpenAI:
         kind = [k if k in ("space", "L", "N") else "sign" for k in kind]
         words, i = [], 0
         while i < len(text):
-            found = next((c for c in _CONTRACTIONS if text.startswith(c, i)), None)
-            end = i + (len(found) if found else 1)
-            while found is None and kind[i] in ("L", "sign") and end < len(text) and kind[end] == kind[i]:
+            contraction = next((c for c in _CONTRACTIONS if text.startswith(c, i)), None)
+            end = i + (len(contraction) if contraction else 1)
+            while contraction is None and kind[i] in ("L", "sign") and end < len(text) and kind[end] == kind[i]:
                 end += 1
             if kind[i] != "space":
                 words.append(text[i:end])
