@@ -18,7 +18,7 @@ from stages import run_stage
 
 
 def main(params: Params, name: str) -> None:
-    """Build (or take over) the vocabulary, train word pieces and look up GloVe vectors where they are asked for."""
+    """Build or take over the vocabulary; train word pieces and look up GloVe vectors, where the settings have them."""
     settings = params.dataset(name).vocabulary
     with replacing(layout.vocabulary(name)) as folder:
         folder.mkdir(parents=True)

@@ -1,7 +1,7 @@
 """SCAN's data layout: `{split}_ims.npy`, `{split}_caps.txt`, `{split}_ids.txt`, read memory-mapped and checked, and written.
 
 Two conventions are in use and both are read: one feature row per image, or the row repeated for each of its captions;
-likewise one id per image or per caption. `id_mapping.json` (id → file name) and `{split}_boxes.npy` may lie beside, and
+likewise one id per image or per caption. `id_mapping.json` (id → file name) and `{split}_boxes.npy` may lie beside them, and
 `{split}_counts.npy` where images have different numbers of regions and the features' rows are padded.
 """
 
@@ -22,7 +22,7 @@ from itrcore.arrays import open_array
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
 
-_GIVE_BACK = 16 << 20  # bytes read; more are more memory, fewer more calls
+_GIVE_BACK = 16 << 20  # bytes read between two calls that give mapped pages back
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A data set on Kaggle through kagglehub: the files that are asked for, one by one, not the bundle of everything.
+"""A data set on Kaggle through kagglehub: the wanted files one by one, not the bundle of all.
 
 kagglehub downloads, resumes and checks MD5 sums; it reads proxies, its cache's place (KAGGLEHUB_CACHE) and credentials
 from its own environment variables. Public data sets need no token as long as Kaggle does not ask for one.

@@ -1,6 +1,6 @@
 """From a source's name to its file, archive or folder on this disk: downloaded, or where it lies already.
 
-What is downloaded lies in a folder of its own, named by the source, so that parts and data sets with one source share it.
+Each source's download has a folder of its own, named by the source, so that parts and data sets with one source share it.
 """
 
 from __future__ import annotations

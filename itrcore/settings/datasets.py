@@ -59,7 +59,7 @@ class _Source(Settings):
 
     @property
     def captions_taken(self) -> int | None:
-        """The first so many captions of each image are taken; None: all."""
+        """How many captions of each image are taken, from its first on; None: all."""
         return None
 
 
@@ -99,7 +99,7 @@ class SimulatedSource(_Source):
     seed: Seed
     captions: str  # the folder with {split}_caps.txt (or .txt.gz) and {split}_ids.txt
     splits: SplitNames
-    images: SplitSizes  # the first so many of each split
+    images: SplitSizes  # taken from the start of each split
     regions: Count
     width: Count
     zeros: Share  # the share of entries that are 0, as in bottom-up attention's features
@@ -110,7 +110,7 @@ class SimulatedSource(_Source):
 class ScanSource(_Source):
     """SCAN's files on this disk: {split}_ims.npy, {split}_caps.txt, {split}_ids.txt.
 
-    folder: of these files, or one above them in SCAN's or VSE∞'s layout, where what lies beside is found by itself
+    folder: of these files, or a folder above them in SCAN's or VSE∞'s layout; what belongs to the files is found there too
     """
 
     paths = ("folder", "karpathy", "pictures")
@@ -119,8 +119,8 @@ class ScanSource(_Source):
     folder: str
     features: FeatureKind | Literal["none"]  # none: pictures alone
     splits: SplitNames
-    karpathy: str | None = None  # Karpathy's JSON, where it does not lie beside
-    pictures: str | None = None  # the pictures' folder, where it does not lie beside
+    karpathy: str | None = None  # Karpathy's JSON, where it does not lie with the files
+    pictures: str | None = None  # the pictures' folder, where it does not lie with the files
 
     @property
     def has_regions(self) -> bool:
@@ -136,7 +136,7 @@ class KarpathySource(_Source):
     kind: Literal["karpathy"]
     file: str
     pictures: str
-    captions_per_image: Count  # the first so many: 5 as published; some COCO images have more
+    captions_per_image: Count  # taken from the start: 5 as published; some COCO images have more
 
     @property
     def has_regions(self) -> bool:
@@ -176,7 +176,7 @@ class GloVeSettings(Settings):
 class VocabularySettings(Settings):
     """SCAN's vocabulary: words of train + dev with at least `min_count` occurrences.
 
-    released: path of a released SCAN vocabulary to use in place of one built here; found: the one beside
+    released: path of a released SCAN vocabulary to use in place of one built here; `found`: the one that lies with the files
     """
 
     min_count: Count
@@ -216,7 +216,9 @@ class DatasetSettings(Settings):
     source: Annotated[SourceSettings, Field(discriminator="kind")]
     vocabulary: VocabularySettings
     shards: ShardSettings  # {} with the source `shards`, which has them
-    benchmark: Benchmark | None = None  # which published benchmark it is; its results then stand beside published ones
+    benchmark: Benchmark | None = (
+        None  # which published benchmark it is, so that published results are shown with its own
+    )
 
     @property
     def drawn(self) -> bool:

@@ -1,8 +1,8 @@
 """Shards that someone has published, each downloaded once into a folder on this disk and kept there.
 
 A shard is kept as `<its SHA-256>.tar`: two data sets that share one share the file, and whatever the server serves later,
-these bytes stay. A file of that name is whole: it was verified before it took the name. Without a network all goes on as
-long as the shards are here.
+these bytes stay. A file of that name is whole: it was verified before it took the name. As long as the shards are here, no
+network is needed.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class ShardCache:
 
     @classmethod
     def of(cls, shards: Path) -> ShardCache | None:
-        """The one that a folder with description and indexes, but no shards, says to use; None for other folders."""
+        """The one that a folder without shards of its own is recorded with; None for other folders."""
         if not _address(shards).exists():
             return None
         remote = read_json(_address(shards))
         return cls(remote["url"], Path(remote["cache"]))
 
     def record(self, shards: Path) -> None:
-        """Have the shards of that folder taken from here."""
+        """Record that the shards of that folder, which has description and indexes alone, are taken from here."""
         write_json(_address(shards), {"url": self.url, "cache": str(self.folder)})
 
     def path(self, file: Mapping[str, Any]) -> Path:
@@ -47,8 +47,8 @@ class ShardCache:
     def fetch(self, files: Sequence[Mapping[str, Any]]) -> list[Path]:
         """Their paths; those that are missing are downloaded first, one after the other, and verified.
 
-        A download that was cut goes on where it stopped. One process at a time downloads a shard; others wait for it.
-        `DataError` where one cannot be had, or is served with other bytes; what came so far is kept.
+        A download that was cut continues where it stopped. One process at a time downloads a shard; others wait for it.
+        `DataError` where one is not to be had, or comes with other bytes; what came so far is kept.
         """
         missing = [file for file in files if not self._has(file)]
         if missing:

@@ -58,7 +58,7 @@ class Samples(Protocol):
         """The samples of one shard, in order.
 
         What is returned is pickled and iterated over in another process. A sample's buffers need to last until the next
-        one is asked for. Bad input raises `DataError`, also where reading fails; `OSError` is taken for one of writing.
+        one is asked for. Bad input raises `DataError`, also where reading fails: an `OSError` is reported as one of writing.
         """
         ...
 
@@ -83,7 +83,7 @@ def write(
     describe: indexes → what `shards.json` says besides counts, sizes and digests
     progress: called with samples done, samples in all, after each shard
     processes: by default as many as there are cores for this process, at most 8; 1: this process
-    `DataError` of a sample is passed on; another where a process was killed or the disk is full. Finished shards stay.
+    `DataError` of a sample, or where a process was killed or the disk is full. Finished shards stay.
     """
     decides = {"version": _VERSION, "splits": dict(splits), "per_shard": samples_per_shard, **identity}
     folder = work.with_name(f"{work.name}-{digest(decides)[:16]}")
@@ -202,7 +202,7 @@ class _Tar:
 
 
 def _run(jobs: Sequence[_Job], samples: Samples, processes: int, count: Callable[[int], None]) -> None:
-    """Do the jobs. They are waited for in order, so that of several errors the first shard's is raised."""
+    """Do the jobs, waiting for them in order: of several errors the first shard's is raised."""
     if processes <= 1:
         for job in jobs:
             job.write(samples.shard(job.split, job.rows))

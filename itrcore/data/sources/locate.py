@@ -1,4 +1,4 @@
-"""Finding a data set's files below a folder in one of the layouts that are in use, so that nobody moves a file.
+"""Finding a data set's files below a folder in one of the layouts that are in use, so that no file has to be moved.
 
 SCAN     data/f30k_precomp/train_caps.txt …                    vocab/f30k_precomp_vocab.json
 VSE∞     data/f30k/precomp/train_caps.txt …  data/f30k/id_mapping.json  data/f30k/flickr30k-images/  data/vocab/…

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from itrcore import layout
 from itrcore.data import karpathy, scan
-from itrcore.data.scenes import write_scenes
+from itrcore.data.scenes.build import write_scenes
 from itrcore.data.source import Source
 from itrcore.data.sources import published_shards
 from itrcore.data.sources.locate import locate

@@ -1,6 +1,6 @@
 """The source `simulated`: real captions in SCAN's layout, with region features made from those very captions.
 
-It stands in for bottom-up attention's features where those cannot be had: same files, shapes and statistics, and a
+It stands in for bottom-up attention's features where those are not at hand: same files, shapes and statistics, and a
 signal that a method can learn. The features of an image are made from *its own captions*, those of dev and test too.
 So a retrieval result on them says that code works and how fast; it says nothing about images, and is compared with no
 published number. Tables that show such results call them simulated.

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from itrcore.data.scenes import write_scenes
-from itrcore.data.scenes.build import directions, scene_regions, split_scenes
+from itrcore.data.scenes.build import directions, scene_regions, split_scenes, write_scenes
 from itrcore.data.scenes.features import NAMES
 from itrcore.data.scenes.world import ATTRIBUTES, COLOURS, Scene, draw_family
 from itrcore.errors import ConfigError
