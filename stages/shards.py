@@ -21,7 +21,7 @@ def main(params: Params, name: str) -> None:
     source, settings = Source.read(layout.raw(name)), params.dataset(name).shards
     if source.published:
         with replacing(layout.shards(name)) as temporary:
-            published_shards.place(layout.raw(name), temporary)
+            published_shards.place(source.published, layout.raw(name), temporary)
         return
     state = layout.STATE / "shards" / name
     finished: dict[str, Path] = {}

@@ -13,7 +13,16 @@ from typing import IO, Any
 from itrcore import files
 from itrcore.errors import DataError
 from itrcore.fetch import record
-from itrcore.fetch.contents import Contents, Entry, destinations, is_archive, matching, open_contents, undamaged
+from itrcore.fetch.contents import (
+    Contents,
+    Entry,
+    PlainContents,
+    destinations,
+    is_archive,
+    matching,
+    open_contents,
+    undamaged,
+)
 from itrcore.fetch.download import locked
 from itrcore.fetch.problems import SourceError, WrongContent, require_room, room_on_disk
 from itrcore.fetch.record import File, Files
@@ -143,31 +152,34 @@ class _Work:
         if same and (gone := next((inside for inside in same if inside not in placed), None)):
             raise SourceError(f"it no longer holds {gone}, which {self.record} lists{self._accept(part)}")
         self.places.claim(part, [*placed])
-        if link and type(contents) is Contents:
-            return {inside: self._link(part, inside, entry) for inside, entry in placed.items()}
+        if link and isinstance(contents, PlainContents):
+            return {inside: self._link(part, inside, contents.file(entry)) for inside, entry in placed.items()}
         missing = {inside: entry for inside, entry in placed.items() if inside not in good}
         self.folder.mkdir(parents=True, exist_ok=True)
-        moved = got.own and type(contents) is Contents
-        require_room(self.folder, 0 if moved else _size(missing))
+        ours = contents if got.own and isinstance(contents, PlainContents) else None
+        require_room(self.folder, 0 if ours else _size(missing))
         taken = {inside: self.recorded[part][inside] for inside in placed if inside in good}
         inside_of, done, total = {entry.name: inside for inside, entry in missing.items()}, 0, _size(missing)
         with undamaged(contents.path):
             for entry, handle in contents.read(list(missing.values())):
                 inside = inside_of[entry.name]
-                taken[inside] = self._store(part, inside, entry, handle, moved)
+                taken[inside] = (
+                    self._move(part, inside, ours.file(entry)) if ours else self._store(part, inside, entry, handle)
+                )
                 done += entry.bytes
                 self.progress.show(f"{part}: unpacking", done, total)
         return taken
 
-    def _store(self, part: str, inside: str, entry: Entry, handle: IO[bytes], moved: bool) -> File:
-        """Write one file, or move it where it is ours already; its bytes are checked before it takes its place."""
+    def _move(self, part: str, inside: str, path: Path) -> File:
+        """Move one file that is ours already; its bytes are checked before it takes its place."""
+        file = _described(path)
+        self._enforce(part, inside, file)
+        move(path, self._target(inside))
+        return file
+
+    def _store(self, part: str, inside: str, entry: Entry, handle: IO[bytes]) -> File:
+        """Write one file; its bytes are checked before it takes its place."""
         target, temporary = self._target(inside), self.folder / ".unpacking"
-        if moved:
-            assert entry.file is not None
-            file = File(bytes=entry.bytes, sha256=files.sha256(entry.file))
-            self._enforce(part, inside, file)
-            move(entry.file, target)
-            return file
         digest, size = hashlib.sha256(), 0
         try:
             with room_on_disk(self.folder), open(temporary, "wb") as out:
@@ -201,11 +213,10 @@ class _Work:
             f"{self.partial}; then run it again"
         )
 
-    def _link(self, part: str, inside: str, entry: Entry) -> File:
-        assert entry.file is not None
-        file = File(bytes=entry.bytes, sha256=files.sha256(entry.file))
+    def _link(self, part: str, inside: str, path: Path) -> File:
+        file = _described(path)
         self._enforce(part, inside, file)
-        _symlink(self._target(inside), entry.file)
+        _symlink(self._target(inside), path)
         return file
 
     def _link_folder(self, part: str, source: Path, into: str) -> Files:
@@ -214,15 +225,13 @@ class _Work:
             where = f"downloads.{self.name}.{part}"
             raise DataError.at(where, "a folder to link to and no `into`", "the link's name", do="Give `into`.")
         self.places.claim(part, [into])
-        entries = matching(Contents(source).entries, [])
+        contents = PlainContents(source)
+        entries = matching(contents.entries, [])
         if not entries:
             raise SourceError("the folder holds no file")
         linked: Files = {}
         for entry in entries:
-            assert entry.file is not None
-            file = File(bytes=entry.bytes)
-            if len(entries) < MANY:
-                file["sha256"] = files.sha256(entry.file)
+            file = File(bytes=entry.bytes) if len(entries) >= MANY else _described(contents.file(entry))
             self._enforce(part, f"{into}/{entry.name}", file)
             linked[f"{into}/{entry.name}"] = file
         _symlink(self._target(into), source)
@@ -248,14 +257,18 @@ def _find(path: Path, only: list[str]) -> tuple[Contents, list[Entry]]:
     contents = open_contents(path)
     entries = matching(contents.entries, only if path.is_dir() or is_archive(path) else [])
     if not entries:
-        for entry in contents.entries:
-            if entry.file is not None and is_archive(entry.file):
-                inner = open_contents(entry.file)
-                if entries := matching(inner.entries, only):
-                    return inner, entries
+        inside = map(contents.file, contents.entries) if isinstance(contents, PlainContents) else ()
+        for archive in filter(is_archive, inside):
+            inner = open_contents(archive)
+            if entries := matching(inner.entries, only):
+                return inner, entries
         holds = ", ".join(entry.name for entry in contents.entries[:5]) + (", …" if len(contents.entries) > 5 else "")
         raise SourceError(f"no entry matches {only}; it holds {holds or 'nothing'}; correct `only`")
     return contents, entries
+
+
+def _described(path: Path) -> File:
+    return File(bytes=path.stat().st_size, sha256=files.sha256(path))
 
 
 def _size(entries: Mapping[str, Entry]) -> int:

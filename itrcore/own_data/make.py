@@ -22,6 +22,7 @@ from itrcore.settings import edit
 from itrcore.settings.datasets import FEATURE_KINDS, SPLITS
 
 FOLDER = Path("datasets")
+_PARAMS = Path("params.yaml")
 
 _DEFAULT_SHARE = 0.1
 _MAX_MEGAPIXELS = 50
@@ -57,7 +58,6 @@ def make(
     dev: float | None = None,
     test: float | None = None,
     seed: int = 1,
-    params: Path = Path("params.yaml"),
     progress: Count = lambda done, total: None,
 ) -> Made:
     """Make `datasets/<name>/` and `datasets.<name>` in params.yaml; an error leaves neither.
@@ -72,7 +72,7 @@ def make(
     folder = FOLDER / name
     _check(features, images, kind)
     edit.text_with(
-        params, "datasets", name, _settings(name, images, kind, "float16")
+        _PARAMS, "datasets", name, _settings(name, images, kind, "float16")
     )  # before hours are spent on features
     if folder.exists():
         raise DataError.at(folder, "it is there already", "a new folder", do="Choose another name, or remove it.")
@@ -100,7 +100,7 @@ def make(
             _write_split(temporary, split, table, positions, opened, survey, lambda: progress(next(steps), total))
     float16 = survey.largest <= float(np.finfo(np.float16).max)
     try:
-        edit.add(params, "datasets", name, _settings(name, images, kind, "float16" if float16 else "float32"))
+        edit.add(_PARAMS, "datasets", name, _settings(name, images, kind, "float16" if float16 else "float32"))
     except BaseException:
         remove(folder)
         raise

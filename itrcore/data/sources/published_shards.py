@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +69,11 @@ def obtain(settings: ShardsSource, raw: Path) -> Source:
     )
 
 
-def place(raw: Path, folder: Path) -> None:
+def place(published: Mapping[str, str], raw: Path, folder: Path) -> None:
     """Fill the new `folder` with `regions/`, `images/` or both, for `FeatureStore` and `ImageStore`, shards not included.
 
-    raw: what `obtain` made, with the stage's `source.json`
+    published: url and cache, as `obtain` gives them in the source; raw: the folder that it filled
     """
-    published = Source.read(raw).published
-    assert published is not None
     for described in (raw / "shards").iterdir():
         shutil.copytree(described, folder / described.name)
         url = f"{published['url']}/shards/{described.name}"

@@ -65,8 +65,10 @@ def obtain(server: Server, path: Path, cache: str = "cache", url: str = "f30k") 
     raw = path / "raw"
     raw.mkdir(parents=True)
     settings = ShardsSource(kind="shards", url=server.url + url, cache=str(path / cache))
-    write_json(raw / "source.json", asdict(published_shards.obtain(settings, raw)))
-    published_shards.place(raw, path / "shards")
+    source = published_shards.obtain(settings, raw)
+    assert source.published
+    write_json(raw / "source.json", asdict(source))
+    published_shards.place(source.published, raw, path / "shards")
     return path / "shards" / "regions"
 
 
