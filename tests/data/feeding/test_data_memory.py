@@ -62,7 +62,7 @@ def test_opening_an_array_and_reading_rows(tmp_path: Path) -> None:
 
 
 _WHOLE = """
-from itrcore.data.feeding.inputs import RegionInput
+from itrcore.data.image_inputs import RegionInput
 from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split

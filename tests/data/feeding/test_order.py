@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from itrcore.data.feeding.batches import Batch, ImageBatch
-from itrcore.data.feeding.inputs import RegionInput
 from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
+from itrcore.data.image_inputs import RegionInput
 from itrcore.errors import DataError
 from itrcore.settings.methods import TokenViewSettings
 from tests.support.helpers import regions_of, token_ids

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from itrcore.data.feeding.inputs import RegionInput
 from itrcore.data.feeding.regions import RegionImages, keep_regions
 from itrcore.data.feeding.split import Split
+from itrcore.data.image_inputs import RegionInput
 from itrcore.errors import DataError
 
 
