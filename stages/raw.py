@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from itrcore import layout
 from itrcore.data.sources import obtain
+from itrcore.progress import counting
 from itrcore.settings.params import Params
 from stages import run_stage
-from stages.progress import progress_bar
 
 
 def main(params: Params, name: str) -> None:
     """Make the files, or check and point to them."""
-    with progress_bar(f"{name}: features") as progress:
+    with counting(f"{name}: features", "images") as progress:
         made = obtain.make(params.dataset(name).source, layout.raw(name), progress)
     if made.published:
         print(f"{name}: {made.features} features in shards at {made.published['url']}")

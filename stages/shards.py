@@ -8,12 +8,12 @@ from itrcore import layout
 from itrcore.data.shards import image_writer, region_writer, writing
 from itrcore.data.shards.images import ImageShardInfo
 from itrcore.data.source import Source
-from itrcore.data.sources import published_shards as published
+from itrcore.data.sources import published_shards
 from itrcore.errors import DataError
 from itrcore.files import replacing
+from itrcore.progress import counting
 from itrcore.settings.params import Params
 from stages import run_stage
-from stages.progress import progress_bar
 
 
 def main(params: Params, name: str) -> None:
@@ -21,12 +21,12 @@ def main(params: Params, name: str) -> None:
     source, settings = Source.read(layout.raw(name)), params.dataset(name).shards
     if source.published:
         with replacing(layout.shards(name)) as temporary:
-            published.place(layout.raw(name), temporary)
+            published_shards.place(source.published, layout.raw(name), temporary)
         return
     state = layout.STATE / "shards" / name
     finished: dict[str, Path] = {}
     if settings.regions and source.folder:
-        with progress_bar(f"{name}: region shards") as progress:
+        with counting(f"{name}: region shards", "images") as progress:
             finished["regions"] = region_writer.write(
                 Path(source.folder),
                 source.splits,
@@ -37,7 +37,7 @@ def main(params: Params, name: str) -> None:
                 progress,
             )
     if settings.images:
-        with progress_bar(f"{name}: image shards") as progress:
+        with counting(f"{name}: image shards", "images") as progress:
             finished["images"] = image_writer.write(
                 layout.captions(name), _pictures(source, name), settings.images, state / "images", progress
             )

@@ -18,7 +18,7 @@ from stages import run_stage
 
 
 def main(params: Params, name: str) -> None:
-    """Build (or take over) the vocabulary, train word pieces and look up GloVe vectors where they are asked for."""
+    """Build or take over the vocabulary; train word pieces and look up GloVe vectors, where the settings have them."""
     settings = params.dataset(name).vocabulary
     with replacing(layout.vocabulary(name)) as folder:
         folder.mkdir(parents=True)
@@ -40,13 +40,13 @@ def main(params: Params, name: str) -> None:
             vectors = glove.look_up(Path(settings.glove.file), vocabulary.words, settings.glove.width)
             vectors.save(folder / layout.VECTORS)
             missing = vectors.missing(vocabulary.words)
-            found = {
+            record = {
                 "source": vectors.source,
                 "sha256": vectors.sha256,
                 "hit_rate": vectors.hit_rate,
                 "missing": missing,
             }
-            write_json(folder / "glove.json", found)
+            write_json(folder / "glove.json", record)
             print(
                 f"{name}: {len(vocabulary) - len(missing):,} of {len(vocabulary):,} words ({100 * vectors.hit_rate:.1f} %) "
                 f"have a vector in {vectors.source}; {layout.vocabulary(name) / 'glove.json'} lists the others"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from itrcore import layout
-from itrcore.own_data import KINDS
+from itrcore.progress import count_bars
+from itrcore.settings.datasets import FEATURE_KINDS
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
 from itrcore.terminal import user_errors
@@ -25,7 +26,7 @@ def new(
         None, help="a .npy with a row for each image, or a folder with a .npy for each"
     ),
     images: Path | None = typer.Option(None, help="the folder of the pictures"),
-    kind: str | None = typer.Option(None, help=f"what the features are: {', '.join(KINDS)}"),
+    kind: str | None = typer.Option(None, help=f"what the features are: {', '.join(FEATURE_KINDS)}"),
     dev: float | None = typer.Option(None, help="below 1 a share of the images, else a count (default 0.1)"),
     test: float | None = typer.Option(None, help="likewise (default 0.1)"),
     seed: int = typer.Option(1, help="of the random split"),
@@ -35,8 +36,7 @@ def new(
 
     console = Console(soft_wrap=True, highlight=False)
     with user_errors():
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task(name, total=None)
+        with count_bars() as bars:
             made = make(
                 name,
                 captions,
@@ -46,7 +46,7 @@ def new(
                 dev=dev,
                 test=test,
                 seed=seed,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                progress=partial(bars.show, name),
             )
         params = load()
     for split, (n_images, n_captions) in made.counts.items():
@@ -61,7 +61,7 @@ def _next_steps(params: Params, name: str) -> str:
     pixels = params.dataset(name).shards.regions is None
     # As the first run of this file does that reads the same; where there is none, any method that does.
     fitting = (run for key, run in params.runs.items() if params.method_of(key).model.reads_pixels == pixels)
-    others = (method for method, found in params.recipes.items() if found.settings.model.reads_pixels == pixels)
+    others = (method for method, recipe in params.recipes.items() if recipe.settings.model.reads_pixels == pixels)
     run = next(fitting, None)
     method = run.method if run else next(others, "METHOD")
     changes = {"variant": run.variant, "profile": run.profile} if run else {}
@@ -89,19 +89,12 @@ def check(name: str = typer.Argument(help="the data set's name in params.yaml"))
     console = Console(highlight=False)
     with user_errors():
         settings = load().dataset(name)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            tasks = {}
-
-            def progress(what: str, done: int, total: int) -> None:
-                if what not in tasks:
-                    tasks[what] = bar.add_task(what)
-                bar.update(tasks[what], completed=done, total=total)
-
-            found = examine(name, settings, progress)
+        with count_bars() as bars:
+            examined = examine(name, settings, bars.show)
         folder = layout.check(name)
         with replacing(folder) as temporary:
-            write_page(found, temporary, {"Checked by code version": code_version()})
-    print_examined(found, console)
+            write_page(examined, temporary, {"Checked by code version": code_version()})
+    print_examined(examined, console)
     console.print(f"with plots and samples: {folder}/index.html", markup=False, soft_wrap=True)
-    if of_severity(found.problems, "error"):
+    if of_severity(examined.problems, "error"):
         raise typer.Exit(1)

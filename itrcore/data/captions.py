@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -57,7 +56,16 @@ def rows_of(table: pa.Table, split: str) -> pa.Table:
 
 def images_of(table: pa.Table, split: str) -> list[Image]:
     """The images of one split of a table in order, each with its captions in order."""
-    return list(_images(rows_of(table, split)))
+    images: list[Image] = []
+    position = -1
+    # Block by block: COCO's 600,000 captions as dictionaries at once would take half a gigabyte.
+    for row in (row for block in rows_of(table, split).to_batches(_ROWS) for row in block.to_pylist()):
+        if row["position"] != position:
+            position = row["position"]
+            images.append(Image(row["image_id"], row["file_name"], [], []))
+        images[-1].caption_ids.append(row["caption_id"])
+        images[-1].captions.append(row["text"])
+    return images
 
 
 def read(path: Path, split: str) -> list[Image]:
@@ -72,20 +80,3 @@ def read_table(path: Path) -> pa.Table:
             return file.read().select(SCHEMA.names).cast(SCHEMA)
     except (OSError, KeyError, ValueError) as error:  # ValueError: Arrow's errors too
         raise DataError.at(path, f"cannot be read ({error})", "the caption table", do="Run: dvc repro") from error
-
-
-def _images(table: pa.Table) -> Iterator[Image]:
-    current: Image | None = None
-    position = -1
-    # Block by block: COCO's 600,000 captions as dictionaries at once would take half a gigabyte.
-    for row in (row for block in table.to_batches(_ROWS) for row in block.to_pylist()):
-        if row["position"] != position:
-            if current is not None:
-                yield current
-            position = row["position"]
-            current = Image(row["image_id"], row["file_name"], [], [])
-        assert current is not None
-        current.caption_ids.append(row["caption_id"])
-        current.captions.append(row["text"])
-    if current is not None:
-        yield current

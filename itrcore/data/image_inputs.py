@@ -11,7 +11,7 @@ class RegionInput:
     """Region features.
 
     drop: the probability that training takes a region out of its image before encoding
-    regions: how many every image must have, where the method has weights for so many alone
+    regions: how many every image must have, where the method has weights for that number alone; None: any number
     """
 
     kind: ClassVar[str] = "regions"  # in `registry.READERS`

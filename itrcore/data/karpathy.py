@@ -20,7 +20,7 @@ _SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 class KarpathyImage:
     """One image: its id, file name, split as the file has it (train, restval, val, test), caption ids and captions.
 
-    MS-COCO's file gives besides the folder of the picture (`val2014`) and COCO's own id of the image.
+    MS-COCO's file also gives the folder of the picture (`val2014`) and COCO's own id of the image.
     """
 
     imgid: int

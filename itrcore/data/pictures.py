@@ -43,7 +43,7 @@ class PictureFacts:
 
 
 def find(folder: Path, file_name: str) -> Path:
-    """The file of that name in `folder`. COCO's may lie in `train2014/` and `val2014/` or not, whatever the name says.
+    """The file of that name in `folder`. COCO's are found with and without `train2014/` and `val2014/`, whatever the name says.
 
     `DataError` where there is none, or the name leads out of the folder.
     """

@@ -1,7 +1,7 @@
 """SCAN's data layout: `{split}_ims.npy`, `{split}_caps.txt`, `{split}_ids.txt`, read memory-mapped and checked, and written.
 
 Two conventions are in use and both are read: one feature row per image, or the row repeated for each of its captions;
-likewise one id per image or per caption. `id_mapping.json` (id → file name) and `{split}_boxes.npy` may lie beside, and
+likewise one id per image or per caption. `id_mapping.json` (id → file name) and `{split}_boxes.npy` may lie beside them, and
 `{split}_counts.npy` where images have different numbers of regions and the features' rows are padded.
 """
 
@@ -22,7 +22,7 @@ from itrcore.arrays import open_array
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
 
-_GIVE_BACK = 16 << 20  # bytes read; more are more memory, fewer more calls
+_GIVE_BACK = 16 << 20  # bytes read between two calls that give mapped pages back
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,11 @@ class FeatureRows:
         for image_id, first, repeats, n in zip(self.image_ids, self.rows, self.repeats, self.n_regions, strict=True):
             regions = features[first, :n]
             for row in range(first, first + repeats):
-                found = features[row, :n]
-                if not np.isfinite(found).all():
-                    wrong = f"found {found[~np.isfinite(found)][0]}"
+                values = features[row, :n]
+                if not np.isfinite(values).all():
+                    wrong = f"found {values[~np.isfinite(values)][0]}"
                     raise DataError.at(self.path, wrong, "finite numbers", row, "Extract or download it again.")
-                if row > first and not np.array_equal(found, regions):
+                if row > first and not np.array_equal(values, regions):
                     raise DataError.at(
                         self.path,
                         f"found other features than in row {first}, though both are of image {image_id}",
@@ -309,7 +309,7 @@ def _read_lines(folder: Path, name: str) -> tuple[Path, list[str]]:
         if path.suffix == ".gz":
             data = gzip.decompress(data)
     except FileNotFoundError:
-        others = sorted(found.name for found in folder.glob(f"*_{name.rpartition('_')[2]}*"))
+        others = sorted(other.name for other in folder.glob(f"*_{name.rpartition('_')[2]}*"))
         do = f"There are {', '.join(others)}: correct source.splits." if others else f"Does {folder} hold the data set?"
         raise DataError.at(path, "no such file", "SCAN's layout", do=do) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

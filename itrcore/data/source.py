@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from itrcore.errors import DataError
 from itrcore.files import read_json
+from itrcore.settings.datasets import SPLITS
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,13 @@ class Source:
     id_mapping: the JSON file of image id → file name
     karpathy: Karpathy's JSON file
     pictures: the folder of the pictures
-    vocabulary: SCAN's released vocabulary, found beside
-    published: where shards that someone published are read from (`ShardsSource`); nothing else is there then
-    content: digest of the files where they lie outside; the stages after this one depend on this record alone
+    vocabulary: SCAN's released vocabulary, where it lies with the files
+    published: url and cache of shards that someone published (`ShardsSource`); there is nothing else then
+    content: digest of the files, where they lie outside: the stages after `raw` depend on this record alone
     """
 
     features: str
-    splits: dict[str, str]
+    splits: dict[str, str] = field(default_factory=lambda: {split: split for split in SPLITS})
     folder: str | None = None
     id_mapping: str | None = None
     karpathy: str | None = None

@@ -10,6 +10,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,25 +28,38 @@ _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError
 
 @dataclass(frozen=True)
 class Entry:
-    """A file inside a source; `file` where it lies on this disk as it is."""
+    """A file inside a source."""
 
     name: str
     bytes: int
-    file: Path | None = None
 
 
-class Contents:
-    """A folder, or one file: `entries` in the order of their names."""
+class Contents(ABC):
+    """What the file, archive or folder at `path` holds."""
+
+    path: Path
+    entries: list[Entry]
+
+    @abstractmethod
+    def read(self, wanted: Sequence[Entry]) -> Iterator[tuple[Entry, IO[bytes]]]:
+        """Each wanted entry with its open bytes, valid until the next; to be read within `undamaged`."""
+
+
+class PlainContents(Contents):
+    """A folder, or one file: entries in the order of their names."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.entries: list[Entry] = list(_files(path)) if path.is_dir() else [_entry(path, path.name)]
+        self.entries = list(_files(path)) if path.is_dir() else [Entry(path.name, path.stat().st_size)]
+
+    def file(self, entry: Entry) -> Path:
+        """Where the entry lies on this disk."""
+        return self.path / entry.name if self.path.is_dir() else self.path
 
     def read(self, wanted: Sequence[Entry]) -> Iterator[tuple[Entry, IO[bytes]]]:
-        """Each wanted entry with its open bytes, valid until the next; to be read within `undamaged`."""
+        """As in `Contents`."""
         for entry in wanted:
-            assert entry.file is not None
-            with open(entry.file, "rb") as handle:
+            with open(self.file(entry), "rb") as handle:
                 yield entry, handle
 
 
@@ -96,7 +110,7 @@ class TarContents(Contents):
 def open_contents(path: Path) -> Contents:
     """The contents of a folder, an archive (by the ending of its name, or by its bytes where it has none) or a file."""
     if path.is_dir() or not is_archive(path):
-        return Contents(path)
+        return PlainContents(path)
     with open(path, "rb") as handle:
         return ZipContents(path) if handle.read(2) == b"PK" else TarContents(path)
 
@@ -136,11 +150,7 @@ def _files(folder: Path) -> Iterator[Entry]:
         for name in sorted(files):
             path = Path(where, name)
             if not name.startswith(".") and path.is_file():
-                yield _entry(path, path.relative_to(folder).as_posix())
-
-
-def _entry(path: Path, name: str) -> Entry:
-    return Entry(name, path.stat().st_size, path)
+                yield Entry(path.relative_to(folder).as_posix(), path.stat().st_size)
 
 
 def _refuse_unsafe(archive: Path, name: str, plain: bool) -> None:

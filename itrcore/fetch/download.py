@@ -1,7 +1,7 @@
 """One file over HTTP(S): resumed where it stopped, verified, in place only when it is whole.
 
 Beside the target lie, until it is whole, `<name>.part` and `<name>.part.json`: which version of the file on the server the
-bytes are of (its ETag or Last-Modified). A download goes on only where the server confirms that version (RFC 9110, 13.1.5),
+bytes are of (its ETag or Last-Modified). A download continues only where the server confirms that version (RFC 9110, 13.1.5),
 or where the SHA-256 to be reached is known; bytes of two versions are never joined.
 """
 
@@ -18,8 +18,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from itrcore.fetch.problems import SourceError, WrongContent, mismatch, require_room, room_on_disk, wrong_size
-from itrcore.fetch.progress import SILENT, Progress
 from itrcore.files import read_json, write_json
+from itrcore.progress import SILENT, Show, Watcher
 
 TRIES = 4  # in a row without a byte more than before
 WAIT = 0.5  # seconds before the second try; doubled before each further one
@@ -43,18 +43,19 @@ def download(
     sha256: str | None = None,
     source: str = "params.yaml",
     timeout: float = 30.0,
-    progress: Progress = SILENT,
+    show: Show = SILENT.show,
 ) -> Downloaded:
     """Download `url` to `target`; a stalled or cut connection is taken up again, also by a later call after a kill.
 
     `bytes`, `sha256`: what the file must be, where known, and `source`: what says so, for messages
     `timeout`: seconds without a byte before a connection is given up
-    One process at a time may write a target. Raises `SourceError` where the server cannot be had or gives up again and
-    again (what came is kept for the next call), `WrongContent` where it serves something else, and `DataError` where the
-    disk has no room.
+    `show`: called with the file's name, the bytes that are there, and those of the whole file
+    One process at a time may write a target; `locked` sees to it. Raises `SourceError` where the server cannot be had or
+    gives up again and again (what came is kept for the next call), `WrongContent` where it serves something else, and
+    `DataError` where the disk has no room.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    return _Download(url, target, bytes, sha256, source, timeout, progress).run()
+    return _Download(url, target, bytes, sha256, source, timeout, show).run()
 
 
 class _Interrupted(Exception):
@@ -82,10 +83,10 @@ class _Download:
         digest: str | None,
         source: str,
         timeout: float,
-        progress: Progress,
+        show: Show,
     ) -> None:
         self.url, self.target, self.size, self.digest, self.source = url, target, size, digest, source
-        self.timeout, self.progress = timeout, progress
+        self.timeout, self.show = timeout, show
         self.part = target.with_name(f"{target.name}.part")
         self.note = target.with_name(f"{target.name}.part.json")
         self.version = self._noted()
@@ -105,7 +106,7 @@ class _Download:
                 have = self._have()
                 tries, furthest = (0, have) if have > furthest else (tries + 1, furthest)
                 if tries >= TRIES or not (error.met or furthest):
-                    kept = f"; {have:,} bytes are kept and gone on with next time" if have else ""
+                    kept = f"; {have:,} bytes are kept, and the next run continues from them" if have else ""
                     raise SourceError(f"{error}{kept}") from error
                 time.sleep(WAIT * 2 ** max(tries - 1, 0))
 
@@ -198,17 +199,17 @@ class _Download:
                 self.hash.update(block)
                 have += len(block)
                 if time.monotonic() - shown > 0.1:
-                    self.progress.bytes(what, have, total)
+                    self.show(what, have, total)
                     shown = time.monotonic()
                 block = next(blocks, None)
-        self.progress.bytes(what, have, total)
+        self.show(what, have, total)
 
     def _finish(self) -> Downloaded:
-        have, found = self._have(), self.hash.hexdigest()
+        have, digest = self._have(), self.hash.hexdigest()
         try:
             self._check_size(have)
-            if self.digest not in (None, found):
-                raise mismatch(f"what it serves ({have:,} bytes)", found, self.digest, self.source)
+            if self.digest not in (None, digest):
+                raise mismatch(f"what it serves ({have:,} bytes)", digest, self.digest, self.source)
         except WrongContent:
             self._forget()
             raise
@@ -216,7 +217,7 @@ class _Download:
             os.fsync(handle.fileno())
         os.replace(self.part, self.target)
         self.note.unlink(missing_ok=True)
-        return Downloaded(have, found)
+        return Downloaded(have, digest)
 
     def _check_size(self, size: int | None) -> None:
         if self.size is not None and size not in (None, self.size):
@@ -235,7 +236,7 @@ class _Download:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _resumable(self) -> int:
-        """How many bytes here may be gone on with."""
+        """How many bytes are here from which the download may continue."""
         certain = self.version.validator is not None or self.digest is not None
         return self._have() if certain else 0
 
@@ -264,6 +265,23 @@ class _Download:
         self.note.unlink(missing_ok=True)
         self.part.unlink(missing_ok=True)
         self.version = _Version()
+
+
+@contextmanager
+def locked(path: Path, progress: Watcher) -> Iterator[None]:
+    """Hold a lock, saying so where another process has it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0.2)
+    except Timeout:
+        progress.say("waiting for another fetch of the same")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def file_name(url: str) -> str:

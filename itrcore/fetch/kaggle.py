@@ -1,4 +1,4 @@
-"""A data set on Kaggle through kagglehub: the files that are asked for, one by one, not the bundle of everything.
+"""A data set on Kaggle through kagglehub: the wanted files one by one, not the bundle of all.
 
 kagglehub downloads, resumes and checks MD5 sums; it reads proxies, its cache's place (KAGGLEHUB_CACHE) and credentials
 from its own environment variables. Public data sets need no token as long as Kaggle does not ask for one.
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from itrcore.fetch import download
 from itrcore.fetch.contents import ARCHIVES, Entry, matching
 from itrcore.fetch.problems import SourceError, require_room, room_on_disk
-from itrcore.fetch.progress import Progress
+from itrcore.progress import Watcher
 
 _TOKEN = (
     "Kaggle wants to know who downloads: make a token at https://www.kaggle.com/settings (API, Create New Token) and put it "
@@ -29,7 +29,7 @@ _TOKEN = (
 T = TypeVar("T")
 
 
-def download_files(handle: str, only: list[str], cache: Path, progress: Progress) -> Path:
+def download_files(handle: str, only: list[str], cache: Path, progress: Watcher) -> Path:
     """Download the files of `owner/dataset` that match `only`; where none does, its archives, to be looked into.
 
     Returns the folder of the files. Raises `SourceError`; what was downloaded stays in kagglehub's cache, which is `cache`
@@ -78,7 +78,7 @@ def _listing(handle: str) -> list[Entry]:
     return _patiently(ask)
 
 
-def _get(handle: str, entry: Entry, progress: Progress) -> Path:
+def _get(handle: str, entry: Entry, progress: Watcher) -> Path:
     def get() -> Path:
         import kagglehub
 

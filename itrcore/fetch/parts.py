@@ -13,19 +13,29 @@ from typing import IO, Any
 from itrcore import files
 from itrcore.errors import DataError
 from itrcore.fetch import record
-from itrcore.fetch.contents import Contents, Entry, destinations, is_archive, matching, open_contents, undamaged
+from itrcore.fetch.contents import (
+    Contents,
+    Entry,
+    PlainContents,
+    destinations,
+    is_archive,
+    matching,
+    open_contents,
+    undamaged,
+)
+from itrcore.fetch.download import locked
 from itrcore.fetch.problems import SourceError, WrongContent, require_room, room_on_disk
-from itrcore.fetch.progress import SILENT, Progress
 from itrcore.fetch.record import File, Files
-from itrcore.fetch.sources import Obtained, kept, locked, move, obtain
+from itrcore.fetch.sources import Obtained, kept, move, obtain
+from itrcore.progress import SILENT, Watcher
 from itrcore.settings.downloads import DownloadSettings
 
-MANY = 1000  # a linked folder of so many files is recorded by sizes alone
+MANY = 1000  # a linked folder of this many files or more is recorded by sizes, without digests
 _BLOCK = 1 << 20
 
 
 def fetch(
-    name: str, parts: Mapping[str, DownloadSettings], downloads: Path, progress: Progress = SILENT
+    name: str, parts: Mapping[str, DownloadSettings], downloads: Path, progress: Watcher = SILENT
 ) -> dict[str, Files]:
     """Fill `downloads`/`name` with every part and record it in `downloads`/`name`.json; returns the record.
 
@@ -72,7 +82,7 @@ class _Places:
 class _Work:
     """What is known while one download is made."""
 
-    def __init__(self, name: str, folder: Path, record_path: Path, partial: Path, progress: Progress) -> None:
+    def __init__(self, name: str, folder: Path, record_path: Path, partial: Path, progress: Watcher) -> None:
         self.name, self.folder, self.record, self.partial, self.progress = name, folder, record_path, partial, progress
         self.recorded = record.read(record_path)
         # Beside the files, not in the record: which settings they answer to says nothing about their bytes.
@@ -107,7 +117,7 @@ class _Work:
                 if file.get("sha256") in (None, files.sha256(path)):
                     good.add(inside)
                 done += file["bytes"]
-                self.progress.bytes(f"{part}: checking", done, total)
+                self.progress.show(f"{part}: checking", done, total)
         return good
 
     def _first(self, part: str, settings: DownloadSettings, same: Files | None, good: set[str]) -> Files:
@@ -142,31 +152,34 @@ class _Work:
         if same and (gone := next((inside for inside in same if inside not in placed), None)):
             raise SourceError(f"it no longer holds {gone}, which {self.record} lists{self._accept(part)}")
         self.places.claim(part, [*placed])
-        if link and type(contents) is Contents:
-            return {inside: self._link(part, inside, entry) for inside, entry in placed.items()}
+        if link and isinstance(contents, PlainContents):
+            return {inside: self._link(part, inside, contents.file(entry)) for inside, entry in placed.items()}
         missing = {inside: entry for inside, entry in placed.items() if inside not in good}
         self.folder.mkdir(parents=True, exist_ok=True)
-        moved = got.own and type(contents) is Contents
-        require_room(self.folder, 0 if moved else _size(missing))
+        ours = contents if got.own and isinstance(contents, PlainContents) else None
+        require_room(self.folder, 0 if ours else _size(missing))
         taken = {inside: self.recorded[part][inside] for inside in placed if inside in good}
         inside_of, done, total = {entry.name: inside for inside, entry in missing.items()}, 0, _size(missing)
         with undamaged(contents.path):
             for entry, handle in contents.read(list(missing.values())):
                 inside = inside_of[entry.name]
-                taken[inside] = self._store(part, inside, entry, handle, moved)
+                taken[inside] = (
+                    self._move(part, inside, ours.file(entry)) if ours else self._store(part, inside, entry, handle)
+                )
                 done += entry.bytes
-                self.progress.bytes(f"{part}: unpacking", done, total)
+                self.progress.show(f"{part}: unpacking", done, total)
         return taken
 
-    def _store(self, part: str, inside: str, entry: Entry, handle: IO[bytes], moved: bool) -> File:
-        """Write one file, or move it where it is ours already; its bytes are checked before it takes its place."""
+    def _move(self, part: str, inside: str, path: Path) -> File:
+        """Move one file that is ours already; its bytes are checked before it takes its place."""
+        file = _described(path)
+        self._enforce(part, inside, file)
+        move(path, self._target(inside))
+        return file
+
+    def _store(self, part: str, inside: str, entry: Entry, handle: IO[bytes]) -> File:
+        """Write one file; its bytes are checked before it takes its place."""
         target, temporary = self._target(inside), self.folder / ".unpacking"
-        if moved:
-            assert entry.file is not None
-            found = File(bytes=entry.bytes, sha256=files.sha256(entry.file))
-            self._enforce(part, inside, found)
-            move(entry.file, target)
-            return found
         digest, size = hashlib.sha256(), 0
         try:
             with room_on_disk(self.folder), open(temporary, "wb") as out:
@@ -178,19 +191,19 @@ class _Work:
                     os.fsync(out.fileno())
             if size != entry.bytes:
                 raise WrongContent(f"{entry.name} has {size:,} bytes where {entry.bytes:,} were announced")
-            found = File(bytes=size, sha256=digest.hexdigest())
-            self._enforce(part, inside, found)
+            file = File(bytes=size, sha256=digest.hexdigest())
+            self._enforce(part, inside, file)
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
-        return found
+        return file
 
-    def _enforce(self, part: str, inside: str, found: File) -> None:
+    def _enforce(self, part: str, inside: str, file: File) -> None:
         """A file that was recorded once is never exchanged for another."""
         before = self.recorded.get(part, {}).get(inside)
-        if before and "sha256" in before and "sha256" in found and before["sha256"] != found["sha256"]:
+        if before and "sha256" in before and "sha256" in file and before["sha256"] != file["sha256"]:
             raise SourceError(
-                f"{inside} has changed: sha256 {found['sha256']} ({found['bytes']:,} bytes), {self.record} says "
+                f"{inside} has changed: sha256 {file['sha256']} ({file['bytes']:,} bytes), {self.record} says "
                 f"{before['sha256']} ({before['bytes']:,} bytes){self._accept(part)}"
             )
 
@@ -200,12 +213,11 @@ class _Work:
             f"{self.partial}; then run it again"
         )
 
-    def _link(self, part: str, inside: str, entry: Entry) -> File:
-        assert entry.file is not None
-        found = File(bytes=entry.bytes, sha256=files.sha256(entry.file))
-        self._enforce(part, inside, found)
-        _symlink(self._target(inside), entry.file)
-        return found
+    def _link(self, part: str, inside: str, path: Path) -> File:
+        file = _described(path)
+        self._enforce(part, inside, file)
+        _symlink(self._target(inside), path)
+        return file
 
     def _link_folder(self, part: str, source: Path, into: str) -> Files:
         """One link to the whole folder."""
@@ -213,19 +225,17 @@ class _Work:
             where = f"downloads.{self.name}.{part}"
             raise DataError.at(where, "a folder to link to and no `into`", "the link's name", do="Give `into`.")
         self.places.claim(part, [into])
-        entries = matching(Contents(source).entries, [])
+        contents = PlainContents(source)
+        entries = matching(contents.entries, [])
         if not entries:
             raise SourceError("the folder holds no file")
-        found: Files = {}
+        linked: Files = {}
         for entry in entries:
-            assert entry.file is not None
-            file = File(bytes=entry.bytes)
-            if len(entries) < MANY:
-                file["sha256"] = files.sha256(entry.file)
+            file = File(bytes=entry.bytes) if len(entries) >= MANY else _described(contents.file(entry))
             self._enforce(part, f"{into}/{entry.name}", file)
-            found[f"{into}/{entry.name}"] = file
+            linked[f"{into}/{entry.name}"] = file
         _symlink(self._target(into), source)
-        return found
+        return linked
 
     def _target(self, inside: str) -> Path:
         """Where a file goes, its folder made; a link on the way, left by an earlier run, is not written through."""
@@ -247,14 +257,18 @@ def _find(path: Path, only: list[str]) -> tuple[Contents, list[Entry]]:
     contents = open_contents(path)
     entries = matching(contents.entries, only if path.is_dir() or is_archive(path) else [])
     if not entries:
-        for entry in contents.entries:
-            if entry.file is not None and is_archive(entry.file):
-                inner = open_contents(entry.file)
-                if entries := matching(inner.entries, only):
-                    return inner, entries
+        inside = map(contents.file, contents.entries) if isinstance(contents, PlainContents) else ()
+        for archive in filter(is_archive, inside):
+            inner = open_contents(archive)
+            if entries := matching(inner.entries, only):
+                return inner, entries
         holds = ", ".join(entry.name for entry in contents.entries[:5]) + (", …" if len(contents.entries) > 5 else "")
         raise SourceError(f"no entry matches {only}; it holds {holds or 'nothing'}; correct `only`")
     return contents, entries
+
+
+def _described(path: Path) -> File:
+    return File(bytes=path.stat().st_size, sha256=files.sha256(path))
 
 
 def _size(entries: Mapping[str, Entry]) -> int:

@@ -23,14 +23,14 @@ class WrongContent(SourceError):
     """The source answers, with something else: other bytes, a web page, a damaged archive."""
 
 
-def mismatch(what: str, found: str, expected: str, whose: str) -> WrongContent:
-    """`what` has the SHA-256 `found`; `whose` says where `expected` comes from."""
-    return WrongContent(f"{what} has sha256 {found}, {whose} says {expected}; correct that if it is wrong")
+def mismatch(what: str, found: str, expected: str, source: str) -> WrongContent:
+    """`what` has the SHA-256 `found`, and not `expected`, which `source` gives."""
+    return WrongContent(f"{what} has sha256 {found}, {source} says {expected}; correct that if it is wrong")
 
 
-def wrong_size(what: str, found: int, expected: int, whose: str) -> WrongContent:
-    """`what` has `found` bytes; `whose` says where `expected` comes from."""
-    return WrongContent(f"{what} has {found:,} bytes, {whose} says {expected:,}; correct that if it is wrong")
+def wrong_size(what: str, found: int, expected: int, source: str) -> WrongContent:
+    """`what` has `found` bytes, and not `expected`, which `source` gives."""
+    return WrongContent(f"{what} has {found:,} bytes, {source} says {expected:,}; correct that if it is wrong")
 
 
 def require_room(folder: Path, needed: int) -> None:
@@ -51,6 +51,18 @@ def room_on_disk(folder: Path) -> Iterator[None]:
         raise _full(folder, f"the disk is full ({error.strerror})", "room for what is downloaded") from error
 
 
+@contextmanager
+def required(where: str, expected: str, do: str) -> Iterator[None]:
+    """Turn a `SourceError` into a `DataError`: of a file that has one source alone.
+
+    where: its address, for the message
+    """
+    try:
+        yield
+    except SourceError as error:
+        raise DataError.at(where, str(error), expected, do=do) from error
+
+
 def _full(folder: Path, found: str, expected: str) -> DataError:
-    do = "Make room, or make the folder a link to a larger disk, and run it again: what is there is kept and gone on with."
+    do = "Make room, or make the folder a link to a larger disk, and run it again: it continues from what is there."
     return DataError.at(folder, found, expected, do=do)

@@ -1,6 +1,6 @@
 """From a source's name to its file, archive or folder on this disk: downloaded, or where it lies already.
 
-What is downloaded lies in a folder of its own, named by the source, so that parts and data sets with one source share it.
+Each source's download has a folder of its own, named by the source, so that parts and data sets with one source share it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
-
 from itrcore import files
-from itrcore.fetch.download import TRIES, download, file_name
+from itrcore.fetch.download import TRIES, download, file_name, locked
 from itrcore.fetch.problems import SourceError, WrongContent, mismatch, require_room, room_on_disk, wrong_size
-from itrcore.fetch.progress import Progress
+from itrcore.progress import Watcher
 from itrcore.settings.downloads import DownloadSettings
 
 
@@ -31,7 +29,7 @@ class Obtained:
 
 
 @contextmanager
-def obtain(source: str, settings: DownloadSettings, partial: Path, progress: Progress) -> Iterator[Obtained]:
+def obtain(source: str, settings: DownloadSettings, partial: Path, progress: Watcher) -> Iterator[Obtained]:
     """Yield what `source` gives, while no other process works on the same source.
 
     `partial`: the folder of unfinished downloads and of archives. Raises `SourceError`, `DataError` where the disk is full.
@@ -65,21 +63,6 @@ def obtain(source: str, settings: DownloadSettings, partial: Path, progress: Pro
             raise
 
 
-@contextmanager
-def locked(path: Path, progress: Progress) -> Iterator[None]:
-    """Hold a lock, saying so where another process has it."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0.2)
-    except Timeout:
-        progress.say("waiting for another fetch of the same")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _is_remote(source: str) -> bool:
     return source.startswith(("http://", "https://", "kaggle:", "gdrive:"))
 
@@ -105,20 +88,20 @@ def _verify(path: Path, settings: DownloadSettings) -> None:
     size = path.stat().st_size
     if settings.bytes not in (None, size):
         raise wrong_size(path.name, size, settings.bytes or 0, "params.yaml")
-    if settings.sha256 is not None and (found := files.sha256(path)) != settings.sha256:
-        raise mismatch(path.name, found, settings.sha256, "params.yaml")
+    if settings.sha256 is not None and (digest := files.sha256(path)) != settings.sha256:
+        raise mismatch(path.name, digest, settings.sha256, "params.yaml")
 
 
-def _from_http(url: str, settings: DownloadSettings, place: Path, progress: Progress) -> Path:
+def _from_http(url: str, settings: DownloadSettings, place: Path, progress: Watcher) -> Path:
     path = place / file_name(url)
     done = download(
-        url, path, bytes=settings.bytes, sha256=settings.sha256, timeout=settings.timeout, progress=progress
+        url, path, bytes=settings.bytes, sha256=settings.sha256, timeout=settings.timeout, show=progress.show
     )
     progress.say(f"{path.name}: {done.bytes:,} bytes from {url}")
     return path
 
 
-def _from_drive(source: str, settings: DownloadSettings, place: Path, progress: Progress) -> Path:
+def _from_drive(source: str, settings: DownloadSettings, place: Path, progress: Watcher) -> Path:
     import gdown
     import requests
 
@@ -133,7 +116,7 @@ def _from_drive(source: str, settings: DownloadSettings, place: Path, progress: 
         if before and total is not None:
             require_room(place, total - done)
         before = False
-        progress.bytes(f"Google Drive {key}", done, total)
+        progress.show(f"Google Drive {key}", done, total)
 
     try:
         with room_on_disk(place):

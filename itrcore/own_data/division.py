@@ -23,10 +23,10 @@ def groups(digests: Sequence[Iterable[bytes]]) -> list[list[int]]:
         for value in group:
             a, b = sorted((top(first.setdefault(value, position)), top(position)))
             parent[b] = a
-    found: dict[int, list[int]] = {}
+    members: dict[int, list[int]] = {}
     for position in range(len(digests)):
-        found.setdefault(top(position), []).append(position)
-    return list(found.values())
+        members.setdefault(top(position), []).append(position)
+    return list(members.values())
 
 
 def sizes(n_images: int, dev: float, test: float) -> tuple[int, int]:

@@ -14,19 +14,19 @@ from itrcore.data import scan
 from itrcore.data.pictures import read as read_picture
 from itrcore.errors import DataError
 from itrcore.files import remove, replacing
-from itrcore.own_data import KINDS, division
+from itrcore.own_data import division
 from itrcore.own_data.captions import OwnImage, read
 from itrcore.own_data.features import Features, open_features
+from itrcore.progress import Count
 from itrcore.settings import edit
-from itrcore.settings.datasets import SPLITS
+from itrcore.settings.datasets import FEATURE_KINDS, SPLITS
 
 FOLDER = Path("datasets")
+_PARAMS = Path("params.yaml")
 
 _DEFAULT_SHARE = 0.1
 _MAX_MEGAPIXELS = 50
 _SHOWN = 3
-
-ProgressHook = Callable[[int, int], None]  # steps done, steps in all
 
 
 @dataclass(frozen=True)
@@ -58,22 +58,21 @@ def make(
     dev: float | None = None,
     test: float | None = None,
     seed: int = 1,
-    params: Path = Path("params.yaml"),
-    progress: ProgressHook = lambda done, total: None,
+    progress: Count = lambda done, total: None,
 ) -> Made:
     """Make `datasets/<name>/` and `datasets.<name>` in params.yaml; an error leaves neither.
 
     captions: the table that `itrcore.own_data.captions.read` takes
     features: an array or a folder, as `itrcore.own_data.features` takes them; without, `images` is needed
     images: the folder of the pictures; it is not copied
-    kind: what the features are, one of `KINDS`, shown with every result
+    kind: what the features are, one of `FEATURE_KINDS`, shown with every result
     dev, test: below 1 a share of the images, else a count; 0.1 each, not to be given where the table has splits
     `DataError` and `ConfigError` say what is wrong with any of these.
     """
     folder = FOLDER / name
     _check(features, images, kind)
     edit.text_with(
-        params, "datasets", name, _settings(name, images, kind, "float16")
+        _PARAMS, "datasets", name, _settings(name, images, kind, "float16")
     )  # before hours are spent on features
     if folder.exists():
         raise DataError.at(folder, "it is there already", "a new folder", do="Choose another name, or remove it.")
@@ -101,7 +100,7 @@ def make(
             _write_split(temporary, split, table, positions, opened, survey, lambda: progress(next(steps), total))
     float16 = survey.largest <= float(np.finfo(np.float16).max)
     try:
-        edit.add(params, "datasets", name, _settings(name, images, kind, "float16" if float16 else "float32"))
+        edit.add(_PARAMS, "datasets", name, _settings(name, images, kind, "float16" if float16 else "float32"))
     except BaseException:
         remove(folder)
         raise
@@ -118,8 +117,8 @@ def make(
 def _check(features: Path | None, images: Path | None, kind: str | None) -> None:
     if features is None and images is None:
         raise DataError("Neither features nor images: give --features, --images or both.")
-    if features is not None and kind not in KINDS:
-        choices = ", ".join(repr(name) for name in KINDS)
+    if features is not None and kind not in FEATURE_KINDS:
+        choices = ", ".join(repr(name) for name in FEATURE_KINDS)
         raise DataError.at("--kind", f"found {kind!r}", f"what the features are: {choices}", do="Every table shows it.")
     if features is None and kind is not None:
         raise DataError.at("--kind", f"found {kind!r}", "nothing, as there are no features")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -12,10 +12,11 @@ SPLITS = ("train", "dev", "test")
 # Shown with every result. Closed on purpose: an unknown spelling must not pass for real features.
 FeatureKind = Literal["bottom-up attention", "other", "simulated", "synthetic"]
 
+FEATURE_KINDS: tuple[str, ...] = get_args(FeatureKind)
 # What a result was computed from: region features of a kind, or the pictures themselves. Pictures that a program drew are
 # as synthetic as features made of them.
 SYNTHETIC, PIXELS = "synthetic", "pixels"
-INPUTS = (*get_args(FeatureKind), PIXELS)
+INPUTS = (*FEATURE_KINDS, PIXELS)
 
 Benchmark = Literal["f30k", "coco"]
 
@@ -38,8 +39,34 @@ class SplitNames(Settings):
     test: str
 
 
-class ScenesSource(Settings):
+class _Source(Settings):
+    """What every kind of source says of itself, so that nobody has to ask which kind it is.
+
+    paths: its keys that name files and folders outside
+    drawn: whether a program draws its pictures
+    published: whether its shards are written already; what they hold is not known before stage `raw` has asked
+    """
+
+    paths: ClassVar[tuple[str, ...]] = ()
+    drawn: ClassVar[bool] = False
+    published: ClassVar[bool] = False
+    has_pictures: ClassVar[bool] = True
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether it has region features."""
+        return True
+
+    @property
+    def captions_taken(self) -> int | None:
+        """How many captions of each image are taken, from its first on; None: all."""
+        return None
+
+
+class ScenesSource(_Source):
     """The embedded data set: small drawn worlds (see `itrcore/data/scenes`)."""
+
+    drawn = True
 
     kind: Literal["scenes"]
     seed: Seed
@@ -62,14 +89,17 @@ class ScenesSource(Settings):
         return self
 
 
-class SimulatedSource(Settings):
+class SimulatedSource(_Source):
     """Real captions in SCAN's layout, region features made from them."""
+
+    paths = ("captions",)
+    has_pictures = False
 
     kind: Literal["simulated"]
     seed: Seed
     captions: str  # the folder with {split}_caps.txt (or .txt.gz) and {split}_ids.txt
     splits: SplitNames
-    images: SplitSizes  # the first so many of each split
+    images: SplitSizes  # taken from the start of each split
     regions: Count
     width: Count
     zeros: Share  # the share of entries that are 0, as in bottom-up attention's features
@@ -77,31 +107,52 @@ class SimulatedSource(Settings):
     distractors: Share  # the least share of regions that show nothing the captions name
 
 
-class ScanSource(Settings):
+class ScanSource(_Source):
     """SCAN's files on this disk: {split}_ims.npy, {split}_caps.txt, {split}_ids.txt.
 
-    folder: of these files, or one above them in SCAN's or VSE∞'s layout, where what lies beside is found by itself
+    folder: of these files, or a folder above them in SCAN's or VSE∞'s layout; what belongs to the files is found there too
     """
+
+    paths = ("folder", "karpathy", "pictures")
 
     kind: Literal["scan"]
     folder: str
     features: FeatureKind | Literal["none"]  # none: pictures alone
     splits: SplitNames
-    karpathy: str | None = None  # Karpathy's JSON, where it does not lie beside
-    pictures: str | None = None  # the pictures' folder, where it does not lie beside
+    karpathy: str | None = None  # Karpathy's JSON, where it does not lie with the files
+    pictures: str | None = None  # the pictures' folder, where it does not lie with the files
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether it has region features."""
+        return self.features != "none"
 
 
-class KarpathySource(Settings):
+class KarpathySource(_Source):
     """Karpathy's JSON and a folder of pictures: for methods that need pixels, no region features."""
+
+    paths = ("file", "pictures")
 
     kind: Literal["karpathy"]
     file: str
     pictures: str
-    captions_per_image: Count  # the first so many: 5 as published; some COCO images have more
+    captions_per_image: Count  # taken from the start: 5 as published; some COCO images have more
+
+    @property
+    def has_regions(self) -> bool:
+        """It has none."""
+        return False
+
+    @property
+    def captions_taken(self) -> int:
+        """Of each image."""
+        return self.captions_per_image
 
 
-class ShardsSource(Settings):
+class ShardsSource(_Source):
     """Shards that someone has published: `captions.parquet` and `shards/` below an address, read through a cache."""
+
+    published = True
 
     kind: Literal["shards"]
     url: Annotated[str, Field(pattern=r"^https?://")]
@@ -125,7 +176,7 @@ class GloVeSettings(Settings):
 class VocabularySettings(Settings):
     """SCAN's vocabulary: words of train + dev with at least `min_count` occurrences.
 
-    released: path of a released SCAN vocabulary to use in place of one built here; found: the one beside
+    released: path of a released SCAN vocabulary to use in place of one built here; `found`: the one that lies with the files
     """
 
     min_count: Count
@@ -165,52 +216,44 @@ class DatasetSettings(Settings):
     source: Annotated[SourceSettings, Field(discriminator="kind")]
     vocabulary: VocabularySettings
     shards: ShardSettings  # {} with the source `shards`, which has them
-    benchmark: Benchmark | None = None  # which published benchmark it is; its results then stand beside published ones
+    benchmark: Benchmark | None = (
+        None  # which published benchmark it is, so that published results are shown with its own
+    )
 
     @property
     def drawn(self) -> bool:
         """Whether a program draws its pictures."""
-        return isinstance(self.source, ScenesSource)
+        return self.source.drawn
 
     @property
     def without_regions(self) -> bool:
         """Whether it will have no region features; of published shards that is not known here."""
-        return self.shards.regions is None and not isinstance(self.source, ShardsSource)
+        return self.shards.regions is None and not self.source.published
 
     @property
     def without_pictures(self) -> bool:
         """Whether it will have no pictures in shards; of published shards that is not known here."""
-        return self.shards.images is None and not isinstance(self.source, ShardsSource)
+        return self.shards.images is None and not self.source.published
 
     def paths(self) -> dict[str, str]:
         """Everything outside that it names: key → path."""
-        source, glove = self.source, self.vocabulary.glove
-        found = {
+        glove = self.vocabulary.glove
+        paths = {
             "vocabulary.released": self.vocabulary.released,
             "vocabulary.glove.file": glove.file if glove else None,
+            **{f"source.{key}": getattr(self.source, key) for key in self.source.paths},
         }
-        if isinstance(source, ScanSource):
-            found |= {"source.folder": source.folder, "source.karpathy": source.karpathy}
-        if isinstance(source, KarpathySource):
-            found |= {"source.file": source.file}
-        if isinstance(source, ScanSource | KarpathySource):
-            found |= {"source.pictures": source.pictures}
-        return {key: path for key, path in found.items() if path is not None}
+        return {key: path for key, path in paths.items() if path is not None}
 
     @model_validator(mode="after")
     def _shards_fit(self) -> DatasetSettings:
-        source = self.source
-        nothing = self.shards.regions is None and self.shards.images is None
-        if isinstance(source, ShardsSource):
-            if not nothing:
-                raise ValueError("this source's shards are written already; write shards: {}")
-        elif nothing:
+        written = self.shards.regions is not None or self.shards.images is not None
+        if self.source.published and written:
+            raise ValueError("this source's shards are written already; write shards: {}")
+        if not self.source.published and not written:
             raise ValueError("shards: give regions, images or both")
-        no_features = isinstance(source, KarpathySource) or (
-            isinstance(source, ScanSource) and source.features == "none"
-        )
-        if no_features and self.shards.regions:
+        if self.shards.regions and not self.source.has_regions:
             raise ValueError("shards.regions needs features, and this source has none; remove it")
-        if isinstance(source, SimulatedSource) and self.shards.images:
+        if self.shards.images and not self.source.has_pictures:
             raise ValueError("shards.images needs pictures, and simulated data has none; remove it")
         return self

@@ -59,13 +59,13 @@ class Page(HTMLParser):
         self.text += data
 
     def of(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for found, attributes in self.elements if found == tag]
+        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def test_every_link_resolves_inside_the_page_and_nothing_runs(hostile: Path) -> None:
     page = Page(hostile / "index.html")
     names = ("href", "src", "srcset", "action", "data", "xlink:href")
-    links = [value for _, found in page.elements for name, value in found.items() if name in names]
+    links = [value for _, attributes in page.elements for name, value in attributes.items() if name in names]
     assert (
         len([link for link in links if link.endswith(".png")]) == 2 * 2 + 3 + SAMPLES * 2
     )  # plots, samples: dev has 3
@@ -74,7 +74,7 @@ def test_every_link_resolves_inside_the_page_and_nothing_runs(hostile: Path) -> 
             target = (hostile / link).resolve()
             assert target.is_file() and target.is_relative_to(hostile.resolve()), link
     assert not page.of("script") and not page.of("b")
-    assert not [name for _, found in page.elements for name in found if name.startswith("on")]
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
     assert "<b>bold</b> & <script>alert(1)</script>" in page.text
     assert not re.search(r"https?://", (hostile / "index.html").read_text().replace("http://www.w3.org", ""))
 
@@ -88,9 +88,9 @@ def test_boxes_are_drawn_where_they_are(hostile: Path) -> None:
     assert {svg["viewbox"] for svg in page.of("svg")} == {"0 0 40 30"}
     for name, part in zip(drawn, parts, strict=True):
         split, row = next((split, int(name) - ids[0]) for split, ids in IDS.items() if int(name) in ids)
-        found = re.findall(r'<rect x="(.*?)" y="(.*?)" width="(.*?)" height="(.*?)"', part)
+        boxes = re.findall(r'<rect x="(.*?)" y="(.*?)" width="(.*?)" height="(.*?)"', part)
         regions = [0, 2] if split == "test" else [0, 1, 2]  # one box of test is not finite
-        assert [tuple(map(float, box)) for box in found] == [(row + r, 2, 4.5, 18 + r) for r in regions]
+        assert [tuple(map(float, box)) for box in boxes] == [(row + r, 2, 4.5, 18 + r) for r in regions]
 
 
 def test_captions_alone_are_shown_without_pictures(tmp_path: Path) -> None:
@@ -175,17 +175,17 @@ def test_shards_of_other_images_than_the_captions_are_an_error(tmp_path: Path) -
     position = table.schema.get_field_index("image_id")
     moved = table.set_column(position, "image_id", [[i + 1000 for i in table["image_id"].to_pylist()]])
     captions.write(moved, tmp_path / "data" / "toy" / "captions.parquet")
-    found = check(tmp_path, params)
-    errors = [problem for problem in found.problems if problem.severity == "error"]
+    examined = check(tmp_path, params)
+    errors = [problem for problem in examined.problems if problem.severity == "error"]
     assert len(errors) == 3 and "other images than the caption table's" in errors[0].examples[0]
 
 
 def test_source_files_that_are_gone_are_a_warning(tmp_path: Path) -> None:
     params = prepare(clean(), tmp_path)
     (tmp_path / "scan" / "dev_ims.npy").unlink()
-    found = check(tmp_path, params)
-    assert only(found).severity == "warning" and "dev_ims.npy" in only(found).examples[0]
-    assert found.boxes and set(found.boxes.splits) == {"train", "test"}
+    examined = check(tmp_path, params)
+    assert only(examined).severity == "warning" and "dev_ims.npy" in only(examined).examples[0]
+    assert examined.boxes and set(examined.boxes.splits) == {"train", "test"}
 
 
 def test_the_page_is_replaced_as_a_whole(tmp_path: Path) -> None:

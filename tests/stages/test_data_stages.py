@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,44 +28,12 @@ from itrcore.data.sources import obtain
 from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
 from itrcore.errors import DataError
 from itrcore.files import read_json
-from itrcore.settings.load import load
 from itrcore.settings.params import Params
 from tests.conftest import ROOT
+from tests.support.data_stages import STAGES, write_params
 from tests.support.scan_data import ScanFolder, write_punkt_folder, write_scan_folder
 
-STAGES: dict[str, Callable[[Params, str], None]] = {
-    "raw": stages.raw.main,
-    "splits": stages.splits.main,
-    "nltk": stages.nltk_data.main,
-    "vocab": stages.vocab.main,
-    "shards": stages.shards.main,
-}
 OUTPUTS = {"raw": "raw", "splits": "captions.parquet", "nltk": "nltk", "vocab": "vocab", "shards": "shards"}
-
-
-def write_params(downloads: Any = None, nltk_sources: Sequence[str] = (), **changes: Any) -> Params:
-    """The project's experiment with one small data set `toy` and no runs, in the current folder."""
-    yaml = YAML(typ="safe", pure=True)
-    params = yaml.load((ROOT / "params.yaml").read_text("utf-8"))
-    toy = {
-        "reads": "scan",
-        "source": {
-            "kind": "scan",
-            "folder": "scan",
-            "features": "bottom-up attention",
-            "splits": {"train": "train", "dev": "dev", "test": "test"},
-        },
-        "vocabulary": {"min_count": 2},
-        "shards": {"regions": {"dtype": "float16", "samples_per_shard": 3}},
-    }
-    params |= {"downloads": downloads or {}, "datasets": {"toy": toy | changes}, "runs": {}, "ensembles": {}}
-    nltk = yaml.load((ROOT / "nltk.yaml").read_text("utf-8")) | {"sources": list(nltk_sources)}
-    for path, value in (("params.yaml", params), ("nltk.yaml", nltk)):
-        with open(path, "w", encoding="utf-8") as handle:
-            yaml.dump(value, handle)
-    if not Path("recipes").exists():
-        shutil.copytree(ROOT / "recipes", "recipes")
-    return load()
 
 
 @pytest.fixture
@@ -77,8 +44,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScanFolder:
 
 def left() -> set[str]:
     """Everything in data/ and data/toy/, hidden files too; for the two outputs of the stage `splits` the table stands."""
-    found = {path.name for folder in (Path("data"), Path("data", "toy")) for path in folder.glob("*")}
-    return found - {"toy"} - ({"splits.json"} if "captions.parquet" in found else set())  # one stage, two outputs
+    names = {path.name for folder in (Path("data"), Path("data", "toy")) for path in folder.glob("*")}
+    return names - {"toy"} - ({"splits.json"} if "captions.parquet" in names else set())  # one stage, two outputs
 
 
 def run_until_error(params: Params) -> tuple[str, str]:

@@ -104,7 +104,7 @@ def check_with(folder: Path, plant: Callable[[Toy], object]) -> Examined:
     return check(folder, prepare(toy, folder))
 
 
-def only(found: Examined) -> Problem:
+def only(examined: Examined) -> Problem:
     """The one problem that there is."""
-    assert len(found.problems) == 1, found.problems
-    return found.problems[0]
+    assert len(examined.problems) == 1, examined.problems
+    return examined.problems[0]

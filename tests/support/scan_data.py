@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from itrcore.data import captions, karpathy, scan
 from itrcore.data.shards import region_writer, writing
-from itrcore.data.sources import caption_table as splits
+from itrcore.data.sources import caption_table
 from itrcore.data.sources.locate import locate
 from itrcore.settings.datasets import SPLITS, RegionShardSettings
 
@@ -61,9 +61,9 @@ def image(split: scan.ScanSplit, index: int) -> np.ndarray:
 
 def table_of(folder: Path) -> pa.Table:
     """The caption table of a folder in SCAN's layout, with whatever lies beside."""
-    found = locate(folder, "train")
-    described = karpathy.read(found.karpathy) if found.karpathy else []
-    return splits.from_scan(found.folder, OWN_NAMES, found.id_mapping, described)
+    located = locate(folder, "train")
+    described = karpathy.read(located.karpathy) if located.karpathy else []
+    return caption_table.from_scan(located.folder, OWN_NAMES, located.id_mapping, described)
 
 
 def write_table(folder: ScanFolder, path: Path) -> Path:

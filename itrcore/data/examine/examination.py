@@ -26,6 +26,7 @@ from itrcore.data.shards.images import ImageStore
 from itrcore.data.source import Source
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import DataError
+from itrcore.progress import Show
 from itrcore.settings.datasets import SPLITS, DatasetSettings, ImageShardSettings
 
 SAMPLES = 4  # images of each split that a page shows
@@ -45,7 +46,8 @@ class Sample:
 class Examined:
     """All figures of a data set; a part that has not been made yet, or that the data set does not have, is None.
 
-    label: what the features are, where the source says so; missing: what has not been made yet → the command that makes it
+    label: what the features are, where the source says so
+    missing: path of what has not been made yet → the command that makes it
     """
 
     name: str
@@ -59,66 +61,70 @@ class Examined:
     samples: list[Sample] = field(default_factory=list)
 
 
-def examine(name: str, settings: DatasetSettings, progress: Callable[[str, int, int], None]) -> Examined:
+def examine(name: str, settings: DatasetSettings, progress: Show) -> Examined:
     """Look over the data set of this name in the project in the current folder.
 
     `progress` is called with what is being looked at, how much is done, how much it is.
     What cannot be read becomes a problem, and the rest is still looked at.
     """
-    found = Examined(name)
+    examined = Examined(name)
     raw, table, words = layout.raw(name), layout.captions(name), layout.vocabulary(name) / layout.WORDS
-    source = _read(found, raw / "source.json", "raw", lambda: Source.read(raw))
-    splits = _read(found, table, "splits", lambda: {split: captions.read(table, split) for split in SPLITS})
-    vocabulary = _read(found, words, "vocab", lambda: Vocabulary.load(words, layout.NLTK))
+    source = _read(examined, raw / "source.json", "raw", lambda: Source.read(raw))
+    splits = _read(examined, table, "splits", lambda: {split: captions.read(table, split) for split in SPLITS})
+    vocabulary = _read(examined, words, "vocab", lambda: Vocabulary.load(words, layout.NLTK))
     # Of a data set with published shards the stage `raw` tells which there are, not params.yaml.
     regions = (settings.shards.regions or (raw / "shards" / "regions").is_dir()) and _made(
-        found, layout.region_shards(name) / "shards.json", "shards"
+        examined, layout.region_shards(name) / "shards.json", "shards"
     )
     images = (settings.shards.images or (raw / "shards" / "images").is_dir()) and _made(
-        found, layout.image_shards(name) / "shards.json", "shards"
+        examined, layout.image_shards(name) / "shards.json", "shards"
     )
-    found.label = source.features if source else None
+    examined.label = source.features if source else None
     if splits is not None:
-        found.texts = texts.examine(splits, vocabulary, partial(progress, "captions"))
+        examined.texts = texts.examine(splits, vocabulary, partial(progress, "captions"))
         files: dict[str, ScanSplit] = {}
         if regions:
             folder, looked = layout.region_shards(name), partial(progress, "features")
-            found.features = _attempt(found, lambda: features.examine(folder, splits, looked))
+            examined.features = _attempt(examined, lambda: features.examine(folder, splits, looked))
         if images:
-            _attempt(found, lambda: _verify_image_shards(layout.image_shards(name)))
+            _attempt(examined, lambda: _verify_image_shards(layout.image_shards(name)))
         if source and source.pictures:
-            _look_at_pictures(found, Path(source.pictures), settings.shards.images, splits, progress)
+            _look_at_pictures(examined, Path(source.pictures), settings.shards.images, splits, progress)
         if source and source.folder and settings.shards.regions:
-            files = _scan_files(found, source, splits)
-            sizes = {split: figures.sizes for split, figures in found.pictures.splits.items()} if found.pictures else {}
-            found.boxes = boxes.examine(files, splits, sizes)
-        found.samples = list(_samples(found, splits, files, source))
-    parts = (found.texts, found.features, found.pictures, found.boxes)
-    found.problems += [problem for part in parts if part for problem in part.problems]
-    return found
+            files = _scan_files(examined, source, splits)
+            sizes = (
+                {split: figures.sizes for split, figures in examined.pictures.splits.items()}
+                if examined.pictures
+                else {}
+            )
+            examined.boxes = boxes.examine(files, splits, sizes)
+        examined.samples = list(_samples(examined, splits, files, source))
+    parts = (examined.texts, examined.features, examined.pictures, examined.boxes)
+    examined.problems += [problem for part in parts if part for problem in part.problems]
+    return examined
 
 
 T = TypeVar("T")
 
 
-def _made(found: Examined, path: Path, stage: str) -> bool:
-    """Whether the stage has made it; said in `found` where not."""
+def _made(examined: Examined, path: Path, stage: str) -> bool:
+    """Whether the stage has made it; said in `examined` where not."""
     if not path.exists():
-        found.missing[str(path)] = f"dvc repro {stage}@{found.name}"
+        examined.missing[str(path)] = f"dvc repro {stage}@{examined.name}"
     return path.exists()
 
 
-def _attempt(found: Examined, read: Callable[[], T]) -> T | None:
-    """What `read` gives; None, and a problem of `found`, where it cannot."""
+def _attempt(examined: Examined, read: Callable[[], T]) -> T | None:
+    """What `read` gives; None, and a problem of `examined`, where it cannot."""
     try:
         return read()
     except DataError as error:
-        found.problems.append(unreadable(error))
+        examined.problems.append(unreadable(error))
         return None
 
 
-def _read(found: Examined, path: Path, stage: str, read: Callable[[], T]) -> T | None:
-    return _attempt(found, read) if _made(found, path, stage) else None
+def _read(examined: Examined, path: Path, stage: str, read: Callable[[], T]) -> T | None:
+    return _attempt(examined, read) if _made(examined, path, stage) else None
 
 
 def _verify_image_shards(folder: Path) -> None:
@@ -127,17 +133,17 @@ def _verify_image_shards(folder: Path) -> None:
 
 
 def _look_at_pictures(
-    found: Examined,
+    examined: Examined,
     folder: Path,
     settings: ImageShardSettings | None,
     splits: Splits,
-    progress: Callable[[str, int, int], None],
+    progress: Show,
 ) -> None:
     limit = settings.max_megapixels if settings else math.inf
-    found.pictures = pictures.examine(folder, settings is not None, limit, splits, partial(progress, "pictures"))
+    examined.pictures = pictures.examine(folder, settings is not None, limit, splits, partial(progress, "pictures"))
 
 
-def _scan_files(found: Examined, source: Source, splits: Splits) -> dict[str, ScanSplit]:
+def _scan_files(examined: Examined, source: Source, splits: Splits) -> dict[str, ScanSplit]:
     """The SCAN files of each split, where they are still there and have the table's images."""
     files: dict[str, ScanSplit] = {}
     for split, images in splits.items():
@@ -150,16 +156,16 @@ def _scan_files(found: Examined, source: Source, splits: Splits) -> dict[str, Sc
             files[split] = opened
         except DataError as error:
             # Shards are made and serve without them; boxes cannot be looked at.
-            found.problems.append(Problem("warning", "source files that cannot be read any more", 1, (str(error),)))
+            examined.problems.append(Problem("warning", "source files that cannot be read any more", 1, (str(error),)))
     return files
 
 
 def _samples(
-    found: Examined, splits: Splits, files: Mapping[str, ScanSplit], source: Source | None
+    examined: Examined, splits: Splits, files: Mapping[str, ScanSplit], source: Source | None
 ) -> Iterator[Sample]:
     """The same images each time; those that have a picture first."""
     for split, images in splits.items():
-        shown = found.pictures.splits[split].sizes if found.pictures else {}
+        shown = examined.pictures.splits[split].sizes if examined.pictures else {}
         order = np.random.default_rng(0).permutation(len(images)).tolist()
         for position in sorted(order, key=lambda position: position not in shown)[:SAMPLES]:
             image, picture = images[position], None

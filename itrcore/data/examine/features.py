@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from itrcore.data.captions import Image
-from itrcore.data.examine.problems import Duplicates, Finding, Problem, Progress, Shared, Splits, name_of, unreadable
+from itrcore.data.examine.problems import Duplicates, Finding, Problem, Shared, Splits, name_of, unreadable
 from itrcore.data.shards.files import read_description
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.errors import DataError
+from itrcore.progress import Count
 
 BOTTOM_UP = "bottom-up attention"
 # Of SCAN's features (36 regions of 2,048 values behind a ReLU), measured on ten images of MS-COCO.
@@ -71,10 +72,10 @@ class AllFeatures:
     problems: list[Problem]
 
 
-def examine(folder: Path, splits: Splits, progress: Progress) -> AllFeatures:
+def examine(folder: Path, splits: Splits, progress: Count) -> AllFeatures:
     """Read every feature once, in blocks, and check the shards' bytes.
 
-    folder: the region shards'; `progress`: images done, images in all
+    folder: of the region shards; progress: called with images done, images in all
     `DataError` where the shards' description is missing or damaged; another damaged file becomes a problem.
     """
     described = read_description(folder)
@@ -89,16 +90,15 @@ def examine(folder: Path, splits: Splits, progress: Progress) -> AllFeatures:
             if store.image_ids != [image.image_id for image in images]:
                 path = folder / f"{split}.arrow"
                 raise DataError.at(path, "other images than the caption table's", "the same", do="Run: dvc repro")
-            figures[split], found = _examine_split(
-                store, dtype, split, images, shared, partial(_onward, progress, done, total)
-            )
-            problems += found
+            onward = partial(_onward, progress, done, total)
+            figures[split], of_split = _examine_split(store, dtype, split, images, shared, onward)
+            problems += of_split
         except DataError as error:
             problems.append(unreadable(error))
         done += len(images)
         progress(done, total)
     if label == BOTTOM_UP:
-        problems += [problem for split, found in figures.items() for problem in _unlike_bottom_up(split, found)]
+        problems += [problem for split, features in figures.items() for problem in _unlike_bottom_up(split, features)]
     problems += shared.problems(twice="warning", within="warning", across="error")
     return AllFeatures(label, figures, shared.duplicates(can_repeat=False), problems)
 
@@ -142,18 +142,18 @@ def _examine_split(
     return Features(dtype, len(store), store.width, regions, sums.minimum, sums.maximum, mean, zeros, norms), problems
 
 
-def _onward(progress: Progress, before: int, total: int, read: int) -> None:
+def _onward(progress: Count, before: int, total: int, read: int) -> None:
     progress(before + read, total)
 
 
-def _unlike_bottom_up(split: str, found: Features) -> list[Problem]:
-    norm = float(found.norms.mean()) if len(found.norms) else BOTTOM_UP_NORM
+def _unlike_bottom_up(split: str, features: Features) -> list[Problem]:
+    norm = float(features.norms.mean()) if len(features.norms) else BOTTOM_UP_NORM
     unlike = []
-    if found.minimum < 0:
-        unlike.append(f"least value {found.minimum:.3g}; theirs are never negative")
+    if features.minimum < 0:
+        unlike.append(f"least value {features.minimum:.3g}; theirs are never negative")
     if not _NORM_RANGE[0] <= norm <= _NORM_RANGE[1]:
         unlike.append(f"mean norm {norm:.3g}; theirs is about {BOTTOM_UP_NORM:g}")
-    if not _ZEROS_RANGE[0] <= found.zeros <= _ZEROS_RANGE[1]:
-        unlike.append(f"{found.zeros:.1%} zeros; theirs have about {BOTTOM_UP_ZEROS:.0%}")
+    if not _ZEROS_RANGE[0] <= features.zeros <= _ZEROS_RANGE[1]:
+        unlike.append(f"{features.zeros:.1%} zeros; theirs have about {BOTTOM_UP_ZEROS:.0%}")
     what = f"ways in which the features of {split} are unlike bottom-up attention's, as which they are labelled"
     return [Problem("warning", what, len(unlike), tuple(unlike))] if unlike else []

@@ -13,9 +13,10 @@ from pathlib import Path
 from itrcore.cores import cores
 from itrcore.data import pictures
 from itrcore.data.captions import Image
-from itrcore.data.examine.problems import Duplicates, Finding, Problem, Progress, Shared, Splits, name_of
+from itrcore.data.examine.problems import Duplicates, Finding, Problem, Shared, Splits, name_of
 from itrcore.data.pictures import PictureFacts
 from itrcore.errors import DataError
+from itrcore.progress import Count
 
 _BLOCK = 256  # pictures given to the threads at once
 
@@ -52,11 +53,11 @@ class _Read:
     wrong: str = ""
 
 
-def examine(folder: Path, needed: bool, max_megapixels: float, splits: Splits, progress: Progress) -> AllPictures:
-    """Read every picture that captions speak of.
+def examine(folder: Path, needed: bool, max_megapixels: float, splits: Splits, progress: Count) -> AllPictures:
+    """Read the picture of every image of the caption table.
 
-    needed: pictures are part of the data set, so that a missing one is an error and no warning
-    max_megapixels: a larger one is refused; `progress`: pictures done, pictures in all
+    needed: pictures are part of the data set, so that a missing one is an error, not a warning
+    max_megapixels: a larger picture is refused; progress: called with pictures done, pictures in all
     """
     shared = Shared("identical pictures", splits)
     figures: dict[str, Pictures] = {}

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from itrcore.data.captions import Image
 from itrcore.errors import DataError
 
-EXAMPLES = 5  # of each problem, so many are shown
+EXAMPLES = 5  # shown of each problem
 _TEXT_SHOWN = 100  # characters of a caption in an example
 _NAMED = 3  # images that share something
 
 Severity = Literal["error", "warning", "note"]
 Splits = Mapping[str, Sequence[Image]]
-Progress = Callable[[int, int], None]  # done, in all
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Finding:
         self._examples: list[str] = []
 
     def add(self, example: str, count: int = 1) -> None:
-        """Count so many at once; of the first few calls the example is kept."""
+        """Count one, or several at once; the examples of the first few calls are kept."""
         self._count += count
         if len(self._examples) < EXAMPLES:
             self._examples.append(example)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from itrcore.data.captions import Image
-from itrcore.data.examine.problems import Duplicates, Finding, Problem, Progress, Shared, Splits, name_of, quote
+from itrcore.data.examine.problems import Duplicates, Finding, Problem, Shared, Splits, name_of, quote
 from itrcore.data.text.vocabulary import Vocabulary
+from itrcore.progress import Count
 
 LONG = 100  # words; the longest caption of Flickr30K has 82
 MOST_UNKNOWN = 0.05  # share of a split's words
@@ -53,9 +54,10 @@ class Texts:
     problems: list[Problem]
 
 
-def examine(splits: Splits, vocabulary: Vocabulary | None, progress: Progress) -> Texts:
-    """Look at every caption. `progress` is called with captions done, captions in all.
+def examine(splits: Splits, vocabulary: Vocabulary | None, progress: Count) -> Texts:
+    """Look at every caption.
 
+    progress: called with captions done, captions in all
     Two captions that differ only in upper and lower case or spaces are the same: they are to a model.
     """
     shared = Shared("captions", splits)
@@ -122,10 +124,10 @@ def _fewer(split: str, images: Sequence[Image], counts: Sequence[int]) -> list[P
     return fewer.problems()
 
 
-def _unknown(split: str, found: Words | None, words: Counter[str], vocabulary: Vocabulary | None) -> list[Problem]:
-    if found is None or vocabulary is None or found.unknown <= MOST_UNKNOWN * found.lengths.sum():
+def _unknown(split: str, known: Words | None, words: Counter[str], vocabulary: Vocabulary | None) -> list[Problem]:
+    if known is None or vocabulary is None or known.unknown <= MOST_UNKNOWN * known.lengths.sum():
         return []
-    share = found.unknown / found.lengths.sum()
+    share = known.unknown / known.lengths.sum()
     finding = Finding(
         "warning", f"words of {split} that the vocabulary lacks, {share:.1%} of all, more than {MOST_UNKNOWN:.0%}"
     )

@@ -51,7 +51,7 @@ class TextBatch:
 
     @classmethod
     def pad(cls, captions: Sequence[np.ndarray]) -> TextBatch:
-        """From arrays of ids."""
+        """From one array of ids (length,) for each caption."""
         lengths = torch.tensor([len(caption) for caption in captions])
         ids = torch.full((len(captions), int(lengths.max())), PAD, dtype=torch.int64)
         for row, caption in enumerate(captions):

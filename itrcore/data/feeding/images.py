@@ -51,5 +51,5 @@ class Images(ABC):
         """The given images as training changes them; all that is random about it comes from `rng`."""
 
     def verify(self) -> None:
-        """Read every shard once. `DataError` names one whose bytes are not those that were written."""
+        """Read every shard once. `DataError` names one whose bytes have changed."""
         self.store.verify()

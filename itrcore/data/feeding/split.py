@@ -32,7 +32,7 @@ class Split:
 
     @property
     def n_captions(self) -> int:
-        """Captions of all images."""
+        """Of all images."""
         return len(self.tokens)
 
     @classmethod
@@ -51,7 +51,7 @@ class Split:
         )
 
     def texts(self, rows: Sequence[int] | np.ndarray) -> TextBatch:
-        """The given captions."""
+        """The captions of these rows, padded to the longest of them."""
         return TextBatch.pad([self.tokens.ids_of(row) for row in rows])
 
     def first(self, captions: int) -> Split:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +10,15 @@ import numpy as np
 from itrcore.data import karpathy, scan
 from itrcore.data.scenes import features, grammar, rendering, world
 from itrcore.errors import ConfigError
+from itrcore.progress import Count
 from itrcore.settings.datasets import SPLITS, ScenesSource
 
 # Every kind of chance has its own stream of numbers per split, so that a change of one leaves the others as they were.
 STREAMS = ("world", "captions", "layout", "noise")
 KARPATHY_SPLITS = {"train": "train", "dev": "val", "test": "test"}
 
-Progress = Callable[[int, int], None]
 
-
-def write_scenes(settings: ScenesSource, folder: Path, progress: Progress | None = None) -> None:
+def write_scenes(settings: ScenesSource, folder: Path, progress: Count | None = None) -> None:
     """Fill `folder`, which exists and is empty, with the data set that `settings` describe.
 
     Writes `{split}_ims.npy`, `{split}_caps.txt`, `{split}_ids.txt`, `{split}_boxes.npy`, `id_mapping.json`,
@@ -59,7 +58,7 @@ def directions(settings: ScenesSource) -> np.ndarray:
 
 
 def _write_split(
-    settings: ScenesSource, folder: Path, split: str, first_id: int, progress: Progress | None
+    settings: ScenesSource, folder: Path, split: str, first_id: int, progress: Count | None
 ) -> list[karpathy.KarpathyImage]:
     count, per_image = getattr(settings.images, split), settings.captions_per_image
     boxes = np.empty((count, settings.regions, 4), np.float32)
@@ -118,5 +117,3 @@ def _check(settings: ScenesSource) -> None:
         value = getattr(settings, name)
         if value > most:
             raise ConfigError(f"scenes data set: {name} is {value}; expected at most {most}, the number of {why}.")
-    if settings.seed < 0:
-        raise ConfigError(f"scenes data set: seed is {settings.seed}; expected 0 or more.")

@@ -72,15 +72,15 @@ def captions(scene: Scene, changed: frozenset[int], count: int, rng: np.random.G
     writer = _Writer(scene, changed, rng)
     focuses = [writer.about_one, writer.about_two, writer.counting, writer.whole, writer.where]
     order = [focuses[int(i)] for i in rng.permutation(len(focuses))]
-    found: list[str] = []
-    while len(found) < count:
-        text = order[len(found) % len(order)]()
+    texts: list[str] = []
+    while len(texts) < count:
+        text = order[len(texts) % len(order)]()
         text = f"{text[0].upper()}{text[1:]}."
-        if text not in found:
-            found.append(text)
+        if text not in texts:
+            texts.append(text)
         else:  # a focus that has little to say of this scene must not hold the others up
-            order.append(order.pop(len(found) % len(order)))
-    return found
+            order.append(order.pop(len(texts) % len(order)))
+    return texts
 
 
 class _Writer:

@@ -111,25 +111,25 @@ def relations(scene: Scene, a: int, b: int) -> tuple[str, ...]:
         return ("on",)
     if other.on == a:
         return ("under",)
-    found = []
+    names = []
     dx = one.place.x - other.place.x
     rows = (one.place.row, other.place.row)
     if dx < -APART:
-        found.append("left")
+        names.append("left")
     elif dx > APART:
-        found.append("right")
+        names.append("right")
     elif "shelf" in rows:
-        found.append("above" if rows[0] == "shelf" else "below")
+        names.append("above" if rows[0] == "shelf" else "below")
     if abs(dx) < NEAR and one.on is None and other.on is None:
         if rows == ("front", "back"):
-            found.append("front")
+            names.append("front")
         elif rows == ("back", "front"):
-            found.append("behind")
+            names.append("behind")
         elif rows[0] == rows[1]:
-            found.append("beside")
-    if not found:  # one column, two rows of the floor, one of the two on a third object
-        found.append("front" if rows[0] == "front" else "behind")
-    return tuple(found)
+            names.append("beside")
+    if not names:  # one column, two rows of the floor, one of the two on a third object
+        names.append("front" if rows[0] == "front" else "behind")
+    return tuple(names)
 
 
 def between(scene: Scene, a: int, b: int, c: int) -> bool:

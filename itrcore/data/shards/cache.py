@@ -1,22 +1,21 @@
 """Shards that someone has published, each downloaded once into a folder on this disk and kept there.
 
 A shard is kept as `<its SHA-256>.tar`: two data sets that share one share the file, and whatever the server serves later,
-these bytes stay. A file of that name is whole: it was verified before it took the name. Without a network all goes on as
-long as the shards are here.
+these bytes stay. A file of that name is whole: it was verified before it took the name. As long as the shards are here, no
+network is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from itrcore.errors import DataError
-from itrcore.fetch.download import download
-from itrcore.fetch.problems import SourceError
-from itrcore.fetch.progress import Progress
+from itrcore.fetch.download import download, locked
+from itrcore.fetch.problems import required
 from itrcore.files import read_json, write_json
+from itrcore.progress import Bars, byte_bars
 
 
 class ShardCache:
@@ -31,14 +30,14 @@ class ShardCache:
 
     @classmethod
     def of(cls, shards: Path) -> ShardCache | None:
-        """The one that a folder with description and indexes, but no shards, says to use; None for other folders."""
+        """The one that a folder without shards of its own is recorded with; None for other folders."""
         if not _address(shards).exists():
             return None
         remote = read_json(_address(shards))
         return cls(remote["url"], Path(remote["cache"]))
 
     def record(self, shards: Path) -> None:
-        """Have the shards of that folder taken from here."""
+        """Record that the shards of that folder, which has description and indexes alone, are taken from here."""
         write_json(_address(shards), {"url": self.url, "cache": str(self.folder)})
 
     def path(self, file: Mapping[str, Any]) -> Path:
@@ -48,16 +47,16 @@ class ShardCache:
     def fetch(self, files: Sequence[Mapping[str, Any]]) -> list[Path]:
         """Their paths; those that are missing are downloaded first, one after the other, and verified.
 
-        A download that was cut goes on where it stopped. One process at a time downloads a shard; others wait for it.
-        `DataError` where one cannot be had, or is served with other bytes; what came so far is kept.
+        A download that was cut continues where it stopped. One process at a time downloads a shard; others wait for it.
+        `DataError` where one is not to be had, or comes with other bytes; what came so far is kept.
         """
         missing = [file for file in files if not self._has(file)]
         if missing:
             total, done = sum(file["bytes"] for file in missing), 0
             print(f"Downloading {len(missing)} shards ({total:,} bytes) from {self.url} into {self.folder}", flush=True)
-            with _bar(total) as show:
+            with byte_bars() as bars:
                 for file in missing:
-                    self._download(file, _Shown(show, done))
+                    self._download(file, bars, done, total)
                     done += file["bytes"]
         return [self.path(file) for file in files]
 
@@ -65,24 +64,23 @@ class ShardCache:
         path = self.path(file)
         return path.exists() and path.stat().st_size == file["bytes"]
 
-    def _download(self, file: Mapping[str, Any], progress: Progress) -> None:
-        from filelock import FileLock
-
+    def _download(self, file: Mapping[str, Any], bars: Bars, before: int, total: int) -> None:
+        """before, total: bytes of the shards before this one, and of all, for the one bar of all"""
         url, target = f"{self.url}/{file['file']}", self.path(file)
+        expected = f"the shard as shards.json describes it (sha256 {file['sha256'][:12]}…)"
+        do = f"Run it again when it is there; what is in {self.folder} already is kept."
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{target}.lock"):
+            with locked(Path(f"{target}.lock"), bars), required(url, expected, do):
                 if not self._has(file):
                     download(
-                        url, target, bytes=file["bytes"], sha256=file["sha256"], source="shards.json", progress=progress
+                        url,
+                        target,
+                        bytes=file["bytes"],
+                        sha256=file["sha256"],
+                        source="shards.json",
+                        show=lambda _, done, __: bars.show("shards", before + done, total),
                     )
-        except SourceError as error:
-            raise DataError.at(
-                url,
-                str(error),
-                f"the shard as shards.json describes it (sha256 {file['sha256'][:12]}…)",
-                do=f"Run it again when it is there; what is in {self.folder} already is kept.",
-            ) from error
         except OSError as error:
             raise DataError.at(
                 self.folder, f"cannot be written ({error})", "a folder to keep shards in", do="Correct source.cache."
@@ -92,31 +90,3 @@ class ShardCache:
 def _address(shards: Path) -> Path:
     # Beside the folder, not in it: trainings depend on the folder, and another mirror or cache changes no result.
     return shards.with_name(f"{shards.name}.remote.json")
-
-
-class _Shown(Progress):
-    """One shard's download on the bar of all."""
-
-    def __init__(self, show: Callable[[int], None], before: int) -> None:
-        self._show, self._before = show, before
-
-    def bytes(self, what: str, done: int, total: int | None) -> None:
-        self._show(self._before + done)
-
-
-@contextmanager
-def _bar(total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a hook that takes the bytes done so far; a bar on a terminal, nothing elsewhere."""
-    from rich import progress
-    from rich.console import Console
-
-    console = Console()
-    columns = (
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done: bar.update(task, completed=done)

@@ -84,7 +84,7 @@ class ShardFiles:
             os.posix_fadvise(self.descriptors[shard], offset, size, os.POSIX_FADV_WILLNEED)
 
     def verify(self) -> None:
-        """Read every shard once. `DataError` names one whose bytes are not those that were written."""
+        """Read every shard once. `DataError` names one whose bytes have changed."""
         for shard, file in enumerate(self._files):
             if sha256(self.paths[shard]) != file["sha256"]:
                 raise self._damaged(shard, f"its bytes have changed (sha256 is not {file['sha256'][:12]}…)")

@@ -5,7 +5,7 @@ Each picture is decoded once on the way, to be sure that it can be; what is writ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ from itrcore.data.shards import writing
 from itrcore.data.shards.images import INDEX_SCHEMA
 from itrcore.errors import DataError
 from itrcore.files import digest, remove, sha256
+from itrcore.progress import Count
 from itrcore.settings.datasets import SPLITS, ImageShardSettings
 
-_NAMED = 5  # of many pictures in the same case, so many are named
+_NAMED = 5  # of the pictures with the same problem
 
 
 class UnusablePictures(DataError):
-    """Pictures that captions speak of are missing, damaged or of a kind that is refused."""
+    """Pictures of the caption table are missing, damaged or of a kind that is refused."""
 
 
 def write(
@@ -33,14 +34,14 @@ def write(
     folder: Path,
     settings: ImageShardSettings,
     work: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
     processes: int | None = None,
 ) -> Path:
     """Write shards of all pictures of the caption table; returns their folder, for `writing.move`.
 
-    folder: the pictures'; `pictures.find` says where in it they may lie
+    folder: of the pictures; `pictures.find` says where in it they may lie
     work, progress, processes: see `writing.write`
-    `UnusablePictures` counts those that cannot be used and says of the first few why, when all have been looked at;
+    `UnusablePictures`, after all have been looked at, counts those that cannot be used and says why the first few cannot;
     nothing is kept then. `DataError` where the table or the folder is missing, or an image has no file name.
     """
     if not folder.is_dir():
@@ -66,7 +67,7 @@ def write(
             processes,
         )
     except UnusablePictures:
-        # Once they are mended the identity is another one: nobody would go on with these shards.
+        # Once they are mended the identity is another one, and these shards would never be used.
         for left in work.parent.glob(f"{work.name}-*"):
             remove(left)
         raise

@@ -90,5 +90,5 @@ class ImageStore:
         return pictures.decode(self.bytes(row), self._files.paths[int(self._shard[row])] / self._key[row])
 
     def verify(self) -> None:
-        """Read every shard once. `DataError` names one whose bytes are not those that were written."""
+        """Read every shard once. `DataError` names one whose bytes have changed."""
         self._files.verify()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from itrcore.data.shards.regions import INDEX_SCHEMA
 from itrcore.data.shards.writing import Sample
 from itrcore.errors import DataError
 from itrcore.files import sha256
+from itrcore.progress import Count
 from itrcore.settings.datasets import SPLITS, RegionShardSettings
 
 
@@ -31,7 +32,7 @@ def write(
     features: str,
     settings: RegionShardSettings,
     work: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
     processes: int | None = None,
 ) -> Path:
     """Write the shards of a SCAN folder; returns their folder, for `writing.move`.

@@ -102,7 +102,7 @@ class FeatureStore:
 
         None where the data set has none. `DataError` names a shard that was changed or cut short.
         """
-        # The index has no place for them, so that nobody has to write shards anew. A sample's members are in the order of
+        # The index has no column for them, so that older shards stay valid. A sample's members are in the order of
         # their names: boxes come first, where the sample before ends, and region features last.
         shard = int(self._shard[row])
         start = 0
@@ -122,7 +122,7 @@ class FeatureStore:
         return boxes
 
     def verify(self) -> None:
-        """Read every shard once. `DataError` names one whose bytes are not those that were written."""
+        """Read every shard once. `DataError` names one whose bytes have changed."""
         self._files.verify()
 
     def _read(self, shard: int, offset: int, size: int) -> bytes:

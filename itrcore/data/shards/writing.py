@@ -1,7 +1,7 @@
 """Writing samples into shards: in parallel processes, each shard once, the same bytes every time.
 
 A shard is a plain tar as webdataset writes and streams it. Finished shards lie in a work folder outside the output, so
-that a killed writing goes on with the missing ones: DVC removes outputs before it runs a stage again.
+that after a kill only the missing ones are written: DVC removes outputs before it runs a stage again.
 
     regions-<digest>/shards/     what is made: train-00000.tar, …, train.arrow, …, shards.json
     regions-<digest>/records/    beside each finished shard its size, SHA-256 and rows of the index
@@ -30,8 +30,9 @@ import pyarrow as pa
 from itrcore.cores import cores
 from itrcore.errors import DataError
 from itrcore.files import digest, read_json, remove, replacing, sha256, write_json
+from itrcore.progress import Count
 
-_VERSION = 1  # raise it when the same samples would give other bytes: work begun before is not gone on with
+_VERSION = 1  # raise it when the same samples would give other bytes: then unfinished older work is not used
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Samples(Protocol):
         """The samples of one shard, in order.
 
         What is returned is pickled and iterated over in another process. A sample's buffers need to last until the next
-        one is asked for. Bad input raises `DataError`, also where reading fails; `OSError` is taken for one of writing.
+        one is asked for. Bad input raises `DataError`, also where reading fails: an `OSError` is reported as one of writing.
         """
         ...
 
@@ -70,7 +71,7 @@ def write(
     samples: Samples,
     schema: pa.Schema,
     describe: Callable[[Mapping[str, pa.Table]], Mapping[str, Any]],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
     processes: int | None = None,
 ) -> Path:
     """Write shards, indexes and `shards.json`; returns their folder, for `move`.
@@ -82,7 +83,7 @@ def write(
     describe: indexes → what `shards.json` says besides counts, sizes and digests
     progress: called with samples done, samples in all, after each shard
     processes: by default as many as there are cores for this process, at most 8; 1: this process
-    `DataError` of a sample is passed on; another where a process was killed or the disk is full. Finished shards stay.
+    `DataError` of a sample, or where a process was killed or the disk is full. Finished shards stay.
     """
     decides = {"version": _VERSION, "splits": dict(splits), "per_shard": samples_per_shard, **identity}
     folder = work.with_name(f"{work.name}-{digest(decides)[:16]}")
@@ -173,7 +174,7 @@ class _Tar:
 
     def add(self, sample: Sample) -> int:
         """Write the sample's members in order of their names; the offset for the index."""
-        found = 0
+        indexed = 0
         for ending, pieces in sorted(sample.members.items()):
             info = tarfile.TarInfo(f"{sample.key}.{ending}")
             info.size = sum(memoryview(piece).nbytes for piece in pieces)
@@ -184,8 +185,8 @@ class _Tar:
                 self._write(piece)
             self._fill(tarfile.BLOCKSIZE)
             if ending == sample.indexed:
-                found = offset
-        return found
+                indexed = offset
+        return indexed
 
     def close(self) -> None:
         self._write(bytes(2 * tarfile.BLOCKSIZE))
@@ -201,7 +202,7 @@ class _Tar:
 
 
 def _run(jobs: Sequence[_Job], samples: Samples, processes: int, count: Callable[[int], None]) -> None:
-    """Do the jobs. They are waited for in order, so that of several errors the first shard's is raised."""
+    """Do the jobs, waiting for them in order: of several errors the first shard's is raised."""
     if processes <= 1:
         for job in jobs:
             job.write(samples.shard(job.split, job.rows))

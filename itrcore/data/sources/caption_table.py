@@ -13,7 +13,7 @@ from itrcore.data.captions import SCHEMA, Image
 from itrcore.data.karpathy import KarpathyImage
 from itrcore.data.source import Source
 from itrcore.errors import DataError
-from itrcore.settings.datasets import SPLITS, KarpathySource, SourceSettings
+from itrcore.settings.datasets import SPLITS, SourceSettings
 
 # Below this share of equal captions the two files are not of the same data, whatever their counts say.
 _LEAST_EQUAL = 0.5
@@ -46,12 +46,12 @@ class Counts:
 
     def __str__(self) -> str:
         text = f"{self.images:,} images, {self.captions:,} captions"
-        if (found := self.karpathy) is None:
+        if (agreement := self.karpathy) is None:
             return text
-        order = "in" if found.in_order else "NOT in"
-        text += f"; of {found.described:,} images in Karpathy's JSON, {order} its order, "
-        text += f"{found.equal:,} captions with the same words"
-        return text + (f"; others: {'; '.join(found.differing)}" if found.differing else "")
+        order = "in" if agreement.in_order else "NOT in"
+        text += f"; of {agreement.described:,} images in Karpathy's JSON, {order} its order, "
+        text += f"{agreement.equal:,} captions with the same words"
+        return text + (f"; others: {'; '.join(agreement.differing)}" if agreement.differing else "")
 
 
 def build(source: Source, settings: SourceSettings, raw: Path) -> tuple[pa.Table, dict[str, Counts]]:
@@ -61,14 +61,14 @@ def build(source: Source, settings: SourceSettings, raw: Path) -> tuple[pa.Table
     """
     described = karpathy.read(Path(source.karpathy)) if source.karpathy else []
     compared = False
-    if isinstance(settings, KarpathySource):
-        table = from_karpathy(Path(settings.file), described, settings.captions_per_image)
-    elif source.folder is None:
-        table = captions.read_table(raw / "captions.parquet")
-    else:
+    if source.folder:
         id_mapping = Path(source.id_mapping) if source.id_mapping else None
         table = from_scan(Path(source.folder), source.splits, id_mapping, described)
         compared = bool(described)
+    elif source.karpathy:
+        table = from_karpathy(Path(source.karpathy), described, settings.captions_taken)
+    else:
+        table = captions.read_table(raw / "captions.parquet")
     counts = {}
     for split in SPLITS:
         images = captions.images_of(table, split)
@@ -101,8 +101,9 @@ def from_scan(
             file_name = None
             if names is not None:
                 if image_id not in names:
-                    found = f"no entry for image id {image_id} of {split}"
-                    raise DataError.at(str(id_mapping), found, "one for every id")
+                    raise DataError.at(
+                        str(id_mapping), f"no entry for image id {image_id} of {split}", "one for every id"
+                    )
                 file_name = names[image_id]
             caption_ids = list(range(number, number + len(group)))
             number += len(group)
@@ -116,18 +117,22 @@ def from_scan(
     return _table(images)
 
 
-def from_karpathy(file: Path, described: Sequence[KarpathyImage], captions_per_image: int) -> pa.Table:
-    """The caption table of Karpathy's JSON alone: the first so many captions of each image, as SCAN's files have them.
+def from_karpathy(file: Path, described: Sequence[KarpathyImage], captions_per_image: int | None) -> pa.Table:
+    """The caption table of Karpathy's JSON alone.
 
-    `DataError` where a split has no image, or an image not so many captions, or an empty one.
+    file: the JSON, for messages; described: its images
+    captions_per_image: the first so many are taken, as SCAN's files have them; None: all
+    `DataError` where a split has no image, or an image fewer captions than that, or an empty one.
     """
+    least = captions_per_image or 1
     for image in described:
         taken = image.captions[:captions_per_image]
-        if len(taken) < captions_per_image or not all(text.strip() for text in taken):
-            found = f"{image.filename} has {len(taken)} captions" if all(map(str.strip, taken)) else "an empty caption"
-            where = f"{found} (imgid {image.imgid})"
+        if len(taken) < least or not all(text.strip() for text in taken):
+            problem = (
+                f"{image.filename} has {len(taken)} captions" if all(map(str.strip, taken)) else "an empty caption"
+            )
             do = "Lower source.captions_per_image, or mend the file."
-            raise DataError.at(file, where, f"{captions_per_image} for each image, none empty", do=do)
+            raise DataError.at(file, f"{problem} (imgid {image.imgid})", f"{least} for each image, none empty", do=do)
     if empty := [split for split in SPLITS if not karpathy.in_our_order(described, split)]:
         raise DataError.at(file, f"no image in split {', '.join(empty)}", "images to train, select and test on")
     images = {

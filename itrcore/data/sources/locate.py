@@ -1,4 +1,4 @@
-"""Finding a data set's files below a folder in one of the layouts that are in use, so that nobody moves a file.
+"""Finding a data set's files below a folder in one of the layouts that are in use, so that no file has to be moved.
 
 SCAN     data/f30k_precomp/train_caps.txt …                    vocab/f30k_precomp_vocab.json
 VSE∞     data/f30k/precomp/train_caps.txt …  data/f30k/id_mapping.json  data/f30k/flickr30k-images/  data/vocab/…
@@ -41,16 +41,16 @@ def locate(folder: Path, train: str, karpathy: Path | None = None) -> Located:
     """
     if not folder.is_dir():
         raise DataError.at(folder, "no such folder", "one that holds SCAN's files", do="Correct source.folder.")
-    found = sorted({place for place in _places(folder) if _holds(place, train)})
-    if not found:
+    folders = sorted({place for place in _places(folder) if _holds(place, train)})
+    if not folders:
         looked = ", ".join(place or "." for place in _PLACES)
         raise DataError.at(
             folder, f"no {train}_caps.txt in {looked}", "SCAN's or VSE∞'s layout", do="Correct source.folder."
         )
-    if len(found) > 1:
-        names = ", ".join(str(place.relative_to(folder)) for place in found)
+    if len(folders) > 1:
+        names = ", ".join(str(place.relative_to(folder)) for place in folders)
         raise DataError.at(folder, f"found several data sets: {names}", "one", do="Set source.folder to one of them.")
-    return _around(found[0], karpathy)
+    return _around(folders[0], karpathy)
 
 
 def _places(folder: Path) -> Iterator[Path]:

@@ -1,24 +1,23 @@
-"""From a data set's settings to its files: made (scenes, simulated) or where they already lie (the other sources)."""
+"""From a data set's settings to its files: made here (scenes, simulated), or found where they already lie (the others)."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from itrcore import layout
-from itrcore.data import karpathy as karpathy_json
-from itrcore.data import scan
-from itrcore.data.scenes import write_scenes
+from itrcore.data import karpathy, scan
+from itrcore.data.scenes.build import write_scenes
 from itrcore.data.source import Source
-from itrcore.data.sources import published_shards as published
+from itrcore.data.sources import published_shards
 from itrcore.data.sources.locate import locate
 from itrcore.errors import DataError
 from itrcore.fetch import record
 from itrcore.files import digest, replacing, write_json
+from itrcore.progress import Count
 from itrcore.settings.datasets import (
-    SPLITS,
     KarpathySource,
     ScanSource,
     ScenesSource,
@@ -27,52 +26,55 @@ from itrcore.settings.datasets import (
     SourceSettings,
 )
 
-ProgressHook = Callable[[int, int], None]  # images done, images in all
 
+def make(settings: SourceSettings, raw: Path, progress: Count) -> Source:
+    """Fill `raw` with the data set's files, or with `source.json` alone, which says where they lie. All of it or nothing.
 
-def make(settings: SourceSettings, raw: Path, progress: ProgressHook) -> Source:
-    """Fill `raw` with the data set's files, or with a pointer to them, and `source.json`. Atomic: all of it or nothing."""
-    own = {split: split for split in SPLITS}
+    progress: called with images done, images in all, where files are made
+    `DataError` names what is missing or wrong.
+    """
     with replacing(raw) as temporary:
         temporary.mkdir(parents=True)
-        match settings:
+        match settings:  # the one place that tells the kinds of sources apart
             case ScenesSource():
                 write_scenes(settings, temporary, progress)
                 source = Source(
                     "synthetic",
-                    own,
-                    str(raw),
-                    str(raw / "id_mapping.json"),
-                    str(raw / "dataset_scenes.json"),
-                    str(raw / "images"),
+                    folder=str(raw),
+                    id_mapping=str(raw / "id_mapping.json"),
+                    karpathy=str(raw / "dataset_scenes.json"),
+                    pictures=str(raw / "images"),
                 )
             case SimulatedSource():
                 from itrcore.data.sources.simulated import write_simulated  # here: its nltk takes long to import
 
                 write_simulated(settings, temporary, progress)
-                names = "id_mapping.json" if (temporary / "id_mapping.json").exists() else None
-                source = Source("simulated", own, str(raw), str(raw / names) if names else None)
+                named = (temporary / "id_mapping.json").exists()
+                source = Source(
+                    "simulated", folder=str(raw), id_mapping=str(raw / "id_mapping.json") if named else None
+                )
             case ScanSource():
-                source = _point_to(settings)
+                source = _scan(settings)
             case KarpathySource():
-                source = _point_to_karpathy(settings)
+                source = _karpathy(settings)
             case ShardsSource():
-                source = published.obtain(settings, temporary)
+                source = published_shards.obtain(settings, temporary)
         write_json(temporary / "source.json", asdict(source))
     return source
 
 
-def _point_to(settings: ScanSource) -> Source:
+def _scan(settings: ScanSource) -> Source:
+    """SCAN's files where they lie, opened and checked."""
     splits = settings.splits.model_dump()
     _check_downloads(settings.folder, settings.karpathy, settings.pictures)
-    found = locate(Path(settings.folder), splits["train"], _given(settings.karpathy, "karpathy"))
-    folder = found.folder
-    if settings.features == "none":
-        ids = {split: scan.read_captions(folder, prefix)[0] for split, prefix in splits.items()}
-    else:
+    located = locate(Path(settings.folder), splits["train"], _given(settings.karpathy, "karpathy"))
+    folder = located.folder
+    if settings.has_regions:
         opened = {split: scan.open_split(folder, prefix) for split, prefix in splits.items()}
         scan.check_splits(opened)
         ids = {split: files.image_ids for split, files in opened.items()}
+    else:
+        ids = {split: scan.read_captions(folder, prefix)[0] for split, prefix in splits.items()}
     scan.check_ids(folder, splits, ids)
     if (folder / "source.json").exists() and (made := Source.read(folder).features) != settings.features:
         raise DataError.at(
@@ -81,18 +83,29 @@ def _point_to(settings: ScanSource) -> Source:
             "what they are, as every table will say so",
             do=f"Set the source's features to {made}.",
         )
-    pictures = _given(settings.pictures, "pictures") or found.pictures
-    read = [path for path in (found.id_mapping, found.karpathy, found.vocabulary) if path]
+    pictures = _given(settings.pictures, "pictures") or located.pictures
+    others = [path for path in (located.id_mapping, located.karpathy, located.vocabulary) if path]
     return Source(
         settings.features,
         splits,
         str(folder),
-        id_mapping=_text(found.id_mapping),
-        karpathy=_text(found.karpathy),
+        id_mapping=_text(located.id_mapping),
+        karpathy=_text(located.karpathy),
         pictures=_text(pictures),
-        vocabulary=_text(found.vocabulary),
-        content=_content(folder, splits, read, pictures),
+        vocabulary=_text(located.vocabulary),
+        content=_content(folder, splits, others, pictures),
     )
+
+
+def _karpathy(settings: KarpathySource) -> Source:
+    """Karpathy's JSON and the pictures where they lie."""
+    file, pictures = Path(settings.file), Path(settings.pictures)
+    _check_downloads(settings.file, settings.pictures)
+    karpathy.read(file)
+    if not pictures.is_dir():
+        raise DataError.at(pictures, "no such folder", "the data set's pictures", do="Correct source.pictures.")
+    content = digest([record.sha256(file), _listing(pictures)])
+    return Source("none", karpathy=str(file), pictures=str(pictures), content=content)
 
 
 def _text(path: Path | None) -> str | None:
@@ -100,7 +113,7 @@ def _text(path: Path | None) -> str | None:
 
 
 def _check_downloads(*paths: str | None) -> None:
-    """`DataError` where a download that is read has lost files: what is optional would silently be left out."""
+    """`DataError` where a download that is read has lost files: optional ones would silently be left out."""
     for name in {record.owner(Path(path)) for path in paths if path}:
         if name is not None:
             record.check_present(layout.download_record(name), layout.download(name))
@@ -124,20 +137,9 @@ def _listing(pictures: Path) -> str:
         seen.add((here.st_dev, here.st_ino))
         for name in names:
             path = Path(folder, name)
-            # A link that leads nowhere is an error only where captions speak of that picture: stage `shards` says so.
+            # A link that leads nowhere is an error only where the captions name that picture: stage `shards` says so.
             sizes[str(path.relative_to(pictures))] = path.stat().st_size if path.exists() else None
     return digest(sizes)
-
-
-def _point_to_karpathy(settings: KarpathySource) -> Source:
-    file, pictures = Path(settings.file), Path(settings.pictures)
-    _check_downloads(settings.file, settings.pictures)
-    karpathy_json.read(file)
-    if not pictures.is_dir():
-        raise DataError.at(pictures, "no such folder", "the data set's pictures", do="Correct source.pictures.")
-    own = {split: split for split in SPLITS}
-    content = digest([record.sha256(file), _listing(pictures)])
-    return Source("none", own, karpathy=str(file), pictures=str(pictures), content=content)
 
 
 def _given(path: str | None, key: str) -> Path | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from itrcore.data.shards.files import read_description, read_index
 from itrcore.data.source import Source
 from itrcore.errors import DataError
 from itrcore.fetch.download import download
-from itrcore.fetch.problems import SourceError
+from itrcore.fetch.problems import SourceError, required
 from itrcore.files import digest, sha256
 from itrcore.settings.datasets import SPLITS, ShardsSource
 
@@ -45,15 +45,17 @@ def obtain(settings: ShardsSource, raw: Path) -> Source:
     described: dict[str, dict[str, Any]] = {}
     missing = []
     for kind in KINDS:
-        try:
-            download(f"{url}/shards/{kind}/shards.json", raw / "shards" / kind / "shards.json")
-        except SourceError as error:
-            if error.status not in _ABSENT:  # a server that fails just now says nothing about what is published
-                raise DataError.at(f"{url}/shards/{kind}", str(error), "published shards", do=_AGAIN) from error
-            missing.append(f"{kind}: {error}")
-            shutil.rmtree(raw / "shards" / kind)
-        else:
-            described[kind] = _indexes(f"{url}/shards/{kind}", raw / "shards" / kind)
+        address, folder = f"{url}/shards/{kind}", raw / "shards" / kind
+        with required(address, "published shards", _AGAIN):
+            try:
+                download(f"{address}/shards.json", folder / "shards.json")
+            except SourceError as error:
+                if error.status not in _ABSENT:  # a server that fails just now says nothing about what is published
+                    raise
+                missing.append(f"{kind}: {error}")
+                shutil.rmtree(folder)
+                continue
+        described[kind] = _indexes(address, folder)
     if not described:
         raise DataError.at(f"{url}/shards", f"no shards.json ({'; '.join(missing)})", "published shards", do=_AGAIN)
     for reason in missing:
@@ -62,19 +64,16 @@ def obtain(settings: ShardsSource, raw: Path) -> Source:
         _check_images(url, table, raw / "shards" / kind)
     return Source(
         described["regions"]["features"] if "regions" in described else "none",
-        {split: split for split in SPLITS},
         published={"url": url, "cache": settings.cache},
         content=digest([sha256(table), {kind: value["digest"] for kind, value in described.items()}]),
     )
 
 
-def place(raw: Path, folder: Path) -> None:
+def place(published: Mapping[str, str], raw: Path, folder: Path) -> None:
     """Fill the new `folder` with `regions/`, `images/` or both, for `FeatureStore` and `ImageStore`, shards not included.
 
-    raw: what `obtain` made, with the stage's `source.json`
+    published: url and cache, as `obtain` gives them in the source; raw: the folder that it filled
     """
-    published = Source.read(raw).published
-    assert published is not None
     for described in (raw / "shards").iterdir():
         shutil.copytree(described, folder / described.name)
         url = f"{published['url']}/shards/{described.name}"
@@ -97,10 +96,8 @@ def samples(url: str, split: str, cache: Path) -> Iterator[dict[str, Any]]:
 
 
 def _fetch(url: str, target: Path, expected: str | None = None) -> None:
-    try:
+    with required(url, "a file of published shards", _AGAIN):
         download(url, target, sha256=expected, source="shards.json")
-    except SourceError as error:
-        raise DataError.at(url, str(error), "a file of published shards", do=_AGAIN) from error
 
 
 def _indexes(url: str, folder: Path) -> dict[str, Any]:

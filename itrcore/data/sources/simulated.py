@@ -1,6 +1,6 @@
 """The source `simulated`: real captions in SCAN's layout, with region features made from those very captions.
 
-It stands in for bottom-up attention's features where those cannot be had: same files, shapes and statistics, and a
+It stands in for bottom-up attention's features where those are not at hand: same files, shapes and statistics, and a
 signal that a method can learn. The features of an image are made from *its own captions*, those of dev and test too.
 So a retrieval result on them says that code works and how fast; it says nothing about images, and is compared with no
 published number. Tables that show such results call them simulated.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from statistics import NormalDist
@@ -27,6 +27,7 @@ import numpy as np
 from itrcore.data import scan
 from itrcore.data.text.caption_concepts import COMMON_ACTIONS, COMMON_ATTRIBUTES, COMMON_NOUNS, Thing, find_things
 from itrcore.errors import DataError
+from itrcore.progress import Count
 from itrcore.settings.datasets import SPLITS, SimulatedSource
 
 # What follows defines the simulation, as the formula of a loss defines the loss; experiments vary the settings instead.
@@ -54,9 +55,7 @@ _PROTOTYPE, _DIMENSIONS, _IMAGE = 0, 1, 2  # independent random streams of one s
 _KEPT_PROTOTYPES = 4096  # bounds memory: 32 MB at width 2048
 
 
-def write_simulated(
-    settings: SimulatedSource, folder: Path, progress: Callable[[int, int], None] | None = None
-) -> None:
+def write_simulated(settings: SimulatedSource, folder: Path, progress: Count | None = None) -> None:
     """Write SCAN's layout of train, dev and test into the existing `folder`, streaming, so that memory stays flat.
 
     progress: called with (images written, images in all) after each image.

@@ -1,8 +1,8 @@
 """CLIP's tokens: byte pairs of lower-cased words, between <|startoftext|> and <|endoftext|>.
 
-The ids are those of OpenAI's tokeniser, which transformers' CLIPTokenizer has too. Two differences, in what captions hardly
-hold: OpenAI's mends broken Unicode and HTML entities first, and both take the two marks written in a caption for
-the marks themselves; here they are words.
+The ids are those of OpenAI's tokeniser and of transformers' CLIPTokenizer, with two differences that hardly any caption
+shows: OpenAI's mends broken Unicode and HTML entities first, and both read the two marks, written in a caption, as the
+marks themselves; here they are words.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _WORDS = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+")
 
 
 class Stripped:
-    """A tokeniser for captions without what ends them, as ESL's released code reads Flickr30K with CLIP."""
+    """A tokeniser of captions whose ends are stripped, as ESL's released code reads Flickr30K with CLIP."""
 
     def __init__(self, tokeniser: Tokeniser, strip: str) -> None:
         """strip: characters taken off both ends of a caption"""
@@ -64,7 +64,7 @@ class CLIPTokens:
         """`tokens[i]` has id i. `ValueError` where they are not a CLIP's.
 
         merges: pairs of tokens that become one, the first ones first
-        limit: tokens of the longest caption, both marks included (a CLIP has so many positions); None: any number
+        limit: tokens of the longest caption, both marks included: the CLIP's number of positions; None: any number
         """
         ids = {token: i for i, token in enumerate(tokens)}
         if missing := [mark for mark in (START, END) if mark not in ids]:
@@ -87,7 +87,7 @@ class CLIPTokens:
 
     @cached_property
     def token_ids(self) -> TokenIds:
-        """CLIP has no mask token; its end mark, which stands for whatever is unknown to it, stands for that too."""
+        """CLIP has no mask token: its end mark, which it uses for unknown tokens, serves for masked ones too."""
         usable = [i for i, token in enumerate(self.tokens) if token not in (START, END)]
         return TokenIds(len(self), self.tokens.index(END), np.array(usable))
 
@@ -133,15 +133,15 @@ class CLIPTokens:
     def pretrained(cls, name: str | Path, revision: str | None = None) -> CLIPTokens:
         """The tokeniser of a CLIP: a folder, or a name on the Hugging Face hub with a `revision` of it.
 
-        `DataError` where it cannot be had, or is not a CLIP's.
+        `DataError` where it is not to be had, or not a CLIP's.
         """
         from transformers import CLIPTokenizer
         from transformers.utils.hub import cached_file
 
         try:
             if not Path(name).is_dir():
-                # Asked for by itself, as CLIPTokenizer takes each file that cannot be had for one that is not there,
-                # after minutes of trying, and goes on with a vocabulary of two tokens.
+                # Asked for first: CLIPTokenizer tries for minutes to get files without a network, then takes them for files
+                # that do not exist, and makes a vocabulary of two tokens.
                 cached_file(name, "config.json", revision=revision)
             loaded = CLIPTokenizer.from_pretrained(name, revision=revision or "main").backend_tokenizer
             return cls._of(json.loads(loaded.to_str()))

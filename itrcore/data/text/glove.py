@@ -80,8 +80,8 @@ def look_up(path: Path, words: Sequence[str], width: int) -> WordVectors:
     A word that the file lacks is tried again without `-`, `.` and `'`, and cut at the first `/`. Of several lines for one
     word the last holds, as in torchtext.
     Source: `EncoderText.init_weights` of the released ESA-BiGRU.
-    `DataError` where the file is missing or damaged, a line has another number of values, a value that is wanted is no
-    finite number, or the file has none of the words.
+    `DataError` where the file is missing or damaged, a line has another number of values, a value of one of the words is
+    not finite, or the file has none of the words.
     """
     keys = [(word, _simplified(word)) for word in words]
     known = _read(path, {key.encode() for pair in keys for key in pair}, width)
@@ -116,7 +116,7 @@ def _read(path: Path, wanted: set[bytes], width: int) -> dict[bytes, np.ndarray]
                     if int(header[1]) != width:
                         raise _wrong(path, number, f"{int(header[1])} values for each word", width)
                     continue
-                # Counting spaces is enough to find the word's end: nobody asked for most lines' 300 values.
+                # Counting spaces is enough to find the word's end: the 300 values of most lines are not needed.
                 plain = text.count(b" ") == width
                 word = text[: text.index(b" ")] if plain else _spaced_word(text, path, number, width)
                 if word in wanted:

@@ -1,7 +1,7 @@
-"""nltk's English sentence data (`punkt_tab`): fetched once with a checksum, or honestly reported as not to be had.
+"""nltk's English sentence data (`punkt_tab`): fetched once with a checksum, or a record that there is none.
 
 The folder made here is laid out as nltk expects (`tokenizers/punkt_tab/english/…`) and holds `status.json`. Its bytes
-depend on the data alone, not on where it came from or why it did not: trainings depend on this folder.
+depend on the data alone, not on where it came from or why none came: trainings depend on this folder.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _INSIDE = Path("tokenizers", "punkt_tab", "english")
 def fetch(settings: PunktSettings, folder: Path) -> str:
     """Fill `folder` from the first source that has the data; returns one line saying what came of it.
 
-    A source that cannot be reached is passed over; what came of a download is gone on with next time. A file whose
-    checksum is wrong is an error (`DataError`), not a reason to go on: words would get other ids without anyone noticing.
+    A source that cannot be reached is passed over; the next run continues its unfinished download. A file with a wrong
+    checksum is a `DataError`, and no other source is tried: words could get other ids without anyone noticing.
     """
     problems: list[str] = []
     for source in settings.sources:
@@ -37,10 +37,10 @@ def fetch(settings: PunktSettings, folder: Path) -> str:
             problems.append(f"{source}: {error}")
             continue
         for name, expected in settings.files.items():
-            found = sha256(files[name]).hexdigest()
-            if found != expected:
+            actual = sha256(files[name]).hexdigest()
+            if actual != expected:
                 raise DataError.at(
-                    source, f"{name} has sha256 {found}", expected, do="Remove this source or correct nltk.files."
+                    source, f"{name} has sha256 {actual}", expected, do="Remove this source or correct nltk.files."
                 )
         with replacing(folder) as temporary:
             (temporary / _INSIDE).mkdir(parents=True)
@@ -77,11 +77,11 @@ def _read_source(source: str, settings: PunktSettings, unfinished: Path) -> dict
         if path.is_dir():
             return {name: (path / _INSIDE / name).read_bytes() for name in settings.files}
         data = path.read_bytes()
-        if (found := sha256(data).hexdigest()) != settings.sha256:
-            raise _wrong(source, f"sha256 {found} ({len(data):,} bytes)", settings)
+        if (actual := sha256(data).hexdigest()) != settings.sha256:
+            raise _wrong(source, f"sha256 {actual} ({len(data):,} bytes)", settings)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # Named entries only: nothing else of the archive is unpacked.
+            # These entries only: nothing else of the archive is unpacked.
             return {name: archive.read(f"punkt_tab/english/{name}") for name in settings.files}
     except (KeyError, zipfile.BadZipFile) as error:
         expected = "a zip with punkt_tab/english/ and each file of nltk.files"

@@ -14,7 +14,7 @@ class Tokenised(NamedTuple):
     """A caption as tokens, its special tokens included.
 
     ids: the token ids
-    words: of each token, the number (from 0) of the word that it is a piece of; -1 for special tokens such as [CLS]
+    words: the number of the word, from 0, that each token is a piece of; -1 for special tokens such as [CLS]
     """
 
     ids: list[int]
@@ -25,7 +25,7 @@ class Tokenised(NamedTuple):
 class TokenIds:
     """The ids a tokeniser gives.
 
-    size: ids run from 0 to size − 1, the mask token's included; an embedding has so many rows
+    size: ids run from 0 to size − 1, the mask token's included; an embedding has this many rows
     mask: the mask token's id
     replacements: (n,) ids that a touched word's pieces may be replaced by; no special tokens
     """
@@ -36,7 +36,7 @@ class TokenIds:
 
 
 class Tokeniser(Protocol):
-    """What the batches need of a tokeniser: `Vocabulary` (words, for BiGRU) and `WordPieces` (BERT) are two."""
+    """What batches need of a tokeniser: `Vocabulary` (words, for BiGRU), `WordPieces` (BERT) and `CLIPTokens` are three."""
 
     @property
     def token_ids(self) -> TokenIds:

@@ -1,4 +1,4 @@
-"""SCAN's vocabulary: lower-cased nltk word tokens, at least so many occurrences, in order of first appearance.
+"""SCAN's vocabulary: lower-cased words as nltk splits them, those that are frequent enough, in order of first appearance.
 
 Stored as the JSON that SCAN's readers take (`word2idx`, `idx2word`, `idx`) with one more key, `tokenizer`, that says how
 captions were split into words; captions are always split the way their vocabulary was.

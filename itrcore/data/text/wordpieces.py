@@ -2,7 +2,7 @@
 
 A caption is split as the released loaders of VSE∞, ESA and ESL split it: transformers' BasicTokenizer makes words, and its
 WordpieceTokenizer makes pieces of each word, or [UNK] where it cannot or where a word has more than 100 characters. Here
-tokenizers does both. The ids are the same, except where Unicode characters younger than its tables stand in a caption.
+tokenizers does both. The ids are the same, but for captions with Unicode characters that are newer than its tables.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class WordPieces:
         """`pieces[i]` has id i. `ValueError` where they are not a BERT's.
 
         normaliser: what is done to characters; None: lower-casing and accents removed, as for uncased BERTs
-        limit: tokens of the longest caption, [CLS] and [SEP] included (a BERT has so many positions); None: any number
+        limit: tokens of the longest caption, [CLS] and [SEP] included: the BERT's number of positions; None: any number
         """
         ids = {piece: i for i, piece in enumerate(pieces)}
         missing = [token for token in SPECIAL if token not in ids]
@@ -96,7 +96,7 @@ class WordPieces:
         return Tokenised(ids, words)
 
     def token_texts(self, caption: str) -> list[str]:
-        """The text of each token of `encode`; without the ## of a piece that goes on with its word."""
+        """The text of each token of `encode`, without the ## of a word's later pieces."""
         return [self.pieces[i].removeprefix("##") for i in self.encode(caption).ids]
 
     def limited(self, tokens: int) -> WordPieces:
@@ -108,7 +108,7 @@ class WordPieces:
         """An uncased vocabulary of at most `size` pieces; pairs of pieces seen less than `min_count` times stay apart.
 
         The same captions give the same vocabulary, in any process. `DataError` where there are no words, or where the
-        characters alone are more than `size`.
+        single characters are more than `size` already.
         """
         tokenizer = Tokenizer(WordPiece(unk_token="[UNK]", max_input_chars_per_word=_LONGEST_WORD))
         tokenizer.normalizer, tokenizer.pre_tokenizer = BertNormalizer(lowercase=True), BertPreTokenizer()
@@ -163,7 +163,7 @@ class WordPieces:
     def pretrained(cls, name: str | Path, revision: str | None = None) -> WordPieces:
         """The tokeniser of a BERT: a folder, or a name on the Hugging Face hub with a `revision` of it.
 
-        `DataError` where it cannot be had, or is not a BERT's.
+        `DataError` where it is not to be had, or not a BERT's.
         """
         from transformers import BertTokenizer
         from transformers.utils.hub import cached_file
@@ -173,8 +173,8 @@ class WordPieces:
                 # BertTokenizer takes nothing but the pieces from it, and so would lower-case for a cased one.
                 return cls._of(Tokenizer.from_file(str(Path(name, "tokenizer.json"))))
             if not Path(name).is_dir():
-                # Asked for by itself, as BertTokenizer takes each file that cannot be had for one that is not there,
-                # after minutes of trying, and goes on with a vocabulary of five tokens.
+                # Asked for first: BertTokenizer tries for minutes to get files without a network, then takes them for files
+                # that do not exist, and makes a vocabulary of five tokens.
                 cached_file(name, "config.json", revision=revision)
             return cls._of(BertTokenizer.from_pretrained(name, revision=revision or "main").backend_tokenizer)
         except Exception as error:  # transformers, the hub's client and tokenizers each have errors of their own

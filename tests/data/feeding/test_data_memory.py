@@ -62,12 +62,13 @@ def test_opening_an_array_and_reading_rows(tmp_path: Path) -> None:
 
 
 _WHOLE = """
-from itrcore.data.batches import Split, TrainingBatches, Views
-from itrcore.data.images import RegionImages
-from itrcore.data.inputs import RegionInput
+from itrcore.data.image_inputs import RegionInput
+from itrcore.data.feeding.order import TrainingBatches, Views
+from itrcore.data.feeding.regions import RegionImages
+from itrcore.data.feeding.split import Split
 from itrcore.data.shards.regions import FeatureStore
-from tests.helpers import words
-from tests.scan_data import ScanFolder, write_shards
+from tests.support.helpers import words
+from tests.support.scan_data import ScanFolder, write_shards
 import numpy as np
 
 def epochs(store, n):

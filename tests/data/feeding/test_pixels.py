@@ -15,8 +15,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from itrcore.data.feeding.pixels import PixelImages, frame, random_crop
 from itrcore.data.image_inputs import PixelInput
 from itrcore.data.shards.images import ImageStore
-from tests.data.shards.test_image_shards import Made
-from tests.support.picture_data import photo
+from tests.support.picture_data import PictureFolder, photo
 
 PLAIN = PixelInput(
     picture=20, framing="stretch", mean=(0, 0, 0), std=(1, 1, 1), scale=1.0, bgr=False, random_crop=None, flip=False
@@ -34,7 +33,7 @@ CLIP = replace(
 def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     """Seven pictures of several formats, 64 × 48."""
     path = tmp_path_factory.mktemp("shards")
-    return ImageStore(Made(path).write(path / "out"), "train")
+    return ImageStore(PictureFolder(path).write(path / "out"), "train")
 
 
 def places(width: int, height: int) -> Image.Image:
@@ -99,8 +98,8 @@ def test_a_batch_is_the_pictures_in_the_order_asked_for(store: ImageStore) -> No
     images = PixelImages(store, PLAIN)
     batch = images.batch(np.array([3, 0, 3]))
     assert batch.pixels.shape == (3, 3, 20, 20) and batch.pixels.dtype == torch.float32
-    for found, row in zip(batch.pixels, (3, 0, 3), strict=True):
-        assert found.equal(frame(store.image(row), PLAIN))
+    for pixels, row in zip(batch.pixels, (3, 0, 3), strict=True):
+        assert pixels.equal(frame(store.image(row), PLAIN))
     assert (len(images), images.image_ids, images.folder.name) == (7, store.image_ids, "out")
 
 
@@ -175,4 +174,4 @@ def test_threads_may_share_it(store: ImageStore) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(make, range(40)))
-    assert all(found.equal(make(seed)) for seed, found in enumerate(together))
+    assert all(pixels.equal(make(seed)) for seed, pixels in enumerate(together))

@@ -58,14 +58,14 @@ def f30k(shared: Path) -> Iterable[tuple[str, str, str]]:
 def coco(shared: Path) -> Iterable[tuple[str, str, str]]:
     """COCO's own captions in Karpathy's split, restval to train as the field has it."""
     folder = shared / "coco_mini"
-    found: dict[int, list[str]] = {}
+    captions_of: dict[int, list[str]] = {}
     for year in ("train2017", "val2017"):
         for item in json.loads((folder / f"annotations/captions_{year}.json").read_text("utf-8"))["annotations"]:
-            found.setdefault(item["image_id"], []).append(item["caption"].strip())
+            captions_of.setdefault(item["image_id"], []).append(item["caption"].strip())
     with open(folder / "karpathy_map.csv", newline="", encoding="utf-8") as table:
         for row in csv.DictReader(table):
             split = {"val": "dev", "restval": "train"}.get(row["karpathy_split"], row["karpathy_split"])
-            for caption in found[int(row["coco_id"])][:5]:
+            for caption in captions_of[int(row["coco_id"])][:5]:
                 yield split, row["file"], caption
 
 
@@ -134,10 +134,10 @@ SMALL_GRID = {
 def test_esl_on_a_small_clip_learns_from_flickr30k_photos(shared_data: Path, tmp_path: Path) -> None:
     changes = SMALL_CLIP | {"recipe": SMALL_CLIP["recipe"] | {"learning_rate": 1.0e-3, "epochs": 2, "batch_size": 64}}
     params = project(tmp_path, f30k(shared_data), shared_data / "f30k_photos/images_224", "esl_h_clip", changes)
-    found = figures(tmp_path, params)
-    assert (found["n_images"], found["n_captions"]) == (243, 1215)
+    result = figures(tmp_path, params)
+    assert (result["n_images"], result["n_captions"]) == (243, 1215)
     chance = 100 * 2 * (1 + 5 + 10) / 243  # five right captions among five times as many
-    assert found["metrics"]["rsum"] > 1.5 * chance
+    assert result["metrics"]["rsum"] > 1.5 * chance
 
 
 @pytest.mark.slow
@@ -147,5 +147,5 @@ def test_coco_photos_of_any_size_are_trained_on_and_evaluated(
 ) -> None:
     changes = changes | {"recipe": changes["recipe"] | {"epochs": 2}}
     params = project(tmp_path, coco(shared_data), shared_data / "coco_mini", method, changes)
-    found = figures(tmp_path, params)
-    assert (found["n_images"], found["n_captions"], found["family"]) == (11, 55, method)
+    result = figures(tmp_path, params)
+    assert (result["n_images"], result["n_captions"], result["family"]) == (11, 55, method)

@@ -80,8 +80,8 @@ def test_what_is_drawn_for_a_word_holds_for_all_its_pieces(kind: str) -> None:
             for pieces, stays in zip(whole, kept, strict=True)
             for piece in (pieces if stays else touched(len(pieces)))
         ]
-        found = [None if 100 <= piece < mask else piece for piece in view.tolist()]
-        assert found == [2, *expected, 3]
+        shown = [None if 100 <= piece < mask else piece for piece in view.tolist()]
+        assert shown == [2, *expected, 3]
     assert len(seen) == 8  # every combination: the words are drawn each on their own
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itrcore.data.scenes import write_scenes
-from itrcore.data.scenes.build import split_scenes
+from itrcore.data.scenes.build import split_scenes, write_scenes
 from itrcore.data.scenes.world import COLOURS, Scene, Thing
 from itrcore.settings.datasets import SPLITS, SplitSizes
 from tests.data.scenes.test_scenes import SOURCE, read_captions

@@ -34,9 +34,9 @@ def test_float16_is_numpys_for_every_value_and_every_border_between_two() -> Non
     last = np.float32([65519.996, 1e-45, 1e-38])  # the largest that fits; float32's own subnormal numbers
     random = np.random.default_rng(0).integers(0, 0x477FF000, 500_000, dtype=np.uint32).view(np.float32)
     for part in (np.concatenate([values, middle, *near, last, random, -random, -last]), random, np.abs(values)):
-        found = region_writer.convert(part, "float16")
-        assert found is not None
-        np.testing.assert_array_equal(found.view(np.uint16), part.astype(np.float16).view(np.uint16))
+        converted = region_writer.convert(part, "float16")
+        assert converted is not None
+        np.testing.assert_array_equal(converted.view(np.uint16), part.astype(np.float16).view(np.uint16))
     for value in (65520, np.inf, np.nan):
         for sign in (1, -1):
             assert region_writer.convert(np.float32([0, sign * value]), "float16") is None

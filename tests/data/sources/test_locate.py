@@ -17,7 +17,7 @@ def touch(root: Path, *names: str) -> None:
         path.mkdir() if name.endswith("/") else path.write_text("x")
 
 
-def found(root: Path, located: Located) -> list[str | None]:
+def relative_paths(root: Path, located: Located) -> list[str | None]:
     paths = (located.folder, located.id_mapping, located.karpathy, located.pictures, located.vocabulary)
     return [None if path is None else path.resolve().relative_to(root.resolve()).as_posix() for path in paths]
 
@@ -28,7 +28,7 @@ def test_scans_layout_is_found_from_any_folder_above(tmp_path: Path, given: str)
         tmp_path, "data/f30k_precomp/train_caps.txt", "vocab/f30k_precomp_vocab.json", "vocab/coco_precomp_vocab.json"
     )
     expected = ["data/f30k_precomp", None, None, None, "vocab/f30k_precomp_vocab.json"]
-    assert found(tmp_path, locate(tmp_path / given, "train")) == expected
+    assert relative_paths(tmp_path, locate(tmp_path / given, "train")) == expected
 
 
 @pytest.mark.parametrize("given", ["", "data", "data/coco", "data/coco/precomp"])
@@ -43,7 +43,7 @@ def test_vse_inftys_layout_is_found_from_any_folder_above(tmp_path: Path, given:
         "data/coco/dataset_flickr30k.json",
         "data/vocab/coco_precomp_vocab.json",
     )
-    assert found(tmp_path, locate(tmp_path / given, "train")) == [
+    assert relative_paths(tmp_path, locate(tmp_path / given, "train")) == [
         "data/coco/precomp",
         "data/coco/id_mapping.json",
         "data/coco/dataset_coco.json",
@@ -55,16 +55,16 @@ def test_vse_inftys_layout_is_found_from_any_folder_above(tmp_path: Path, given:
 def test_flickrs_picture_folder_has_its_own_name_and_captions_may_be_packed(tmp_path: Path) -> None:
     touch(tmp_path, "f30k/precomp/train_caps.txt.gz", "f30k/flickr30k-images/", "f30k/dataset_flickr30k.json")
     expected = ["f30k/precomp", None, "f30k/dataset_flickr30k.json", "f30k/flickr30k-images", None]
-    assert found(tmp_path, locate(tmp_path, "train")) == expected
+    assert relative_paths(tmp_path, locate(tmp_path, "train")) == expected
 
 
 def test_a_plain_folder_holds_everything_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "toy/train_caps.txt", "toy/id_mapping.json", "toy/dataset_own.json", "toy/images/")
     touch(tmp_path, "id_mapping.json", "images/")  # a neighbour's
     expected = ["toy", "toy/id_mapping.json", "toy/dataset_own.json", "toy/images", None]
-    assert found(tmp_path, locate(tmp_path / "toy", "train")) == expected
+    assert relative_paths(tmp_path, locate(tmp_path / "toy", "train")) == expected
     monkeypatch.chdir(tmp_path / "toy")
-    assert found(tmp_path, locate(Path("."), "train")) == expected
+    assert relative_paths(tmp_path, locate(Path("."), "train")) == expected
 
 
 def test_of_two_karpathy_files_neither_of_its_name_none_is_guessed_or_silently_left_out(tmp_path: Path) -> None:

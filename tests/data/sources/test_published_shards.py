@@ -25,17 +25,16 @@ from itrcore.data.image_inputs import RegionInput
 from itrcore.data.shards import regions
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.source import Source
-from itrcore.data.sources import published_shards as published
+from itrcore.data.sources import published_shards
 from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
 from itrcore.errors import DataError
 from itrcore.fetch import download as downloads
 from itrcore.files import digest, read_json, write_json
 from itrcore.settings.datasets import ShardsSource
+from tests.conftest import ROOT
 from tests.support.fetch_server import Served, Server, serving
 from tests.support.helpers import regions_of
 from tests.support.scan_data import write_scan_folder, write_shards
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +65,10 @@ def obtain(server: Server, path: Path, cache: str = "cache", url: str = "f30k") 
     raw = path / "raw"
     raw.mkdir(parents=True)
     settings = ShardsSource(kind="shards", url=server.url + url, cache=str(path / cache))
-    write_json(raw / "source.json", asdict(published.obtain(settings, raw)))
-    published.place(raw, path / "shards")
+    source = published_shards.obtain(settings, raw)
+    assert source.published
+    write_json(raw / "source.json", asdict(source))
+    published_shards.place(source.published, raw, path / "shards")
     return path / "shards" / "regions"
 
 
@@ -218,7 +219,7 @@ def test_processes_that_need_the_same_shards_download_each_once(server: Server, 
 
 
 def test_streaming_asks_for_a_shard_when_its_turn_comes(server: Server, local: Path, tmp_path: Path) -> None:
-    stream = published.samples(f"{server.url}f30k/", "train", tmp_path)
+    stream = published_shards.samples(f"{server.url}f30k/", "train", tmp_path)
     first = next(stream)
     assert shard_requests(server) == ["train-00000.tar"]
     keys = [first["key"], *(sample["key"] for sample in stream)]
@@ -256,7 +257,7 @@ def test_a_dead_server_is_one_clear_error(server: Server, tmp_path: Path) -> Non
     with pytest.raises(
         DataError, match=r"^http://127\.0\.0\.1:9/x/captions\.parquet: the connection failed.*source\.url"
     ):
-        published.obtain(settings, tmp_path)
+        published_shards.obtain(settings, tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])

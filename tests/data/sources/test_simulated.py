@@ -17,8 +17,8 @@ from itrcore.data.sources.simulated import appearance, image_features, write_sim
 from itrcore.data.text.caption_concepts import COMMON_NOUNS, find_things, stem
 from itrcore.errors import DataError
 from itrcore.settings.datasets import SimulatedSource, SplitNames, SplitSizes
+from tests.conftest import ROOT
 
-SHARED = Path(os.environ.get("ITR_SHARED_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))
 LOOKS = ["red", "blue", "green", "yellow", "black", "white", "small", "large", "old", "wooden"]
 THINGS = ["dog", "cat", "horse", "boat", "chair", "tower", "piano", "kite", "lamp", "tractor"]
 DEEDS = ["walk", "jump", "sleep", "eat", "dance"]
@@ -231,12 +231,12 @@ def test_features_carry_what_the_captions_name_and_nothing_else() -> None:
 
 def test_more_noise_is_harder() -> None:
     captions = made_up(60)
-    found = []
+    recalls = []
     for noise in (0.0, 4.0):
         source = settings(regions=16, width=128, noise=noise)
         features = np.stack([image_features(source, i, group) for i, group in enumerate(captions)])
-        found.append(recall(alike(features, captions, source), 3))
-    assert found[0] > found[1] + 0.2
+        recalls.append(recall(alike(features, captions, source), 3))
+    assert recalls[0] > recalls[1] + 0.2
 
 
 def test_splits_share_their_concepts() -> None:
@@ -285,8 +285,8 @@ import hashlib, os, sys
 opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 sys.path.insert(0, sys.argv[1])
-from itrcore.data.settings import SimulatedSource
-from itrcore.data.simulated import image_features
+from itrcore.settings.datasets import SimulatedSource
+from itrcore.data.sources.simulated import image_features
 source = SimulatedSource.model_validate_json(sys.argv[2])
 digest = hashlib.sha256(image_features(source, 11, sys.argv[3:]).tobytes()).hexdigest()
 print(digest, any(path.startswith(os.environ["NLTK_DATA"]) for path in opened))
@@ -301,7 +301,7 @@ def test_neither_nltk_data_nor_the_process_changes_anything(tmp_path: Path) -> N
         (tmp_path / name).write_text("man\ndog\nplaying\n", "utf-8")
     group = ["A young man is playing with two dogs .", "The dogs run after a red ball ."]
     expected = hashlib.sha256(image_features(settings(), 11, group).tobytes()).hexdigest()
-    command = [sys.executable, "-c", CHILD, str(Path(__file__).parents[3]), settings().model_dump_json(), *group]
+    command = [sys.executable, "-c", CHILD, str(ROOT), settings().model_dump_json(), *group]
     environment = {**os.environ, "NLTK_DATA": str(tmp_path), "PYTHONHASHSEED": "1"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert result.stdout.split() == [expected, "False"]
@@ -315,12 +315,9 @@ def test_too_few_images_is_an_error_that_names_file_and_counts(tmp_path: Path) -
     assert not any((tmp_path / "out").iterdir()), "counts are checked before anything is written"
 
 
-def test_real_captions() -> None:
+def test_real_captions(shared_data: Path) -> None:
     """On Flickr30K's test captions the oracle is far above chance (0.3 % of captions here) and far from perfect."""
-    folder = SHARED / "f30k_scan"
-    if not folder.exists():
-        pytest.skip("no real captions here")
-    ids, captions = scan.read_captions(folder, "test")
+    ids, captions = scan.read_captions(shared_data / "f30k_scan", "test")
     ids, captions = ids[:300], captions[:300]
     things = [len(find_things(caption)) for group in captions for caption in group]
     assert np.mean(things) > 2.5

@@ -56,9 +56,9 @@ class OpenAI:
         kind = [k if k in ("space", "L", "N") else "sign" for k in kind]
         words, i = [], 0
         while i < len(text):
-            found = next((c for c in _CONTRACTIONS if text.startswith(c, i)), None)
-            end = i + (len(found) if found else 1)
-            while found is None and kind[i] in ("L", "sign") and end < len(text) and kind[end] == kind[i]:
+            contraction = next((c for c in _CONTRACTIONS if text.startswith(c, i)), None)
+            end = i + (len(contraction) if contraction else 1)
+            while contraction is None and kind[i] in ("L", "sign") and end < len(text) and kind[end] == kind[i]:
                 end += 1
             if kind[i] != "space":
                 words.append(text[i:end])
@@ -205,7 +205,7 @@ def test_a_name_on_the_hub_is_read_at_its_revision_or_refused_in_one_line(tmp_pa
         (snapshot / "config.json").write_text('{"model_type": "clip"}')
         (repository / "refs" / revision).write_text(f"{number:040x}")
     program = """
-from itrcore.data.clip_tokens import CLIPTokens
+from itrcore.data.text.clip_tokens import CLIPTokens
 from itrcore.errors import DataError
 print(len(CLIPTokens.pretrained("lab/tiny").merges), len(CLIPTokens.pretrained("lab/tiny", "v1").merges))
 for name in ("lab/none", "/no/such/folder"):

@@ -42,14 +42,14 @@ def complaint(path: Path, words: list[str], width: int = 3) -> str:
 
 def test_a_word_has_its_own_vector_and_one_that_is_not_there_zeros(tmp_path: Path) -> None:
     path = write(tmp_path / "glove.3d.txt")
-    found = look_up(path, ["the", "zebra", ",", "mr"], 3)
-    assert found.vectors.dtype == np.float32
+    looked_up = look_up(path, ["the", "zebra", ",", "mr"], 3)
+    assert looked_up.vectors.dtype == np.float32
     np.testing.assert_array_equal(
-        found.vectors, np.array([[1, 2, 3], [0, 0, 0], [0.5, -0.25, 1], [0.01, -10, 0.5]], np.float32)
+        looked_up.vectors, np.array([[1, 2, 3], [0, 0, 0], [0.5, -0.25, 1], [0.01, -10, 0.5]], np.float32)
     )
-    assert found.found.tolist() == [True, False, True, True]
-    assert (found.hit_rate, found.missing(["the", "zebra", ",", "mr"])) == (0.75, ["zebra"])
-    assert (found.source, found.sha256) == ("glove.3d.txt", sha256(path))
+    assert looked_up.found.tolist() == [True, False, True, True]
+    assert (looked_up.hit_rate, looked_up.missing(["the", "zebra", ",", "mr"])) == (0.75, ["zebra"])
+    assert (looked_up.source, looked_up.sha256) == ("glove.3d.txt", sha256(path))
 
 
 @pytest.mark.parametrize(
@@ -153,15 +153,15 @@ def test_a_file_that_cannot_be_used_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_vectors_are_saved_to_the_same_bytes_and_come_back(tmp_path: Path) -> None:
-    found = look_up(write(tmp_path / "g.txt"), ["the", "zebra"], 3)
+    looked_up = look_up(write(tmp_path / "g.txt"), ["the", "zebra"], 3)
     digests = set()
     for attempt in range(8):  # two keys of metadata would come in either order
-        found.save(tmp_path / f"{attempt}.safetensors")
+        looked_up.save(tmp_path / f"{attempt}.safetensors")
         digests.add(sha256(tmp_path / f"{attempt}.safetensors"))
     assert len(digests) == 1
     back = WordVectors.load(tmp_path / "0.safetensors")
-    assert np.array_equal(back.vectors, found.vectors) and np.array_equal(back.found, found.found)
-    assert (back.source, back.sha256) == (found.source, found.sha256)
+    assert np.array_equal(back.vectors, looked_up.vectors) and np.array_equal(back.found, looked_up.found)
+    assert (back.source, back.sha256) == (looked_up.source, looked_up.sha256)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not safetensors at all"])
@@ -225,6 +225,6 @@ def test_a_released_vocabulary_gets_the_vectors_of_the_released_rule(
     known = dict(zip(chosen, vectors[: len(chosen)], strict=True))
     assert len(set(known) - set(concepts[:200])) > 20
     lines = [f"{word} {' '.join(map(repr, row.tolist()))}" for word, row in known.items()]
-    found = look_up(write(tmp_path / "glove.840B.300d.txt", lines), words, 300)
+    looked_up = look_up(write(tmp_path / "glove.840B.300d.txt", lines), words, 300)
     expected = released_rule(words, known, 300)
-    assert np.array_equal(found.vectors, expected) and np.array_equal(found.found, expected.any(axis=1))
+    assert np.array_equal(looked_up.vectors, expected) and np.array_equal(looked_up.found, expected.any(axis=1))

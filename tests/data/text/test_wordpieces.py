@@ -112,7 +112,7 @@ def test_replacements_are_neither_special_nor_unused() -> None:
 def test_training_gives_the_same_vocabulary_in_every_process(tmp_path: Path) -> None:
     program = """
 import random, sys
-from itrcore.data.wordpieces import WordPieces
+from itrcore.data.text.wordpieces import WordPieces
 rng = random.Random(0)
 words = ["".join(rng.choice("abcdefghijklmnop") for _ in range(5)) for _ in range(300)]
 pieces = WordPieces.train([" ".join(words[i : i + 10]) for i in range(0, 300, 10)] * 2, 150, 2)
@@ -200,7 +200,7 @@ def hub_cache(folder: Path, revisions: dict[str, list[str]]) -> None:
 def test_a_name_on_the_hub_is_read_at_its_revision_or_refused_in_one_line(tmp_path: Path) -> None:
     hub_cache(tmp_path, {"main": [*SPECIAL, "new"], "v1": [*SPECIAL, "old"]})
     program = """
-from itrcore.data.wordpieces import WordPieces
+from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
 print(WordPieces.pretrained("lab/tiny").pieces[-1], WordPieces.pretrained("lab/tiny", "v1").pieces[-1])
 for name in ("lab/none", "/no/such/folder"):

@@ -13,11 +13,11 @@ from itrcore import layout
 from itrcore.data import captions, karpathy, scan
 from itrcore.data.captions import Image
 from itrcore.data.karpathy import KarpathyImage
-from itrcore.data.sources import caption_table as splits
+from itrcore.data.sources import caption_table
 from itrcore.errors import DataError
 from itrcore.files import read_json
 from itrcore.settings.datasets import SPLITS
-from tests.stages.test_data_stages import STAGES, write_params
+from tests.support.data_stages import STAGES, write_params
 from tests.support.scan_data import table_of, write_scan_folder
 
 WHERE = Path("train_caps.txt")
@@ -39,7 +39,7 @@ def scan_images(described: Sequence[KarpathyImage]) -> list[Image]:
 
 
 def test_karpathys_json_alone_makes_the_table_with_restval_after_train() -> None:
-    table = splits.from_karpathy(Path("dataset_coco.json"), COCO, 5)
+    table = caption_table.from_karpathy(Path("dataset_coco.json"), COCO, 5)
     train = captions.images_of(table, "train")
     assert [image.image_id for image in train] == [902, 904, 900, 905]
     assert [image.image_id for image in captions.images_of(table, "dev")] == [903]
@@ -59,7 +59,7 @@ def test_karpathys_json_alone_makes_the_table_with_restval_after_train() -> None
 )
 def test_what_karpathys_json_lacks_is_refused(images: list[KarpathyImage], said: str) -> None:
     with pytest.raises(DataError, match=said):
-        splits.from_karpathy(Path("dataset_coco.json"), images, 5)
+        caption_table.from_karpathy(Path("dataset_coco.json"), images, 5)
 
 
 def test_one_picture_under_two_ids_is_refused(tmp_path: Path) -> None:
@@ -71,23 +71,23 @@ def test_one_picture_under_two_ids_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_same_words_agree_whatever_case_and_punctuation() -> None:
-    found = splits.compare(scan_images([COCO[2], COCO[4], COCO[0]]), COCO, "train", WHERE)
-    assert found == splits.Agreement(described=4, in_order=True, equal=17, differing=[])
-    assert "in its order" in str(splits.Counts(3, 17, found))
+    agreement = caption_table.compare(scan_images([COCO[2], COCO[4], COCO[0]]), COCO, "train", WHERE)
+    assert agreement == caption_table.Agreement(described=4, in_order=True, equal=17, differing=[])
+    assert "in its order" in str(caption_table.Counts(3, 17, agreement))
 
 
 def test_images_out_of_the_jsons_order_are_reported() -> None:
-    found = splits.compare(scan_images([COCO[0], COCO[2]]), COCO, "train", WHERE)
-    assert not found.in_order and "NOT in its order" in str(splits.Counts(2, 12, found))
+    agreement = caption_table.compare(scan_images([COCO[0], COCO[2]]), COCO, "train", WHERE)
+    assert not agreement.in_order and "NOT in its order" in str(caption_table.Counts(2, 12, agreement))
 
 
 def test_other_words_are_counted_and_the_first_rows_named() -> None:
     images = scan_images([COCO[2], COCO[4]])
     for row in (1, 3, 4, 6):
         images[0].captions[row] = f"other {row}"
-    found = splits.compare(images, COCO, "train", WHERE)
-    assert found.equal == 8
-    assert found.differing == [f'row {k}: "other {k}" / "Image 2 caption {k}."' for k in (1, 3, 4)]
+    agreement = caption_table.compare(images, COCO, "train", WHERE)
+    assert agreement.equal == 8
+    assert agreement.differing == [f'row {k}: "other {k}" / "Image 2 caption {k}."' for k in (1, 3, 4)]
 
 
 def test_captions_of_other_images_are_refused_with_the_first_rows() -> None:
@@ -95,7 +95,7 @@ def test_captions_of_other_images_are_refused_with_the_first_rows() -> None:
     swapped = [replace(images[0], captions=[*images[1].captions[:5], "a", "b"]), images[1]]
     swapped[1] = replace(images[1], captions=["x"] * 5)
     with pytest.raises(DataError, match=r'train_caps\.txt: 12 of 12 captions .* row 0: "IMAGE 4') as error:
-        splits.compare(swapped, COCO, "train", WHERE)
+        caption_table.compare(swapped, COCO, "train", WHERE)
     assert "row 2" in str(error.value) and "row 3" not in str(error.value)
 
 
@@ -144,8 +144,8 @@ def test_flickr30ks_real_files_agree_with_a_json_made_of_their_own_captions(shar
         images = [
             Image(i, names[i], [5 * i + k for k in range(5)], texts) for i, texts in zip(ids, texts_of, strict=True)
         ]
-        found = splits.compare(images, described, split, folder / f"{split}_caps.txt")
-        assert found == splits.Agreement(len(images), True, 5 * len(images), [])
+        agreement = caption_table.compare(images, described, split, folder / f"{split}_caps.txt")
+        assert agreement == caption_table.Agreement(len(images), True, 5 * len(images), [])
 
 
 def test_scans_coco_training_order_is_karpathys_with_restval_after_train(shared_data: Path) -> None:

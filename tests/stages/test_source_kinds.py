@@ -26,7 +26,7 @@ from itrcore.errors import DataError
 from itrcore.fetch.parts import fetch
 from itrcore.settings.datasets import SPLITS
 from itrcore.settings.downloads import DownloadSettings
-from tests.stages.test_data_stages import STAGES, write_params
+from tests.support.data_stages import STAGES, write_params
 from tests.support.helpers import regions_of
 from tests.support.picture_data import encoded, photo
 from tests.support.scan_data import write_scan_folder

@@ -176,8 +176,8 @@ KAGGLE = "kaggle:kuanghueilee/scan-features"
 
 
 def test_of_a_kaggle_data_set_only_the_files_asked_for_are_downloaded(services: Services, tmp_path: Path) -> None:
-    found = get(tmp_path, KAGGLE, into="precomp", only=["*f30k_precomp/*"])
-    assert found == {"precomp/ims.npy", "precomp/caps.txt"}
+    files = get(tmp_path, KAGGLE, into="precomp", only=["*f30k_precomp/*"])
+    assert files == {"precomp/ims.npy", "precomp/caps.txt"}
     assert (tmp_path / "d" / "precomp" / "ims.npy").read_bytes() == FEATURES
     assert [name for name, _ in services.asked] == ["data/f30k_precomp/ims.npy", "data/f30k_precomp/caps.txt"]
     asked = len(services.asked)

@@ -16,7 +16,7 @@ import pytest
 
 from itrcore.errors import DataError
 from itrcore.fetch.parts import fetch
-from itrcore.fetch.progress import Progress
+from itrcore.progress import Watcher
 from itrcore.settings.downloads import DownloadSettings
 from tests.support.fetch_server import content, tar_of, zip_of
 
@@ -37,8 +37,8 @@ def get(folder: Path, source: Path, **settings: Any) -> set[str]:
 
 
 def files_in(folder: Path) -> set[str]:
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    return found - {".fetched.json"}
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    return files - {".fetched.json"}
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -189,8 +189,8 @@ def test_an_archive_that_unpacks_to_more_than_the_disk_has_is_refused_before_it_
 
 
 def test_a_disk_that_fills_up_while_unpacking_keeps_what_was_unpacked(tmp_path: Path, small_disk: Path) -> None:
-    class Filling(Progress):
-        def bytes(self, what: str, done: int, total: int | None) -> None:
+    class Filling(Watcher):
+        def show(self, what: str, done: int, total: int | None) -> None:
             (small_disk / f"other{done}").write_bytes(bytes(500_000))  # someone else writes too
 
     source = write(tmp_path / "d.zip", zip_of({"a": content(300_000), "b": content(300_000)}))

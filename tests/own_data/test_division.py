@@ -8,14 +8,14 @@ from itrcore.own_data.division import draw, groups
 
 
 def naive_groups(digests: list[set[bytes]]) -> list[list[int]]:
-    found: list[tuple[list[int], set[bytes]]] = []
+    merged: list[tuple[list[int], set[bytes]]] = []
     for position, own in enumerate(digests):
-        joined = [group for group in found if group[1] & own]
-        found = [group for group in found if not group[1] & own]
-        found.append(
+        joined = [group for group in merged if group[1] & own]
+        merged = [group for group in merged if not group[1] & own]
+        merged.append(
             (sorted([position, *(i for group in joined for i in group[0])]), own.union(*(g[1] for g in joined)))
         )
-    return sorted(group for group, _ in found)
+    return sorted(group for group, _ in merged)
 
 
 def test_images_are_grouped_through_others_too() -> None:

@@ -22,9 +22,8 @@ from itrcore.data.shards.regions import FeatureStore, ShardInfo
 from itrcore.errors import DataError
 from itrcore.files import digest, read_json, sha256, write_json
 from itrcore.settings.datasets import SPLITS
+from tests.conftest import ROOT
 from tests.support.scan_data import ScanFolder, image, write_scan_folder, write_shards
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -67,7 +66,7 @@ import os, sys
 from pathlib import Path
 os.umask(0o077)
 sys.path.insert(0, ".")
-from tests.scan_data import ScanFolder, write_shards
+from tests.support.scan_data import ScanFolder, write_shards
 write_shards(ScanFolder(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 

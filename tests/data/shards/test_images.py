@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Mapping, Sequence
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -26,62 +25,12 @@ from itrcore.data.shards.images import ImageShardInfo, ImageStore
 from itrcore.errors import DataError
 from itrcore.files import read_json, sha256
 from itrcore.settings.datasets import ImageShardSettings
-from tests.support.picture_data import encoded, photo, png_header
-
-SETTINGS = ImageShardSettings(samples_per_shard=3, max_megapixels=1.0)
-NAMES = {
-    "train": ["a.jpg", "b.JPG", "COCO_train2014_000000000009.jpg", "zebras/d.png", "e.webp", "f.jpg", "g.gif"],
-    "dev": ["h.jpg"],
-    "test": ["i.jpg", "j.png"],
-}
-
-
-def content(number: int, name: str) -> bytes:
-    """The bytes of a picture whose kind the name's ending says."""
-    kinds = {".png": "PNG", ".webp": "WEBP", ".gif": "GIF"}
-    return encoded(photo(number), kinds.get(Path(name).suffix, "JPEG"))
-
-
-def write_table(path: Path, names: Mapping[str, Sequence[str | None]]) -> Path:
-    """The caption table of images 100, 101, … with two captions each."""
-    rows = []
-    for split, in_split in names.items():
-        for position, name in enumerate(in_split):
-            image_id = 100 + len(rows) // 2
-            rows += [(image_id, name, split, position, len(rows) + i, f"{name} – “{i}”") for i in range(2)]
-    captions.write(pa.table([list(column) for column in zip(*rows, strict=True)], schema=captions.SCHEMA), path)
-    return path
-
-
-class Made:
-    """A caption table and a folder of its pictures."""
-
-    def __init__(self, path: Path, names: Mapping[str, Sequence[str | None]] = NAMES) -> None:
-        self.table = write_table(path / "captions.parquet", names)
-        self.folder, self.work = path / "photos", path / "state" / "images"
-        self.files: dict[str, list[bytes]] = {}
-        for split, in_split in names.items():
-            named = [name for name in in_split if name is not None]
-            self.files[split] = [content(len(name) + ord(name[0]), name) for name in named]
-            for name, data in zip(named, self.files[split], strict=True):
-                self.put(name, data)
-
-    def put(self, name: str, data: bytes) -> None:
-        path = self.folder / ("train2014" if name.startswith("COCO_train") else "") / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-
-    def finished(self, processes: int = 1, settings: ImageShardSettings = SETTINGS) -> Path:
-        return image_writer.write(self.table, self.folder, settings, self.work, processes=processes)
-
-    def write(self, out: Path, processes: int = 1, settings: ImageShardSettings = SETTINGS) -> Path:
-        writing.move(self.finished(processes, settings), out)
-        return out
+from tests.support.picture_data import SETTINGS, PictureFolder, content, encoded, photo, png_header, write_table
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Made:
-    return Made(tmp_path)
+def made(tmp_path: Path) -> PictureFolder:
+    return PictureFolder(tmp_path)
 
 
 def written(folder: Path) -> dict[str, bytes]:
@@ -91,7 +40,7 @@ def written(folder: Path) -> dict[str, bytes]:
 # What is written
 
 
-def test_every_picture_is_read_back_as_the_bytes_of_its_file(made: Made, tmp_path: Path) -> None:
+def test_every_picture_is_read_back_as_the_bytes_of_its_file(made: PictureFolder, tmp_path: Path) -> None:
     out = made.write(tmp_path / "out")
     for split, files in made.files.items():
         store = ImageStore(out, split)
@@ -103,7 +52,7 @@ def test_every_picture_is_read_back_as_the_bytes_of_its_file(made: Made, tmp_pat
     assert ImageStore(out, "train").image_ids == list(range(100, 107))
 
 
-def test_webdataset_streams_files_and_captions(made: Made, tmp_path: Path) -> None:
+def test_webdataset_streams_files_and_captions(made: PictureFolder, tmp_path: Path) -> None:
     out = made.write(tmp_path / "out")
     streamed = []
     for number in range(3):
@@ -122,7 +71,7 @@ def test_webdataset_streams_files_and_captions(made: Made, tmp_path: Path) -> No
         }
 
 
-def test_the_index_says_what_each_picture_is(made: Made, tmp_path: Path) -> None:
+def test_the_index_says_what_each_picture_is(made: PictureFolder, tmp_path: Path) -> None:
     made.put("f.jpg", encoded(photo(0, (40, 80)).convert("L"), "PNG"))  # named .jpg all the same
     out = made.write(tmp_path / "out")
     with pa.memory_map(str(out / "train.arrow")) as source:
@@ -132,7 +81,7 @@ def test_the_index_says_what_each_picture_is(made: Made, tmp_path: Path) -> None
     assert ImageStore(out, "train").image(5).size == (40, 80)
 
 
-def test_the_description_counts_and_names_what_is_converted(made: Made, tmp_path: Path) -> None:
+def test_the_description_counts_and_names_what_is_converted(made: PictureFolder, tmp_path: Path) -> None:
     for name in ("a.jpg", "h.jpg"):
         made.put(name, encoded(photo().convert("L")))
     made.put("i.jpg", encoded(photo().convert("CMYK")))
@@ -149,14 +98,14 @@ def test_the_description_counts_and_names_what_is_converted(made: Made, tmp_path
 
 
 def test_of_many_converted_pictures_the_first_few_are_named(tmp_path: Path) -> None:
-    made = Made(tmp_path, {"train": [f"{n}.jpg" for n in range(7)], "dev": ["x.jpg"], "test": ["y.jpg"]})
+    made = PictureFolder(tmp_path, {"train": [f"{n}.jpg" for n in range(7)], "dev": ["x.jpg"], "test": ["y.jpg"]})
     for n in range(7):
         made.put(f"{n}.jpg", encoded(photo().convert("L")))
     lines = ImageShardInfo.read(made.write(tmp_path / "out")).lines()
     assert lines[1] == "of these greyscale, converted to RGB when read: 7 (0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, …)"
 
 
-def test_two_processes_write_the_bytes_of_one_without_loading_torch(made: Made, tmp_path: Path) -> None:
+def test_two_processes_write_the_bytes_of_one_without_loading_torch(made: PictureFolder, tmp_path: Path) -> None:
     one, two = made.write(tmp_path / "one"), made.write(tmp_path / "two", processes=2)
     assert written(one) == written(two)
     command = "import itrcore.data.shards.image_writer, sys; sys.exit('torch' in sys.modules)"
@@ -166,7 +115,9 @@ def test_two_processes_write_the_bytes_of_one_without_loading_torch(made: Made, 
 # What cannot be used
 
 
-def test_all_unusable_pictures_are_counted_the_first_named_and_nothing_is_left(made: Made, tmp_path: Path) -> None:
+def test_all_unusable_pictures_are_counted_the_first_named_and_nothing_is_left(
+    made: PictureFolder, tmp_path: Path
+) -> None:
     (made.folder / "a.jpg").unlink()
     made.put("b.JPG", made.files["train"][1][:-200])
     made.put("zebras/d.png", encoded(photo(), "PNG", save_all=True, append_images=[photo(1)]))
@@ -187,7 +138,7 @@ def test_all_unusable_pictures_are_counted_the_first_named_and_nothing_is_left(m
     assert list(made.work.parent.iterdir()) == []
 
 
-def test_after_mending_the_shards_are_those_of_a_whole_folder(made: Made, tmp_path: Path) -> None:
+def test_after_mending_the_shards_are_those_of_a_whole_folder(made: PictureFolder, tmp_path: Path) -> None:
     made.put("e.webp", b"")
     with pytest.raises(UnusablePictures, match=r"1 of 10 pictures cannot be used(.|\n)*e\.webp: an empty file"):
         made.write(tmp_path / "out")
@@ -195,13 +146,13 @@ def test_after_mending_the_shards_are_those_of_a_whole_folder(made: Made, tmp_pa
     assert ImageStore(made.write(tmp_path / "out"), "train").bytes(4) == made.files["train"][4]
 
 
-def test_a_picture_that_changed_is_written_anew_though_shards_were_left(made: Made, tmp_path: Path) -> None:
+def test_a_picture_that_changed_is_written_anew_though_shards_were_left(made: PictureFolder, tmp_path: Path) -> None:
     made.finished()
     made.put("a.jpg", content(77, "a.jpg"))
     assert ImageStore(made.write(tmp_path / "out"), "train").bytes(0) == content(77, "a.jpg")
 
 
-def test_shards_that_are_finished_are_not_written_again(made: Made, tmp_path: Path) -> None:
+def test_shards_that_are_finished_are_not_written_again(made: PictureFolder, tmp_path: Path) -> None:
     finished = made.finished()
     for path in finished.glob("*.tar"):
         os.utime(path, (1, 1))
@@ -213,18 +164,18 @@ def test_shards_that_are_finished_are_not_written_again(made: Made, tmp_path: Pa
 
 
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
-    made = Made(tmp_path, {"train": ["a.jpg"], "dev": ["../photos/b.jpg"], "test": ["c.jpg"]})
+    made = PictureFolder(tmp_path, {"train": ["a.jpg"], "dev": ["../photos/b.jpg"], "test": ["c.jpg"]})
     with pytest.raises(UnusablePictures, match=r"1 of 3 (.|\n)*leads out of this folder"):
         made.write(tmp_path / "out")
 
 
 def test_images_without_file_names_are_an_error_that_says_what_to_add(tmp_path: Path) -> None:
-    made = Made(tmp_path, {"train": ["a.jpg", None], "dev": ["b.jpg"], "test": ["c.jpg"]})
+    made = PictureFolder(tmp_path, {"train": ["a.jpg", None], "dev": ["b.jpg"], "test": ["c.jpg"]})
     with pytest.raises(DataError, match=r"1 images of train have no file name.*id_mapping\.json"):
         made.write(tmp_path / "out")
 
 
-def test_a_missing_folder_is_named(made: Made, tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(made: PictureFolder, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="elsewhere: no such folder"):
         image_writer.write(made.table, tmp_path / "elsewhere", SETTINGS, made.work)
 
@@ -232,7 +183,7 @@ def test_a_missing_folder_is_named(made: Made, tmp_path: Path) -> None:
 # Damage
 
 
-def test_a_shard_that_is_missing_cut_or_changed_is_named(made: Made, tmp_path: Path) -> None:
+def test_a_shard_that_is_missing_cut_or_changed_is_named(made: PictureFolder, tmp_path: Path) -> None:
     out = made.write(tmp_path / "out")
     shard = out / "train-00001.tar"
     data = shard.read_bytes()
@@ -250,7 +201,7 @@ def test_a_shard_that_is_missing_cut_or_changed_is_named(made: Made, tmp_path: P
     ImageStore(out, "dev")
 
 
-def test_a_shard_that_is_cut_short_while_in_use_is_named(made: Made, tmp_path: Path) -> None:
+def test_a_shard_that_is_cut_short_while_in_use_is_named(made: PictureFolder, tmp_path: Path) -> None:
     out = made.write(tmp_path / "out")
     store = ImageStore(out, "train")
     os.truncate(out / "train-00000.tar", 600)
@@ -258,7 +209,7 @@ def test_a_shard_that_is_cut_short_while_in_use_is_named(made: Made, tmp_path: P
         store.bytes(2)
 
 
-def test_a_changed_index_or_description_is_named(made: Made, tmp_path: Path) -> None:
+def test_a_changed_index_or_description_is_named(made: PictureFolder, tmp_path: Path) -> None:
     out = made.write(tmp_path / "out")
     index = out / "train.arrow"
     index.write_bytes(index.read_bytes() + b"x")
@@ -273,7 +224,7 @@ def test_a_changed_index_or_description_is_named(made: Made, tmp_path: Path) -> 
 # Shards that someone has published
 
 
-def test_pictures_are_read_from_published_shards(made: Made, tmp_path: Path) -> None:
+def test_pictures_are_read_from_published_shards(made: PictureFolder, tmp_path: Path) -> None:
     published, here = made.write(tmp_path / "published"), tmp_path / "here"
     here.mkdir()
     for name in ("shards.json", "train.arrow"):

@@ -97,11 +97,11 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 def finished_shards(work: Path) -> dict[str, tuple[int, int]]:
     """Shards that have their record: file name → inode and time."""
-    found = {}
+    states = {}
     for record in work.glob("numbers-*/records/*.json"):
         path = record.parent.parent / "shards" / f"{record.stem}.tar"
-        found[path.name] = (path.stat().st_ino, path.stat().st_mtime_ns)
-    return found
+        states[path.name] = (path.stat().st_ino, path.stat().st_mtime_ns)
+    return states
 
 
 # What is written
@@ -170,7 +170,7 @@ def test_a_killed_process_is_one_clear_error(expected: dict[str, bytes], tmp_pat
 _RUN = """
 import sys
 from pathlib import Path
-from tests.test_shard_writing import Numbers, write
+from tests.data.shards.test_writing import Numbers, write
 write(Path(sys.argv[1]), Numbers({}, Path(sys.argv[1]) / "go on"))
 """
 

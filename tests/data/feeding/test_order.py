@@ -11,40 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from itrcore.data import captions
-from itrcore.data.feeding.batches import Batch, ImageBatch, TextBatch
+from itrcore.data.feeding.batches import Batch, ImageBatch
 from itrcore.data.feeding.order import TrainingBatches, Views
-from itrcore.data.feeding.regions import RegionImages, keep_regions
+from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
 from itrcore.data.image_inputs import RegionInput
-from itrcore.data.shards.regions import FeatureStore
-from itrcore.data.text.tokens import TokenIds
-from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
 from itrcore.errors import DataError
 from itrcore.settings.methods import TokenViewSettings
-from tests.support.helpers import regions_of, words
-from tests.support.scan_data import ScanFolder, write_scan_folder, write_shards
+from tests.support.helpers import regions_of, token_ids
+from tests.support.scan_data import ScanFolder
 
-N, PER_IMAGE = 60, 3
+PER_IMAGE = 3
 TOKENS = TokenViewSettings(touch=0.2, mask=0.5, random=0.1, remove=0.4)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> ScanFolder:
-    sizes = {"train": N, "dev": 3, "test": 3}
-    return write_scan_folder(tmp_path_factory.mktemp("batches") / "scan", sizes, PER_IMAGE, (6, 4))
-
-
-@pytest.fixture(scope="module")
-def split(made: ScanFolder, tmp_path_factory: pytest.TempPathFactory) -> Split:
-    shards = write_shards(made, tmp_path_factory.mktemp("shards"), per_shard=7)
-    texts = [caption for group in made.captions["train"] for caption in group]
-    vocabulary = Vocabulary.build(texts, 1, Tokenizer(None))
-    return Split.open(
-        RegionImages(FeatureStore(shards, "train")),
-        captions.read(shards.parent / "captions.parquet", "train"),
-        vocabulary,
-    )
 
 
 def dropping(split: Split, drop: float) -> Split:
@@ -53,16 +31,6 @@ def dropping(split: Split, drop: float) -> Split:
     part = copy(split)
     part.images = RegionImages(split.images.store, RegionInput(drop))
     return part
-
-
-def test_images_of_another_number_of_regions_are_refused_when_the_split_is_opened(split: Split) -> None:
-    assert isinstance(split.images, RegionImages)
-    store = split.images.store
-    assert len(RegionImages(store, RegionInput(regions=6))) == len(split.images)
-    with pytest.raises(
-        DataError, match=r"image \d+ has 6 regions \(\d+ of \d+ images .*expected 36 regions.*ranked_regions"
-    ):
-        RegionImages(store, RegionInput(regions=36))
 
 
 def ids_of(batches: list[Batch]) -> list[int]:
@@ -154,7 +122,7 @@ def test_order_follows_from_seed_and_epoch(split: Split) -> None:
     assert len({tuple(order) for order in orders.values()}) == 4
 
 
-VIEWS = Views(captions=2, tokens=TOKENS, ids=TokenIds(501, 500, np.arange(4, 500)))
+VIEWS = Views(captions=2, touch=(TOKENS, token_ids(501)))
 
 
 @pytest.mark.parametrize("start", [1, 2, 21, 22, 23])
@@ -215,25 +183,6 @@ def test_an_epoch_left_early_leaves_no_thread(split: Split) -> None:
     assert not any(thread.name.startswith("batches") for thread in threading.enumerate())
 
 
-# Dropped regions
-
-
-@pytest.mark.parametrize("drop", [0.2, 0.5])
-def test_regions_are_dropped_at_the_rate_everywhere_and_padding_is_never_kept(drop: float) -> None:
-    lengths = np.array([36, 20, 28, 36] * 200)
-    keep = keep_regions(lengths, drop, np.random.default_rng(0))
-    assert keep.shape == (800, 36)
-    assert keep.sum() / lengths.sum() == pytest.approx(1 - drop, abs=0.01)
-    assert not keep[np.arange(36) >= lengths[:, None]].any()
-    assert keep[::4].sum(axis=0).min() > 200 * (1 - drop) * 0.7  # the last region as often as the first
-
-
-def test_an_image_keeps_at_least_one_region_any_of_them() -> None:
-    keep = keep_regions(np.array([5, 3] * 600), 0.99, np.random.default_rng(0))
-    assert keep.sum(axis=1).min() == 1
-    assert keep[::2].sum(axis=0).min() > 60 and keep[1::2, :3].sum(axis=0).min() > 100
-
-
 def test_batches_with_dropped_regions_are_what_the_plain_way_makes(made: ScanFolder, split: Split) -> None:
     """Whole batches, then regions taken out one by one, drawing as `keep_regions` documents."""
     for step, batch in enumerate(TrainingBatches(dropping(split, 0.6), 8, 3, Views()).epoch(2)):
@@ -247,37 +196,3 @@ def test_batches_with_dropped_regions_are_what_the_plain_way_makes(made: ScanFol
             np.testing.assert_array_equal(images.regions[row, : len(expected)].numpy(), expected)
             assert not images.regions[row, len(expected) :].any()
         assert images.regions.shape[1] == int(images.lengths.max())
-
-
-# Splits
-
-
-def test_first_takes_whole_images_up_to_the_number(split: Split) -> None:
-    for asked, images in ((180, 60), (10**6, 60), (179, 59), (30, 10), (32, 10), (3, 1), (2, 1), (1, 1)):
-        part = split.first(asked)
-        assert (part.n_images, part.n_captions, len(part.caption_ids), len(part.image_of)) == (
-            images,
-            *[3 * images] * 3,
-        )
-        assert part.caption_ids == split.caption_ids[: 3 * images] and part.image_of.max() == images - 1
-    assert (split.n_images, split.n_captions) == (60, 180)
-
-
-def test_first_with_uneven_captions(split: Split) -> None:
-    uneven = Split(split.images, range(6), words([[1, 2]] * 6), np.array([0, 0, 0, 1, 2, 2]))
-    assert [(uneven.first(n).n_images, uneven.first(n).n_captions) for n in range(1, 7)] == [
-        (1, 3), (1, 3), (1, 3), (2, 4), (2, 4), (3, 6),
-    ]  # fmt: skip
-
-
-def test_shards_and_captions_of_other_images_do_not_make_a_split(made: ScanFolder, split: Split) -> None:
-    images = captions.read(split.images.folder.parent / "captions.parquet", "train")
-    vocabulary = Vocabulary.build(["a"], 1, Tokenizer(None))
-    for wrong in (images[::-1], images[:-1], [*images, images[0]]):
-        with pytest.raises(DataError, match="other images than the caption table's"):
-            Split.open(split.images, wrong, vocabulary)
-
-
-def test_texts_are_padded_to_the_longest() -> None:
-    batch = TextBatch.pad([np.array([1, 5, 2]), np.array([1, 2]), np.array([1, 6, 7, 2])])
-    assert batch.ids.tolist() == [[1, 5, 2, 0], [1, 2, 0, 0], [1, 6, 7, 2]] and batch.lengths.tolist() == [3, 2, 4]

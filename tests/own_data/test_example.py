@@ -32,8 +32,8 @@ PAGE = (ROOT / "docs" / "your-own-data.md").read_text("utf-8")
 
 def block(start: str) -> str:
     """The one fenced block that begins with these characters."""
-    (found,) = [text for text in re.findall(r"```\w*\n(.*?)```", PAGE, re.S) if text.startswith(start)]
-    return str(found)
+    (text_of_block,) = [text for text in re.findall(r"```\w*\n(.*?)```", PAGE, re.S) if text.startswith(start)]
+    return str(text_of_block)
 
 
 @pytest.mark.parametrize("pictures", [False, True])

@@ -15,7 +15,7 @@ from itrcore.errors import DataError
 from itrcore.fetch import download as module
 from itrcore.fetch.download import download
 from itrcore.fetch.problems import SourceError, WrongContent
-from itrcore.fetch.progress import Progress
+from tests.conftest import ROOT
 from tests.support.fetch_server import Served, content, digest_of, serving
 
 DATA, OTHER = content(300_000), content(300_000, seed=1)
@@ -28,15 +28,14 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_whole_file_arrives_with_its_size_digest_and_progress(tmp_path: Path) -> None:
-    seen: list[tuple[str, int, int | None]] = []
-
-    class Seen(Progress):
-        def bytes(self, what: str, done: int, total: int | None) -> None:
-            seen.append((what, done, total))
-
+    seen: list[tuple[object, ...]] = []
     with serving(data_bin=Served(DATA)) as server:
         done = download(
-            f"{server.url}data.bin", tmp_path / "x", sha256=digest_of(DATA), bytes=len(DATA), progress=Seen()
+            f"{server.url}data.bin",
+            tmp_path / "x",
+            sha256=digest_of(DATA),
+            bytes=len(DATA),
+            show=lambda *told: seen.append(told),
         )
     assert (tmp_path / "x").read_bytes() == DATA
     assert (done.bytes, done.sha256) == (len(DATA), digest_of(DATA))
@@ -188,7 +187,7 @@ def test_a_killed_download_goes_on_where_it_was(tmp_path: Path) -> None:
     code += "download(sys.argv[1], Path(sys.argv[2]))"
     with serving(data_bin=Served(content(2_000_000), slow=0.01)) as server:
         command = [sys.executable, "-c", code, f"{server.url}data.bin", str(tmp_path / "x")]
-        process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+        process = subprocess.Popen(command, cwd=ROOT)
         while not (tmp_path / "x.part").exists() or (tmp_path / "x.part").stat().st_size < 200_000:
             assert process.poll() is None
             time.sleep(0.01)
@@ -221,7 +220,7 @@ def test_a_disk_that_fills_up_is_one_clear_error_and_what_came_is_kept(tmp_path:
     with serving(data_bin=Served(DATA)) as server:
         done = subprocess.run(
             [sys.executable, "-c", code, f"{server.url}data.bin", str(tmp_path / "x")],
-            cwd=Path(__file__).parents[2], capture_output=True, text=True,
+            cwd=ROOT, capture_output=True, text=True,
         )  # fmt: skip
         assert "the disk is full" in done.stdout and "Make room" in done.stdout, done.stderr
         assert (tmp_path / "x.part").stat().st_size == 100_000

@@ -12,7 +12,7 @@ import pytest
 from itrcore.errors import DataError
 from itrcore.fetch import download, record
 from itrcore.fetch.parts import MANY, fetch
-from itrcore.fetch.progress import Progress
+from itrcore.progress import Watcher
 from itrcore.settings.downloads import DownloadSettings
 from tests.support.fetch_server import Served, Server, content, digest_of, serving, zip_of
 
@@ -26,7 +26,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
-class Lines(Progress):
+class Lines(Watcher):
     def __init__(self) -> None:
         self.lines: list[str] = []
 

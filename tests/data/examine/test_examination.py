@@ -16,18 +16,18 @@ from tests.support.checked_data import IDS, SIZES, Toy, check, check_with, clean
 
 
 def test_a_clean_data_set_has_no_problems(tmp_path: Path) -> None:
-    found = check(tmp_path, prepare(clean(), tmp_path))
-    assert found.problems == [] and found.missing == {}
-    assert verdict(found) == "toy: no problems"
+    examined = check(tmp_path, prepare(clean(), tmp_path))
+    assert examined.problems == [] and examined.missing == {}
+    assert verdict(examined) == "toy: no problems"
 
 
 def test_figures_of_captions_are_those_of_a_plain_count(tmp_path: Path) -> None:
     def plant(toy: Toy) -> None:
         toy.captions["test"][0] += ["A zebra and a zebra meet a cat cat.", "A dog bird dog stands still."]
 
-    found = check_with(tmp_path, plant)
-    assert found.texts
-    test = found.texts.splits["test"]
+    examined = check_with(tmp_path, plant)
+    assert examined.texts
+    test = examined.texts.splits["test"]
     assert (test.images, test.captions, test.per_image) == (4, 10, (2, 4))
     assert test.words
     assert test.words.lengths.tolist() == [5, 6, 10, 7, 5, 6, 5, 6, 5, 6]
@@ -44,10 +44,10 @@ def test_figures_of_features_are_numpys(tmp_path: Path) -> None:
 
     toy = clean()
     plant(toy)
-    found = check_with(tmp_path, plant)
-    assert found.features
+    examined = check_with(tmp_path, plant)
+    assert examined.features
     for split, values in toy.features.items():
-        figures = found.features.splits[split]
+        figures = examined.features.splits[split]
         assert (figures.dtype, figures.images, figures.width, figures.regions) == ("float32", SIZES[split], 5, (3, 3))
         assert figures.minimum == values.min() and figures.maximum == values.max()
         assert figures.mean == pytest.approx(values.astype(np.float64).mean())
@@ -69,11 +69,11 @@ def test_padding_does_not_count_as_features_or_boxes(tmp_path: Path) -> None:
         patch.chdir(tmp_path)
         for stage in (raw, splits, vocab, shards):
             stage.main(params, "toy")
-    found = check(tmp_path, params)
-    assert found.problems == []
-    assert found.features and found.boxes
-    assert found.features.splits["train"].regions == (2, 3) and found.features.splits["train"].zeros == 0
-    assert found.boxes.splits["train"].count == 3 * SIZES["train"] - 1
+    examined = check(tmp_path, params)
+    assert examined.problems == []
+    assert examined.features and examined.boxes
+    assert examined.features.splits["train"].regions == (2, 3) and examined.features.splits["train"].zeros == 0
+    assert examined.boxes.splits["train"].count == 3 * SIZES["train"] - 1
 
 
 def test_figures_of_boxes_and_pictures(tmp_path: Path) -> None:
@@ -83,22 +83,24 @@ def test_figures_of_boxes_and_pictures(tmp_path: Path) -> None:
         grey.save(buffer, "JPEG")
         toy.pictures["100.png"] = buffer.getvalue()
 
-    found = check_with(tmp_path, plant)
-    assert found.pictures and found.boxes
-    train = found.pictures.splits["train"]
+    examined = check_with(tmp_path, plant)
+    assert examined.pictures and examined.boxes
+    train = examined.pictures.splits["train"]
     assert train.formats == {"PNG": 7, "JPEG": 1} and train.modes == {"RGB": 7, "L": 1} and train.missing == 0
     assert train.sizes[0] == (80, 20) and train.sizes[1] == (40, 30)
-    assert found.boxes.splits["dev"].count == 9
-    assert found.boxes.splits["dev"].area == pytest.approx(18 * 12 / (40 * 30))
+    assert examined.boxes.splits["dev"].count == 9
+    assert examined.boxes.splits["dev"].area == pytest.approx(18 * 12 / (40 * 30))
 
 
 def test_a_caption_twice_on_one_image_is_a_warning(tmp_path: Path) -> None:
     # Case and spaces do not tell two captions apart.
-    found = check_with(tmp_path, lambda toy: toy.captions["dev"][1].__setitem__(1, toy.captions["dev"][1][0].upper()))
-    problem = only(found)
+    examined = check_with(
+        tmp_path, lambda toy: toy.captions["dev"][1].__setitem__(1, toy.captions["dev"][1][0].upper())
+    )
+    problem = only(examined)
     assert (problem.severity, problem.what, problem.count) == ("warning", "captions that one image has twice", 1)
     assert "dev, image 109 (109.png)" in problem.examples[0]
-    assert found.texts and found.texts.duplicates.image == 1 and found.texts.duplicates.split == 0
+    assert examined.texts and examined.texts.duplicates.image == 1 and examined.texts.duplicates.split == 0
 
 
 def test_captions_shared_by_images_are_notes_and_no_problems(tmp_path: Path) -> None:
@@ -106,13 +108,13 @@ def test_captions_shared_by_images_are_notes_and_no_problems(tmp_path: Path) -> 
         toy.captions["train"][1][0] = toy.captions["train"][4][0]
         toy.captions["test"][3][1] = toy.captions["train"][0][1]
 
-    found = check_with(tmp_path, plant)
-    assert [(problem.severity, problem.count) for problem in found.problems] == [("note", 1), ("note", 1)]
-    across, within = found.problems
+    examined = check_with(tmp_path, plant)
+    assert [(problem.severity, problem.count) for problem in examined.problems] == [("note", 1), ("note", 1)]
+    across, within = examined.problems
     assert "several splits" in across.what and "train, image 100" in across.examples[0]
     assert "test, image 114" in across.examples[0]
     assert "of a split" in within.what and "train, image 101" in within.examples[0]
-    assert verdict(found) == "toy: no problems"
+    assert verdict(examined) == "toy: no problems"
 
 
 @pytest.mark.parametrize(
@@ -164,11 +166,11 @@ def test_identical_features_in_two_splits_are_an_error(tmp_path: Path) -> None:
     def plant(toy: Toy) -> None:
         toy.features["test"][3] = toy.features["train"][6]
 
-    found = check_with(tmp_path, plant)
-    problem = only(found)
+    examined = check_with(tmp_path, plant)
+    problem = only(examined)
     assert (problem.severity, problem.count) == ("error", 1)
     assert problem.examples == ("train, image 106 (106.png) = test, image 114 (114.png)",)
-    assert verdict(found) == "toy: 1 error"
+    assert verdict(examined) == "toy: 1 error"
 
 
 def test_identical_features_in_one_split_are_a_warning(tmp_path: Path) -> None:
@@ -239,8 +241,8 @@ def test_a_wrong_box_is_named(tmp_path: Path, box: tuple[float, ...], severity: 
 
 
 def test_a_box_may_reach_one_pixel_beyond_a_rounded_picture(tmp_path: Path) -> None:
-    found = check_with(tmp_path, lambda toy: toy.boxes["dev"].__setitem__((2, 1), (-0.5, -0.5, 40.5, 30.5)))
-    assert found.problems == []
+    examined = check_with(tmp_path, lambda toy: toy.boxes["dev"].__setitem__((2, 1), (-0.5, -0.5, 40.5, 30.5)))
+    assert examined.problems == []
 
 
 def test_pictures_that_cannot_be_used_are_warnings_where_methods_do_without(tmp_path: Path) -> None:
@@ -248,12 +250,12 @@ def test_pictures_that_cannot_be_used_are_warnings_where_methods_do_without(tmp_
         del toy.pictures["101.png"]
         toy.pictures["104.png"] = picture(104)[:-200]
 
-    found = check_with(tmp_path, plant)
-    problem = only(found)
+    examined = check_with(tmp_path, plant)
+    problem = only(examined)
     assert (problem.severity, problem.count) == ("warning", 2)
     assert "train, image 101" in problem.examples[0] and "no such file" in problem.examples[0]
     assert "train, image 104" in problem.examples[1] and "damaged or cut short" in problem.examples[1]
-    assert found.pictures and found.pictures.splits["train"].missing == 2
+    assert examined.pictures and examined.pictures.splits["train"].missing == 2
 
 
 def test_pictures_that_cannot_be_used_are_errors_where_they_are_part_of_the_data_set(tmp_path: Path) -> None:
@@ -266,7 +268,7 @@ def test_pictures_that_cannot_be_used_are_errors_where_they_are_part_of_the_data
         patch.chdir(tmp_path)
         for stage in (raw, splits):
             stage.main(params, "toy")
-    found = check(tmp_path, params)
-    assert {problem.severity for problem in found.problems} == {"error"}
-    assert sum(problem.count for problem in found.problems) == len([i for ids in IDS.values() for i in ids])
-    assert any("too large" in example for problem in found.problems for example in problem.examples)
+    examined = check(tmp_path, params)
+    assert {problem.severity for problem in examined.problems} == {"error"}
+    assert sum(problem.count for problem in examined.problems) == len([i for ids in IDS.values() for i in ids])
+    assert any("too large" in example for problem in examined.problems for example in problem.examples)
