@@ -10,7 +10,7 @@ import torch
 from itrcore import registry
 from itrcore.assets.grid import Grid, prepare, restore
 from itrcore.assets.regions import Regions
-from itrcore.data.feeding.inputs import RegionInput
+from itrcore.data.image_inputs import RegionInput
 from itrcore.errors import DataError
 from itrcore.pretrained import backbone
 from tests.support.backbones import grid, resnet_folder
