@@ -10,7 +10,7 @@ from itrcore.data.feeding.batches import PixelBatch
 from itrcore.layers.grid import GridEncoder
 from itrcore.layers.progress import Progress
 from itrcore.pretrained.backbone import Backbone
-from tests.pretrained.test_backbone import grid, random_backbone
+from tests.support.backbones import grid, random_backbone
 
 
 def pixel_encoder(drop: float) -> GridEncoder:

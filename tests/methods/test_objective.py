@@ -18,7 +18,7 @@ from itrcore.layers.progress import Progress
 from itrcore.methods.build import build
 from itrcore.methods.contract import EmbeddingMethod, SetMethod
 from itrcore.methods.objective import Objective
-from tests.pretrained.test_backbone import grid
+from tests.support.backbones import grid
 from tests.support.helpers import method_of, method_settings, pair_batch, text_source
 
 WIDTH, N_WORDS = 12, 30

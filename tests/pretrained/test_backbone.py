@@ -3,64 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from transformers import ResNetConfig, ResNetForImageClassification
 
-from itrcore.assets.grid import Grid
 from itrcore.errors import DataError
-from itrcore.layers.grid import GridEncoder
 from itrcore.pretrained import backbone
-from itrcore.settings.encoders import GridSettings
+from tests.support.backbones import grid, random_backbone, resnet_folder
 from tests.support.helpers import bert_folder
 
-SHAPE = {"embedding": 8, "widths": [16, 24, 32, 40], "depths": [1, 2, 1, 2]}
-
-
-def grid(kind: str = "imagenet_res152", weights: str = "random", **changes: Any) -> GridSettings:
-    """Settings of a tiny backbone."""
-    return GridSettings.model_validate(
-        {
-            "backbone": kind,
-            "weights": weights,
-            "shape": SHAPE if weights == "random" else None,
-            "picture": 64,
-            "random_crop": 0.6,
-            "flip": True,
-            "warmup_epochs": 2,
-            "stage_epochs": 5,
-            **changes,
-        }
-    )
-
-
-def random_backbone(settings: GridSettings, seed: int = 0) -> backbone.Backbone:
-    assert settings.shape is not None
-    torch.manual_seed(seed)
-    return backbone.build(settings, backbone.random(settings, settings.shape))
-
-
-def backbone_of(side: Grid) -> backbone.Backbone:
-    """The backbone of an encoder that is made of an image side."""
-    encoder = side.inputs.encoder(6, 0.2)
-    assert isinstance(encoder, GridEncoder)
-    assert (encoder.drop, encoder.fc.out_features) == (0.2, 6)
-    return encoder.backbone
-
-
 # ResNets of transformers
-
-
-def resnet_folder(folder: Path, **changes: Any) -> ResNetForImageClassification:
-    """A published ResNet as a folder holds one, with its head."""
-    torch.manual_seed(1)
-    sizes = {"embedding_size": 8, "hidden_sizes": [16, 24, 32, 40], "depths": [1, 2, 1, 2]}
-    model = ResNetForImageClassification(ResNetConfig(**{**sizes, **changes}))
-    model.save_pretrained(folder)
-    return model.eval()
 
 
 def test_imagenets_resnet_is_read_from_a_folder_without_its_head(tmp_path: Path) -> None:
@@ -90,55 +43,6 @@ def test_a_resnets_folder_that_is_not_there_is_not_looked_for_on_the_hub(kind: s
     )
 
 
-def test_the_same_weights_have_one_digest_wherever_they_lie(tmp_path: Path) -> None:
-    for folder in ("a", "b"):
-        resnet_folder(tmp_path / folder)
-    changed = resnet_folder(tmp_path / "c")
-    with torch.no_grad():
-        changed.resnet.encoder.stages[1].layers[0].layer[0].normalization.running_mean[0] += 1
-    changed.save_pretrained(tmp_path / "c")
-    digests = [Grid.prepare(grid(weights=str(tmp_path / folder))).digest for folder in "abc"]
-    assert digests[0] == digests[1] != digests[2]
-    assert Grid.prepare(grid()).digest not in digests
-
-
-@pytest.mark.parametrize("kind", ["imagenet_res152", "detector"])
-def test_a_run_is_rebuilt_from_its_folder_alone(kind: str, tmp_path: Path) -> None:
-    weights = tmp_path / "weights"
-    if kind == "detector":
-        prepared = Grid.prepare(grid("detector"))
-    else:
-        resnet_folder(weights, downsample_in_first_stage=True)
-        prepared = Grid.prepare(grid(weights=str(weights)))
-    trained = backbone_of(prepared).eval()
-    prepared.save(tmp_path / "image")
-    for path in weights.glob("*"):
-        path.unlink()
-    restored = Grid.restore(prepared.settings, tmp_path / "image")
-    assert restored.inputs.pixels == prepared.inputs.pixels
-    again = backbone_of(restored).eval()
-    again.load_state_dict(trained.state_dict())
-    pixels = torch.randn(2, 3, 70, 64)
-    torch.testing.assert_close(again(pixels), trained(pixels))
-
-
-def test_a_run_without_its_architecture_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"backbone\.json: cannot be read .* dvc repro"):
-        Grid.restore(grid(), tmp_path)
-    (tmp_path / "backbone.json").write_text("[1")
-    with pytest.raises(DataError, match=r"backbone\.json: cannot be read .* dvc repro"):
-        Grid.restore(grid(), tmp_path)
-
-
-def test_every_backbone_that_is_made_is_another_one(tmp_path: Path) -> None:
-    resnet_folder(tmp_path)
-    prepared = Grid.prepare(grid(weights=str(tmp_path)))
-    first, second = backbone_of(prepared), backbone_of(prepared)
-    with torch.no_grad():
-        next(first.parameters()).zero_()
-    assert next(second.parameters()).any()
-
-
 # WSL's ResNeXt
 
 
@@ -160,16 +64,16 @@ def test_wsl_is_read_from_a_folder_as_timm_has_it(tmp_path: Path) -> None:
     torch.manual_seed(2)
     theirs = timm.create_model("resnext50_32x4d").eval()  # the same layers as ResNeXt-101, in a few seconds
     timm.models.save_for_hf(theirs, tmp_path / "hub")
-    prepared = Grid.prepare(grid("wsl", str(tmp_path / "hub")))
-    prepared.save(tmp_path / "image")
+    settings = grid("wsl", str(tmp_path / "hub"))
+    prepared, architecture = backbone.pretrained(settings)
     pixels = torch.randn(1, 3, 64, 64)
     cells = theirs.forward_features(pixels).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(backbone_of(prepared).eval()(pixels), cells)
-    restored = backbone_of(Grid.restore(prepared.settings, tmp_path / "image")).eval()
-    restored.load_state_dict(backbone_of(prepared).state_dict())
+    torch.testing.assert_close(prepared.eval()(pixels), cells)
+    restored = backbone.build(settings, architecture).eval()
+    restored.load_state_dict(prepared.state_dict())
     torch.testing.assert_close(restored(pixels), cells)
     with pytest.raises(DataError, match="no ResNet of timm can be had from here"):
-        backbone.pretrained(grid("wsl", str(tmp_path / "image")))
+        backbone.pretrained(grid("wsl", str(tmp_path)))
 
 
 # What is read and what trains

@@ -1,4 +1,4 @@
-"""BERTs: read as they were published or refused in one line, random ones as configured, and a learning rate of their own."""
+"""BERTs: read as they were published or refused in one line, random ones as configured."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from itrcore.errors import DataError
 from itrcore.files import read_json
 from itrcore.pretrained import bert, weights
 from itrcore.settings.encoders import BertShape
-from itrcore.training.loop import learning_rate, make_optimiser
-from tests.support.helpers import METHODS, bert_folder, method_settings, offline
+from tests.support.helpers import bert_folder, offline
 
 PIECES = [*SPECIAL, *"abcdefgh"]
 SHAPE = BertShape(hidden=16, layers=2, heads=4, intermediate=24, positions=12)
@@ -55,12 +54,12 @@ def test_half_precision_weights_are_read_as_float32(tmp_path: Path) -> None:
 def old_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """As in the first BERTs: below `bert.`, gamma and beta, with heads that are not used here."""
     known = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
-    found = {"cls.predictions.bias": torch.zeros(len(PIECES)), "bert.pooler.dense.bias": torch.zeros(16)}
+    renamed = {"cls.predictions.bias": torch.zeros(len(PIECES)), "bert.pooler.dense.bias": torch.zeros(16)}
     for name, weight in weights.items():
         for new, old in known.items():
             name = name.replace(new, old)
-        found[f"bert.{name}"] = weight
-    return found
+        renamed[f"bert.{name}"] = weight
+    return renamed
 
 
 def test_the_first_berts_files_are_read_too(tmp_path: Path, capsys: Any) -> None:
@@ -139,7 +138,7 @@ def test_without_network_a_name_on_the_hub_is_refused_at_once_with_its_revision(
     program = """
 import time
 from itrcore.errors import DataError
-from itrcore.models import bert
+from itrcore.pretrained import bert
 from transformers import BertModel  # its import is no waiting for a network
 started = time.monotonic()
 try:
@@ -186,41 +185,3 @@ def test_the_digest_follows_from_the_weights_alone(tmp_path: Path) -> None:
     with torch.no_grad():
         next(first.parameters())[0, 0] += 1e-6
     assert weights.weights_digest(first) != weights.weights_digest(bert.pretrained(str(moved)))
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_every_parameter_is_optimised_once_and_a_berts_or_clips_at_its_own_rate(name: str) -> None:
-    settings = method_settings(name, weight_decay=0.03)
-    method = method_of(settings, 6, 20, 0)
-    optimiser, factors = make_optimiser(method, settings.recipe)
-    groups = optimiser.param_groups
-    listed = [id(weight) for group in groups for weight in group["params"]]
-    assert sorted(listed) == sorted(map(id, method.parameters()))
-    if name.endswith("bigru"):
-        assert factors == [1.0]
-        return
-    assert factors == [1.0, 0.1]
-    part: Any = method.clip if name.endswith("clip") else method.words.bert  # type: ignore[union-attr]
-    inner = {id(weight) for weight in part.parameters()}
-    assert {id(weight) for weight in groups[1]["params"]} == inner
-    assert len(groups[0]["params"]) > 0
-
-
-def test_a_berts_rate_is_the_factor_times_the_schedules_in_every_epoch(tmp_path: Path, monkeypatch: Any) -> None:
-    from tests.support.tiny_project import project, train_in
-
-    seen: list[tuple[float, ...]] = []
-    step = torch.optim.AdamW.step
-
-    def spy(self: torch.optim.AdamW, *arguments: Any, **named: Any) -> Any:
-        seen.append(tuple(value for group in self.param_groups for value in (group["lr"], group["weight_decay"])))
-        return step(self, *arguments, **named)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
-    changes = {"methods.esa_bert.recipe.batch_size": 60, "methods.esa_bert.recipe.weight_decay": 0.02}
-    run = {"data": "tiny", "method": "esa_bert", "seed": 1}
-    recipe = project(tmp_path, {**changes, "runs.three": run}).method_of("three").recipe
-    train_in(tmp_path, "three")
-    rates = [learning_rate(recipe, step, 2) for step in range(6)]
-    assert rates[-1] == pytest.approx(0.1 * rates[0])
-    assert seen == [(rate, 0.02, rate * 0.1, 0.02) for rate in rates]

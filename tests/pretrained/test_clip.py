@@ -1,4 +1,4 @@
-"""CLIPs: read as they were published or refused in one line, vectors of captions that padding cannot reach, and the text side."""
+"""CLIPs: read as they were published or refused in one line, and vectors of captions that padding cannot reach."""
 
 from __future__ import annotations
 
@@ -12,31 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from itrcore.assets import clip as clip_text
 from itrcore.data.feeding.batches import TextBatch
-from itrcore.data.text.wordpieces import SPECIAL, WordPieces
+from itrcore.data.text.wordpieces import SPECIAL
 from itrcore.errors import DataError
 from itrcore.files import read_json
 from itrcore.pretrained import clip, weights
-from itrcore.settings.encoders import CLIPSettings
-from itrcore.settings.methods import ModelSettings
 from tests.support.clip_data import CAPTIONS, DIM, SHAPE, clip_folder, small
-from tests.support.helpers import bert_folder, method_settings, offline
-
-RANDOM = CLIPSettings(kind="clip", weights="random", shape=SHAPE, strip="")
-
-
-def settings_of(folder: Path, strip: str = "") -> CLIPSettings:
-    return CLIPSettings(kind="clip", weights=str(folder), strip=strip)
-
-
-def model_of(settings: CLIPSettings) -> ModelSettings:
-    """ESL on this CLIP."""
-    return method_settings("esl_h_clip", dim=DIM).model.model_copy(update={"text": settings})
-
-
-def prepared(settings: CLIPSettings, vocabulary: Path) -> clip_text.CLIPText:
-    return clip_text.prepare(model_of(settings), vocabulary, vocabulary / "no nltk")
+from tests.support.helpers import bert_folder, offline
 
 
 def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
@@ -123,7 +105,7 @@ def test_a_damaged_folder_is_one_clear_line(tmp_path: Path, damage: Callable[[Pa
 def test_without_network_a_name_on_the_hub_is_refused_with_its_revision(tmp_path: Path) -> None:
     program = """
 from itrcore.errors import DataError
-from itrcore.models import clip
+from itrcore.pretrained import clip
 try:
     clip.pretrained("lab/none", "v1")
 except DataError as error:
@@ -208,66 +190,3 @@ def test_a_configuration_comes_back_whole_and_does_not_say_where_it_was(tmp_path
         (tmp_path / "clip.json").write_text(damage)
         with pytest.raises(DataError, match=r"clip.json: cannot be read \(.*a CLIP's configuration"):
             clip.read_config(tmp_path / "clip.json")
-
-
-def test_a_published_clips_text_side_is_its_own_and_comes_back_without_the_folder(tmp_path: Path) -> None:
-    written = clip_folder(tmp_path / "clip")
-    settings = settings_of(tmp_path / "clip", strip=".")
-    side = prepared(settings, tmp_path / "no vocabulary")
-    assert side.inputs.clip is not None
-    first, second = side.inputs.clip(), side.inputs.clip()
-    assert same(first, written)
-    with torch.no_grad():
-        first.logit_scale.fill_(0)  # what a training does to one changes no other
-    assert same(second, written)
-    side.save(tmp_path / "text")
-    (tmp_path / "clip").rename(tmp_path / "elsewhere")
-    back = clip_text.restore(model_of(settings), tmp_path / "text", tmp_path / "no nltk")
-    for caption in CAPTIONS:
-        tokens = small().limited(SHAPE.positions).encode(caption.strip("."))
-        assert back.tokeniser.encode(caption) == side.tokeniser.encode(caption) == tokens
-    assert len(side.tokeniser.encode(CAPTIONS[2]).ids) == SHAPE.positions < len(small().encode(CAPTIONS[2]).ids)
-    assert back.inputs.clip is not None and back.inputs.ids.size == len(small())
-    back.inputs.clip().load_state_dict(written.state_dict())
-
-
-def test_a_random_clip_reads_the_data_sets_word_pieces(tmp_path: Path) -> None:
-    pieces = WordPieces.train(CAPTIONS, 80, 1)
-    pieces.save_vocabulary(tmp_path / "wordpieces.txt")
-    settings = RANDOM.model_copy(update={"strip": "."})
-    side = prepared(settings, tmp_path)
-    assert side.inputs.clip is not None
-    model = side.inputs.clip()
-    assert model.text_model.embeddings.token_embedding.num_embeddings == len(pieces) == side.inputs.ids.size
-    side.save(tmp_path / "text")
-    back = clip_text.restore(model_of(settings), tmp_path / "text", tmp_path / "no nltk")
-    wanted = pieces.limited(SHAPE.positions).encode("A man rides a horse")
-    assert side.tokeniser.encode("A man rides a horse.") == back.tokeniser.encode("A man rides a horse.") == wanted
-    assert side.digest == back.digest
-
-
-def test_the_digest_follows_from_tokens_stripping_configuration_and_weights(tmp_path: Path) -> None:
-    clip_folder(tmp_path / "a")
-    clip_folder(tmp_path / "other", seed=1)
-    digest = prepared(settings_of(tmp_path / "a"), tmp_path).digest
-    assert prepared(settings_of(tmp_path / "a", strip="."), tmp_path).digest != digest
-    assert prepared(settings_of(tmp_path / "other"), tmp_path).digest != digest
-    (tmp_path / "a").rename(tmp_path / "b")
-    assert prepared(settings_of(tmp_path / "b"), tmp_path).digest == digest
-    config = read_json(tmp_path / "b" / "config.json")
-    config["text_config"]["hidden_act"] = "gelu"
-    (tmp_path / "b" / "config.json").write_text(json.dumps(config))
-    assert prepared(settings_of(tmp_path / "b"), tmp_path).digest != digest
-
-
-def test_a_text_side_that_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none: no such folder; expected a CLIP's, as text\.weights names it"):
-        prepared(settings_of(tmp_path / "none"), tmp_path)
-    with pytest.raises(DataError, match="word pieces"):
-        prepared(RANDOM, tmp_path)
-    with pytest.raises(DataError, match=r"the tokeniser has 534 tokens, the CLIP 40 embeddings"):
-        clip_text.CLIPText(small(), "", clip.config_of(SHAPE, 40, DIM))
-    clip_folder(tmp_path / "clip")
-    (tmp_path / "clip" / "vocab.json").unlink()
-    with pytest.raises(DataError, match="no CLIP's tokeniser can be had from here"):
-        prepared(settings_of(tmp_path / "clip"), tmp_path)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from itrcore.errors import DataError
 from itrcore.pretrained import backbone, detector
-from tests.pretrained.test_backbone import grid, random_backbone
+from tests.support.backbones import grid, random_backbone
 
 
 class Bottleneck(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
+from itrcore.assets.assets import Assets
 from itrcore.assets.clip import CLIPText
-from itrcore.assets.image import ImageInputs
+from itrcore.assets.pictures import Pictures
 from itrcore.assets.pieces import Pieces, prepare
-from itrcore.assets.text import Text
+from itrcore.assets.regions import Regions
 from itrcore.assets.words import Words
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.image_inputs import PixelInput, RegionInput
@@ -24,12 +24,16 @@ from itrcore.data.text.vocabulary import SPECIAL as WORD_SPECIAL
 from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
 from itrcore.data.text.wordpieces import SPECIAL, WordPieces
 from itrcore.errors import DataError
-from itrcore.evaluation.evaluate import evaluate, load_method
+from itrcore.evaluation.evaluate import evaluate
+from itrcore.evaluation.load import load_run
 from itrcore.files import read_json
 from itrcore.methods.build import build
 from itrcore.methods.contract import Method
+from itrcore.pretrained import bert, clip
 from itrcore.runs import inputs
-from itrcore.settings.encoders import BiGRUSettings, CLIPSettings
+from itrcore.runs.folder import write
+from itrcore.runs.records import Run
+from itrcore.settings.encoders import BertSettings, BiGRUSettings, CLIPSettings
 from itrcore.settings.load import load
 from tests.support.helpers import METHODS, bert_folder, image_batch, method_settings, pixel_batch, text_batch
 from tests.support.tiny_project import project, stage, train_in
@@ -37,19 +41,17 @@ from tests.support.tiny_project import project, stage, train_in
 WIDTH, N_WORDS = 12, 30
 
 
-def text_of(name: str) -> Text | CLIPText:
+def text_of(name: str) -> Words | Pieces | CLIPText:
     """The text side of one of `METHODS`, of N_WORDS ids in all."""
-    if name.endswith("bigru"):
-        return Words(Vocabulary([*WORD_SPECIAL, *(f"w{i}" for i in range(N_WORDS - 5))], Tokenizer(None)))
-    from itrcore.pretrained import bert, clip
-
     model = method_settings(name).model
-    settings = model.text
-    assert not isinstance(settings, BiGRUSettings) and settings.shape is not None
-    pieces = WordPieces([*SPECIAL, *(f"w{i}" for i in range(N_WORDS - 5))])
+    settings, words = model.text, [f"w{i}" for i in range(N_WORDS - 5)]
+    if isinstance(settings, BiGRUSettings):
+        return Words(settings, Vocabulary([*WORD_SPECIAL, *words], Tokenizer(None)))
+    pieces = WordPieces([*SPECIAL, *words])
+    assert settings.shape is not None
     if isinstance(settings, CLIPSettings):
-        return CLIPText(pieces, settings.strip, clip.config_of(settings.shape, N_WORDS, model.dim))
-    return Pieces(pieces, bert.config_of(settings.shape, N_WORDS))
+        return CLIPText(settings, pieces, clip.config_of(settings.shape, N_WORDS, model.dim))
+    return Pieces(settings, pieces, bert.config_of(settings.shape, N_WORDS))
 
 
 def vectors(method: Method) -> list[torch.Tensor]:
@@ -60,33 +62,57 @@ def vectors(method: Method) -> list[torch.Tensor]:
         return [images.vectors, method.encode_texts(text_batch([4, 6], N_WORDS)).vectors]
 
 
-def stored(name: str, folder: Path) -> tuple[Method, dict[str, Any]]:
-    """A method written as a run's folder; with what its run.json says."""
-    text = text_of(name)
-    method = build(method_settings(name), ImageInputs(WIDTH), text.inputs, 3)
-    (folder / "text").mkdir()
-    text.save(folder / "text")
+def stored(name: str, folder: Path) -> Method:
+    """A method written as a run's folder."""
+    settings = method_settings(name)
+    image = Pictures() if settings.model.reads_pixels else Regions(WIDTH)
+    assets = Assets(image, text_of(name))
+    method = build(settings, image, assets.text.source, 3)
+    assets.save(folder)
     save_file(method.state_dict(), folder / "model.safetensors")
-    settings = json.loads(json.dumps(method_settings(name).model_dump(mode="json")))
-    return method, {"name": "a-run", "settings": settings, "width": WIDTH}
+    run = Run(
+        name="a-run",
+        data="some",
+        method=name,
+        seed=3,
+        profile="published",
+        family=settings.family,
+        origin="trained",
+        selected_on="dev",
+        settings=settings,
+        training=None,
+        checkpoint=None,
+        features="synthetic",
+        width=image.width,
+        parameters=0,
+        data_digest="",
+        text_digest="",
+        image_digest=None,
+        code_version="",
+        inputs={},
+        best_epoch=1,
+    )
+    write(folder / "run.json", run)
+    return method
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_stored_weights_settings_and_text_give_the_same_method_back(name: str, tmp_path: Path) -> None:
-    method, run = stored(name, tmp_path)
-    loaded, text = load_method(run, tmp_path)
-    assert all(torch.equal(*pair) for pair in zip(vectors(method), vectors(loaded), strict=True))
-    assert text.tokeniser.encode("w1 w3 w2") == text_of(name).tokeniser.encode("w1 w3 w2")
+    method = stored(name, tmp_path)
+    run = load_run(tmp_path)
+    assert all(torch.equal(*pair) for pair in zip(vectors(method), vectors(run.method), strict=True))
+    assert run.assets.text.tokeniser.encode("w1 w3 w2") == text_of(name).tokeniser.encode("w1 w3 w2")
+    assert run.record.settings == method_settings(name)
 
 
 @pytest.mark.parametrize("name", ["esa_bigru", "vse_infty_bert"])
 def test_damaged_weights_are_one_error_that_names_the_file(name: str, tmp_path: Path) -> None:
-    _, run = stored(name, tmp_path)
+    stored(name, tmp_path)
     path = tmp_path / "model.safetensors"
     for damaged in (path.read_bytes()[:-10], save({"x": torch.zeros(2)}), None):
         path.write_bytes(damaged) if damaged is not None else path.unlink()
         with pytest.raises(DataError, match=r"(?s)model\.safetensors: cannot be loaded .*the weights of a-run"):
-            load_method(run, tmp_path)
+            load_run(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -96,11 +122,11 @@ def test_damaged_weights_are_one_error_that_names_the_file(name: str, tmp_path: 
 def test_a_text_folder_that_lost_a_file_is_one_error_that_names_it(
     name: str, file: str, content: str | None, tmp_path: Path
 ) -> None:
-    _, run = stored(name, tmp_path)
+    stored(name, tmp_path)
     path = tmp_path / "text" / file
     path.write_text(content) if content else path.unlink()
     with pytest.raises(DataError, match=file.replace(".", r"\.")):
-        load_method(run, tmp_path)
+        load_run(tmp_path)
 
 
 RUN = {"data": "tiny", "seed": 1}
@@ -165,7 +191,9 @@ def test_captions_longer_than_the_berts_positions_are_cut_in_training_and_in_eva
     shape = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 8}
     params = project(tmp_path, {**CHANGES, "methods.esa_bert.model.text.shape": shape})
     with contextlib.chdir(tmp_path):
-        text = prepare(params.method_of("small").model, Path("data/tiny/vocab"), Path("data/nltk"))
+        model = params.method_of("small").model
+        assert isinstance(model.text, BertSettings)
+        text = prepare(model.text, model.dim, Path("data/tiny/vocab"), Path("data/nltk"))
         split = open_split("tiny", "train", text.tokeniser, RegionInput())
     lengths = np.diff(split.tokens.starts)
     assert lengths.max() == 8 and (lengths == 8).sum() > 20  # most of the captions are longer

@@ -9,8 +9,8 @@ import pytest
 from itrcore import registry
 from itrcore.settings.losses import SelfExpandingSettings
 from itrcore.settings.methods import MethodSettings
-from tests.support.config_data import plain
 from tests.support.helpers import METHODS, method_settings
+from tests.support.small_experiment import plain
 
 TRIPLET = {"margin": 0.2, "warmup_epochs": 1}
 OWN_SCALE = {"initial_scale": 14.3, "max_scale": 100.0}

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
-from itrcore.assets.image import ImageInputs
-from itrcore.data.feeding.order import TrainingBatches
+from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.image_inputs import RegionInput
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import DataError, TrainingError
 from itrcore.files import read_json
-from itrcore.layers.losses.contract import Losses
+from itrcore.layers.losses.triplet import SelfExpanding
 from itrcore.layers.progress import Progress
 from itrcore.methods.vse.esa import ESA
 from itrcore.training.state import StateFolder
@@ -126,12 +126,12 @@ def test_a_training_of_pixels_killed_after_every_step_ends_with_the_same_bits(
     assert read_json(run / "run.json")["features"] == "synthetic"  # drawn pictures
 
 
-def test_a_method_that_goes_on_is_told_its_epoch_and_called_after_each_step_again(
+def test_a_training_that_goes_on_tells_the_method_its_epoch_and_the_loss_of_each_step_again(
     tmp_path: Path, kill: Kill, monkeypatch: Any
 ) -> None:
     told: list[Any] = []
     monkeypatch.setattr(ESA, "begin_epoch", lambda self, epoch: told.append(epoch))
-    monkeypatch.setattr(ESA, "after_step", lambda self: told.append("stepped"))
+    monkeypatch.setattr(SelfExpanding, "after_step", lambda self: told.append("stepped"))
     project(tmp_path)  # saved after every fourth step, and after the 15th, the last of an epoch
     kill.after(5, tmp_path)
     assert told == [0, *["stepped"] * 15, 1, "stepped"]
@@ -174,24 +174,25 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_ids_and_the_state_can_go_
 ) -> None:
     params = project(tmp_path)
     whole = weights(train_in(tmp_path))
-    original = ESA.loss
+    original = SelfExpanding.forward
 
-    def loss(self: ESA, batch: Any, progress: Progress) -> Losses:
-        found = original(self, batch, progress)
+    def forward(self: SelfExpanding, scores: Tensor, progress: Progress) -> dict[str, Tensor]:
+        terms = original(self, scores, progress)
         if progress.step != 21:
-            return found
+            return terms
         if what == "loss":
-            return Losses({"self_expanding": found.terms["self_expanding"] * float("inf")}, {})
-        return Losses(
-            {"self_expanding": found.terms["self_expanding"] + (0 * next(self.parameters())).sqrt().sum()}, {}
-        )
+            return {name: term * float("inf") for name, term in terms.items()}
+        return {name: term + (0 * scores).sqrt().sum() for name, term in terms.items()}
 
     with monkeypatch.context() as patch, pytest.raises(TrainingError) as caught:
-        patch.setattr(ESA, "loss", loss)
+        patch.setattr(SelfExpanding, "forward", forward)
         train_in(tmp_path)
     monkeypatch.chdir(tmp_path)
     vocabulary = Vocabulary.load(Path("data/tiny/vocab/vocab.json"), Path("data/nltk"))
-    batches = TrainingBatches(open_split("tiny", "train", vocabulary, RegionInput()), 8, 1, params_views(params))
+    model = params.method_of("one").model
+    assert model.touched is not None
+    views = Views(model.n_views, (model.touched, vocabulary.token_ids))
+    batches = TrainingBatches(open_split("tiny", "train", vocabulary, RegionInput()), 8, 1, views)
     batch = next(iter(batches.epoch(1, 6)))
     said = str(caught.value)
     assert said.startswith("total became inf" if what == "loss" else "gradient norm became nan")
@@ -199,15 +200,6 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_ids_and_the_state_can_go_
     assert f"Image ids of the batch: {batch.image_ids}; caption ids: {batch.caption_ids}." in said
     assert saved(tmp_path).global_step == 20  # of the last save before
     assert weights(train_in(tmp_path)) == whole
-
-
-def params_views(params: Any) -> Any:
-    from itrcore.assets.words import prepare
-    from itrcore.methods.build import build
-
-    settings = params.method_of("one")
-    text = prepare(settings.model, Path("data/tiny/vocab"), Path("data/nltk"))
-    return build(settings, ImageInputs(16), text.inputs, 1).views
 
 
 def test_a_learning_rate_far_too_high_is_a_clear_error(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from itrcore.arrays import open_array
-from itrcore.assets.image import ImageInputs
 from itrcore.data import captions, scan
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
@@ -21,10 +20,9 @@ from itrcore.data.shards import region_writer, regions, writing
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.sources import caption_table as splits
 from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
-from itrcore.methods.build import build
 from itrcore.methods.contract import EmbeddingMethod
 from itrcore.settings.datasets import RegionShardSettings
-from tests.support.helpers import METHODS, method_settings, text_inputs
+from tests.support.helpers import METHODS, method_of, method_settings
 from tests.support.scan_data import image
 
 ROWS = {"train": range(6), "dev": range(6, 8), "test": range(8, 10)}
@@ -133,8 +131,7 @@ def test_encoders_tell_real_images_apart_in_either_dtype(shards_of: Callable[[st
     for dtype in ("float32", "float16"):
         split = open_training(shards_of(dtype))
         settings = method_settings(name, dim=64)
-        method = build(settings, ImageInputs(2048), text_inputs(settings, int(split.tokens.ids.max()) + 2), seed=1)
-        method.eval()
+        method = method_of(settings, 2048, int(split.tokens.ids.max()) + 2, seed=1).eval()
         with torch.no_grad():
             images = method.encode_images(split.images.batch(range(6)))
             texts = method.encode_texts(split.texts(range(12)))

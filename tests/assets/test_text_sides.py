@@ -1,4 +1,4 @@
-"""The text side of a run: prepared from vocabulary, GloVe and BERTs, saved, restored, and told apart by its digest."""
+"""Text sides of words and of word pieces: prepared from vocabulary, GloVe and BERTs, saved, restored, told apart by digest."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from itrcore.assets.image import ImageInputs
-from itrcore.assets.text import Text
+from itrcore import registry
+from itrcore.assets.pieces import Pieces
+from itrcore.assets.regions import Regions
+from itrcore.assets.words import Words
 from itrcore.data.text.glove import look_up
 from itrcore.data.text.vocabulary import SPECIAL as WORD_SPECIAL
 from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
@@ -19,7 +21,6 @@ from itrcore.data.text.wordpieces import SPECIAL, WordPieces
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
 from itrcore.layers.text_encoders import BertEncoder, BiGRUEncoder
-from itrcore.methods import parts
 from itrcore.methods.build import build
 from itrcore.settings.encoders import BertSettings, BiGRUSettings
 from itrcore.settings.methods import MethodSettings
@@ -53,9 +54,13 @@ def vocab(tmp_path: Path) -> Path:
     return vocabulary_folder(tmp_path / "vocab")
 
 
-def prepared(settings: BiGRUSettings | BertSettings, vocab: Path) -> Text:
-    text: Text = parts.load(parts.TEXTS[settings.kind]).prepare(with_text(settings).model, vocab, vocab / "no-nltk")
-    return text
+def prepared(settings: BiGRUSettings | BertSettings, vocab: Path) -> Words | Pieces:
+    side: Words | Pieces = module_of(settings).prepare(settings, 16, vocab, vocab / "no-nltk")
+    return side
+
+
+def module_of(settings: BiGRUSettings | BertSettings) -> Any:
+    return registry.load(registry.TEXT_SIDES[settings.kind])
 
 
 def with_text(settings: BiGRUSettings | BertSettings) -> MethodSettings:
@@ -65,8 +70,8 @@ def with_text(settings: BiGRUSettings | BertSettings) -> MethodSettings:
     return MethodSettings.model_validate(base)
 
 
-def encoder(settings: BiGRUSettings | BertSettings, text: Text, seed: int = 0) -> Any:
-    return build(with_text(settings), ImageInputs(4), text.inputs, seed).words
+def encoder(settings: BiGRUSettings | BertSettings, text: Words | Pieces, seed: int = 0) -> Any:
+    return build(with_text(settings), Regions(4), text.source, seed).words
 
 
 EVERY = pytest.mark.parametrize("kind", ["random words", "glove", "random bert", "published bert"])
@@ -90,12 +95,10 @@ def test_what_is_saved_restores_to_the_same_ids_and_an_encoder_that_takes_the_we
     for folder in (vocab, tmp_path / "bert"):
         if folder.exists():
             folder.rename(folder.with_name(f"{folder.name}-gone"))
-    again = parts.load(parts.TEXTS[settings.kind]).restore(
-        with_text(settings).model, tmp_path / "run", tmp_path / "no-nltk"
-    )
+    again = module_of(settings).restore(settings, tmp_path / "run", tmp_path / "no-nltk")
     for caption in CAPTIONS:
         assert again.tokeniser.encode(caption) == text.tokeniser.encode(caption)
-    first, second = text.inputs.ids, again.inputs.ids
+    first, second = text.tokeniser.token_ids, again.tokeniser.token_ids
     assert (first.size, first.mask, list(first.replacements)) == (second.size, second.mask, list(second.replacements))
     trained = encoder(settings, text)
     loaded = encoder(settings, again, seed=9)
@@ -150,16 +153,16 @@ def test_the_digest_changes_with_what_the_encoder_is_built_from_and_with_nothing
 def test_glove_vectors_lie_in_their_words_rows_and_others_start_standard_normal(tmp_path: Path) -> None:
     words = [*WORD_SPECIAL, *(f"w{i}" for i in range(2000)), "dog", "cat", "bird"]
     text = prepared(GLOVE, vocabulary_folder(tmp_path / "vocab", words=words))
-    found = encoder(GLOVE, text)
-    assert isinstance(found, BiGRUEncoder)
-    rows = found.embed.weight.detach()
+    made = encoder(GLOVE, text)
+    assert isinstance(made, BiGRUEncoder)
+    rows = made.embed.weight.detach()
     assert len(rows) == len(words) + 1  # and the mask token's
     assert rows[words.index("dog")].tolist() == [1, 2, 3]
     assert rows[words.index("bird")].tolist() == [4, 5, 6]
     assert rows[0].tolist() == [0, 0, 0]  # <pad>
     rest = torch.cat([rows[1:2004], rows[[words.index("cat"), len(words)]]])
     assert abs(float(rest.mean())) < 0.05 and abs(float(rest.std()) - 1) < 0.05
-    assert found.embed.weight.requires_grad
+    assert made.embed.weight.requires_grad
 
 
 def test_without_glove_word_embeddings_start_small(vocab: Path) -> None:
@@ -186,9 +189,9 @@ def test_a_published_bert_starts_from_its_weights_whatever_the_seed_and_a_random
     weights = bert_folder(tmp_path / "bert", PIECES, dtype=torch.float16).float().state_dict()
     settings = published(tmp_path / "bert")
     for seed in (1, 2):
-        found = encoder(settings, prepared(settings, vocab), seed)
-        assert isinstance(found, BertEncoder)
-        state = found.bert.state_dict()
+        made = encoder(settings, prepared(settings, vocab), seed)
+        assert isinstance(made, BertEncoder)
+        state = made.bert.state_dict()
         assert state.keys() == weights.keys() and all(torch.equal(state[key], weights[key]) for key in weights)
     text = prepared(RANDOM, vocab)
     one, two, again = (encoder(RANDOM, text, seed).bert.state_dict() for seed in (1, 2, 1))
@@ -199,15 +202,13 @@ def test_a_published_bert_starts_from_its_weights_whatever_the_seed_and_a_random
 def test_each_bert_that_is_made_of_pretrained_weights_is_one_of_its_own(vocab: Path, tmp_path: Path) -> None:
     written = bert_folder(tmp_path / "bert", PIECES).state_dict()
     text = prepared(published(tmp_path / "bert"), vocab)
-    digest, make = text.digest, text.inputs.bert
-    assert make is not None
-    first = make()
+    digest, first = text.digest, text.source.encoder(16).bert
     with torch.no_grad():  # as a training changes them
         for weight in first.parameters():
             weight += 1
     first.config.layer_norm_eps = 1.0
-    for again in (make(), text.inputs.bert()):  # type: ignore[misc]
-        state = again.state_dict()
+    for _ in range(2):
+        state = text.source.encoder(16).bert.state_dict()
         assert all(torch.equal(state[key], weight) for key, weight in written.items())
     assert text.digest == digest
 
@@ -237,7 +238,7 @@ def test_more_pieces_than_embeddings_are_refused_and_fewer_are_not(vocab: Path, 
     with pytest.raises(DataError, match=rf"{len(PIECES) + 1} word pieces, the BERT {len(PIECES)} embeddings"):
         prepared(published(tmp_path), vocab)
     (tmp_path / "vocab.txt").write_text("\n".join(PIECES[:-1]) + "\n")
-    assert prepared(published(tmp_path), vocab).inputs.ids.size == len(PIECES) - 1
+    assert prepared(published(tmp_path), vocab).tokeniser.token_ids.size == len(PIECES) - 1
 
 
 @pytest.mark.parametrize("kind", ["random bert", "published bert"])
