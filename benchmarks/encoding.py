@@ -13,17 +13,15 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.simulated_arrays import REGIONS, WIDTH, feature_rows
 from benchmarks.simulated_captions import F30K_IDS, PIECES, WORDS, captions
-from itrcore.assets.image import ImageInputs
-from itrcore.assets.text import TextInputs
+from benchmarks.untrained import ROOT, method_of
+from itrcore.assets.pieces import BertSource
 from itrcore.cores import cores
 from itrcore.data import scan
 from itrcore.data.captions import write
@@ -36,13 +34,11 @@ from itrcore.data.text.tokens import TokenIds
 from itrcore.device import make_accelerator
 from itrcore.evaluation.scoring import encode
 from itrcore.files import write_json
-from itrcore.methods.build import build
-from itrcore.pretrained import bert
 from itrcore.settings.datasets import SPLITS, RegionShardSettings
 from itrcore.settings.encoders import BertSettings
 from itrcore.settings.load import load
+from itrcore.settings.params import Params
 
-ROOT = Path(__file__).parents[1]
 METHODS = ("esa_bigru", "vse_infty_bigru", "esa_bert")
 CAPTIONS = 5  # an image
 WARM_UP = 20  # captions
@@ -64,25 +60,25 @@ def shards(folder: Path, n_images: int) -> Path:
     return region_writer.write(raw, names, folder / "captions.parquet", "simulated", settings, folder / "work")
 
 
-def text_inputs(settings: Any) -> tuple[TextInputs, tuple[int, ...]]:
-    """What a text encoder is built from, and the lengths that captions have as its tokens."""
-    if not isinstance(settings, BertSettings):
-        return TextInputs(F30K_IDS), WORDS
+def bert_source(settings: BertSettings) -> BertSource:
+    """A BERT of bert-base-uncased's size, which transformers' configuration has where nothing is said."""
     from transformers import BertConfig
 
-    base = BertConfig()  # transformers' default is bert-base-uncased's
-    return TextInputs(BERT_IDS, bert=partial(bert.configured, base)), PIECES
+    return BertSource(settings, BertConfig())
 
 
-def measure(name: str, params: config.Params, store: FeatureStore) -> dict[str, float]:
+def measure(name: str, params: Params, store: FeatureStore) -> dict[str, float]:
     """Encode the split with one method."""
     settings = params.recipes[name].settings
-    text, counts = text_inputs(settings.model.text)
+    if isinstance(settings.model.text, BertSettings):
+        method, ids, counts = method_of(settings, bert_source(settings.model.text), store.width), BERT_IDS, PIECES
+    else:
+        method, ids, counts = method_of(settings, width=store.width), F30K_IDS, WORDS
     n = len(store) * CAPTIONS
     image_of = np.repeat(np.arange(len(store)), CAPTIONS)
-    split = Split(RegionImages(store), range(n), captions(n, text.ids, counts, np.random.default_rng(0)), image_of)
+    split = Split(RegionImages(store), range(n), captions(n, ids, counts, np.random.default_rng(0)), image_of)
     accelerator = make_accelerator(params.training)
-    method = build(settings, ImageInputs(store.width), text, 0).to(accelerator.device)
+    method = method.to(accelerator.device)
     with accelerator.autocast():
         encode(method, split.first(WARM_UP), params.evaluation.batch_size, accelerator.device)
         done = encode(method, split, params.evaluation.batch_size, accelerator.device)

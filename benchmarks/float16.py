@@ -20,19 +20,14 @@ import numpy as np
 import torch
 
 from benchmarks.simulated_arrays import feature_rows
-from itrcore.assets.image import ImageInputs
-from itrcore.assets.text import TextInputs
+from benchmarks.untrained import method_of, settings_of
 from itrcore.data.feeding.batches import RegionBatch
-from itrcore.data.text.tokens import TokenIds
 from itrcore.files import write_json
-from itrcore.methods.build import build
 from itrcore.methods.contract import Method
 from itrcore.ranking import metrics, ranks
-from itrcore.settings.load import load
 
 CAPTIONS = 5
 METHODS = ("esa_bigru", "vse_infty_bigru", "vse_pp_bigru")
-TEXT = TextInputs(TokenIds(100, 99, np.arange(4, 99)))  # no caption is read here
 FOUND_FIRST = 50.0  # percent of captions
 
 
@@ -90,7 +85,6 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args()
-    settings = load().recipes
     sets = {"simulated": np.stack(list(feature_rows(given.images)))}
     real = Path(os.environ.get("ITR_SHARED_DATA", "")) / "bua_demo" / "ims.npy"
     if real.is_file():
@@ -102,7 +96,7 @@ def main() -> int:
     )
     for kind, features in sets.items():
         for name in METHODS:
-            one = compare(build(settings[name].settings, ImageInputs(features.shape[2]), TEXT, seed=1), features)
+            one = compare(method_of(settings_of(name), width=features.shape[2], seed=1), features)
             result.setdefault(kind, {})[name] = one
             print(
                 f"{kind:10} {name:16} {one['largest_change']:9.1e} {one['mean_change']:9.1e} "

@@ -12,22 +12,25 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-import itrcore.models
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-HERE = Path(itrcore.models.__file__).parent
-PASSED = {"product"}  # functions that are how another one computes, not what
+import itrcore.layers
+import itrcore.methods
+
+WATCHED = [Path(room.__path__[0]) for room in (itrcore.layers, itrcore.methods)]
+PASSED = {"product"}  # functions that say how something is computed, not what
 
 
 @dataclass(frozen=True)
 class Operations:
     """multiply_adds: of all matrix products and convolutions, what is padded included
 
-    seconds: a product with a layer's weights counts to that layer, such as `measure.local`; any other operation to the
-        innermost function of itrcore.models, such as `scan.pooled, products` or `scan.pooled, rest`
+    seconds: by where they were spent. A product with a layer's weights counts to that layer, such as `measure.local`; any
+        other operation to the innermost function of itrcore.layers or itrcore.methods, as `scan.pooled, products` or
+        `scan.pooled, rest`
     """
 
     multiply_adds: int
@@ -40,7 +43,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.layers = {_memory(value): name.rpartition(".")[0] for name, value in model.named_parameters()}
-        self.whole: set[Any] = set()  # operations that are not made of others
+        self.whole: set[Any] = set()  # operations that do not consist of others
         self.multiply_adds = 0
         self.seconds: dict[str, float] = defaultdict(float)
 
@@ -48,7 +51,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         flops = flop_registry.get(func.overloadpacket)
         if flops is None and func not in self.whole:
-            with self:  # linear, matmul and the like are
+            with self:  # linear, matmul and the like consist of others
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
@@ -67,8 +70,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def layer(self, args: tuple[Any, ...]) -> str | None:
         """The layer whose weights are multiplied with, if they are one's."""
-        found = (self.layers.get(_memory(value)) for value in args if isinstance(value, Tensor))
-        return next((name for name in found if name), None)
+        names = (self.layers.get(_memory(value)) for value in args if isinstance(value, Tensor))
+        return next((name for name in names if name), None)
 
 
 def _memory(value: Tensor) -> int:
@@ -77,7 +80,7 @@ def _memory(value: Tensor) -> int:
 
 
 def caller() -> str:
-    """The innermost function of itrcore.models at work, such as `scan.pooled`."""
+    """The innermost function of itrcore.layers and itrcore.methods at work, such as `scan.pooled`."""
     frame = sys._getframe(1)
     while frame.f_back is not None:
         if name := _function(frame.f_code):
@@ -89,13 +92,13 @@ def caller() -> str:
 @cache
 def _function(code: CodeType) -> str | None:
     path = Path(code.co_filename)
-    if path.parent != HERE or code.co_name in PASSED:
+    if code.co_name in PASSED or not any(path.is_relative_to(folder) for folder in WATCHED):
         return None
     return f"{path.stem}.{code.co_qualname.split('.<locals>')[0]}"
 
 
 def watch(work: Callable[[], Any], model: nn.Module) -> Operations:
-    """Do it once, watched. It takes longer so, all the more the first time, but its operations do not."""
-    with _Watch(model) as found:
+    """Do the work once and watch it. That takes longer, above all the first time; the operations do not."""
+    with _Watch(model) as seen:
         work()
-    return Operations(found.multiply_adds, dict(found.seconds))
+    return Operations(seen.multiply_adds, dict(seen.seconds))

@@ -27,7 +27,7 @@ def resident_peak() -> int:
     On Linux the number that `getrusage` knows is that of the process which started this one, where it held more then.
     """
     if STATUS.exists():
-        found = re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())
-        assert found is not None
-        return int(found[1]) * 1024
+        peak = re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())
+        assert peak is not None
+        return int(peak[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: bytes

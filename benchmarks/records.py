@@ -2,8 +2,9 @@
 
     python -m benchmarks.records --json records.json
 
-A whole process, as DVC starts it, in a project made for it: every recipe with two seeds, 155,070 captions, shards described as
-those of 31,014 images are. The median of three, beside `import torch` in the same run, which is what to compare machines by.
+A whole process, as DVC starts it, in a project made for it: every recipe with two seeds, 155,070 captions, and the description
+of the shards of 31,014 images. The median of three, and as a ratio to `import torch` in the same run: compare these ratios
+between machines.
 """
 
 from __future__ import annotations

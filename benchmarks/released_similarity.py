@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from itrcore.layers.encoded import Encoded
+from itrcore.layers.encoded import Sets
 from itrcore.methods.esl.word_region import WordRegionMeasure
 
 SLOPE = 0.1  # of LeakyReLU below 0
@@ -24,9 +24,8 @@ def unit(x: Tensor) -> Tensor:
     return x / (x.pow(2).sum(-1, keepdim=True).sqrt() + EPSILON)
 
 
-def sets(texts: Encoded) -> tuple[Tensor, ...]:
+def sets(texts: Sets) -> tuple[Tensor, ...]:
     """Each caption's vectors, (its length, d)."""
-    assert texts.lengths is not None
     return torch.split(texts.vectors, texts.lengths.tolist())
 
 
@@ -41,16 +40,16 @@ def attended(queries: Tensor, contexts: Tensor, scale: float) -> Tensor:
 
 
 def scan(
-    images: Tensor, texts: Encoded, direction: Literal["t2i", "i2t"], softmax_scale: float, lse_scale: float
+    images: Tensor, texts: Sets, direction: Literal["t2i", "i2t"], softmax_scale: float, lse_scale: float
 ) -> Tensor:
     """SCAN with LogSumExp pooling, (n, n_texts). images: (n, r, d) regions; texts: words."""
     columns = []
     for caption in sets(texts):
         words = caption.repeat(len(images), 1, 1)
         queries, contexts = (words, images) if direction == "t2i" else (images, words)
-        found = attended(queries, contexts, softmax_scale)
-        lengths = (queries.norm(dim=2) * found.norm(dim=2)).clamp(min=EPSILON)
-        cosines = (queries * found).sum(2) / lengths
+        seen = attended(queries, contexts, softmax_scale)
+        lengths = (queries.norm(dim=2) * seen.norm(dim=2)).clamp(min=EPSILON)
+        cosines = (queries * seen).sum(2) / lengths
         columns.append((cosines * lse_scale).exp().sum(1, keepdim=True).log() / lse_scale)
     return torch.cat(columns, dim=1)
 
@@ -70,7 +69,7 @@ def filtered(alignments: Tensor, filtration: Any) -> Tensor:
     return unit(torch.matmul(gates, alignments).squeeze(1))
 
 
-def alignment(measure: Any, images: Tensor, texts: Encoded, softmax_scale: float) -> Tensor:
+def alignment(measure: Any, images: Tensor, texts: Sets, softmax_scale: float) -> Tensor:
     """SGRAF and LHSC, (n, n_texts): a vector of alignment per word and one of the whole pair, then SGR or SAF.
 
     images: (n, 1 + r, d); texts: likewise; the first of a set is the whole image's or caption's vector
@@ -88,7 +87,7 @@ def alignment(measure: Any, images: Tensor, texts: Encoded, softmax_scale: float
     return torch.cat(columns, dim=1)
 
 
-def esl(measure: WordRegionMeasure, images: Tensor, texts: Encoded) -> Tensor:
+def esl(measure: WordRegionMeasure, images: Tensor, texts: Sets) -> Tensor:
     """ESL: each level projected, and two softmaxes, (n, n_texts). images: (n, r, Σ n_l) levels of regions; texts: of words."""
     smooth, matrices = measure.log_smooth.exp(), measure.matrices()
     regions = torch.split(images, measure.sizes, dim=-1)

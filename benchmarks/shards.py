@@ -68,7 +68,7 @@ def timed_write(folder: Path) -> dict[str, Any]:
     while child.poll() is None:
         sizes = list(memory(child))
         peak, most = max(peak, sum(sizes)), max(most, len(sizes))
-        time.sleep(0.2)  # looking costs the one looked at some time
+        time.sleep(0.2)  # reading its memory slows a process down
     if child.returncode:
         raise SystemExit(child.returncode)
     return {**json.loads(child.stdout.read()), "peak_gb": peak / 1e9, "processes": most}

@@ -4,12 +4,12 @@
     python -m benchmarks.similarity --full
 
 For each method: 200 images of 36 regions × 300 captions as long as Flickr30K's, published dimensions, from encoded items
-on (for ESL: after the levels; for the others: as their own encoders make them at random weights), two CPU threads. Both
-ways get the same items and take turns; ratios are of neighbouring rounds. That they compute the same is checked.
-`share_of_peak` says how near ours comes to the machine's own speed of float32 matrix products, taken in the same run: the
-multiply-adds of the products that ours does, as torch counts them, over its time. `parts` are seconds of the operations in
-a round of ours, by what they are for. What is promised differs: ESL and SCAN are so many times as fast as the
-released loop; arithmetic binds the others, and the promise is of their share.
+on (for ESL: after the levels; for the others: as their own encoders make them with random weights), two CPU threads. Both
+ways get the same items and take turns; ratios are of neighbouring rounds. It is checked that both compute the same.
+`share_of_peak` compares ours with the machine's own speed of float32 matrix products, measured in the same run: the
+multiply-adds of our products, as torch counts them, over our time. `parts` are the seconds of the operations in a round of
+ours, by their purpose. ESL and SCAN promise to be a number of times as fast as the released loop. The others are bound by
+arithmetic and promise a share of the machine's speed.
 --full measures ours alone, in a process of its own: Flickr30K's 1,000 × 5,000 test split, on a GPU (--device cuda) COCO's
 5,000 × 25,000.
 """
@@ -37,7 +37,7 @@ from itrcore.layers.product import product
 LIMIT_DIFFERENCE = 1e-5
 SHOWN = 7  # parts, the longest
 PEAK_SIDE = 2048  # of the square matrices whose product gives the machine's speed
-PEAK_TIMES = 9  # that each way is timed for it
+PEAK_TIMES = 9  # how often each way of it is timed
 
 
 def timed(work: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, float]:
@@ -50,7 +50,7 @@ def timed(work: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, flo
 
 
 def peak(device: torch.device) -> float:
-    """Multiply-adds per second of the faster of torch's two ways to multiply float32 matrices, in the middle of several."""
+    """Multiply-adds per second of the faster of torch's two ways to multiply float32 matrices: the median of several."""
     a, b = torch.randn(2, PEAK_SIDE, PEAK_SIDE, device=device)
     ways: list[Callable[[], Tensor]] = [lambda: a @ b.T, lambda: product(a, b)]
     return PEAK_SIDE**3 / min(median(timed(way, device)[1] for _ in range(PEAK_TIMES)) for way in ways)
@@ -63,9 +63,9 @@ def compare(case: Case, rounds: int, device: torch.device) -> dict[str, Any]:
     for _ in range(rounds):
         expected, seconds = timed(case.released, device)
         theirs.append(seconds)
-        found, seconds = timed(case.ours, device)
+        scores, seconds = timed(case.ours, device)
         ours.append(seconds)
-        difference = max(difference, float((found - expected).abs().max()))
+        difference = max(difference, float((scores - expected).abs().max()))
         speeds.append(peak(device))
     ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
     # Of neighbours, as the ratios are: on a shared machine the speed of all things comes and goes.

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,20 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import released_similarity as released
-from benchmarks.simulated_arrays import WIDTH, feature_rows
+from benchmarks.simulated_arrays import feature_rows
 from benchmarks.simulated_captions import F30K_IDS, PIECES, WORDS, captions
-from itrcore.assets.image import ImageInputs
-from itrcore.assets.text import TextInputs
+from benchmarks.untrained import method_of, settings_of
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
 from itrcore.layers.basics import l2
-from itrcore.layers.encoded import Encoded
-from itrcore.methods.build import build
-from itrcore.methods.contract import Method
+from itrcore.layers.encoded import Sets
 from itrcore.methods.esl.levels import Levels
 from itrcore.methods.esl.word_region import WordRegionMeasure
-from itrcore.settings.load import load
 
-ROOT = Path(__file__).parents[1]
 TOGETHER = 100  # items that are encoded at once
 
 
@@ -55,8 +49,8 @@ class Compared:
     """A method of the benchmark.
 
     make: its case; dim: as published
-    measure, at_least: what the project promises of it on 2 cores: how many times as fast as the released loop it is
-        (`ratio`), or, where arithmetic binds it, how near it comes to the machine's speed (`share_of_peak`)
+    measure, at_least: what the project promises on 2 cores: how many times as fast as the released loop it is (`ratio`), or,
+        where it is bound by arithmetic, which share of the machine's speed it reaches (`share_of_peak`)
     """
 
     make: Callable[[Sizes, torch.device], Case]
@@ -81,21 +75,19 @@ def esl(sizes: Sizes, device: torch.device) -> Case:
         image_levels = Levels(*form, from_normalised=True).to(device)  # type: ignore[arg-type]
         text_levels = Levels(*form, from_normalised=False).to(device)  # type: ignore[arg-type]
         images = image_levels(l2(torch.randn(sizes.images * sizes.regions, sizes.dim, device=device)))
-        texts = Encoded(text_levels(l2(torch.randn(int(lengths.sum()), sizes.dim, device=device))), lengths)
+        texts = Sets(text_levels(l2(torch.randn(int(lengths.sum()), sizes.dim, device=device))), lengths)
     counts = torch.full((sizes.images,), sizes.regions)
     return Case(
         measure,
-        ours=lambda: measure(Encoded(measure.project(images), counts), texts),
+        ours=lambda: measure(Sets(measure.project(images), counts), texts),
         released=lambda: released.esl(measure, images.view(sizes.images, sizes.regions, -1), texts),
     )
 
 
-def encoded(name: str, sizes: Sizes, device: torch.device) -> tuple[Any, Any, Encoded, Encoded]:
+def encoded(name: str, sizes: Sizes, device: torch.device) -> tuple[Any, Any, Sets, Sets]:
     """A method of recipes/ at random weights, its settings, and simulated images and captions as it encodes them."""
-    settings = load(ROOT / "params.yaml").recipes[name].settings
-    model: Any = settings.model.model_copy(update={"dim": sizes.dim})
-    settings = settings.model_copy(update={"model": model})
-    method: Method = build(settings, ImageInputs(WIDTH), TextInputs(F30K_IDS), seed=0).to(device).eval()
+    settings = settings_of(name, sizes.dim)
+    method = method_of(settings).to(device).eval()
     rows = feature_rows(sizes.images, sizes.regions)
     images, texts = [], []
     with torch.inference_mode():
@@ -106,7 +98,7 @@ def encoded(name: str, sizes: Sizes, device: torch.device) -> tuple[Any, Any, En
         ids = iter([np.array(caption.ids) for caption in tokens])
         for n in blocks(sizes.captions):
             texts.append(method.encode_texts(TextBatch.pad([next(ids) for _ in range(n)]).to(device)))
-    return method, model, Encoded.join(images), Encoded.join(texts)
+    return method, settings.model, Sets.join(images), Sets.join(texts)
 
 
 def blocks(n: int) -> list[int]:
@@ -146,7 +138,7 @@ METHODS = {
     "scan_i2t": Compared(partial(scan, "scan_i2t_lse_bigru"), 1024, "ratio", 3.0),
 }
 
-# What is done where `operations.watch` sees it, by what is in its names.
+# What an operation is for, by a part of the name that `operations.watch` gives it.
 PARTS = {
     "_tile_scores, products": "attention scores",
     "WordRegionMeasure.project, products": "projection of levels",
@@ -171,9 +163,9 @@ PARTS = {
 
 
 def parts(watched: Mapping[str, float]) -> dict[str, float]:
-    """Seconds of what has a name, of other products where they are, and of all else together, little but `copies`."""
-    found: dict[str, float] = defaultdict(float)
+    """Seconds by name; other products keep the name of their function, and all the rest is `copies`, which most of it is."""
+    spent: dict[str, float] = defaultdict(float)
     for where, seconds in watched.items():
         other = "copies" if where.endswith(", rest") else where
-        found[next((name for fragment, name in PARTS.items() if fragment in where), other)] += seconds
-    return dict(found)
+        spent[next((name for fragment, name in PARTS.items() if fragment in where), other)] += seconds
+    return dict(spent)

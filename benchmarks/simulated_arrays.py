@@ -1,7 +1,7 @@
-"""Region features with the statistics of bottom-up attention's, as fast as a disk takes them; for benchmarks only.
+"""Region features with the statistics of bottom-up attention's, made as fast as a disk takes them; for benchmarks only.
 
-Regions are drawn at random from a pool: what speed and memory depend on is right (shape, type, a third of zeros), what
-they show means nothing.
+Regions are drawn at random from a pool. What speed and memory depend on is right (shape, type, a third of zeros); the values
+mean nothing.
 """
 
 from __future__ import annotations

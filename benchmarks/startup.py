@@ -2,8 +2,8 @@
 
     python -m benchmarks.startup --runs 5 --json startup.json
 
-The least of so many runs, user and system time together, and as a ratio to `import torch` in the same run, which is what to
-compare between machines. About thirty processes make up the demo.
+User and system time together, the least of several runs; and as a ratio to `import torch` in the same run: compare these
+ratios between machines. The demo starts about thirty processes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TRAINING = """
 from pathlib import Path
 import torch
 import stages.train
-from itrcore.data.vocabulary import Vocabulary
+from itrcore.data.text.vocabulary import Vocabulary
 words = Vocabulary.load(Path({words!r}), Path("no nltk data"))
 words.encode("a man rides a horse")
 torch.optim.AdamW(torch.nn.GRU(2, 2).parameters())
@@ -36,7 +36,7 @@ torch.optim.AdamW(torch.nn.GRU(2, 2).parameters())
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5, help="of each; the least counts")
+    parser.add_argument("--runs", type=int, default=5, help="of each process; the least counts")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

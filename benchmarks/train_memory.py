@@ -21,19 +21,16 @@ import numpy as np
 import torch
 
 from benchmarks.processes import in_fresh_process, resident_peak
-from benchmarks.simulated_arrays import REGIONS, WIDTH, feature_rows
+from benchmarks.simulated_arrays import REGIONS, feature_rows
 from benchmarks.simulated_captions import F30K_IDS, WORDS, captions
 from benchmarks.train_step import Way
-from itrcore.assets.image import ImageInputs
-from itrcore.assets.text import TextInputs
+from benchmarks.untrained import method_of, settings_of
 from itrcore.data.feeding.batches import Batch, RegionBatch, TextBatch
 from itrcore.files import write_json
 from itrcore.layers.progress import Progress
-from itrcore.methods.build import build
-from itrcore.settings.load import load
+from itrcore.methods.objective import Objective
 from itrcore.training.loop import make_optimiser
 
-ROOT = Path(__file__).parents[1]
 METHODS = {
     "sgr": "sgr_bigru",
     "saf": "saf_bigru",
@@ -55,12 +52,9 @@ def make_batch(size: int, seed: int) -> Batch:
 def train(name: str, size: int, dim: int | None, steps: int, threads: int) -> dict[str, Any]:
     """Steps of one method, in this process."""
     torch.set_num_threads(threads)
-    settings = load(ROOT / "params.yaml").recipes[METHODS[name]].settings
-    model: Any = settings.model.model_copy(update={"dim": dim or settings.model.dim})
-    method = build(
-        settings.model_copy(update={"model": model}), ImageInputs(WIDTH), TextInputs(F30K_IDS), seed=0
-    ).train()
-    way = Way(name, method, make_optimiser(method, settings.recipe)[0], bf16=False, seconds=[])
+    settings = settings_of(METHODS[name], dim)
+    objective = Objective.of(settings, method_of(settings)).train()
+    way = Way(name, objective, make_optimiser(objective, settings.recipe)[0], bf16=False, seconds=[])
     for step in range(steps):
         way.seconds.append(way.step(make_batch(size, seed=step), settings.recipe, Progress(0, step)))
     # The first one also chooses kernels and takes memory from the system.

@@ -28,20 +28,14 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.simulated_arrays import REGIONS, WIDTH, feature_rows
 from benchmarks.simulated_captions import F30K_IDS, WORDS, captions
-from itrcore.assets.image import ImageInputs
-from itrcore.assets.text import TextInputs
+from benchmarks.untrained import method_of, settings_of
 from itrcore.data.feeding.batches import Batch, RegionBatch, TextBatch
 from itrcore.data.feeding.token_table import TokenTable, touch_tokens
 from itrcore.files import write_json
 from itrcore.layers.losses.contract import Losses
 from itrcore.layers.progress import Progress
-from itrcore.layers.text_encoders import BiGRUEncoder
-from itrcore.methods.build import build
-from itrcore.methods.vse.esa import ESA
-from itrcore.methods.vse.settings import ESASettings
-from itrcore.settings.load import load
+from itrcore.methods.objective import Objective
 
-ROOT = Path(__file__).parents[1]
 THREADS = 2
 NOISE = 0.03  # of the ratio's median, on a machine that does other things too
 LOSS_ROUNDING, GRADIENT_ROUNDING = 1e-5, 1e-4  # shares of the loss and of the largest gradient
@@ -58,15 +52,20 @@ def released_pool(features: Tensor, scores: Tensor, shown: Tensor) -> Tensor:
 class Released(nn.Module):
     """ESA-BiGRU as its released code computes it (two views), with a copy of our method's layers."""
 
-    def __init__(self, ours: ESA) -> None:
+    def __init__(self, ours: Objective) -> None:
         super().__init__()
-        image, text = deepcopy(ours.regions), deepcopy(ours.words)
-        assert isinstance(text, BiGRUEncoder)
+        method: Any = deepcopy(ours.method)
+        image, text = method.regions, method.words
         self.fc, self.hidden, self.norm, self.out = image.fc, image.hidden, image.norm, image.out
-        self.region_scores = deepcopy(ours.region_pooling.linear)
+        self.region_scores = method.region_pooling.linear
         self.embed, self.dropout, self.gru = text.embed, text.dropout, text.gru
-        self.word_scores = deepcopy(ours.word_pooling.linear)
-        self.drop, self.margin, self.warmup_epochs = ours.region_drop, ours.hinge.margin, ours.hinge.warmup_epochs
+        self.word_scores = method.word_pooling.linear
+        loss: Any = ours.loss
+        self.drop, self.margin, self.warmup_epochs = (
+            method.region_drop,
+            loss.settings.margin,
+            loss.settings.warmup_epochs,
+        )
 
     def images(self, regions: Tensor, shown: list[Tensor]) -> Tensor:
         """(n, k, width) → (2n, d), the views of an image adjacent."""
@@ -104,7 +103,7 @@ class Released(nn.Module):
         columns = (self.margin + scores - blocks.min(dim=1).values.view(1, -1)).clamp(min=0).masked_fill(own, 0)
         if progress.epoch >= self.warmup_epochs:
             rows, columns = rows.max(dim=1).values, columns.max(dim=0).values
-        return Losses({"self_expanding": rows.sum() + columns.sum()}, {})
+        return Losses({"self_expanding": rows.sum() + columns.sum()})
 
 
 @dataclass
@@ -132,7 +131,7 @@ class Way:
         return time.perf_counter() - started
 
 
-def ways(ours: ESA, recipe: Any, device: torch.device) -> list[Way]:
+def ways(ours: Objective, recipe: Any, device: torch.device) -> list[Way]:
     """Ours and the released one, in float32; on a GPU in bf16 too, and ours compiled."""
 
     def way(name: str, model: nn.Module, bf16: bool = False, compiled: bool = False) -> Way:
@@ -143,18 +142,18 @@ def ways(ours: ESA, recipe: Any, device: torch.device) -> list[Way]:
             model.compile(dynamic=True)
         return Way(name, model, optimiser, bf16, [])
 
-    found = [way("ours", ours), way("released", Released(ours))]
+    measured = [way("ours", ours), way("released", Released(ours))]
     if device.type == "cuda":
-        found += [
+        measured += [
             way("released, bf16", Released(ours), bf16=True),
             way("ours, bf16", ours, bf16=True),
             way("ours, compiled", ours, compiled=True),
             way("ours, bf16, compiled", ours, bf16=True, compiled=True),
         ]
-    return found
+    return measured
 
 
-def make_batches(model: ESASettings, size: int, number: int, device: torch.device) -> list[Batch]:
+def make_batches(model: Any, size: int, number: int, device: torch.device) -> list[Batch]:
     """Batches as a training makes them."""
     rng = np.random.default_rng(0)
     batches = []
@@ -167,21 +166,22 @@ def make_batches(model: ESASettings, size: int, number: int, device: torch.devic
     return batches
 
 
-def differences(ours: ESA, batch: Batch) -> dict[str, float]:
+def differences(ours: Objective, batch: Batch) -> dict[str, float]:
     """The largest differences from the released formulation, with the same masks and without dropout.
 
     Of losses: absolute, and as a share of the loss; of gradients: as a share of the largest gradient.
     """
     ours = deepcopy(ours).train()
-    ours.words.dropout.p = 0.0
+    method: Any = ours.method
+    method.words.dropout.p = 0.0
     released = Released(ours).train()
     assert isinstance(batch.images, RegionBatch)
     n, k, _ = batch.images.regions.shape
-    found = {"loss": 0.0, "loss_share": 0.0, "gradient_share": 0.0}
-    for epoch in (0, ours.hinge.warmup_epochs):  # all negatives, and the hardest
+    largest_of = {"loss": 0.0, "loss_share": 0.0, "gradient_share": 0.0}
+    for epoch in (0, released.warmup_epochs):  # all negatives, and the hardest
         progress = Progress(epoch, 0)
         torch.manual_seed(0)
-        shown = torch.rand((n, 2, k), device=batch.images.regions.device) >= ours.region_drop
+        shown = torch.rand((n, 2, k), device=batch.images.regions.device) >= method.region_drop
         torch.manual_seed(0)  # so that ours draws these very masks
         one, other = ours(batch, progress).total, released(batch, progress, shown).total
         apart = float((one - other).detach().abs())
@@ -190,8 +190,8 @@ def differences(ours: ESA, batch: Batch) -> dict[str, float]:
         largest = max(float(gradient.abs().max()) for gradient in theirs)
         furthest = max(float((a - b).abs().max()) for a, b in zip(mine, theirs, strict=True))
         here = {"loss": apart, "loss_share": apart / float(other.detach()), "gradient_share": furthest / largest}
-        found = {name: max(value, here[name]) for name, value in found.items()}
-    return found
+        largest_of = {name: max(value, here[name]) for name, value in largest_of.items()}
+    return largest_of
 
 
 def main() -> int:
@@ -204,27 +204,26 @@ def main() -> int:
     given = parser.parse_args()
     torch.set_num_threads(THREADS)
     device = torch.device("cuda" if cuda else "cpu")
-    method = load(ROOT / "params.yaml").recipes["esa_bigru"].settings
-    model: Any = method.model.model_copy(update={"dim": given.dim})
-    built: Any = build(method.model_copy(update={"model": model}), ImageInputs(WIDTH), TextInputs(F30K_IDS), 0)
-    ours: ESA = built.to(device)
-    batches = make_batches(model, given.batch, 4, device)
+    settings: Any = settings_of("esa_bigru", given.dim)
+    ours = Objective.of(settings, method_of(settings)).to(device)
+    batches = make_batches(settings.model, given.batch, 4, device)
     apart = differences(ours, batches[0])
-    found = ways(ours, method.recipe, device)
-    progress = Progress(method.loss.warmup_epochs, 0)
+    measured = ways(ours, settings.recipe, device)
+    progress = Progress(settings.loss.warmup_epochs, 0)
     for number in range(-len(batches), given.rounds):
-        for way in found if number % 2 else found[::-1]:
-            seconds = way.step(batches[number % len(batches)], method.recipe, progress)
+        for way in measured if number % 2 else measured[::-1]:
+            seconds = way.step(batches[number % len(batches)], settings.recipe, progress)
             if number >= 0:  # the rounds before are for caches, kernels to be chosen, and compiling
                 way.seconds.append(seconds)
 
-    ratios = [theirs / ours for ours, theirs in zip(found[0].seconds, found[1].seconds, strict=True)]
+    ratios = [theirs / ours for ours, theirs in zip(measured[0].seconds, measured[1].seconds, strict=True)]
     ratio = median(ratios)
     where = torch.cuda.get_device_name() if cuda else f"{THREADS} threads on {os.cpu_count()} cores"
     print(f"{given.batch} pairs of {REGIONS} × {WIDTH:,} regions and 2 views of a caption, d = {given.dim:,}, {where}")
     print(f"{'':21} {'ms a step':>9} {'images/s':>9}")
     speeds = {
-        way.name: {"step_seconds": (step := median(way.seconds)), "images_per_s": given.batch / step} for way in found
+        way.name: {"step_seconds": (step := median(way.seconds)), "images_per_s": given.batch / step}
+        for way in measured
     }
     for name, value in speeds.items():
         print(f"{name:21} {1000 * value['step_seconds']:9,.1f} {value['images_per_s']:9,.1f}")

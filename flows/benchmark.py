@@ -1,7 +1,8 @@
 """An experiment as a Prefect flow: python -m flows.benchmark [--experiment f30k] [--jobs N] [--gpus 0,1] [--runs NAME …]
 
 Runs without any server; with one (PREFECT_API_URL) it shows up there, and `prefect.yaml` makes a deployment of it.
-The steps are DVC's targets: what DVC finds up to date is not done again, and a result is the same as from `dvc repro`.
+The steps are those of dvc.yaml: the flow reads DVC's graph of them and runs each through DVC, which skips what is up to date.
+So a result is the same as from `dvc repro`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import allow_failure, flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.graph import Task, grouped, needed_by, read_stages
 from flows.targets import allow, reproduce, stop_all
 from itrcore import layout
 from itrcore.errors import ConfigError, unknown
@@ -32,8 +34,6 @@ from itrcore.tracking.synchronise import synchronise
 Future = PrefectFuture[Any]
 Slots = queue.Queue[str | None]
 
-PREPARE = ("raw", "splits", "vocab", "shards", "inputs")
-RUN = ("train", "evaluate", "judge")
 RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 _RETRIES = 1
@@ -42,10 +42,10 @@ _RETRY_SECONDS = 5
 
 @task(task_run_name="{name}", retries=_RETRIES, retry_delay_seconds=_RETRY_SECONDS, cache_policy=NO_CACHE)
 def dvc_targets(name: str, targets: Sequence[str], slots: Slots | None = None) -> None:
-    """DVC targets, one after another; those that are up to date are not done again.
+    """Run DVC targets, one after another; DVC skips those that are up to date.
 
-    slots: where a slot is taken from and put back to, for targets whose number at once is limited; a slot that is not
-    None names the only GPU that the targets see
+    slots: holds a value for each task that may run at once; the task takes one and puts it back. A value that is not None
+    names the only GPU that the targets see. Without `slots` the task starts at once.
     """
     log = get_run_logger().info
     if slots is None:
@@ -58,7 +58,14 @@ def dvc_targets(name: str, targets: Sequence[str], slots: Slots | None = None) -
         slots.put(gpu)
 
 
-# Tasks that wait for others hold a thread; each was submitted after those it waits for, so no number deadlocks.
+@task(task_run_name="mlflow", cache_policy=NO_CACHE)
+def record_in_mlflow() -> None:
+    """Bring MLflow up to date: no training logged what DVC restored from its cache."""
+    recorded = synchronise(load())
+    get_run_logger().info("MLflow holds %d runs and ensembles", len(recorded.held))
+
+
+# A task that waits for others holds a thread. It was submitted after them, so any number of threads is enough.
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
 
 
@@ -66,17 +73,24 @@ _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
 def benchmark(
     experiment: str | None = None, jobs: int = 1, gpus: list[str] | None = None, runs: list[str] | None = None
 ) -> None:
-    """Prepare the data, train and evaluate every run, average ensembles, write the report and a leaderboard artifact.
+    """Run every stage of an experiment's dvc.yaml that is out of date, then make an artifact of the leaderboard.
 
     experiment: a folder of `experiments/`; without it, the experiment of the folder where this is started
     jobs: how many runs are trained at once
     gpus: GPUs to spread them over, as CUDA_VISIBLE_DEVICES names them; each training sees one
-    runs: names out of params.yaml's `runs`; with some of them only, ensembles and report are left as they are
+    runs: names in params.yaml's `runs`: only these and what they depend on; ensembles and report are left as they are
+    `ConfigError` where params.yaml, dvc.yaml or an argument is wrong; `TargetFailed` at the end, after all other tasks, where a
+    target failed.
     """
     allow()
     try:
         with chdir(_folder(experiment)):
-            _benchmark(load(), jobs, gpus or [], runs)
+            params, tasks = planned(jobs, runs)
+            _run(tasks, _slots(jobs, gpus or []))
+            if runs is None:
+                create_table_artifact(leaderboard_table(), key="leaderboard", description=params.report.title)
+            else:
+                record_in_mlflow()  # as the report does
     except BaseException:
         stop_all()  # a cancelled flow leaves no training behind
         raise
@@ -91,54 +105,37 @@ def _folder(experiment: str | None) -> Path:
     return EXPERIMENTS / experiment
 
 
-def _benchmark(params: Params, jobs: int, gpus: Sequence[str], wanted: Sequence[str] | None) -> None:
-    names = list(params.runs) if wanted is None else list(wanted)
-    data_of = {name: params.run(name).data for name in names}
+def planned(jobs: int, runs: Sequence[str] | None) -> tuple[Params, list[Task]]:
+    """The experiment in the working directory, and the flow's tasks. `ConfigError` as `benchmark` says."""
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1, not {jobs}")
+    params = load()
+    for name in runs or ():
+        params.run(name)
+    stages = read_stages()
+    return params, grouped(stages if runs is None else needed_by(runs, stages))
+
+
+def _slots(jobs: int, gpus: Sequence[str]) -> Slots:
     slots: Slots = queue.Queue()
     for number in range(jobs):
         slots.put(gpus[number % len(gpus)] if gpus else None)
-
-    begun = _submit("code, nltk", ["code", "nltk"])
-    ready: dict[str, Future] = {}
-    fetched: dict[str, Future] = {}
-    for data in dict.fromkeys(data_of.values()):
-        before = [begun]
-        if (download := params.download_of(data)) is not None:
-            if download not in fetched:  # two data sets may share one
-                fetched[download] = _submit(f"fetch {download}", [f"fetch@{download}"])
-            before.append(fetched[download])
-        ready[data] = _submit(f"prepare {data}", [f"{stage}@{data}" for stage in PREPARE], before)
-    evaluated = [_submit(name, [f"{stage}@{name}" for stage in RUN], [ready[data_of[name]]], slots) for name in names]
-    _all_done(evaluated)
-    if wanted is not None:
-        record_in_mlflow()
-        return
-    # The report brings MLflow up to date, too.
-    ensembles = [f"{stage}@{name}" for stage in ("members", "ensemble") for name in params.ensembles]
-    _all_done([_submit("ensembles, report", [*ensembles, "report"])])
-    create_table_artifact(leaderboard_table(), key="leaderboard", description=params.report.title)
+    return slots
 
 
-@task(task_run_name="mlflow", cache_policy=NO_CACHE)
-def record_in_mlflow() -> None:
-    """Bring MLflow up to date: what DVC restored from its cache was not logged on the way."""
-    found = synchronise(load())
-    get_run_logger().info("MLflow holds %d runs and ensembles", len(found.held))
-
-
-def _submit(name: str, targets: Sequence[str], after: Sequence[Future] = (), slots: Slots | None = None) -> Future:
-    waits: Any = {"wait_for": list(after)} if after else {}
-    future: Future = dvc_targets.submit(name, targets, slots, **waits)
-    return future
-
-
-def _all_done(futures: Sequence[Future]) -> None:
-    """Wait for every one, then fail if any failed: the others' work is done and kept."""
-    for future in futures:
+def _run(tasks: Sequence[Task], slots: Slots) -> None:
+    """Run every task that can run, also after another one failed; then raise the error of the first that failed."""
+    futures: dict[Task, Future] = {}
+    for each in tasks:
+        waits: list[Any] = [futures[before] for before in each.needs]
+        waits += [allow_failure(futures[before]) for before in each.after]
+        futures[each] = dvc_targets.submit(
+            each.title, each.targets, slots if each.limited else None, wait_for=waits, return_state=False
+        )
+    for future in futures.values():
         future.wait()
-    for future in futures:
+    # In this order a failed task comes before those that could not start because of it.
+    for future in futures.values():
         future.result()
 
 
@@ -154,18 +151,18 @@ def leaderboard_table() -> list[dict[str, object]]:
 
 def main() -> None:
     """Command line of the flow."""
-    parser = argparse.ArgumentParser(
-        description=benchmark.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--experiment", help="a folder of experiments/, such as f30k; else that of the folder you are in"
+        "--experiment", help="a folder of experiments/, such as f30k; without it, the folder you are in"
     )
     parser.add_argument("--jobs", type=int, default=1, help="how many runs are trained at once")
     parser.add_argument("--gpus", type=lambda text: text.split(","), help="GPUs to spread them over, such as 0,1")
-    parser.add_argument("--runs", nargs="+", metavar="NAME", help="train and evaluate these runs only")
+    parser.add_argument("--runs", nargs="+", metavar="NAME", help="only these runs and what they depend on")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _terminate)
     with user_errors():
+        with chdir(_folder(arguments.experiment)):
+            planned(arguments.jobs, arguments.runs)  # so that an error is shown before Prefect starts a server
         benchmark(arguments.experiment, arguments.jobs, arguments.gpus, arguments.runs)
 
 

@@ -1,4 +1,4 @@
-"""The similarity benchmark at a tiny size: both ways compute the same, another result is found out, figures are there."""
+"""The similarity benchmark at a tiny size: both ways compute the same, a wrong result is noticed, figures are there."""
 
 from __future__ import annotations
 
@@ -95,14 +95,14 @@ def test_multiply_adds_are_those_that_the_method_needs() -> None:
     n, m, r, d, size = 20, 60, 4, 32, 256
     case = METHODS["saf"].make(Sizes(n, m, r, d), torch.device("cpu"))
     with torch.inference_mode():
-        found = watch(case.ours, case.model).multiply_adds
+        multiply_adds = watch(case.ours, case.model).multiply_adds
     lengths = [len(caption.ids) for caption in captions(m, F30K_IDS, WORDS, np.random.default_rng(0))]
     words, pairs = n * sum(lengths), n * m
     attention = words * (d * r + r * r + r * d) + n * r * r * d
     projections = (words + pairs) * d * size
     pooling = (words + pairs) * 2 * size + pairs * size
     needed = attention + projections + pooling
-    assert needed <= found <= 1.1 * needed  # rows are padded to a number that suits the processor
+    assert needed <= multiply_adds <= 1.1 * needed  # rows are padded to a number that suits the processor
 
 
 def test_every_product_has_a_name_and_every_name_is_of_something() -> None:

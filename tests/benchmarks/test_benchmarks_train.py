@@ -49,7 +49,7 @@ def test_a_training_step_that_computes_something_else_is_told_from_a_faster_one(
 ) -> None:
     monkeypatch.setattr(train_step, "NOISE", 1.0)
     monkeypatch.setattr(
-        "itrcore.methods.vse.esa.self_expanding_triplet", lambda *given: 1.01 * self_expanding_triplet(*given)
+        "itrcore.layers.losses.triplet.self_expanding_triplet", lambda *given: 1.01 * self_expanding_triplet(*given)
     )
     code, _ = step(tmp_path / "out.json", monkeypatch)
     assert code == 1

@@ -22,13 +22,23 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = Project(tmp_path_factory.mktemp("flow"))
-    made.write_params(tiny_params(made.params))
+    params = tiny_params(made.params)
+    made.write_params(params)
+    made.experiment("mine", {**params, "report": {"title": "mine"}})
     return made
 
 
 def test_flow_makes_an_experiment_and_touches_no_other(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = tiny_params(project.params)
-    mine = project.experiment("mine", {**params, "report": {"title": "mine"}})
+    mine = project.folder / "experiments" / "mine"
+    steps = project.read("dvc.yaml")
+    steps["stages"]["probe"] = {  # a stage that the flow has never heard of
+        "foreach": "${runs}",
+        "do": {
+            "cmd": "cp results/${item.data}/${key}/metrics.json ${key}.probe",
+            "deps": ["results/${item.data}/${key}"],
+        },
+    }
+    project.write("experiments/mine/dvc.yaml", steps)
     before = {".prefect", *(path.name for path in project.folder.iterdir())}
     out = project.run(sys.executable, "-m", "flows.benchmark", "--experiment", "mine", "--jobs", "2").stdout
     assert "train@scenes-esa_bigru-1" in out
@@ -38,6 +48,7 @@ def test_flow_makes_an_experiment_and_touches_no_other(project: Project, monkeyp
     assert "Data and pipelines are up to date." in project.dvc("status", folder=mine)
     assert "train@scenes-esa_bigru-1" in project.dvc("status")  # the experiment of the project's own folder
     assert json.loads((mine / "metrics" / "both.json").read_text("utf-8"))["test/rsum"] > 0
+    assert {path.stem for path in mine.glob("*.probe")} == set(project.params["runs"])
     monkeypatch.chdir(mine)
     table = leaderboard_table()
     assert {line["row"] for line in table} == {"vse_pp_bigru/small", "esa_bigru/small", "both"}
@@ -67,16 +78,75 @@ def test_cancelled_flow_leaves_no_training_behind_and_the_training_goes_on_later
     project.write_params(params)
 
 
-def test_unknown_experiment_is_one_clear_error(project: Project) -> None:
-    done = project.run(sys.executable, "-m", "flows.benchmark", "--experiment", "mina", check=False)
-    assert done.returncode != 0
-    assert "--experiment: no 'mina' in experiments; did you mean 'mine'? (known: mine)" in done.stdout
+def test_some_runs_alone_are_trained_and_recorded(project: Project) -> None:
+    project.run(sys.executable, "-m", "flows.benchmark", "--runs", "scenes-vse_pp_bigru-1")
+    assert [path.name for path in (project.folder / "results" / "scenes").iterdir()] == ["scenes-vse_pp_bigru-1"]
+    assert not (project.folder / "report").exists()
+    with sqlite3.connect(project.folder / "mlflow.db") as store:
+        names = store.execute(
+            "select runs.name from runs join experiments using (experiment_id) where experiments.name = 'scenes'"
+        )
+        assert ("scenes-vse_pp_bigru-1",) in names.fetchall()
 
 
-def test_unknown_run_is_one_clear_error(project: Project) -> None:
-    done = project.run(sys.executable, "-m", "flows.benchmark", "--runs", "scenes-esa_bigru-9", check=False)
-    assert done.returncode != 0
-    assert "run: no 'scenes-esa_bigru-9' in runs; did you mean 'scenes-esa_bigru-1'?" in done.stdout
+def test_after_a_failure_all_goes_on_that_can_and_the_flow_fails(project: Project) -> None:
+    folder = project.experiment("failing", tiny_params(project.params))
+    fails, works = "scenes-esa_bigru-1", "scenes-vse_pp_bigru-1"
+    made = {"cmd": "touch ${key}", "outs": ["${key}"]}
+    kept = {"cmd": "touch kept", "deps": [fails], "outs": ["kept"]}
+    steps = {
+        "made": {"foreach": "${runs}", "do": made},
+        "after": {"foreach": [fails, works], "do": {"cmd": "touch after-${item}", "deps": ["${item}"]}},
+        "kept": kept,
+        "last": {"cmd": "touch last", "deps": ["kept"]},
+        "all": {"cmd": "touch all", "deps": [fails, works]},
+    }
+    project.write("experiments/failing/dvc.yaml", {"stages": steps})
+    project.dvc("repro", "kept", folder=folder)
+    made["cmd"] = f"test ${{key}} != {fails} && touch ${{key}}"
+    kept["frozen"] = True
+    project.write("experiments/failing/dvc.yaml", {"stages": steps})
+    done = project.run(sys.executable, "-m", "flows.benchmark", "--experiment", "failing", check=False)
+    assert done.returncode == 1
+    assert f"error: made@{fails} failed (exit status" in done.stdout
+    assert {"last", f"after-{works}"} <= {path.name for path in folder.iterdir()}
+    assert not {"all", f"after-{fails}"} & {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--experiment", "mina"], "--experiment: no 'mina' in experiments; did you mean 'mine'? (known: "),
+        (["--runs", "scenes-esa_bigru-9"], "params.yaml: run: no 'scenes-esa_bigru-9' in runs; did you mean 'scenes-esa_bigru-1'?"),
+        (["--jobs", "0"], "jobs must be at least 1, not 0"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_run_is_one_clear_error_before_anything_starts(
+    project: Project, arguments: list[str], says: str
+) -> None:
+    done = project.run(sys.executable, "-m", "flows.benchmark", *arguments, check=False)
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"error: {says}") and len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "says"),
+    [
+        ("params.yaml", "seed: 1", "seeds: 1", "params.yaml: runs.scenes-esa_bigru-1: unknown key 'seeds'"),
+        ("dvc.yaml", "${downloads}", "${download}", "DVC cannot read the stages: failed to parse 'stages.fetch.foreach'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_one_clear_error_before_anything_starts(
+    project: Project, path: str, old: str, new: str, says: str
+) -> None:
+    text = (project.folder / path).read_text("utf-8")
+    project.replace(path, old, new)
+    try:
+        done = project.run(sys.executable, "-m", "flows.benchmark", check=False)
+    finally:
+        (project.folder / path).write_text(text, "utf-8")
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"error: {says}") and len(done.stdout.splitlines()) == 1
 
 
 def test_failed_target_raises_with_its_last_lines(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,18 +160,18 @@ def test_failed_target_raises_with_its_last_lines(project: Project, monkeypatch:
 def test_exception_from_outside_ends_the_whole_process_group(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     (project.folder / "dvc.yaml").write_text("stages:\n  sleepy:\n    cmd: echo started; sleep 600\n", "utf-8")
     monkeypatch.chdir(project.folder)
-    found: list[psutil.Process] = []
+    children: list[psutil.Process] = []
     before = psutil.Process(os.getpid()).children(recursive=True)  # such as Python's own helpers of earlier tests
 
     def interrupt(line: str) -> None:
         if line == "started":
-            found.extend(p for p in psutil.Process(os.getpid()).children(recursive=True) if p not in before)
+            children.extend(p for p in psutil.Process(os.getpid()).children(recursive=True) if p not in before)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         reproduce(["sleepy"], interrupt)
-    assert any("sleep" in process.name() for process in found if process.is_running()) is False
-    _, alive = psutil.wait_procs(found, timeout=60)
+    assert any("sleep" in process.name() for process in children if process.is_running()) is False
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
 
 
