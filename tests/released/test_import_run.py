@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -28,6 +31,7 @@ from itrcore.settings import edit
 from itrcore.settings.load import load
 from tests.support.exported import CHANGES, METHOD, ON_WORDS, exported
 from tests.support.helpers import released_file
+from tests.support.parity_fixtures import ROOT
 from tests.support.tiny_project import write_params
 
 OWN = Path("f30k_precomp_vocab.json")  # a vocabulary that is given
@@ -168,6 +172,33 @@ def test_an_imported_run_exports_to_the_entries_it_came_from(name: str, folder: 
     for first, second in zip(before.parts, after.parts, strict=True):
         assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
     assert (after.epoch, after.best_rsum, after.options) == (before.epoch, before.best_rsum, before.options)
+
+
+def test_an_import_loads_no_code_that_its_record_lacks(folder: Path) -> None:
+    added("one")
+    program = """
+import sys
+from itrcore import code
+from itrcore.released.importing import import_run
+from itrcore.runs import inputs
+from itrcore.settings.load import load
+from itrcore.runs.observer import Silent
+import_run(load(), "new", Silent())
+empty = code.text_digest("'A docstring.'")
+loaded = {
+    name for name in sys.modules
+    if name.startswith("itrcore.") and not code._neutral(name) and code._read(name)[0] != empty
+}
+print(sorted(loaded - inputs.training(load(), "new")["code"].keys()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_imported_and_trained_runs_make_an_ensemble(folder: Path) -> None:
