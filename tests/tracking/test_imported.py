@@ -17,7 +17,7 @@ from itrcore.released.importing import import_run
 from itrcore.settings.load import load
 from itrcore.tracking import Tracker
 from tests.support.tiny_project import project, train_in, write_params
-from tests.tracking.test_tracking import Store
+from tests.support.mlflow_store import Store
 
 CHECKPOINT = Path("model_best.pth")
 

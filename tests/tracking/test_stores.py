@@ -1,0 +1,123 @@
+"""Which store is used; a store that fails costs no result."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from itrcore.evaluation.evaluate import evaluate
+from itrcore.evaluation.judging import judge
+from itrcore.runs.records import Point, Run
+from itrcore.settings.load import load
+from itrcore.tracking import LiveTraining, Tracker, TrackingError
+from itrcore.training.train import train
+from tests.support.mlflow_store import ENSEMBLE, RESULTS, RUN, Store
+from tests.support.tiny_project import weights
+
+
+def test_another_store_is_used_where_the_environment_names_one(folder: Path, templates: Path, monkeypatch: Any) -> None:
+    (folder / "elsewhere").mkdir()
+    shutil.copy(templates / "mlflow.db", folder / "elsewhere" / "x.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'elsewhere' / 'x.db'}")
+    assert Tracker().record(RUN, RESULTS)
+    assert Store(folder / "elsewhere" / "x.db").one().info.status == "FINISHED"
+    assert Store().runs() == []
+    assert list((folder / "mlartifacts" / "tiny").rglob("model.safetensors"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert Tracker().record(RUN, RESULTS)
+    assert Store().one().info.status == "FINISHED"
+
+
+def test_using_one_store_does_not_redirect_the_next_tracker(folder: Path, templates: Path) -> None:
+    (folder / "other").mkdir()
+    shutil.copy(templates / "mlflow.db", folder / "other")
+    assert Tracker().record(RUN, RESULTS)
+    assert Tracker(folder / "other").record(Path("runs/tiny/two"), Path("results/tiny/two"))
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    assert [len(Store().runs(name)) for name in ("one", "two")] == [1, 0]
+    assert [len(Store("other/mlflow.db").runs(name)) for name in ("one", "two")] == [0, 1]
+
+
+class Broken:
+    """Makes a tracker's client fail from now on."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker, self.client, self.calls = tracker, tracker._client, 0
+        tracker.__dict__["_client"] = self
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def fail(*_: Any, **__: Any) -> None:
+            self.calls += 1
+            raise ConnectionError("the server is gone\nand more")
+
+        return fail
+
+    def mend(self) -> None:
+        self.tracker.__dict__["_client"] = self.client
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_store_lost_in_mid_training_costs_no_result_is_told_once_and_can_be_repaired(
+    back: bool, folder: Path, capsys: Any
+) -> None:
+    whole = weights(RUN)
+    tracker = Tracker()
+
+    class Losing(LiveTraining):
+        broken: Broken
+
+        def evaluation(self, point: Point) -> None:
+            if point.evaluation == 2:
+                self.broken = Broken(tracker)
+                self._log._client = self.broken  # type: ignore[union-attr]
+            super().evaluation(point)
+
+        def finish(self, folder: Path) -> None:
+            if back:
+                self.broken.mend()
+                self._log._client = self.broken.client  # type: ignore[union-attr]
+            super().finish(folder)
+
+    observer = Losing(tracker)
+    shutil.rmtree(RUN)
+    train(load(), "one", observer)
+    assert weights(RUN) == whole
+    said = capsys.readouterr().err
+    assert said.count("warning:") == 1 and "the server is gone" in said and "run: itr track" in said
+    assert "and more" not in said
+    assert observer.broken.calls == (1 if back else 2)  # each may wait for a dead server: one in time, one at the end
+    steps = [step for step, _ in Store().histories(Store().one())["dev/rsum"]]
+    assert (Store().one().info.status, steps) == (("FINISHED", [1, 2, 3]) if back else ("RUNNING", [1]))
+    evaluate(load(), "one")
+    judge(load(), "one")
+    assert Tracker().record(RUN, RESULTS)
+    assert Store().one().info.status == "FINISHED"
+    assert [step for step, _ in Store().histories(Store().one())["dev/rsum"]] == [1, 2, 3]
+
+
+def test_a_store_that_cannot_be_used_stops_a_training_before_it_begins(folder: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///" + str(folder / "runs"))  # a folder
+    with pytest.raises(TrackingError, match=r"MLflow at sqlite:.* failed \(.*Is MLFLOW_TRACKING_URI right"):
+        train(load(), "one", Tracker().training())
+    assert not list(Path("state").rglob("step-*"))
+
+
+def test_a_store_that_cannot_be_used_costs_no_evaluation_and_is_told_once(folder: Path, capsys: Any) -> None:
+    Path("mlflow.db").write_text("this is no database" * 100)
+    tracker = Tracker()
+    assert not tracker.record(RUN, RESULTS)
+    assert not tracker.record_ensemble(ENSEMBLE)
+    said = capsys.readouterr().err
+    assert said.count("warning:") == 1 and "mlflow.db failed" in said
+
+
+def test_a_password_in_the_address_is_not_printed(folder: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nothing://me:secret@host/x")
+    with pytest.raises(TrackingError) as caught:
+        Tracker().open(Run.model_validate_json((RUN / "run.json").read_bytes()), None)
+    assert str(caught.value).startswith("MLflow at nothing://host/x failed")
