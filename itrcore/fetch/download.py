@@ -74,21 +74,21 @@ class _Version:
     total: int | None = None
 
 
+@dataclass
 class _Download:
-    def __init__(
-        self,
-        url: str,
-        target: Path,
-        size: int | None,
-        digest: str | None,
-        source: str,
-        timeout: float,
-        show: Show,
-    ) -> None:
-        self.url, self.target, self.size, self.digest, self.source = url, target, size, digest, source
-        self.timeout, self.show = timeout, show
-        self.part = target.with_name(f"{target.name}.part")
-        self.note = target.with_name(f"{target.name}.part.json")
+    """One download; size, digest: what the file must be, where known; see `download`."""
+
+    url: str
+    target: Path
+    size: int | None
+    digest: str | None
+    source: str
+    timeout: float
+    show: Show
+
+    def __post_init__(self) -> None:
+        self.part = self.target.with_name(f"{self.target.name}.part")
+        self.note = self.target.with_name(f"{self.target.name}.part.json")
         self.version = self._noted()
         self.hash = hashlib.sha256()
 

@@ -27,7 +27,7 @@ from itrcore.data.source import Source
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import DataError
 from itrcore.progress import Show
-from itrcore.settings.datasets import SPLITS, DatasetSettings, ImageShardSettings
+from itrcore.settings.datasets import SPLITS, DatasetSettings
 
 SAMPLES = 4  # images of each split that a page shows
 
@@ -89,14 +89,13 @@ def examine(name: str, settings: DatasetSettings, progress: Show) -> Examined:
         if images:
             _attempt(examined, lambda: _verify_image_shards(layout.image_shards(name)))
         if source and source.pictures:
-            _look_at_pictures(examined, Path(source.pictures), settings.shards.images, splits, progress)
+            limit = settings.shards.images.max_megapixels if settings.shards.images else math.inf
+            needed, looked = settings.shards.images is not None, partial(progress, "pictures")
+            examined.pictures = pictures.examine(Path(source.pictures), needed, limit, splits, looked)
         if source and source.folder and settings.shards.regions:
             files = _scan_files(examined, source, splits)
-            sizes = (
-                {split: figures.sizes for split, figures in examined.pictures.splits.items()}
-                if examined.pictures
-                else {}
-            )
+            known = examined.pictures.splits if examined.pictures else {}
+            sizes = {split: figures.sizes for split, figures in known.items()}
             examined.boxes = boxes.examine(files, splits, sizes)
         examined.samples = list(_samples(examined, splits, files, source))
     parts = (examined.texts, examined.features, examined.pictures, examined.boxes)
@@ -130,17 +129,6 @@ def _read(examined: Examined, path: Path, stage: str, read: Callable[[], T]) -> 
 def _verify_image_shards(folder: Path) -> None:
     for split in SPLITS:
         ImageStore(folder, split).verify()
-
-
-def _look_at_pictures(
-    examined: Examined,
-    folder: Path,
-    settings: ImageShardSettings | None,
-    splits: Splits,
-    progress: Show,
-) -> None:
-    limit = settings.max_megapixels if settings else math.inf
-    examined.pictures = pictures.examine(folder, settings is not None, limit, splits, partial(progress, "pictures"))
 
 
 def _scan_files(examined: Examined, source: Source, splits: Splits) -> dict[str, ScanSplit]:

@@ -5,23 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from itrcore.data.feeding.batches import ImageBatch
-
-
-class Store(Protocol):
-    """One split's shards, whatever their samples are."""
-
-    folder: Path
-    image_ids: list[int]
-
-    def __len__(self) -> int: ...
-
-    def verify(self) -> None:
-        """Read every shard once."""
+from itrcore.data.shards.files import Store
 
 
 class Images(ABC):

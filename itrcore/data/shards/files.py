@@ -47,6 +47,34 @@ def numbers(table: pa.Table, name: str) -> np.ndarray:
     return np.from_dlpack(table[name].combine_chunks())
 
 
+class Store:
+    """One split's samples, read at random from the shards, whatever they are.
+
+    image_ids: of every sample, in order
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        """`DataError` names a damaged index, and a shard that is missing or of another size; see `verify` for the rest."""
+        self.folder = folder
+        self._index = read_index(folder, split)
+        self.image_ids: list[int] = self._index["image_id"].to_pylist()
+        self._shard, self._offset = numbers(self._index, "shard"), numbers(self._index, "offset")
+        self._files = ShardFiles(folder, split)
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def verify(self) -> None:
+        """Read every shard once. `DataError` names one whose bytes have changed."""
+        self._files.verify()
+
+    def _read(self, shard: int, offset: int, size: int) -> bytes:
+        """`DataError` names a shard that was cut short after it was opened."""
+        data = np.empty(size, np.uint8)
+        self._files.read(shard, offset, data)
+        return data.tobytes()
+
+
 class ShardFiles:
     """The shards of one split, open for reading.
 

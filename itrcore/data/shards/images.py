@@ -13,12 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 from PIL.Image import Image
 
 from itrcore.data import pictures
-from itrcore.data.shards.files import ShardFiles, numbers, read_description, read_index
+from itrcore.data.shards.files import Store, numbers, read_description
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -64,31 +63,18 @@ class ImageShardInfo:
         return lines
 
 
-class ImageStore:
+class ImageStore(Store):
     """The pictures of one split, read at random from the shards."""
 
     def __init__(self, folder: Path, split: str) -> None:
-        """`DataError` names a damaged index, and a shard that is missing or of another size; see `verify` for the rest."""
-        self.folder = folder
-        index = read_index(folder, split)
-        self.image_ids: list[int] = index["image_id"].to_pylist()
-        self._key: list[str] = index["key"].to_pylist()
-        self._shard, self._offset, self._size = (numbers(index, name) for name in ("shard", "offset", "bytes"))
-        self._files = ShardFiles(folder, split)
-
-    def __len__(self) -> int:
-        return len(self.image_ids)
+        super().__init__(folder, split)
+        self._key: list[str] = self._index["key"].to_pylist()
+        self._size = numbers(self._index, "bytes")
 
     def bytes(self, row: int) -> bytes:
         """The file of the given image. `DataError` names a shard that was cut short after it was opened."""
-        data = np.empty(int(self._size[row]), np.uint8)
-        self._files.read(int(self._shard[row]), int(self._offset[row]), data)
-        return data.tobytes()
+        return self._read(int(self._shard[row]), int(self._offset[row]), int(self._size[row]))
 
     def image(self, row: int) -> Image:
         """The given image as 8-bit RGB; `itrcore/data/pictures.py` says how others become that."""
         return pictures.decode(self.bytes(row), self._files.paths[int(self._shard[row])] / self._key[row])
-
-    def verify(self) -> None:
-        """Read every shard once. `DataError` names one whose bytes have changed."""
-        self._files.verify()

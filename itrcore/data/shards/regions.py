@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from itrcore.data.shards.files import ShardFiles, numbers, read_description, read_index
+from itrcore.data.shards.files import Store, numbers, read_description
 from itrcore.errors import DataError
 
 INDEX_SCHEMA = pa.schema(
@@ -50,27 +50,18 @@ class ShardInfo:
         return cls(value["features"], value["width"], value["digest"])
 
 
-class FeatureStore:
+class FeatureStore(Store):
     """The region features of one split, read at random from the shards.
 
     n_regions: (n,) regions of each image
     """
 
     def __init__(self, folder: Path, split: str) -> None:
-        """`DataError` names a damaged index, and a shard that is missing or of another size; see `verify` for the rest."""
-        self.folder = folder
+        super().__init__(folder, split)
         described = read_description(folder)
         self.width: int = described["width"]
         self._dtype = np.dtype(described["dtype"])
-        index = read_index(folder, split)
-        self.image_ids: list[int] = index["image_id"].to_pylist()
-        self.n_regions: np.ndarray = numbers(index, "n_regions")
-        self._shard = numbers(index, "shard")
-        self._offset = numbers(index, "offset")
-        self._files = ShardFiles(folder, split)
-
-    def __len__(self) -> int:
-        return len(self.image_ids)
+        self.n_regions: np.ndarray = numbers(self._index, "n_regions")
 
     def gather(self, rows: Sequence[int] | np.ndarray, keep: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Features of the given images: float32 (n, max length, width), zero-padded, and lengths (n,).
@@ -120,15 +111,6 @@ class FeatureStore:
                 self._files.paths[shard], f"its bytes have changed ({error})", "boxes as they were written", row
             ) from error
         return boxes
-
-    def verify(self) -> None:
-        """Read every shard once. `DataError` names one whose bytes have changed."""
-        self._files.verify()
-
-    def _read(self, shard: int, offset: int, size: int) -> bytes:
-        data = np.empty(size, np.uint8)
-        self._files.read(shard, offset, data)
-        return data.tobytes()
 
 
 def samples(path: Path) -> Iterator[dict[str, Any]]:

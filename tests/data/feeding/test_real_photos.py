@@ -19,9 +19,9 @@ from ruamel.yaml import YAML
 
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
-from itrcore.files import read_json
 from itrcore.own_data.make import make
 from itrcore.runs.observer import Silent
+from itrcore.runs.records import Evaluation
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
 from itrcore.training.train import train
@@ -99,14 +99,14 @@ def _write(yaml: YAML, value: Any, path: Path) -> None:
         yaml.dump(value, handle)
 
 
-def figures(folder: Path, params: Params) -> dict[str, Any]:
+def evaluated(folder: Path, params: Params) -> Evaluation:
     """What a training gives on test."""
     with contextlib.chdir(folder):
         train(params, "one", Silent())
         evaluate(params, "one")
-        result: dict[str, Any] = read_json(judge(params, "one") / "metrics.json")
-    assert result["features"] == "pixels"
-    return result
+        evaluation = judge(params, "one")
+    assert evaluation.features == "pixels"
+    return evaluation
 
 
 SMALL_CLIP = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text("utf-8"))["profiles"]["small_clip"]
@@ -134,10 +134,10 @@ SMALL_GRID = {
 def test_esl_on_a_small_clip_learns_from_flickr30k_photos(shared_data: Path, tmp_path: Path) -> None:
     changes = SMALL_CLIP | {"recipe": SMALL_CLIP["recipe"] | {"learning_rate": 1.0e-3, "epochs": 2, "batch_size": 64}}
     params = project(tmp_path, f30k(shared_data), shared_data / "f30k_photos/images_224", "esl_h_clip", changes)
-    result = figures(tmp_path, params)
-    assert (result["n_images"], result["n_captions"]) == (243, 1215)
+    result = evaluated(tmp_path, params)
+    assert (result.n_images, result.n_captions) == (243, 1215)
     chance = 100 * 2 * (1 + 5 + 10) / 243  # five right captions among five times as many
-    assert result["metrics"]["rsum"] > 1.5 * chance
+    assert result.metrics.rsum > 1.5 * chance
 
 
 @pytest.mark.slow
@@ -147,5 +147,5 @@ def test_coco_photos_of_any_size_are_trained_on_and_evaluated(
 ) -> None:
     changes = changes | {"recipe": changes["recipe"] | {"epochs": 2}}
     params = project(tmp_path, coco(shared_data), shared_data / "coco_mini", method, changes)
-    result = figures(tmp_path, params)
-    assert (result["n_images"], result["n_captions"], result["family"]) == (11, 55, method)
+    result = evaluated(tmp_path, params)
+    assert (result.n_images, result.n_captions, result.family) == (11, 55, method)
