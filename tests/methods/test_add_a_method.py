@@ -27,6 +27,7 @@ def put_into(folder: Path) -> list[Path]:
         path = folder / first.removeprefix("# ")
         if kind != "diff":
             assert not path.exists()
+            path.parent.mkdir(exist_ok=True)
             path.write_text(content.lstrip("\n"), "utf-8")
         else:
             path.write_text(patched(path.read_text("utf-8"), content), "utf-8")
@@ -51,6 +52,14 @@ def patched(text: str, diff: str) -> str:
             at, waiting = at + len(waiting) + (sign == " "), []
     assert not waiting
     return "\n".join(lines) + "\n"
+
+
+def test_the_toy_touches_its_folder_a_recipe_and_one_line_of_the_registry() -> None:
+    named = {Path(block.partition("\n")[0].removeprefix("# ")): (kind, block) for kind, block in FILES}
+    kind, change = named.pop(Path("itrcore/registry.py"))
+    assert kind == "diff" and [line[:1] for line in change.splitlines()[1:]] == [" ", "+"]
+    assert {path.parent for path in named} == {Path("itrcore/methods/bilinear"), Path("recipes")}
+    assert all(kind != "diff" and not (ROOT / path).exists() for path, (kind, _) in named.items())
 
 
 def test_the_toy_takes_less_than_60_lines_in_all() -> None:
