@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
-from itrcore.cli import checkpoints as cli_released
-from itrcore.cli import explain as cli_explain
+from itrcore.cli import checkpoints, explain
 from itrcore.cli.data import data as data_commands
 from itrcore.errors import ITRError
-from itrcore.settings.load import load
-from itrcore.settings.params import Params
-from itrcore.settings.runs import RunSettings
 from itrcore.terminal import user_errors
 
+if TYPE_CHECKING:
+    from itrcore.settings.params import Params
+    from itrcore.settings.runs import RunSettings
+
+# Commands import what they need when they run, so that `itr --help` answers at once.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(data_commands, name="data")
-app.command("import")(cli_released.import_)
-app.command("export")(cli_released.export)
-app.command()(cli_explain.explain)
+app.command("import")(checkpoints.import_)
+app.command()(checkpoints.export)
+app.command()(explain.explain)
 
 
 @app.command()
@@ -30,14 +32,12 @@ def check(path: Path = typer.Argument(Path("params.yaml"), help="the file to che
     """Check a params.yaml and list what it would run."""
     with user_errors():
         from itrcore.settings.experiments import check_steps
+        from itrcore.settings.load import load
 
         params = load(path)
         check_steps(params, path.parent)
     # No table: names may be long, and a narrow terminal would crop them.
-    console = Console(soft_wrap=True, highlight=False)
-    for line in _described(params):
-        console.print(line, markup=False)
-    console.print(f"{path}: valid. {len(params.runs)} runs, {len(params.ensembles)} ensembles.", markup=False)
+    _print(*_described(params), f"{path}: valid. {len(params.runs)} runs, {len(params.ensembles)} ensembles.")
 
 
 def _described(params: Params) -> Iterator[str]:
@@ -66,16 +66,14 @@ def _origin(run: RunSettings) -> str:
 @app.command()
 def leaderboard() -> None:
     """Print the leaderboard of the evaluated runs."""
-    from itrcore.report.results import available
-    from itrcore.report.terminal import print_leaderboard
-
     with user_errors():
+        from itrcore.report.results import available
+        from itrcore.report.terminal import print_leaderboard
+        from itrcore.settings.load import load
+
         results, missing = available(load())
         print_leaderboard(results, Console())
-    if missing:
-        Console(soft_wrap=True, highlight=False).print(
-            f"No results yet, run dvc repro: {', '.join(missing)}", markup=False
-        )
+    _print_missing(missing)
 
 
 @app.command()
@@ -86,42 +84,50 @@ def experiment(
     """Make a folder for an experiment of your own, with another one's params.yaml and none of its results."""
     with user_errors():
         from itrcore.settings.experiments import create
+        from itrcore.settings.load import load
 
         folder = create(load(like / "params.yaml").project, name, like)
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(f"{os.path.relpath(folder)}: change its params.yaml, then run dvc repro in it", markup=False)
+    _print(f"{os.path.relpath(folder)}: change its params.yaml, then run dvc repro in it")
 
 
 @app.command()
 def why(run: str = typer.Argument(help="a run in params.yaml")) -> None:
     """Say what changed since a run was trained and evaluated: the code, settings and data that decide its results."""
-    console = Console(soft_wrap=True, highlight=False)
     with user_errors():
         from itrcore.runs import inputs
+        from itrcore.settings.load import load
 
-        params = load()
-        for stage, told in inputs.changes(params, run).items():
-            console.print(f"{stage}: {told[0] if len(told) == 1 else ''}".rstrip(), markup=False)
-            for line in told if len(told) > 1 else ():
-                console.print(f"  {line}", markup=False)
+        for stage, changes in inputs.changes(load(), run).items():
+            _print(f"{stage}: {changes[0]}" if len(changes) == 1 else f"{stage}:")
+            _print(*(f"  {line}" for line in changes if len(changes) > 1))
 
 
 @app.command()
 def track() -> None:
     """Make MLflow hold what the result folders hold, for instance after DVC restored a training from its cache."""
     with user_errors():
-        params = load()
-        from itrcore.tracking.synchronise import synchronise
+        from itrcore.settings.load import load
 
-        found = synchronise(params)
-        if found.refused:
-            names = ", ".join(found.refused)
+        params = load()
+        from itrcore.tracking.synchronise import synchronise  # takes seconds, so only for params.yaml without errors
+
+        recorded = synchronise(params)
+        if recorded.refused:
+            names = ", ".join(recorded.refused)
             raise ITRError(f"MLflow did not take {names} (see the warning above); run itr track again when it is back")
-    total = len(found.held) + len(found.missing)
+    _print(f"MLflow holds {len(recorded.held)} of {len(recorded.held) + len(recorded.missing)} runs and ensembles.")
+    _print_missing(recorded.missing)
+
+
+def _print(*lines: str) -> None:
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"MLflow holds {len(found.held)} of {total} runs and ensembles.")
-    if found.missing:
-        console.print(f"No results yet, run dvc repro: {', '.join(found.missing)}", markup=False)
+    for line in lines:
+        console.print(line, markup=False)
+
+
+def _print_missing(names: Sequence[str]) -> None:
+    if names:
+        _print(f"No results yet, run dvc repro: {', '.join(names)}")
 
 
 if __name__ == "__main__":

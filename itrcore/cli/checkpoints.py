@@ -5,16 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from itrcore import layout
 from itrcore.errors import ConfigError, DataError, nearest
-from itrcore.settings import edit
-from itrcore.settings.load import load
-from itrcore.settings.params import Params
 from itrcore.terminal import user_errors, warn
+
+if TYPE_CHECKING:
+    from itrcore.settings.params import Params
 
 PARAMS = Path("params.yaml")
 
@@ -39,6 +40,8 @@ def import_(
     console = Console(soft_wrap=True, highlight=False)
     with user_errors():
         from itrcore.released import importing
+        from itrcore.settings import edit
+        from itrcore.settings.load import load
 
         params = load(PARAMS)
         params.dataset(dataset)
@@ -86,6 +89,7 @@ def export(
         if layout_name != "released":
             raise ConfigError(f"--layout {layout_name}: not known; the one layout is released")
         from itrcore.released.exporting import export_run
+        from itrcore.settings.load import load
 
         params = load(PARAMS)
         folder = layout.run(params.run(run).data, run)

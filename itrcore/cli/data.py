@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -11,9 +12,10 @@ from rich.console import Console
 from itrcore import layout
 from itrcore.progress import count_bars
 from itrcore.settings.datasets import FEATURE_KINDS
-from itrcore.settings.load import load
-from itrcore.settings.params import Params
 from itrcore.terminal import user_errors
+
+if TYPE_CHECKING:
+    from itrcore.settings.params import Params
 
 data = typer.Typer(no_args_is_help=True, help="Look over a data set, or make one of your own.")
 
@@ -33,6 +35,7 @@ def new(
 ) -> None:
     """Make a data set of your own captions, features and pictures, and put it into params.yaml."""
     from itrcore.own_data.make import make
+    from itrcore.settings.load import load
 
     console = Console(soft_wrap=True, highlight=False)
     with user_errors():
@@ -85,6 +88,7 @@ def check(name: str = typer.Argument(help="the data set's name in params.yaml"))
     from itrcore.provenance import code_version
     from itrcore.report.data_page import write_page
     from itrcore.report.data_tables import of_severity, print_examined
+    from itrcore.settings.load import load
 
     console = Console(highlight=False)
     with user_errors():

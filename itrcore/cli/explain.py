@@ -13,20 +13,20 @@ from rich.text import Text
 
 from itrcore import layout
 from itrcore.errors import DataError
-from itrcore.settings.load import load
 from itrcore.terminal import user_errors
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
     from itrcore.data.captions import Image
-    from itrcore.runs.explained import Explanation
+    from itrcore.runs.examples import Explanation
+    from itrcore.settings.params import Params
 
 FOLDER = Path("explanations")
 
 
 def explain(
-    run: str = typer.Argument(help="a run in params.yaml whose method attends, such as ESL with regions"),
+    run: str = typer.Argument(help="a run in params.yaml, of a method whose words look at regions"),
     image: int | None = typer.Option(None, help="id of a test image; else the caption's own, or the first"),
     caption_id: int | None = typer.Option(None, help="id of a test caption; else the image's first"),
     text: str | None = typer.Option(None, help="a caption of your own"),
@@ -41,12 +41,14 @@ def explain(
             raise DataError("--text is empty; expected a caption")
         if out is not None and out.suffix.lower() != ".png":
             raise DataError.at(out, "another ending", "a file that ends in .png")
-        data = load().run(run).data
-        row, shown, caption, name = _chosen(data, image, caption_id, text)
-        explanation = _explain(run, data, row, shown.file_name, caption)
-        _print(explanation, console)
         from itrcore.report import explanation_picture
+        from itrcore.settings.load import load
 
+        params = load()
+        data = params.run(run).data
+        row, shown, caption, name = _chosen(data, image, caption_id, text)
+        explanation = _explain(params, run, row, shown.file_name, caption)
+        _print(explanation, console)
         path = out or FOLDER / run / f"{shown.image_id}-{name}.png"
         facts = [run, f"image {shown.image_id}", *([shown.file_name] if shown.file_name else [])]
         explanation_picture.write(explanation, _picture(data, row, shown), " · ".join(facts), path)
@@ -55,15 +57,16 @@ def explain(
 
 def _chosen(data: str, image_id: int | None, caption_id: int | None, text: str | None) -> tuple[int, Image, str, str]:
     """The image's row in test, the image, the caption, and what files call the caption."""
-    from itrcore.runs.folder import images_of_test
+    from itrcore.data import captions
+    from itrcore.runs.folder import SPLIT
 
-    images = images_of_test(data)
+    images = captions.read(layout.captions(data), SPLIT)
     row_of = {image.image_id: row for row, image in enumerate(images)}
     place = {one: (row, at) for row, image in enumerate(images) for at, one in enumerate(image.caption_ids)}
     for what, wanted, known in (("image", image_id, row_of), ("caption", caption_id, place)):
         if wanted is not None and wanted not in known:
-            found = f"{len(known):,} from {min(known)} to {max(known)}"
-            raise DataError(f"{data}: no {what} {wanted} in test; expected the id of one of its {what}s ({found})")
+            ids = f"{len(known):,} from {min(known)} to {max(known)}"
+            raise DataError(f"{data}: no {what} {wanted} in test; expected the id of one of its {what}s ({ids})")
     own, at = place[caption_id] if caption_id is not None else (0 if image_id is None else row_of[image_id], 0)
     row = own if image_id is None else row_of[image_id]
     if text is not None:
@@ -71,43 +74,43 @@ def _chosen(data: str, image_id: int | None, caption_id: int | None, text: str |
     return row, images[row], images[own].captions[at], str(images[own].caption_ids[at])
 
 
-def _explain(run: str, data: str, row: int, file_name: str | None, caption: str) -> Explanation:
+def _explain(params: Params, run: str, row: int, file_name: str | None, caption: str) -> Explanation:
     import numpy as np
     import torch
 
     from itrcore.data.feeding.batches import TextBatch
     from itrcore.data.feeding.prepared import open_split
     from itrcore.evaluation import explanations
-    from itrcore.evaluation.evaluate import load_method
+    from itrcore.evaluation.load import load_run
     from itrcore.methods.contract import Attends
-    from itrcore.runs.folder import SPLIT, read_output
+    from itrcore.runs.folder import SPLIT
 
-    folder = layout.run(data, run)
-    record = read_output(folder / "run.json", f"train@{run}")
-    method, restored = load_method(record, folder)
+    data = params.run(run).data
+    trained = load_run(layout.run(data, run))
+    method, tokeniser = trained.method, trained.assets.text.tokeniser
     if not isinstance(method, Attends):
+        attending = ", ".join(name for name, recipe in params.recipes.items() if recipe.settings.model.attends)
         raise DataError(
-            f"{run}: in {record['family']} no word looks at regions; expected a run whose words do: ESL on regions or a "
-            "grid, SCAN t2i, SGR, SAF or LHSC"
+            f"{run}: in {trained.record.family} no word looks at regions; expected a run of a method whose words do"
+            f" ({attending})"
         )
-    tokeniser = restored.text.tokeniser
     split = open_split(data, SPLIT, tokeniser, method.input)
     ids = np.array(tokeniser.encode(caption).ids)
     method.eval()
     with torch.inference_mode():
         image = method.encode_images(split.images.batch([row]))
         words = method.encode_texts(TextBatch.pad([ids]))
-        found = explanations.explain(method, image, words, tokeniser, caption, split.images, row, file_name)
-    if found is None:
+        explanation = explanations.explain(method, image, words, tokeniser, caption, split.images, row, file_name)
+    if explanation is None:
         raise DataError.at(
             split.images.folder,
             "its regions have no boxes",
             "boxes of the regions beside their features",
             do="docs/data.md says where they are read from.",
         )
-    if not found.words:
+    if not explanation.words:
         raise DataError(f"no words in the caption {caption!r}; expected at least one")
-    return found
+    return explanation
 
 
 def _picture(data: str, row: int, image: Image) -> Picture:
@@ -135,7 +138,7 @@ def _print(explanation: Explanation, console: Console) -> None:
     table.add_column("word")
     table.add_column("strongest regions and their weights")
     for word in explanation.words:
-        # With a digit more than elsewhere: of an even attention all would read the same.
+        # One digit more than elsewhere: with even attention all would read the same.
         looks = ", ".join(f"{look.region + 1} ({100 * look.weight:.1f} %)" for look in word.looks)
         table.add_row(Text(word.text), looks, style=None if word.named else "dim")
     console.print(table)
