@@ -16,8 +16,8 @@ from itrcore.released.exporting import export_run
 from itrcore.released.importing import import_run
 from itrcore.settings.load import load
 from itrcore.tracking import Tracker
-from tests.support.tiny_project import project, train_in, write_params
 from tests.support.mlflow_store import Store
+from tests.support.tiny_project import project, train_in, write_params
 
 CHECKPOINT = Path("model_best.pth")
 
