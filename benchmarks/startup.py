@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from itrcore import layout
-from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
+from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
 from itrcore.files import write_json
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +41,7 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         words = Path(folder, layout.WORDS)
-        Vocabulary.build(["a man rides a horse"], 1, Tokenizer(None)).save(words)
+        Vocabulary.build(["a man rides a horse"], 1, WordSplitter(None)).save(words)
         codes = {
             "torch": TORCH,
             **{f"itr {argument}": _command(argument) for argument in ("--help", "check")},

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from itrcore.data import scan
 from itrcore.data.text import punkt
-from itrcore.data.text.vocabulary import Vocabulary, tokenizer_for
+from itrcore.data.text.vocabulary import Vocabulary, splitter_for
 from itrcore.files import read_json, write_json
 from itrcore.settings.load import load
 
@@ -39,7 +39,7 @@ def main() -> int:
         sources = [str(given.nltk)] if given.nltk else []
         punkt.fetch(load().nltk.model_copy(update={"sources": sources}), Path(folder, "nltk"))
         started = time.perf_counter()
-        built = Vocabulary.build(captions, MIN_COUNT, tokenizer_for(Path(folder, "nltk")))
+        built = Vocabulary.build(captions, MIN_COUNT, splitter_for(Path(folder, "nltk")))
         seconds = time.perf_counter() - started
     print(f"{len(captions):,} captions, {len(built):,} words, {seconds:.1f} s on {os.cpu_count()} cores")
     copies = {str(path): set(read_json(path)["word2idx"]) for path in given.released}

@@ -8,7 +8,7 @@ from itrcore import layout
 from itrcore.data import captions
 from itrcore.data.source import Source
 from itrcore.data.text import glove
-from itrcore.data.text.vocabulary import Vocabulary, tokenizer_for
+from itrcore.data.text.vocabulary import Vocabulary, splitter_for
 from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.files import replacing, write_json
@@ -30,7 +30,7 @@ def main(params: Params, name: str) -> None:
         ]
         vocabulary = _words(name, settings, texts)
         vocabulary.save(folder / layout.WORDS)
-        how = "with" if vocabulary.tokenizer.sentence_data else "without"
+        how = "with" if vocabulary.splitter.sentence_data else "without"
         print(f"{name}: {len(vocabulary):,} words, captions split {how} nltk's sentence data")
         if settings.word_pieces:
             pieces = WordPieces.train(texts, settings.word_pieces.pieces, settings.word_pieces.min_count)
@@ -56,7 +56,7 @@ def main(params: Params, name: str) -> None:
 def _words(name: str, settings: VocabularySettings, texts: list[str]) -> Vocabulary:
     if settings.released:
         return Vocabulary.load(_released(name, settings.released), layout.NLTK)
-    return Vocabulary.build(texts, settings.min_count, tokenizer_for(layout.NLTK))
+    return Vocabulary.build(texts, settings.min_count, splitter_for(layout.NLTK))
 
 
 def _released(name: str, given: str) -> Path:

@@ -42,7 +42,7 @@ class Words:
     def digest(self) -> str:
         """Of the words, how captions are split, and the vectors."""
         vectors = self.vectors.sha256 if self.vectors else None
-        return digest([self.tokeniser.words, self.tokeniser.tokenizer.description, vectors])
+        return digest([self.tokeniser.words, self.tokeniser.splitter.description, vectors])
 
     def save(self, folder: Path) -> None:
         """The vocabulary; vectors have gone into the weights."""

@@ -16,7 +16,7 @@ from itrcore.assets.regions import Regions
 from itrcore.assets.words import Words
 from itrcore.data.text.glove import look_up
 from itrcore.data.text.vocabulary import SPECIAL as WORD_SPECIAL
-from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
+from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
 from itrcore.data.text.wordpieces import SPECIAL, WordPieces
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
@@ -42,7 +42,7 @@ def published(folder: Path) -> BertSettings:
 def vocabulary_folder(folder: Path, words: list[str] = WORDS, pieces: list[str] = PIECES, first: float = 1.0) -> Path:
     """What stage vocab leaves; GloVe has dog and bird."""
     folder.mkdir(exist_ok=True)
-    Vocabulary(words, Tokenizer(None)).save(folder / "vocab.json")
+    Vocabulary(words, WordSplitter(None)).save(folder / "vocab.json")
     WordPieces(pieces).save_vocabulary(folder / "wordpieces.txt")
     (folder / "glove.txt").write_text(f"dog {first} 2 3\nbird 4 5 6\nrest 7 8 9\n")
     look_up(folder / "glove.txt", words, 3).save(folder / "glove.safetensors")
@@ -174,7 +174,7 @@ def test_vectors_that_are_missing_or_of_another_shape_say_what_to_set(vocab: Pat
     wide = BiGRUSettings(kind="bigru", word_dim=5, dropout=0.0, init="glove")
     with pytest.raises(DataError, match=r"glove\.safetensors: vectors of shape \(8, 3\); expected \(8, 5\)"):
         prepared(wide, vocab)
-    Vocabulary([*WORDS, "more"], Tokenizer(None)).save(vocab / "vocab.json")
+    Vocabulary([*WORDS, "more"], WordSplitter(None)).save(vocab / "vocab.json")
     with pytest.raises(DataError, match=r"vectors of shape \(8, 3\); expected \(9, 3\)"):
         prepared(GLOVE, vocab)
     (vocab / "glove.safetensors").unlink()

@@ -114,7 +114,7 @@ def test_berts_are_imported_and_names_are_found_that_are_free(folder: Path) -> N
 def edited_vocabulary(change: Any) -> None:
     """vocab.json: the data set's vocabulary after `change(words)`."""
     vocabulary = Vocabulary.load(Path("data/tiny/vocab/vocab.json"), Path("data/nltk"))
-    Vocabulary(change(vocabulary.words), vocabulary.tokenizer).save(Path("vocab.json"))
+    Vocabulary(change(vocabulary.words), vocabulary.splitter).save(Path("vocab.json"))
 
 
 def test_the_same_checkpoint_is_imported_again_with_another_vocabulary_and_with_the_same_refused(folder: Path) -> None:

@@ -45,8 +45,8 @@ def test_words_are_split_as_nltks_word_tokenize_does_without_scipy_and_scikit_le
     from nltk.tokenize import word_tokenize
 
     code = f"""
-from itrcore.data.vocabulary import Tokenizer
-found = [Tokenizer(None)(caption) for caption in {CAPTIONS!r}]
+from itrcore.data.vocabulary import WordSplitter
+found = [WordSplitter(None)(caption) for caption in {CAPTIONS!r}]
 assert found == {[word_tokenize(caption.lower(), preserve_line=True) for caption in CAPTIONS]!r}, found
 """
     assert imported(code) == {"nltk"}

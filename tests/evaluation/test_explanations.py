@@ -21,7 +21,7 @@ from itrcore.data.image_inputs import PixelInput
 from itrcore.data.shards import regions
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.text.tokens import Tokenised
-from itrcore.data.text.vocabulary import SPECIAL, Tokenizer, Vocabulary
+from itrcore.data.text.vocabulary import SPECIAL, WordSplitter, Vocabulary
 from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.evaluation import explanations
@@ -66,7 +66,7 @@ def test_attention_of_other_tokens_than_the_captions_is_refused() -> None:
         (WordPieces(PIECES), ["[CLS]", "a", "dog", "gy", "#", "#", "s", "[SEP]"]),
         (WordPieces(PIECES).limited(5), ["[CLS]", "a", "dog", "gy", "[SEP]"]),
         (
-            Vocabulary([*SPECIAL, "a", "doggy"], Tokenizer(None)),
+            Vocabulary([*SPECIAL, "a", "doggy"], WordSplitter(None)),
             ["<start>", "a", "doggy", "<unk>", "<unk>", "<unk>", "<end>"],
         ),
     ],
@@ -132,7 +132,7 @@ def scan_data(folder: Path, boxes: np.ndarray | None) -> Data:
             np.save(made.path / f"{split}_boxes.npy", np.repeat(boxes[None], len(ids), 0))
     store = FeatureStore(write_shards(made, folder / "out"), "test")
     images = captions.read(folder / "out" / "captions.parquet", "test")
-    vocabulary = Vocabulary([*SPECIAL, "the", "test", "picture", "says", "0", "1", "110", "111"], Tokenizer(None))
+    vocabulary = Vocabulary([*SPECIAL, "the", "test", "picture", "says", "0", "1", "110", "111"], WordSplitter(None))
     return Data(Split.open(RegionImages(store), images, vocabulary), vocabulary, images)
 
 

@@ -233,7 +233,7 @@ def swapped(path: Path) -> None:
     else:
         vocabulary = Vocabulary.load(path, Path("data/nltk"))
         *words, last, last_but_one = vocabulary.words
-        Vocabulary([*words, last_but_one, last], vocabulary.tokenizer).save(path)
+        Vocabulary([*words, last_but_one, last], vocabulary.splitter).save(path)
 
 
 @pytest.mark.parametrize(("name", "file"), [("one", "vocab.json"), ("three", "wordpieces.txt")])
@@ -275,7 +275,7 @@ def shorten(path: Path) -> Callable[[], None]:
             WordPieces(WordPieces.read(path).pieces[:-1]).save_vocabulary(path)
         else:
             words = Vocabulary.load(path, Path("data/nltk"))
-            Vocabulary(words.words[:-1], words.tokenizer).save(path)
+            Vocabulary(words.words[:-1], words.splitter).save(path)
 
     return change
 

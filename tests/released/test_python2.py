@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from itrcore.data.text.vocabulary import SPECIAL, Tokenizer, Vocabulary
+from itrcore.data.text.vocabulary import SPECIAL, WordSplitter, Vocabulary
 from itrcore.errors import DataError
 from itrcore.methods.scan.settings import SCANSettings
 from itrcore.released.checkpoint import Checkpoint
@@ -75,7 +75,7 @@ def test_it_is_imported_with_the_scales_of_its_options() -> None:
 
 def test_an_import_says_the_scales_of_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # without any data
-    Vocabulary([*SPECIAL, "a", "man", "on", "the", "bike"], Tokenizer(None)).save(tmp_path / "vocab.json")
+    Vocabulary([*SPECIAL, "a", "man", "on", "the", "bike"], WordSplitter(None)).save(tmp_path / "vocab.json")
     loaded = load(REAL, published("scan_t2i_lse_bigru"), tmp_path / "vocab.json", "f30k")
     assert loaded.summary() == [
         "image encoder: 2 entries used",

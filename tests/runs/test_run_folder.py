@@ -21,7 +21,7 @@ from itrcore.assets.words import Words
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.image_inputs import PixelInput, RegionInput
 from itrcore.data.text.vocabulary import SPECIAL as WORD_SPECIAL
-from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
+from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
 from itrcore.data.text.wordpieces import SPECIAL, WordPieces
 from itrcore.errors import DataError
 from itrcore.evaluation.evaluate import evaluate
@@ -46,7 +46,7 @@ def text_of(name: str) -> Words | Pieces | CLIPText:
     model = method_settings(name).model
     settings, words = model.text, [f"w{i}" for i in range(N_WORDS - 5)]
     if isinstance(settings, BiGRUSettings):
-        return Words(settings, Vocabulary([*WORD_SPECIAL, *words], Tokenizer(None)))
+        return Words(settings, Vocabulary([*WORD_SPECIAL, *words], WordSplitter(None)))
     pieces = WordPieces([*SPECIAL, *words])
     assert settings.shape is not None
     if isinstance(settings, CLIPSettings):

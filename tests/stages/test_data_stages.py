@@ -25,7 +25,7 @@ from itrcore import layout
 from itrcore.data import captions, source
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.sources import obtain
-from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
+from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
 from itrcore.errors import DataError
 from itrcore.files import read_json
 from itrcore.settings.params import Params
@@ -167,7 +167,7 @@ def test_a_folder_changed_after_it_was_checked_is_found(made: ScanFolder) -> Non
 def test_a_vocabulary_that_cannot_be_made_leaves_none(made: ScanFolder) -> None:
     params = write_params(vocabulary={"min_count": 1000})
     assert run_until_error(params)[0] == "vocab"
-    Vocabulary.build(["a dog"], 1, Tokenizer(None)).save(Path("released.json"))
+    Vocabulary.build(["a dog"], 1, WordSplitter(None)).save(Path("released.json"))
     corrupt(Path("released.json"), lambda b: b.replace(b'"sentence_split": false', b'"sentence_split": true'))
     with pytest.raises(DataError, match=r"released\.json: .* sentence data is missing in data/nltk"):
         stages.vocab.main(write_params(vocabulary={"min_count": 4, "released": "released.json"}), "toy")

@@ -83,7 +83,7 @@ def region_changed(folder: Path) -> None:
 def vocabulary_changed(folder: Path) -> None:
     vocab = folder / "data" / "tiny" / "vocab"
     vocabulary = Vocabulary.load(vocab / "vocab.json", folder / "data" / "nltk")
-    Vocabulary([*vocabulary.words[:-1], "unheard-of"], vocabulary.tokenizer).save(vocab / "vocab.json")
+    Vocabulary([*vocabulary.words[:-1], "unheard-of"], vocabulary.splitter).save(vocab / "vocab.json")
 
 
 def pieces_changed(folder: Path) -> None:

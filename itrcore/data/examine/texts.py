@@ -71,7 +71,7 @@ def examine(splits: Splits, vocabulary: Vocabulary | None, progress: Count) -> T
         for position, image in enumerate(images):
             for caption in image.captions:
                 shared.add(" ".join(caption.lower().split()), split, position)
-                tokens = vocabulary.tokenizer(caption) if vocabulary else caption.split()
+                tokens = vocabulary.splitter(caption) if vocabulary else caption.split()
                 lengths.append(len(tokens))
                 words.update(tokens)
                 odd.look(image, caption, len(tokens))

@@ -31,7 +31,7 @@ _PART = 4096  # captions counted at once
 _PARALLEL_FROM = 5  # parts; below, starting processes takes longer than they save
 
 
-class Tokenizer:
+class WordSplitter:
     """Lower-cased words by nltk: with sentence splitting as `nltk.word_tokenize` does, or without it.
 
     Without it a full stop inside a caption stays on its word ("rides." in "A man rides. A dog runs."), which is the only
@@ -67,14 +67,14 @@ class Tokenizer:
 
 
 class Vocabulary:
-    """Words ↔ ids, and the tokenizer the ids were made with."""
+    """Words ↔ ids, and the splitter the ids were made with."""
 
-    def __init__(self, words: Sequence[str], tokenizer: Tokenizer) -> None:
+    def __init__(self, words: Sequence[str], splitter: WordSplitter) -> None:
         """`words[i]` has id i; the four special tokens come first."""
         if tuple(words[:4]) != SPECIAL or len(set(words)) != len(words):
             raise ValueError(f"a vocabulary starts with {SPECIAL} and lists every word once")
         self.words = list(words)
-        self.tokenizer = tokenizer
+        self.splitter = splitter
 
     @cached_property
     def ids(self) -> dict[str, int]:
@@ -91,7 +91,7 @@ class Vocabulary:
 
     def encode(self, caption: str) -> Tokenised:
         """`<start>`, the ids of the caption's words (`<unk>` for unknown ones), `<end>`."""
-        words = self.tokenizer(caption)
+        words = self.splitter(caption)
         ids = [START, *(self.ids.get(word, UNKNOWN) for word in words), END]
         return Tokenised(ids, [-1, *range(len(words)), -1])
 
@@ -100,20 +100,20 @@ class Vocabulary:
         return [self.words[i] for i in self.encode(caption).ids]
 
     @classmethod
-    def build(cls, captions: Iterable[str], min_count: int, tokenizer: Tokenizer) -> Vocabulary:
+    def build(cls, captions: Iterable[str], min_count: int, splitter: WordSplitter) -> Vocabulary:
         """Words with at least `min_count` occurrences, in order of first appearance, after the special tokens.
 
         `DataError` where no word is that frequent.
         """
         counts: Counter[str] = Counter()
-        for part in _count_words(list(captions), tokenizer):
+        for part in _count_words(list(captions), splitter):
             counts.update(part)  # in the captions' order, so that words keep that of their first appearance
         words = [word for word, count in counts.items() if count >= min_count and word not in SPECIAL]
         if not words:
             raise DataError(
                 f"no word occurs {min_count} times in the captions of train and dev; lower vocabulary.min_count"
             )
-        return cls([*SPECIAL, *words], tokenizer)
+        return cls([*SPECIAL, *words], splitter)
 
     def save(self, path: Path) -> None:
         """Write the JSON described in this module's docstring."""
@@ -121,7 +121,7 @@ class Vocabulary:
             "word2idx": self.ids,
             "idx2word": {str(i): word for i, word in enumerate(self.words)},
             "idx": len(self.words),
-            "tokenizer": self.tokenizer.description,
+            "tokenizer": self.splitter.description,
         }
         write_json(path, value)
 
@@ -155,41 +155,41 @@ class Vocabulary:
                 do="Put punkt_tab where sources in nltk.yaml says, then: dvc repro --force --single-item nltk",
             )
         try:
-            return cls(words, Tokenizer(wanted, nltk_folder))
+            return cls(words, WordSplitter(wanted, nltk_folder))
         except ValueError as error:
             raise DataError.at(path, "its first words are not the special tokens", str(SPECIAL)) from error
 
 
-def _count_words(captions: Sequence[str], tokenizer: Tokenizer) -> Iterator[Counter[str]]:
+def _count_words(captions: Sequence[str], splitter: WordSplitter) -> Iterator[Counter[str]]:
     """Counts of the words of the captions, part by part; of many captions in parallel processes."""
     parts = [captions[start : start + _PART] for start in range(0, len(captions), _PART)]
     if len(parts) < _PARALLEL_FROM:
-        yield from (_count(part, tokenizer) for part in parts)
+        yield from (_count(part, splitter) for part in parts)
         return
     # Spawned: a process that has threads, such as torch's, is not safely forked.
-    description = (tokenizer.sentence_data, tokenizer.nltk_folder)
+    description = (splitter.sentence_data, splitter.nltk_folder)
     with ProcessPoolExecutor(cores(), get_context("spawn"), _prepare, description) as pool:
         yield from pool.map(_count_prepared, parts)
 
 
-def _count(captions: Sequence[str], tokenizer: Tokenizer) -> Counter[str]:
-    return Counter(word for caption in captions for word in tokenizer(caption))
+def _count(captions: Sequence[str], splitter: WordSplitter) -> Counter[str]:
+    return Counter(word for caption in captions for word in splitter(caption))
 
 
-_prepared: list[Tokenizer] = []  # of a worker process, which makes it once
+_prepared: list[WordSplitter] = []  # of a worker process, which makes it once
 
 
 def _prepare(sentence_data: str | None, nltk_folder: Path | None) -> None:
-    _prepared.append(Tokenizer(sentence_data, nltk_folder))
+    _prepared.append(WordSplitter(sentence_data, nltk_folder))
 
 
 def _count_prepared(captions: Sequence[str]) -> Counter[str]:
     return _count(captions, _prepared[0])
 
 
-def tokenizer_for(nltk_folder: Path) -> Tokenizer:
-    """The tokenizer for new vocabularies: with sentence splitting where `nltk_folder` has its data."""
-    return Tokenizer(punkt.data_digest(nltk_folder), nltk_folder)
+def splitter_for(nltk_folder: Path) -> WordSplitter:
+    """The splitter for new vocabularies: with sentence splitting where `nltk_folder` has its data."""
+    return WordSplitter(punkt.data_digest(nltk_folder), nltk_folder)
 
 
 def _load_punkt(folder: Path | None, sentence_data: str) -> Any:

@@ -8,7 +8,7 @@ from itrcore.data import captions
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
 from itrcore.data.shards.regions import FeatureStore
-from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
+from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
 from tests.support.scan_data import ScanFolder, write_scan_folder, write_shards
 
 N, PER_IMAGE = 60, 3
@@ -24,7 +24,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> ScanFolder:
 def split(made: ScanFolder, tmp_path_factory: pytest.TempPathFactory) -> Split:
     shards = write_shards(made, tmp_path_factory.mktemp("shards"), per_shard=7)
     texts = [caption for group in made.captions["train"] for caption in group]
-    vocabulary = Vocabulary.build(texts, 1, Tokenizer(None))
+    vocabulary = Vocabulary.build(texts, 1, WordSplitter(None))
     return Split.open(
         RegionImages(FeatureStore(shards, "train")),
         captions.read(shards.parent / "captions.parquet", "train"),

@@ -19,7 +19,7 @@ from itrcore.data.feeding.split import Split
 from itrcore.data.shards import region_writer, regions, writing
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.sources import caption_table as splits
-from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
+from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
 from itrcore.methods.contract import EmbeddingMethod
 from itrcore.settings.datasets import RegionShardSettings
 from tests.support.helpers import METHODS, method_of, method_settings
@@ -86,7 +86,9 @@ def shards_of(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 def open_training(folder: Path) -> Split:
     images = captions.read(folder.parent / "captions.parquet", "train")
     texts = [caption for image in images for caption in image.captions]
-    return Split.open(RegionImages(FeatureStore(folder, "train")), images, Vocabulary.build(texts, 1, Tokenizer(None)))
+    return Split.open(
+        RegionImages(FeatureStore(folder, "train")), images, Vocabulary.build(texts, 1, WordSplitter(None))
+    )
 
 
 def test_the_reader_takes_the_real_file_as_it_is(real: Path, boxes: np.ndarray) -> None:

@@ -8,7 +8,7 @@ import pytest
 from itrcore.data import captions
 from itrcore.data.feeding.batches import TextBatch
 from itrcore.data.feeding.split import Split
-from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
+from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
 from itrcore.errors import DataError
 from tests.support.helpers import words
 from tests.support.scan_data import ScanFolder
@@ -34,7 +34,7 @@ def test_first_with_uneven_captions(split: Split) -> None:
 
 def test_shards_and_captions_of_other_images_do_not_make_a_split(made: ScanFolder, split: Split) -> None:
     images = captions.read(split.images.folder.parent / "captions.parquet", "train")
-    vocabulary = Vocabulary.build(["a"], 1, Tokenizer(None))
+    vocabulary = Vocabulary.build(["a"], 1, WordSplitter(None))
     for wrong in (images[::-1], images[:-1], [*images, images[0]]):
         with pytest.raises(DataError, match="other images than the caption table's"):
             Split.open(split.images, wrong, vocabulary)

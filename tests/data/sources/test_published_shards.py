@@ -26,7 +26,7 @@ from itrcore.data.shards import regions
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.source import Source
 from itrcore.data.sources import published_shards
-from itrcore.data.text.vocabulary import Tokenizer, Vocabulary
+from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
 from itrcore.errors import DataError
 from itrcore.fetch import download as downloads
 from itrcore.files import digest, read_json, write_json
@@ -125,7 +125,7 @@ def test_a_server_that_fails_just_now_is_not_taken_for_one_that_has_no_regions(
 
 def batches(folder: Path, local: Path) -> TrainingBatches:
     images = captions.read(local / "captions.parquet", "train")
-    vocabulary = Vocabulary.build([text for image in images for text in image.captions], 1, Tokenizer(None))
+    vocabulary = Vocabulary.build([text for image in images for text in image.captions], 1, WordSplitter(None))
     return TrainingBatches(
         Split.open(RegionImages(FeatureStore(folder, "train"), RegionInput(0.3)), images, vocabulary), 8, 1, Views()
     )

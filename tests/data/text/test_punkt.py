@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from itrcore.data.text import punkt
-from itrcore.data.text.vocabulary import tokenizer_for
+from itrcore.data.text.vocabulary import splitter_for
 from itrcore.errors import DataError
 from itrcore.fetch import download
 from itrcore.files import read_json
@@ -82,7 +82,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def splits_sentences(folder: Path) -> bool:
-    return tokenizer_for(folder)("A man rides. A dog runs.") == ["a", "man", "rides", ".", "a", "dog", "runs", "."]
+    return splitter_for(folder)("A man rides. A dog runs.") == ["a", "man", "rides", ".", "a", "dog", "runs", "."]
 
 
 def test_every_kind_of_source_gives_the_same_bytes(tmp_path: Path) -> None:
