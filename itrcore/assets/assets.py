@@ -30,6 +30,7 @@ def prepare(model: ModelSettings, vocabulary: Path, nltk_folder: Path, width: in
     """For a new run.
 
     vocabulary: the data set's folder of it; width: of the data set's region features, where it has some
+    `DataError` where the data set lacks what the method reads, or pretrained weights cannot be had.
     """
     image = registry.load(registry.IMAGE_SIDES[model.images]).prepare(_grid(model), width)
     text = registry.load(registry.TEXT_SIDES[model.text.kind])
@@ -37,7 +38,10 @@ def prepare(model: ModelSettings, vocabulary: Path, nltk_folder: Path, width: in
 
 
 def restore(model: ModelSettings, run: Path, nltk_folder: Path, width: int | None) -> Assets:
-    """Of a finished run, from its folder. Pretrained weights are among its own. width: as run.json has it"""
+    """Of a finished run, from its folder. Pretrained weights are among its own. width: as run.json has it
+
+    `DataError` where a file is missing or damaged.
+    """
     image = registry.load(registry.IMAGE_SIDES[model.images]).restore(_grid(model), run / layout.IMAGE, width)
     text = registry.load(registry.TEXT_SIDES[model.text.kind])
     return Assets(image, text.restore(model.text, run / layout.TEXT, nltk_folder))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itrcore.assets.pieces import own_pieces
+from itrcore.assets.own_pieces import own_pieces
 from itrcore.data.text.clip_tokens import CLIPTokens, Stripped
 from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError

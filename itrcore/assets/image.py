@@ -7,7 +7,7 @@ with two functions:
     prepare(grid, width) -> ImageSide           # for a new run; width: of the data set's region features, if any
     restore(grid, folder, width) -> ImageSide   # of a finished run, from its image folder
 
-`grid` are the settings of a grid (`model.grid`), None for other kinds.
+`grid` are the settings of a grid (`model.grid`), None for other kinds. Both raise `DataError` where something is missing.
 """
 
 from __future__ import annotations

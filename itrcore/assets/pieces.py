@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from itrcore import layout
+from itrcore.assets.own_pieces import own_pieces
 from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.fetch import hub
@@ -80,16 +80,3 @@ def prepare(settings: BertSettings, dim: int, vocabulary: Path, nltk_folder: Pat
 def restore(settings: BertSettings, folder: Path, nltk_folder: Path) -> Pieces:
     """Of a finished run. Pretrained weights are in the run's own."""
     return Pieces(settings, WordPieces.read(folder / _TOKENISER), bert.read_config(folder / _CONFIG))
-
-
-def own_pieces(vocabulary: Path) -> WordPieces:
-    """The data set's word pieces. `DataError` where it has none."""
-    path = vocabulary / layout.PIECES
-    if not path.exists():
-        raise DataError.at(
-            path,
-            "no such file",
-            "word pieces for a text encoder that starts at random",
-            do="Set vocabulary.word_pieces of the data set, then: dvc repro",
-        )
-    return WordPieces.read(path)

@@ -7,7 +7,7 @@ encoder has a module (`itrcore/registry.py`) with two functions:
     prepare(settings, dim, vocabulary, nltk_folder) -> TextSide   # for a new run; vocabulary: the data set's folder of it
     restore(settings, folder, nltk_folder) -> TextSide            # of a finished run, from its text folder
 
-`settings` are the encoder's own (`model.text`), `dim` is the model's.
+`settings` are the encoder's own (`model.text`), `dim` is the model's. Both raise `DataError` where something is missing.
 """
 
 from __future__ import annotations

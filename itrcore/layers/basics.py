@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def l2(x: Tensor, out: Tensor | None = None) -> Tensor:
-    """Scale to unit length along the last axis; as released, 1e-8 is added to the norm, outside the square root.
+    """(…, d) scaled to unit length along the last axis; as released, 1e-8 is added to the norm, outside the square root.
 
     out: where to write it, for what needs no gradient
     """
@@ -18,7 +18,7 @@ def l2(x: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def length_mask(lengths: Tensor, longest: int, device: torch.device) -> Tensor:
-    """(n, longest) True at the valid positions of each item."""
+    """(n, longest) True at the valid positions of each item, the first `lengths` (n,)."""
     return torch.arange(longest, device=device) < lengths.to(device)[:, None]
 
 

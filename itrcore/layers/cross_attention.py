@@ -36,7 +36,7 @@ class Attended:
 
     @property
     def products(self) -> Tensor:
-        """Of each query with what it attends to, of the shape of `norms`."""
+        """Inner product of each query with what it attends to, of the shape of `norms`."""
         return (self.weights * self.attn).sum(self.context)
 
 
@@ -60,7 +60,7 @@ def attend(attn: Tensor, gram: Tensor, direction: Direction, scale: float) -> At
 
 
 def attention_weights(attn: Tensor, queries: int, context: int, scale: float) -> Tensor:
-    """Weights of the shape of attn; queries, context: its dimensions along which those lie."""
+    """Softmax over what each query attends to, of the shape of attn. queries, context: the dimensions of attn that those are in"""
     gate = functional.leaky_relu(attn, SLOPE)
     # Fifty times as fast as `vector_norm`, along a dimension that is not the last.
     norms = gate.square().sum(queries, keepdim=True).clamp(min=_SQUARED).sqrt()

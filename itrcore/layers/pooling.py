@@ -14,7 +14,7 @@ HIDDEN = -10000.0  # the released codes' value for positions that must not count
 
 
 class MeanPooling(nn.Module):
-    """The mean over valid positions."""
+    """The mean over valid positions (VSE++)."""
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """(n, k, d), lengths (n,) → (n, d)."""

@@ -15,7 +15,8 @@ from itrcore.settings.methods import MethodSettings
 def build(settings: MethodSettings, image: ImageSide, source: Any, seed: int) -> Method[Any, Any]:
     """A method with freshly drawn weights, but for those that `image` and `source` bring.
 
-    source: of the text side, as its kind of encoder has it; seed: decides the weights, whatever was drawn before
+    source: of the text side (`TextSide.source`); seed: decides the weights, whatever was drawn before
+    `DataError` where pretrained weights are of other sizes than the settings.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -49,7 +49,7 @@ class Method(nn.Module, ABC, Generic[B, E]):
         """All pairs of two blocks: (n_images, n_texts) float32, higher is more alike."""
 
     def image_views(self, batch: B) -> E:
-        """Encode images for training: each image's views, adjacent; as many as each caption of the batch has."""
+        """Encode images for training: n · views items, the views of an image adjacent, as many as each caption has."""
         return self.encode_images(batch)
 
     @property
@@ -99,6 +99,6 @@ class EmbeddingMethod(Method[B, Vectors]):
         return encoded.vectors.float()
 
     def similarity(self, images: Vectors, texts: Vectors) -> Tensor:
-        """Inner products, in float32 also under mixed precision: bf16's three digits would blur margins and ranks."""
+        """Inner products, (n_images, n_texts) float32 also under mixed precision: bf16's digits would blur margins and ranks."""
         with torch.autocast(images.vectors.device.type, enabled=False):
             return self.image_vectors(images) @ self.text_vectors(texts).T

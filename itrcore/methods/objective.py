@@ -1,4 +1,4 @@
-"""What a training makes smaller: a method with a loss. Here alone a step is written: encode, score, loss."""
+"""What a training makes smaller: a method with a loss. A step is written here, once for all: encode, score, loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from itrcore.settings.methods import MethodSettings
 
 
 class Objective(nn.Module):
-    """method: what is trained; loss: on its similarities. Parameters of the loss are trained too, and belong to no run."""
+    """method: what is trained; loss: on its similarities. What the loss learns is trained too, and is in no run's weights."""
 
     def __init__(self, method: Method[Any, Any], loss: Loss) -> None:
         super().__init__()
@@ -28,10 +28,9 @@ class Objective(nn.Module):
         return cls(method, registry.load(registry.LOSSES[settings.loss.kind])(settings.loss, similarities))
 
     def forward(self, batch: Batch, progress: Progress) -> Losses:
-        """The loss of one batch of matching pairs."""
+        """The loss of one batch of matching pairs: named scalar terms of all its pairs, and their weight."""
         images = self.method.image_views(batch.images)
         texts = self.method.encode_texts(batch.texts)
-        # Items of several processes are gathered here, once that is possible: a loss needs all of a batch's pairs.
         scores = self.method.similarity(images, texts)
         return Losses(self.loss(scores, progress), self.method.loss_weight(progress))
 

@@ -28,14 +28,14 @@ def load(backbone: nn.Module, path: Path) -> None:
     `DataError` where the file is missing, damaged or something else, and where an entry is missing, of another shape, not
     finite or not known; nothing is loaded then, and no code that the file might name is run.
     """
-    found = {f"{part}.{name}": value for part, entries in _read(path).items() for name, value in entries.items()}
+    entries = {f"{part}.{name}": value for part, states in _read(path).items() for name, value in states.items()}
     wanted = {released_name(name): (name, value) for name, value in backbone.state_dict().items()}
-    lacking = [name for name in wanted if name not in found and not name.endswith(_COUNTER)]
-    unknown = [name for name in found if name not in wanted]
+    lacking = [name for name in wanted if name not in entries and not name.endswith(_COUNTER)]
+    unknown = [name for name in entries if name not in wanted]
     if lacking or unknown:
         said = [f"{what} {_first(names)}" for what, names in (("lacks", lacking), ("has besides", unknown)) if names]
         raise DataError.at(path, "it " + " and ".join(said), _LAYOUT)
-    for name, value in found.items():
+    for name, value in entries.items():
         shape = wanted[name][1].shape
         plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_nested
         if not plain or value.dtype not in (torch.float32, torch.int64) or value.is_meta:
@@ -50,7 +50,7 @@ def load(backbone: nn.Module, path: Path) -> None:
             raise DataError.at(path, f"entry {name} has {kind}", f"shape {tuple(shape)}")
         if not bool(value.isfinite().all()):
             raise DataError.at(path, f"entry {name} holds NaN or infinity", "finite weights", do=_AGAIN)
-    weights = {ours: found.get(name, value) for name, (ours, value) in wanted.items()}
+    weights = {ours: entries.get(name, value) for name, (ours, value) in wanted.items()}
     backbone.load_state_dict(weights)
 
 
@@ -84,8 +84,8 @@ def _read(path: Path) -> dict[str, Mapping[str, Any]]:
             do="Name it as model.grid.weights; the README of VSE∞'s repository says where to get it.",
         ) from error
     except pickle.UnpicklingError as error:
-        found = "damaged, no torch file, or one that wants code to be run, of which nothing was"
-        raise DataError.at(path, found, _LAYOUT, do=_AGAIN) from error
+        problem = "damaged, no torch file, or one that wants code to be run, of which nothing was"
+        raise DataError.at(path, problem, _LAYOUT, do=_AGAIN) from error
     except Exception as error:  # a damaged file can make the reader stumble anywhere
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise DataError.at(path, f"damaged, or not a torch file ({reason})", _LAYOUT, do=_AGAIN) from error

@@ -39,7 +39,7 @@ def pretrained(
     try:
         known, _ = model.config_class.get_config_dict(name, revision=revision)
         check(known)
-        loaded, found = model.from_pretrained(
+        loaded, report = model.from_pretrained(
             name,
             revision=revision or "main",
             dtype=torch.float32,
@@ -49,7 +49,7 @@ def pretrained(
         )
     except Exception as error:  # transformers, the hub's client and readers of weights have errors of their own
         raise hub.refused(kind, name, revision, error, "folder with config.json and model.safetensors") from error
-    if unusable := sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}):
+    if unusable := sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}):
         shown = ", ".join(unusable[:5]) + (f" and {len(unusable) - 5} more" if len(unusable) > 5 else "")
         raise DataError.at(name, f"lacks weights of the {kind} that its config.json describes: {shown}", "all of them")
     return loaded

@@ -33,7 +33,7 @@ class Losses:
 
     @property
     def total(self) -> Tensor:
-        """The weighted sum: what is minimised."""
+        """The weighted sum, a scalar: what is minimised."""
         return torch.stack([term * self.weight for term in self.terms.values()]).sum()
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from itrcore.layers.basics import l2, length_mask, xavier
+from itrcore.layers.basics import l2, xavier
 from itrcore.layers.cross_attention import EPSILON, attend, attention_weights, gram
 from itrcore.layers.encoded import Sets
 from itrcore.layers.product import ROWS, product
@@ -36,64 +36,6 @@ class Tiles:
 # as then the alignments of captions of one length are a multiple of sixteen, which `product` takes as they are.
 CPU_TILES = Tiles(images=16, words=1792, attended=2048)
 GPU_TILES = Tiles(images=32, words=8192, attended=2**18)
-
-
-class WholeVector(nn.Module):
-    """One vector of a set: attention over its members, guided by their mean. Words have it without normalisation."""
-
-    def __init__(self, dim: int, dropout: float) -> None:
-        super().__init__()
-        self.local, self.mean = xavier(nn.Linear(dim, dim)), xavier(nn.Linear(dim, dim))
-        self.score = xavier(nn.Linear(dim, 1))
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """(n, k, d), of which the first `lengths` (n,), on the CPU, count, → (n, d) of unit length."""
-        mask = length_mask(lengths, features.shape[1], features.device)
-        features = features.masked_fill(~mask[..., None], 0.0)
-        mean = features.sum(1) / mask.sum(1, keepdim=True)
-        local, guide = self.normalised(self.local(features), self.mean(mean), lengths)
-        common = self.dropout(local.tanh()) * self.dropout(guide.tanh())[:, None]
-        scores = self.score(common).squeeze(-1).masked_fill(~mask, float("-inf"))
-        return l2((torch.softmax(scores, dim=1)[..., None] * features).sum(1))
-
-    def normalised(self, local: Tensor, guide: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What goes into the tanhs."""
-        return local, guide
-
-
-class WholeImage(WholeVector):
-    """The same with batch normalisation, as regions have it.
-
-    ranked_regions: None: the regions of all images alike. A number: each region's place has weights of its own, as in the
-    released code, so that every image must have just so many
-    """
-
-    def __init__(self, dim: int, dropout: float, ranked_regions: int | None) -> None:
-        super().__init__(dim, dropout)
-        self.ranked_regions = ranked_regions
-        self.local_norm = nn.BatchNorm1d(ranked_regions or 1)
-        self.mean_norm = nn.BatchNorm1d(dim)
-
-    def normalised(self, local: Tensor, guide: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What goes into the tanhs."""
-        guide = self.mean_norm(guide)
-        if self.ranked_regions is None:
-            mask = length_mask(lengths, local.shape[1], local.device)
-            valid = self.local_norm(local[mask][:, None]).squeeze(1)
-            return local.masked_scatter(mask[..., None], valid), guide
-        assert set(lengths.tolist()) == {self.ranked_regions}, "the method's `input` says how many regions it reads"
-        return self.local_norm(local), guide
-
-
-def with_whole(features: Tensor, lengths: Tensor, pooling: WholeVector) -> Sets:
-    """Sets as `AlignmentMeasure` takes them: each one's whole vector, then its members, all of unit length.
-
-    features: (n, k, d), padded, not normalised yet; lengths: (n,) on the CPU
-    """
-    members = l2(features)
-    whole = pooling(members, lengths)
-    return Sets.pack(torch.cat([whole[:, None], members], dim=1), lengths + 1)
 
 
 @dataclass(frozen=True)
@@ -152,8 +94,8 @@ class AlignmentMeasure(nn.Module):
                 # All at once, as batch normalisation is over all pairs. What led to the alignments is made again in the
                 # backward pass: it is four times as large as they are, and more.
                 nodes = [self._recomputed(block, tile, tiles) for block, tile in pairs]
-                found = iter(self._scores([group for groups in nodes for group in groups]))
-                scores = [[next(found) for _ in groups] for groups in nodes]
+                in_order = iter(self._scores([group for groups in nodes for group in groups]))
+                scores = [[next(in_order) for _ in groups] for groups in nodes]
             else:
                 scores = [self._scores(self._alignments(block, tile, tiles)) for block, tile in pairs]
             columns = [torch.cat(part, dim=1) for part in scores]
@@ -196,8 +138,8 @@ class AlignmentMeasure(nn.Module):
         attn = product(words, regions.flatten(0, 1)).view(-1, n, r)
         weights = []
         for (length, count), part in zip(captions.groups, torch.split(attn[: sum(sizes)], sizes), strict=True):
-            found = attend(part.view(count, length, n, r), among, "t2i", self.softmax_scale)
-            weights.append((found.weights / (found.norms + EPSILON)[..., None]).flatten(0, 1))
+            attended = attend(part.view(count, length, n, r), among, "t2i", self.softmax_scale)
+            weights.append((attended.weights / (attended.norms + EPSILON)[..., None]).flatten(0, 1))
         # Of the rows that fill up, no region: they attend to nothing.
         of_images = torch.cat([*weights, attn.new_zeros(len(words) - sum(sizes), n, r)]).transpose(0, 1)
         together = max(1, tiles.attended // len(words))
@@ -279,8 +221,8 @@ def _reason(wanted: Tensor, nodes: Tensor, query: Tensor, query_bias: Tensor, ou
     queries = product(wanted.flatten(0, 1), query, query_bias).view_as(wanted)
     edges = torch.softmax(torch.bmm(queries, nodes.transpose(1, 2)), dim=-1)
     seen = torch.bmm(edges, nodes).flatten(0, 1)
-    found = product(seen, out, out_bias).view_as(wanted)
-    return found.relu() if torch.is_grad_enabled() else found.relu_()
+    moved = product(seen, out, out_bias).view_as(wanted)
+    return moved.relu() if torch.is_grad_enabled() else moved.relu_()
 
 
 class Filtration(nn.Module):

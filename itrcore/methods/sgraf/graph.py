@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from itrcore.data.feeding.batches import ImageBatch, RegionBatch
+from itrcore.data.feeding.batches import RegionBatch
 from itrcore.layers.basics import row_by_row, xavier
 from itrcore.layers.image_encoders import ImageEncoder, region_mask
 
@@ -51,9 +51,8 @@ class GraphRegionEncoder(ImageEncoder):
         self.fc = xavier(nn.Linear(width, dim))
         self.graph = nn.ModuleList(GraphLayer(dim, heads) for _ in range(layers))
 
-    def forward(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: RegionBatch) -> tuple[Tensor, Tensor]:
         """(n, k, width) → (n, k, d), padded regions come out as 0, and the images' numbers of regions (n,)."""
-        assert isinstance(batch, RegionBatch)
         mask = region_mask(batch)
         regions = row_by_row(self.fc, batch.regions, mask)
         for layer in self.graph:

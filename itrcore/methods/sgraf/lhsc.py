@@ -5,10 +5,11 @@ from __future__ import annotations
 from itrcore.assets.regions import Regions
 from itrcore.assets.words import BiGRUSource
 from itrcore.data.image_inputs import RegionInput
-from itrcore.methods.sgraf.alignment import AlignmentMeasure, WholeImage, WholeVector
+from itrcore.methods.sgraf.alignment import AlignmentMeasure
 from itrcore.methods.sgraf.graph import GraphRegionEncoder
 from itrcore.methods.sgraf.settings import FiltrationSettings, LHSCSettings
 from itrcore.methods.sgraf.sgraf import AlignmentMethod
+from itrcore.methods.sgraf.whole_vector import WholeImage, WholeVector
 from itrcore.methods.sgraf.word_attention import WordAttentionEncoder
 
 _RELEASED_BATCH = 100  # captions, in the released evaluation, whatever its options say

@@ -11,12 +11,13 @@ from itrcore.data.image_inputs import RegionInput
 from itrcore.layers.encoded import Sets
 from itrcore.layers.image_encoders import ImageEncoder, LinearRegionEncoder
 from itrcore.methods.contract import Attends, Method
-from itrcore.methods.sgraf.alignment import AlignmentMeasure, WholeImage, WholeVector, with_whole
+from itrcore.methods.sgraf.alignment import AlignmentMeasure
 from itrcore.methods.sgraf.settings import SGRAFSettings
+from itrcore.methods.sgraf.whole_vector import WholeImage, WholeVector, with_whole
 
 
 class AlignmentMethod(Method[RegionBatch, Sets], Attends):
-    """Sets items are their whole vector and their regions or words; similarity is the measure of their alignments.
+    """An encoded item is a set, of its whole vector and its regions or words; similarity measures how two sets align.
 
     A class of this kind sets both encoders, `regions` and `words`, what makes their whole vectors, and the measure.
     """
@@ -28,12 +29,12 @@ class AlignmentMethod(Method[RegionBatch, Sets], Attends):
     measure: AlignmentMeasure
 
     def encode_images(self, batch: RegionBatch) -> Sets:
-        """A set per image: its whole vector, then its regions, (all sets, d), each of unit length."""
+        """A set per image: its whole vector, then its regions, (sum of lengths, d), each of unit length."""
         regions, lengths = self.regions(batch)
         return with_whole(regions, lengths, self.region_pooling)
 
     def encode_texts(self, batch: TextBatch) -> Sets:
-        """A set per caption: its whole vector, then its words, (all sets, d), each of unit length."""
+        """A set per caption: its whole vector, then its words, (sum of lengths, d), each of unit length."""
         return with_whole(self.words(batch), batch.lengths, self.word_pooling)
 
     def similarity(self, images: Sets, texts: Sets) -> Tensor:

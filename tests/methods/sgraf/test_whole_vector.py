@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from itrcore.methods.sgraf.alignment import WholeImage, WholeVector, with_whole
+from itrcore.methods.sgraf.whole_vector import WholeImage, WholeVector, with_whole
 from tests.support.plain_attention import Weights, linear, make_sets, unit
 
 DIM = 6
