@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from itrcore import layout
-from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
+from itrcore.data.text.vocabulary import Vocabulary, WordSplitter
 from itrcore.files import write_json
 
 ROOT = Path(__file__).parents[1]

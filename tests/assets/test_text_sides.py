@@ -16,7 +16,7 @@ from itrcore.assets.regions import Regions
 from itrcore.assets.words import Words
 from itrcore.data.text.glove import look_up
 from itrcore.data.text.vocabulary import SPECIAL as WORD_SPECIAL
-from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
+from itrcore.data.text.vocabulary import Vocabulary, WordSplitter
 from itrcore.data.text.wordpieces import SPECIAL, WordPieces
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json

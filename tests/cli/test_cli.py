@@ -77,7 +77,7 @@ def test_an_error_in_a_recipe_is_its_message_and_no_traceback(command: str, tmp_
     result = itr(command, columns=40)
     assert result.exit_code == 1
     assert result.output.splitlines() == [
-        "error: recipes/esa.yaml: loss: unknown key '[red]margin'; did you mean 'margin'? (valid here: margin, warmup_epochs)"
+        "error: recipes/esa.yaml: loss: unknown key '[red]margin'; did you mean 'margin'? (valid here: margin, warmup_epochs, kind)"
     ]
 
 
@@ -240,11 +240,11 @@ def test_the_command_starts_without_loading_torch_or_mlflow(tmp_path: Path) -> N
 
 
 def test_the_library_knows_neither_dvc_nor_prefect_and_mlflow_in_one_place() -> None:
-    found: dict[str, set[str]] = {"dvc": set(), "prefect": set(), "mlflow": set()}
+    rooms: dict[str, set[str]] = {"dvc": set(), "prefect": set(), "mlflow": set()}
     for path in (ROOT / "itrcore").rglob("*.py"):
         for line in path.read_text("utf-8").splitlines():
             words = line.split()
             if len(words) > 1 and words[0] in ("import", "from"):
                 with contextlib.suppress(KeyError):
-                    found[words[1].split(".")[0]].add(path.parent.name)
-    assert found == {"dvc": set(), "prefect": set(), "mlflow": {"tracking"}}
+                    rooms[words[1].split(".")[0]].add(path.parent.name)
+    assert rooms == {"dvc": set(), "prefect": set(), "mlflow": {"tracking"}}

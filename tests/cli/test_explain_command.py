@@ -108,7 +108,8 @@ def test_a_caption_of_ones_own_is_explained_with_the_words_that_the_run_knows(in
     ("arguments", "says"),
     [
         (["nosuch"], "nosuch"),
-        (["two"], "two: in vse_infty_bigru no word looks at regions; expected a run whose words do"),
+        (["two"], "two: in vse_infty_bigru no word looks at regions"),
+        (["two"], "expected a run of a method whose words do (esl, esl_bert, esl_grid, saf)"),
         (["again"], "dvc repro train@again"),
         (["looks", "--image", "99999"], "no image 99999 in test; expected the id of one of its images (8 from"),
         (["looks", "--caption-id", "99999"], "no caption 99999 in test; expected the id of one of its captions (40 from"),

@@ -45,9 +45,9 @@ def test_words_are_split_as_nltks_word_tokenize_does_without_scipy_and_scikit_le
     from nltk.tokenize import word_tokenize
 
     code = f"""
-from itrcore.data.vocabulary import WordSplitter
-found = [WordSplitter(None)(caption) for caption in {CAPTIONS!r}]
-assert found == {[word_tokenize(caption.lower(), preserve_line=True) for caption in CAPTIONS]!r}, found
+from itrcore.data.text.vocabulary import WordSplitter
+words = [WordSplitter(None)(caption) for caption in {CAPTIONS!r}]
+assert words == {[word_tokenize(caption.lower(), preserve_line=True) for caption in CAPTIONS]!r}, words
 """
     assert imported(code) == {"nltk"}
 
@@ -82,6 +82,12 @@ def test_the_report_draws_and_writes_pages_and_computes_nothing() -> None:
     assert imported("import stages.report") <= {"jinja2", "matplotlib", "PIL", "pyarrow"}
 
 
+def test_help_needs_neither_settings_nor_their_checks() -> None:
+    """A quarter of the time that `import torch` takes, or less (benchmarks/startup.py): so little that nobody waits."""
+    code = "from itrcore.cli.app import app; app(['--help'], standalone_mode=False)"
+    assert not imported(f"{code}; import sys; assert 'itrcore.settings.load' not in sys.modules")
+
+
 def test_looking_at_params_needs_nothing() -> None:
     assert not imported("from itrcore.cli.app import app; app(['check'], standalone_mode=False)")
 
@@ -90,20 +96,24 @@ def test_a_run_of_a_bigru_needs_no_text_models_and_its_ensembles_arrays_and_capt
     """From the text side to the results, trackers left out: they bring half of the others along."""
     project(tmp_path)
     train = """
-from itrcore.config import load
-from itrcore.training.observer import Silent
-from itrcore.training.run import train
+from itrcore.settings.load import load
+from itrcore.runs.observer import Silent
+from itrcore.training.train import train
 for name in ("one", "two"):
     train(load(), name, Silent())
 """
     evaluate = """
-from itrcore.config import load
-from itrcore.evaluation.run import evaluate
+from itrcore.settings.load import load
+from itrcore.evaluation.evaluate import evaluate
 for name in ("one", "two"):
     evaluate(load(), name)
 """
     needed = {"accelerate", "nltk", "PIL", "pyarrow", "tokenizers", "torch"}
     assert imported(train, tmp_path) <= needed
     assert imported(evaluate, tmp_path) <= needed
-    ensemble = "from itrcore.settings.params import load; from itrcore.evaluation.ensemble import evaluate_ensemble as evaluate"
-    assert imported(f"{ensemble}; evaluate(load(), 'both')", tmp_path) <= {"pyarrow"}
+    ensemble = """
+from itrcore.settings.load import load
+from itrcore.evaluation.ensemble import evaluate_ensemble
+evaluate_ensemble(load(), "both")
+"""
+    assert imported(ensemble, tmp_path) <= {"pyarrow"}

@@ -21,7 +21,7 @@ from itrcore.data.image_inputs import PixelInput
 from itrcore.data.shards import regions
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.text.tokens import Tokenised
-from itrcore.data.text.vocabulary import SPECIAL, WordSplitter, Vocabulary
+from itrcore.data.text.vocabulary import SPECIAL, Vocabulary, WordSplitter
 from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.evaluation import explanations

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from itrcore.data.text.vocabulary import SPECIAL, WordSplitter, Vocabulary
+from itrcore.data.text.vocabulary import SPECIAL, Vocabulary, WordSplitter
 from itrcore.errors import DataError
 from itrcore.methods.scan.settings import SCANSettings
 from itrcore.released.checkpoint import Checkpoint

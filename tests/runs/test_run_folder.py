@@ -21,7 +21,7 @@ from itrcore.assets.words import Words
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.image_inputs import PixelInput, RegionInput
 from itrcore.data.text.vocabulary import SPECIAL as WORD_SPECIAL
-from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
+from itrcore.data.text.vocabulary import Vocabulary, WordSplitter
 from itrcore.data.text.wordpieces import SPECIAL, WordPieces
 from itrcore.errors import DataError
 from itrcore.evaluation.evaluate import evaluate

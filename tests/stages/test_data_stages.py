@@ -25,7 +25,7 @@ from itrcore import layout
 from itrcore.data import captions, source
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.sources import obtain
-from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
+from itrcore.data.text.vocabulary import Vocabulary, WordSplitter
 from itrcore.errors import DataError
 from itrcore.files import read_json
 from itrcore.settings.params import Params

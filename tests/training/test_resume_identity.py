@@ -180,6 +180,6 @@ def test_a_changed_code_version_alone_does_not_throw_a_training_away(
     """A commit of the README must not cost a night's training."""
     project(tmp_path)
     kill.after(2, tmp_path)
-    monkeypatch.setattr("itrcore.training.train.code_version", lambda: "abc-dirty")
+    monkeypatch.setattr("itrcore.methods.describe.code_version", lambda: "abc-dirty")
     kill.after(1, tmp_path)
     assert saved(tmp_path).global_step == 12

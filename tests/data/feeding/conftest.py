@@ -8,7 +8,7 @@ from itrcore.data import captions
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
 from itrcore.data.shards.regions import FeatureStore
-from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
+from itrcore.data.text.vocabulary import Vocabulary, WordSplitter
 from tests.support.scan_data import ScanFolder, write_scan_folder, write_shards
 
 N, PER_IMAGE = 60, 3

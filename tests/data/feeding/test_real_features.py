@@ -19,7 +19,7 @@ from itrcore.data.feeding.split import Split
 from itrcore.data.shards import region_writer, regions, writing
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.sources import caption_table as splits
-from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
+from itrcore.data.text.vocabulary import Vocabulary, WordSplitter
 from itrcore.methods.contract import EmbeddingMethod
 from itrcore.settings.datasets import RegionShardSettings
 from tests.support.helpers import METHODS, method_of, method_settings

@@ -8,7 +8,7 @@ import pytest
 from itrcore.data import captions
 from itrcore.data.feeding.batches import TextBatch
 from itrcore.data.feeding.split import Split
-from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
+from itrcore.data.text.vocabulary import Vocabulary, WordSplitter
 from itrcore.errors import DataError
 from tests.support.helpers import words
 from tests.support.scan_data import ScanFolder

@@ -26,7 +26,7 @@ from itrcore.data.shards import regions
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.source import Source
 from itrcore.data.sources import published_shards
-from itrcore.data.text.vocabulary import WordSplitter, Vocabulary
+from itrcore.data.text.vocabulary import Vocabulary, WordSplitter
 from itrcore.errors import DataError
 from itrcore.fetch import download as downloads
 from itrcore.files import digest, read_json, write_json

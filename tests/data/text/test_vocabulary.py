@@ -15,7 +15,7 @@ import pytest
 from itrcore.data import scan
 from itrcore.data.text import punkt, vocabulary
 from itrcore.data.text.tokens import PAD
-from itrcore.data.text.vocabulary import END, SPECIAL, START, UNKNOWN, WordSplitter, Vocabulary, splitter_for
+from itrcore.data.text.vocabulary import END, SPECIAL, START, UNKNOWN, Vocabulary, WordSplitter, splitter_for
 from itrcore.errors import DataError
 from itrcore.settings.downloads import PunktSettings
 from tests.support.scan_data import PUNKT_FILES, write_punkt_folder
