@@ -77,10 +77,6 @@ class Tracker:
 
         return self.attempt(record)
 
-    def record_training(self, folder: Path) -> bool:
-        """The active run of this name is the one of this result: kept, brought back, or written from the files."""
-        return self.attempt(lambda: self._record(folder))
-
     def record_ensemble(self, folder: Path) -> bool:
         """An ensemble's run: its metrics, members and files; False where MLflow failed."""
 

@@ -40,10 +40,13 @@ FIRST_USE = """
 import sys, time
 from pathlib import Path
 import mlflow
+from itrcore.runs.records import Run
 from itrcore.tracking import Tracker
+folder, tracker = Path(sys.argv[1]), Tracker()
+run = Run.model_validate_json((folder / "run.json").read_bytes())
 print("ready", flush=True)
 sys.stdin.readline()
-assert Tracker().record_training(Path(sys.argv[1]))
+tracker.finish(tracker.open(run, None), folder)
 """
 
 
