@@ -91,18 +91,20 @@ def similarities(
     """
     tiles = tiles or (CPU_TILES if texts.vectors.device.type == "cpu" else GPU_TILES)
     (images, image_places), (texts, text_places) = by_size(images), by_size(texts)
-    blocks = [(regions, gram(regions) if direction == "t2i" else None) for regions in dense(images, tiles.images)]
+    blocks = list(dense(images, tiles.images))
+    # Of what is attended to: regions, block by block, or words.
+    of_blocks = [gram(regions) for regions in blocks] if direction == "t2i" else []
     rows = []
     for tile in cut(texts, tiles.words):
-        groups = [(words, gram(words) if direction == "i2t" else None) for words in dense(tile, len(tile))]
+        groups = list(dense(tile, len(tile)))
+        of_groups = [gram(words) for words in groups] if direction == "i2t" else []
+        sizes = [words.shape[0] * words.shape[1] for words in groups]
         columns = []
-        for regions, of_regions in blocks:
+        for block, regions in enumerate(blocks):
             attn = product(tile.vectors, regions.flatten(0, 1))
-            parts = torch.split(attn, [words.shape[0] * words.shape[1] for words, _ in groups])
             scores = []
-            for (words, of_words), part in zip(groups, parts, strict=True):
-                among = of_regions if of_words is None else of_words
-                assert among is not None
+            for group, (words, part) in enumerate(zip(groups, torch.split(attn, sizes), strict=True)):
+                among = of_blocks[block] if of_blocks else of_groups[group]
                 attended = attend(part.view(*words.shape[:2], *regions.shape[:2]), among, direction, scale)
                 scores.append(pooled(attended, direction, pooling))
             columns.append(torch.cat(scores))
