@@ -96,7 +96,10 @@ def test_after_a_failure_all_goes_on_that_can_and_the_flow_fails(project: Projec
     kept = {"cmd": "touch kept", "deps": [fails], "outs": ["kept"]}
     steps = {
         "made": {"foreach": "${runs}", "do": made},
-        "after": {"foreach": [fails, works], "do": {"cmd": "touch after-${item}", "deps": ["${item}"]}},
+        "after": {
+            "foreach": [fails, works],
+            "do": {"cmd": "printenv CUDA_VISIBLE_DEVICES > after-${item}", "deps": ["${item}"]},
+        },
         "kept": kept,
         "last": {"cmd": "touch last", "deps": ["kept"]},
         "all": {"cmd": "touch all", "deps": [fails, works]},
@@ -106,10 +109,12 @@ def test_after_a_failure_all_goes_on_that_can_and_the_flow_fails(project: Projec
     made["cmd"] = f"test ${{key}} != {fails} && touch ${{key}}"
     kept["frozen"] = True
     project.write("experiments/failing/dvc.yaml", {"stages": steps})
-    done = project.run(sys.executable, "-m", "flows.benchmark", "--experiment", "failing", check=False)
+    command = (sys.executable, "-m", "flows.benchmark", "--experiment", "failing", "--gpus", "5", "--jobs", "2")
+    done = project.run(*command, check=False)
     assert done.returncode == 1
     assert f"error: made@{fails} failed (exit status" in done.stdout
-    assert {"last", f"after-{works}"} <= {path.name for path in folder.iterdir()}
+    assert (folder / "last").exists()
+    assert (folder / f"after-{works}").read_text("utf-8") == "5\n"  # the GPU that its task was given
     assert not {"all", f"after-{fails}"} & {path.name for path in folder.iterdir()}
 
 
