@@ -31,17 +31,17 @@ def test_every_pair_attends_as_if_it_were_alone(
     captions: int, words: int, images: int, regions: int, direction: Direction
 ) -> None:
     of_words, of_regions = blocks(captions, words, images, regions)
-    found = attending(of_words, of_regions, direction)
+    together = attending(of_words, of_regions, direction)
     for m, caption in enumerate(of_words):
         for n, image in enumerate(of_regions):
             queries, context = (caption, image) if direction == "t2i" else (image, caption)
-            weights = found.weights[m, :, n] if direction == "t2i" else found.weights[m, :, n].T
+            weights = together.weights[m, :, n] if direction == "t2i" else together.weights[m, :, n].T
             torch.testing.assert_close(weights, attention(queries, context, 9.0))
             vectors = attended(queries, context, 9.0)
             of_pair = (m, slice(None), n) if direction == "t2i" else (m, n)
-            torch.testing.assert_close(found.norms[of_pair], torch.stack([v.norm() for v in vectors]))
+            torch.testing.assert_close(together.norms[of_pair], torch.stack([v.norm() for v in vectors]))
             products = torch.stack([q @ v for q, v in zip(queries, vectors, strict=True)])
-            torch.testing.assert_close(found.products[of_pair], products)
+            torch.testing.assert_close(together.products[of_pair], products)
 
 
 @DIRECTIONS
@@ -49,8 +49,8 @@ def test_gradients_are_right(direction: Direction) -> None:
     words, regions = blocks(2, 3, 2, 2)
 
     def values(words: Tensor, regions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        found = attending(words, regions, direction)
-        return found.weights, found.products, found.norms
+        together = attending(words, regions, direction)
+        return together.weights, together.products, together.norms
 
     assert torch.autograd.gradcheck(values, (words.requires_grad_(), regions.requires_grad_()))
 
@@ -65,8 +65,8 @@ def test_zeros_and_vectors_that_cancel_give_numbers_and_gradients(direction: Dir
             words[:, 1], regions[:, 1] = -words[:, 0], -regions[:, 0]
         else:
             (words if what == "words" else regions).zero_()
-    found = attending(words.requires_grad_(), regions.requires_grad_(), direction)
-    values = (found.weights, found.products, found.norms, found.products / found.norms)
+    together = attending(words.requires_grad_(), regions.requires_grad_(), direction)
+    values = (together.weights, together.products, together.norms, together.products / together.norms)
     assert all(bool(value.isfinite().all()) for value in values)
     for gradient in torch.autograd.grad(torch.stack([value.sum() for value in values]).sum(), (words, regions)):
         assert bool(gradient.isfinite().all())

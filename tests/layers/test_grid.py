@@ -85,11 +85,11 @@ def test_an_image_keeps_at_least_one_cell() -> None:
 
 def test_the_seed_of_a_step_decides_what_is_dropped() -> None:
     encoder = pixel_encoder(0.2).train()
-    found = []
+    features = []
     for seed in (5, 5, 6):
         torch.manual_seed(seed)
-        found.append(encoder(numbered(40, 6))[0])
-    assert found[0].equal(found[1]) and not found[0].equal(found[2])
+        features.append(encoder(numbered(40, 6))[0])
+    assert features[0].equal(features[1]) and not features[0].equal(features[2])
 
 
 def test_gradients_reach_open_stages_through_kept_cells() -> None:

@@ -53,14 +53,14 @@ def test_similarity_is_that_of_every_pair_alone_whatever_its_batch(name: str) ->
     model = esl(name)
     images, texts = image_batch([5, 2, 1, 4], WIDTH), text_batch([6, 2, 9, 2, 5], WORDS)
     with torch.no_grad():
-        found = model.similarity(model.encode_images(images), model.encode_texts(texts))
+        similarity = model.similarity(model.encode_images(images), model.encode_texts(texts))
         smooth = model.measure.log_smooth.exp()
         for i, regions in enumerate(images.lengths.tolist()):
             for j, words in enumerate(texts.lengths.tolist()):
                 attn = attn_of(model, images.regions[i, :regions], texts.ids[j, :words])
                 expected = (attn * weights(attn, smooth)).sum(1).mean()
                 expected = expected + (attn.T * weights(attn.T, smooth)).sum(1).mean()
-                assert found[i, j].item() == pytest.approx(expected.item(), abs=2e-6)
+                assert similarity[i, j].item() == pytest.approx(expected.item(), abs=2e-6)
 
 
 def test_encoded_sets_are_packed() -> None:
@@ -79,13 +79,13 @@ def test_a_words_attention_is_what_its_similarity_weighs_by(name: str) -> None:
     images, texts = image_batch([5, 3], WIDTH), text_batch([6, 4], WORDS)
     with torch.no_grad():
         image, text = model.encode_images(images)[1:2], model.encode_texts(texts)[0:1]
-        found = model.attention(image, text)
+        attention = model.attention(image, text)
         attn = attn_of(model, images.regions[1, :3], texts.ids[0])
         expected = weights(attn, model.measure.log_smooth.exp())
     assert isinstance(model, Attends)
     # Smoothing multiplies what float32 rounds, and processors round differently: 2.2e-6 apart on one of them.
-    torch.testing.assert_close(found, expected, rtol=0, atol=5e-6)
-    torch.testing.assert_close(found.sum(1), torch.ones(6))
+    torch.testing.assert_close(attention, expected, rtol=0, atol=5e-6)
+    torch.testing.assert_close(attention.sum(1), torch.ones(6))
 
 
 def test_the_loss_takes_all_negatives_while_it_warms_up_then_the_hardest() -> None:

@@ -50,10 +50,10 @@ def test_levels_are_those_of_plain_loops(strategy: Strategy, from_normalised: bo
     dim = 2 * kernel**3
     model = Levels(strategy, dim, 3, kernel, from_normalised).double()
     x = torch.randn(2, 3, dim, dtype=torch.float64)
-    found = model(x)
-    assert found.shape == (2, 3, sum(widths(dim, 3, kernel)))
+    levels = model(x)
+    assert levels.shape == (2, 3, sum(widths(dim, 3, kernel)))
     expected = [[plain(model, row.tolist(), kernel) for row in item] for item in x]
-    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(levels, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
 def test_widths_shrink_by_the_kernel() -> None:

@@ -59,8 +59,8 @@ def test_similarities_are_those_of_every_pair_alone(
 ) -> None:
     images, texts = sets(regions, 6, 0), sets(words, 6, 1)
     with torch.set_grad_enabled(grad):
-        found = similarities(images, texts, torch.tensor(14.0, dtype=torch.float64), tiles)
-    torch.testing.assert_close(found, plain(images, texts, 14.0), rtol=0, atol=1e-12)
+        scores = similarities(images, texts, torch.tensor(14.0, dtype=torch.float64), tiles)
+    torch.testing.assert_close(scores, plain(images, texts, 14.0), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 30.0])
@@ -68,9 +68,9 @@ def test_float32_is_near_float64_for_small_and_large_products(scale: float) -> N
     images, texts = sets([36] * 20 + [11], 64, 0, torch.float32), sets([9, 30, 64, 14, 9], 64, 1, torch.float32)
     images = Sets(images.vectors * scale / 8, images.lengths)
     with torch.inference_mode():
-        found = similarities(images, texts, torch.tensor(1 / 0.07))
+        scores = similarities(images, texts, torch.tensor(1 / 0.07))
     exact = plain(Sets(images.vectors.double(), images.lengths), Sets(texts.vectors.double(), texts.lengths), 1 / 0.07)
-    torch.testing.assert_close(found.double(), exact, rtol=0, atol=2e-6 * max(1.0, scale))
+    torch.testing.assert_close(scores.double(), exact, rtol=0, atol=2e-6 * max(1.0, scale))
 
 
 def test_gradients_are_right() -> None:
@@ -94,10 +94,10 @@ def test_the_measures_gradients_are_right(strategy: Strategy) -> None:
     names = [f"measure.{name}" for name, _ in measure.named_parameters()]
 
     def score(*values: Tensor) -> Tensor:
-        found: Tensor = torch.func.functional_call(
+        scores: Tensor = torch.func.functional_call(
             _Whole(measure), dict(zip(names, values, strict=True)), (images, texts)
         )
-        return found
+        return scores
 
     assert torch.autograd.gradcheck(score, tuple(measure.parameters()))
 
@@ -108,8 +108,8 @@ class _Whole(torch.nn.Module):
         self.measure = measure
 
     def forward(self, images: Sets, texts: Sets) -> Tensor:
-        found: Tensor = self.measure(Sets(self.measure.project(images.vectors), images.lengths), texts)
-        return found
+        scores: Tensor = self.measure(Sets(self.measure.project(images.vectors), images.lengths), texts)
+        return scores
 
 
 def test_a_product_of_zeros_has_gradients() -> None:
@@ -142,8 +142,8 @@ def test_the_measure_is_the_papers(strategy: Strategy) -> None:
         d = normal * norm.weight + norm.bias
         projected.append(y @ d.T * math.exp((abs(s[number]) - threshold) * sharpness) * s[number])
     expected = plain(Sets(torch.cat(projected, -1), images.lengths), texts, math.exp(measure.log_smooth.item()))
-    found = measure(Sets(measure.project(images.vectors), images.lengths), texts)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    scores = measure(Sets(measure.project(images.vectors), images.lengths), texts)
+    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-10)
 
 
 def test_the_measure_starts_as_the_released_one() -> None:
@@ -166,14 +166,14 @@ def test_mixed_precision_leaves_similarities_in_float32() -> None:
     images, texts = sets([3, 5], 14, 0, torch.float32), sets([4, 2], 14, 1, torch.float32)
 
     def scores() -> Tensor:
-        found: Tensor = measure(Sets(measure.project(images.vectors), images.lengths), texts)
-        return found
+        similarity: Tensor = measure(Sets(measure.project(images.vectors), images.lengths), texts)
+        return similarity
 
     expected = scores()
     with torch.autocast("cpu", torch.bfloat16):
-        found = scores()
-    assert found.dtype == torch.float32
-    assert torch.equal(found, expected)
+        rough = scores()
+    assert rough.dtype == torch.float32
+    assert torch.equal(rough, expected)
 
 
 def test_tiles_stay_within_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:

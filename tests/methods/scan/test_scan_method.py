@@ -48,9 +48,9 @@ def test_every_pair_is_scored_as_if_it_were_alone(
     regions: list[int], words: list[int], tiles: Tiles | None, direction: Direction, pooling: LSESettings | MeanSettings
 ) -> None:
     images, texts = make_sets(regions, 6, 0), make_sets(words, 6, 1)
-    found = similarities(packed(images), packed(texts), direction, 9.0, pooling, tiles)
+    scores = similarities(packed(images), packed(texts), direction, 9.0, pooling, tiles)
     lse = pooling.scale if isinstance(pooling, LSESettings) else None
-    torch.testing.assert_close(found, scan(images, texts, direction, 9.0, lse), rtol=0, atol=1e-12)
+    torch.testing.assert_close(scores, scan(images, texts, direction, 9.0, lse), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -60,7 +60,7 @@ def test_a_methods_similarity_is_that_of_its_settings_from_unit_regions_and_word
     batch = RegionBatch(images.regions.double(), images.lengths)
     assert isinstance(method.regions, LinearRegionEncoder)
     with torch.no_grad():
-        found = method.similarity(method.encode_images(batch), method.encode_texts(texts))
+        similarity = method.similarity(method.encode_images(batch), method.encode_texts(texts))
         words = method.words(texts)
         sets = [
             [
@@ -72,7 +72,7 @@ def test_a_methods_similarity_is_that_of_its_settings_from_unit_regions_and_word
     _, direction, pooling, _ = name.split("_")
     expected = scan(sets[0], sets[1], direction, 4.0, 6.0 if pooling == "lse" else None)
     # What l2's epsilon takes off a query's length, 1e-8, the plain cosine puts back.
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
+    torch.testing.assert_close(similarity, expected, rtol=0, atol=1e-7)
 
 
 @EACH
@@ -122,9 +122,9 @@ def test_float32_is_near_float64_at_published_size(direction: Direction, pooling
     texts.vectors[:20] = (texts.vectors[:20] + shared) / (texts.vectors[:20] + shared).norm(dim=1, keepdim=True)
     exact = similarities(images, texts, direction, 9.0, pooling)
     single = [Sets(side.vectors.float(), side.lengths) for side in (images, texts)]
-    found = similarities(single[0], single[1], direction, 9.0, pooling)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-5)
+    rounded = similarities(single[0], single[1], direction, 9.0, pooling)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded.double(), exact, rtol=0, atol=1e-5)
 
 
 @EACH
@@ -177,18 +177,18 @@ def test_mixed_precision_changes_nothing_from_encoded_sides_on(
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(method.similarity(images, texts), expected)
     halves = [Sets(side.vectors.bfloat16(), side.lengths) for side in (images, texts)]
-    found = method.similarity(halves[0], halves[1])
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
+    rounded = method.similarity(halves[0], halves[1])
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, expected, rtol=0, atol=0.02)
 
 
 def test_words_attend_to_regions_in_one_direction_alone() -> None:
     method = built("scan_t2i_lse_bigru", softmax_scale=4.0)
     assert isinstance(method, Attends)
     (image,), (caption,) = make_sets([5], DIM, 0, torch.float32), make_sets([3], DIM, 1, torch.float32)
-    found = method.attention(packed([image]), packed([caption]))
-    torch.testing.assert_close(found, attention(caption, image, 4.0))
-    torch.testing.assert_close(found.sum(1), torch.ones(3))
+    weights = method.attention(packed([image]), packed([caption]))
+    torch.testing.assert_close(weights, attention(caption, image, 4.0))
+    torch.testing.assert_close(weights.sum(1), torch.ones(3))
     assert not isinstance(built("scan_i2t_lse_bigru"), Attends)
 
 

@@ -69,9 +69,9 @@ def test_every_pair_is_scored_as_if_it_were_alone(
 ) -> None:
     measure, images, texts = built(kind), with_wholes(regions, 0), with_wholes(words, 1)
     with torch.set_grad_enabled(grad):
-        found = measure(packed(images), packed(texts), tiles)
+        scores = measure(packed(images), packed(texts), tiles)
     with torch.no_grad():
-        torch.testing.assert_close(found, plain(measure, images, texts), rtol=0, atol=1e-12)
+        torch.testing.assert_close(scores, plain(measure, images, texts), rtol=0, atol=1e-12)
 
 
 @EVERY_CASE
@@ -82,10 +82,10 @@ def test_in_training_safs_batch_norm_is_over_all_pairs_once_a_step(
     measure, images, texts = built("saf").train(), with_wholes(regions, 0), with_wholes(words, 1)
     before = copy.deepcopy(measure)
     old = {key: value.clone() for key, value in before.filtration.norm.named_buffers()}
-    found = measure(packed(images), packed(texts), tiles)
-    found.sum().backward()  # which makes the alignments again, but must not count them again
+    scores = measure(packed(images), packed(texts), tiles)
+    scores.sum().backward()  # which makes the alignments again, but must not count them again
     expected = plain(before, images, texts)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-12)
     logits: list[Tensor] = []
     before.filtration.norm.register_forward_hook(lambda module, given, out: logits.append(given[0]))
     norm = measure.filtration.norm
@@ -125,15 +125,15 @@ def test_gradients_are_those_of_plain_loops_where_blocks_are_made_again_too(
 ) -> None:
     images, texts = with_wholes([3, 1, 4, 3], 0), with_wholes([6, 1, 3, 6, 2], 1)
     measure = built(kind).train(training)
-    found = gradients(measure, images, texts, lambda m, a, b: m(packed(a), packed(b), tiles))
+    in_blocks = gradients(measure, images, texts, lambda m, a, b: m(packed(a), packed(b), tiles))
     expected = gradients(measure, images, texts, plain)
     # A bias that shifts all scores of a softmax alike has none, or one of rounding.
-    for name in set(expected) - set(found):
+    for name in set(expected) - set(in_blocks):
         assert name.endswith("key.bias")
         assert float(expected.pop(name).abs().max()) < 1e-12
-    assert set(found) == set(expected)
+    assert set(in_blocks) == set(expected)
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-8, atol=1e-10, msg=name)
+        torch.testing.assert_close(in_blocks[name], value, rtol=1e-8, atol=1e-10, msg=name)
 
 
 class _Whole(nn.Module):
@@ -142,8 +142,8 @@ class _Whole(nn.Module):
         self.measure = measure
 
     def forward(self, images: Sets, texts: Sets) -> Tensor:
-        found: Tensor = self.measure(images, texts, Tiles(1, 3, 1))
-        return found
+        scores: Tensor = self.measure(images, texts, Tiles(1, 3, 1))
+        return scores
 
 
 @EACH
@@ -157,8 +157,8 @@ def test_gradients_are_those_of_differences(training: bool, kind: str) -> None:
     def score(regions: Tensor, words: Tensor, *values: Tensor) -> Tensor:
         named = {f"measure.{name}": value for name, value in zip(names, values, strict=True)}
         sides = Sets(regions, images.lengths), Sets(words, texts.lengths)
-        found: Tensor = torch.func.functional_call(_Whole(measure), named, sides)
-        return found
+        scores: Tensor = torch.func.functional_call(_Whole(measure), named, sides)
+        return scores
 
     inputs = (images.vectors.requires_grad_(), texts.vectors.requires_grad_(), *weights)
     assert torch.autograd.gradcheck(score, inputs)
@@ -227,23 +227,23 @@ def test_float32_is_near_float64_at_published_size(kind: str) -> None:
     texts[0] /= texts[0].norm(dim=1, keepdim=True)
     with torch.no_grad():
         exact = measure(packed(images), packed(texts))
-        found = measure.float()(packed([x.float() for x in images]), packed([x.float() for x in texts]))
-    assert found.dtype == torch.float32 and float(exact.max() - exact.min()) > 1e-3
-    torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-5)
+        rounded = measure.float()(packed([x.float() for x in images]), packed([x.float() for x in texts]))
+    assert rounded.dtype == torch.float32 and float(exact.max() - exact.min()) > 1e-3
+    torch.testing.assert_close(rounded.double(), exact, rtol=0, atol=1e-5)
 
 
 @EACH
 def test_gradients_in_float32_are_near_those_in_float64(kind: str) -> None:
-    found = []
+    by_type = []
     for type_ in (torch.float64, torch.float32):
         measure = built(kind, 32, 16, type_).train()
         images, texts = (with_wholes(sizes, seed, 32, type_) for seed, sizes in enumerate(([9] * 18, [12, 7] * 20)))
-        found.append(gradients(measure, images, texts, lambda m, a, b: m(packed(a), packed(b))))
-    for name, exact in found[0].items():
+        by_type.append(gradients(measure, images, texts, lambda m, a, b: m(packed(a), packed(b))))
+    for name, exact in by_type[0].items():
         # A batch norm takes off again what this bias adds: rounding is all that it has.
         if name != "filtration.weights.bias":
             torch.testing.assert_close(
-                found[1][name].double(), exact, rtol=1e-3, atol=1e-6 + 1e-4 * float(exact.abs().max()), msg=name
+                by_type[1][name].double(), exact, rtol=1e-3, atol=1e-6 + 1e-4 * float(exact.abs().max()), msg=name
             )
 
 
@@ -269,16 +269,16 @@ def test_mixed_precision_changes_nothing_from_encoded_sides_on(training: bool, k
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(measure(*sides), expected)
         halves = [Sets(side.vectors.bfloat16(), side.lengths) for side in sides]
-        found = measure(*halves)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
-    found.sum().backward()
+        rounded = measure(*halves)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, expected, rtol=0, atol=0.02)
+    rounded.sum().backward()
     assert measure.local.weight.grad is not None and measure.local.weight.grad.dtype == torch.float32
 
 
 @EACH
 def test_attention_is_of_words_and_regions_without_the_whole_vectors(kind: str) -> None:
     measure, (image,), (caption,) = built(kind), with_wholes([5], 0), with_wholes([3], 1)
-    found = measure.attention(packed([image]), packed([caption]))
-    torch.testing.assert_close(found, attention(caption[1:], image[1:], 9.0))
-    torch.testing.assert_close(found.sum(1), torch.ones(3, dtype=torch.float64))
+    weights = measure.attention(packed([image]), packed([caption]))
+    torch.testing.assert_close(weights, attention(caption[1:], image[1:], 9.0))
+    torch.testing.assert_close(weights.sum(1), torch.ones(3, dtype=torch.float64))

@@ -81,12 +81,12 @@ def test_similarities_are_those_of_whole_vectors_and_members_pair_by_pair(name: 
             sets[1].append(torch.cat([method.word_pooling(members, one.lengths), members[0]]))
         encoded = method.encode_images(images), method.encode_texts(texts)
         weights = {key: value.clone() for key, value in method.measure.state_dict().items()}
-        found = method.train(training).similarity(*encoded)
+        similarity = method.train(training).similarity(*encoded)
     for side, items in zip(encoded, sets, strict=True):
         assert side.lengths.tolist() == [len(one) for one in items]
         torch.testing.assert_close(side.vectors, torch.cat(items), rtol=0, atol=1e-10)
     pool = reasoning(weights, 2) if name == "sgr_bigru" else filtration(weights, training)
-    torch.testing.assert_close(found, measured(weights, sets[0], sets[1], 9.0, pool), rtol=0, atol=1e-10)
+    torch.testing.assert_close(similarity, measured(weights, sets[0], sets[1], 9.0, pool), rtol=0, atol=1e-10)
 
 
 @EACH
@@ -95,12 +95,12 @@ def test_what_pads_regions_and_captions_is_never_looked_at(name: str, value: flo
     images, texts = image_batch([5, 2, 4], WIDTH), text_batch([4, 2, 6], N_WORDS)
     regions, ids = images.regions.clone(), texts.ids.clone()
     regions[1, 2:], regions[2, 4:], ids[0, 4:], ids[1, 2:] = value, value, 7, 3
-    found: list[list[Tensor]] = []
+    outcomes: list[list[Tensor]] = []
     for batch, text in ((images, texts), (RegionBatch(regions, images.lengths), TextBatch(ids, texts.lengths))):
         method = built(name).train()
         scores = method.similarity(method.encode_images(batch), method.encode_texts(text))
-        found.append([scores.detach(), *(buffer.double() for buffer in method.buffers())])
-    for one, two in zip(*found, strict=True):
+        outcomes.append([scores.detach(), *(buffer.double() for buffer in method.buffers())])
+    for one, two in zip(*outcomes, strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=1e-6)
 
 

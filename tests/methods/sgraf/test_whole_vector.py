@@ -76,8 +76,8 @@ def normal(values: Tensor, gain: Tensor, bias: Tensor, mean: Tensor, variance: T
 def test_a_captions_whole_vector_is_its_words_weighted_by_how_they_fit_their_mean(lengths: list[int]) -> None:
     pooling, sets = words(), make_sets(lengths, DIM, 0)
     weights = pooling.state_dict()
-    found = pooling(padded(lengths, math.nan), torch.tensor(lengths))
-    torch.testing.assert_close(found, plain(weights, sets, projected(weights, sets)), rtol=0, atol=1e-12)
+    pooled = pooling(padded(lengths, math.nan), torch.tensor(lengths))
+    torch.testing.assert_close(pooled, plain(weights, sets, projected(weights, sets)), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -103,7 +103,7 @@ def test_an_images_whole_vector_is_the_same_with_batch_norms(
         return mean, variance
 
     pooling.train(training)
-    found = pooling(padded(lengths, math.nan), torch.tensor(lengths))
+    pooled = pooling(padded(lengths, math.nan), torch.tensor(lengths))
     gain, bias = weights["local_norm.weight"], weights["local_norm.bias"]
     if ranked is None:  # one channel: all values of all regions alike
         mean, variance = stats("local_norm", torch.cat([x for row in local for x in row]), (0,))
@@ -113,21 +113,21 @@ def test_an_images_whole_vector_is_the_same_with_batch_norms(
         local = [[normal(x, gain[k], bias[k], mean[k], variance[k]) for k, x in enumerate(row)] for row in local]
     mean, variance = stats("mean_norm", torch.stack(means), (0,))
     means = [normal(x, weights["mean_norm.weight"], weights["mean_norm.bias"], mean, variance) for x in means]
-    torch.testing.assert_close(found, plain(weights, sets, [*local, means]), rtol=0, atol=1e-12)
+    torch.testing.assert_close(pooled, plain(weights, sets, [*local, means]), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("pooling", [words(), regions()], ids=["words", "regions"])
 def test_padding_changes_no_value_no_gradient_and_no_statistic(pooling: WholeVector) -> None:
-    lengths, found = [3, 1, 5], []
+    lengths, outcomes = [3, 1, 5], []
     for filler, more in ((0.0, 0), (1e30, 0), (1e30, 4)):
         fresh = copy.deepcopy(pooling).train()
         sets = nn.functional.pad(padded(lengths, filler), (0, 0, 0, more), value=filler).requires_grad_()
         out = fresh(sets, torch.tensor(lengths))
         (gradient,) = torch.autograd.grad(out.square().sum() + out[:, 0].sum(), sets)
         assert not gradient[0, 3:].any() and not gradient[1, 1:].any()
-        found.append([out, gradient[:, :5], *fresh.buffers()])
-    for other in found[1:]:
-        for one, two in zip(found[0], other, strict=True):
+        outcomes.append([out, gradient[:, :5], *fresh.buffers()])
+    for other in outcomes[1:]:
+        for one, two in zip(outcomes[0], other, strict=True):
             torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
 
 
@@ -211,10 +211,10 @@ def test_weights_have_the_names_and_sizes_that_checkpoints_rely_on() -> None:
 def test_an_encoded_item_is_its_whole_vector_then_its_members_all_of_unit_length() -> None:
     pooling, lengths = words(), [3, 1, 5]
     features = padded(lengths, math.nan) * 7
-    found = with_whole(features, torch.tensor(lengths), pooling)
-    assert found.lengths is not None and found.lengths.tolist() == [4, 2, 6]
+    encoded = with_whole(features, torch.tensor(lengths), pooling)
+    assert encoded.lengths.tolist() == [4, 2, 6]
     whole = pooling(padded(lengths), torch.tensor(lengths))
     for row, item in enumerate(make_sets(lengths, DIM, 0)):
-        vectors = found[row : row + 1].vectors
+        vectors = encoded[row : row + 1].vectors
         torch.testing.assert_close(vectors[0], whole[row], rtol=0, atol=1e-7)
         torch.testing.assert_close(vectors[1:], item, rtol=0, atol=1e-7)
