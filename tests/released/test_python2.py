@@ -1,6 +1,6 @@
 """Checkpoints of SCAN's age: a file that Python 2 wrote is read without running anything, and what cannot be is said.
 
-tests/data/python2/scan_t2i_lse.pth.tar was saved by Python 2.7.18 and torch 1.0.0 as SCAN's train.py saves one: the state
+tests/support/python2/scan_t2i_lse.pth.tar was saved by Python 2.7.18 and torch 1.0.0 as SCAN's train.py saves one: the state
 dicts of its encoders (img_dim 6, embed_size 4, word_dim 3, 9 words) and its parsed options. Files of other kinds are made
 of it by changing single operations of its pickles, which stand in a stream without any offsets.
 """
@@ -22,7 +22,7 @@ from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.importing import load
 from tests.support.parity_fixtures import ROOT, import_file, published
 
-REAL = ROOT / "tests" / "data" / "python2" / "scan_t2i_lse.pth.tar"
+REAL = ROOT / "tests" / "support" / "python2" / "scan_t2i_lse.pth.tar"
 RSUM = b"G@z\xf333333"  # its best_rsum, 431.2
 DAMAGED = "damaged, or not a torch file; expected a released checkpoint"
 OF_PYTHON_2 = "damaged, or its options hold {}, written by Python 2; expected a released checkpoint"

@@ -1,6 +1,6 @@
 """Parity fixtures: what released codes computed with given weights, and checkpoint files with those weights.
 
-tests/data/parity holds figures only: configuration, inputs and results. Every weight follows from its name by `tensor`.
+tests/support/parity holds figures only: configuration, inputs and results. Every weight follows from its name by `tensor`.
 More fixtures of the same kind are read from the folder $ITR_PARITY_DIR where it is set.
 """
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from transformers import BertConfig, CLIPConfig
 
 ROOT = Path(__file__).parents[2]
-OWN = ROOT / "tests" / "data" / "parity"
+OWN = ROOT / "tests" / "support" / "parity"
 
 
 def fixtures() -> list[Path]:
