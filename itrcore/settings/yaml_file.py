@@ -66,12 +66,20 @@ def settings(model: type[S], data: Any, where: Path | str) -> S:
 
 
 def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the leaves of `changes` in place of its own."""
+    """`base` with the leaves of `changes` in place of its own.
+
+    A mapping of another `kind` takes the whole place of the one that was there: what that said, this kind does not have.
+    """
     merged = dict(base)
     for key, value in changes.items():
-        inner = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
-        merged[key] = overlay(base[key], value) if inner else value
+        merged[key] = overlay(base[key], value) if _same_kind(base.get(key), value) else value
     return merged
+
+
+def _same_kind(old: Any, new: Any) -> bool:
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return False
+    return "kind" not in new or new["kind"] == old.get("kind")
 
 
 def _not_plain(value: Any, where: str, above: tuple[int, ...]) -> Iterator[str]:

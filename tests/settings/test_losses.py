@@ -100,10 +100,21 @@ def test_an_unknown_kind_is_told_which_there_are(complaints: Any) -> None:
     assert all(kind in line for kind in LOSSES) and "'hing'" in line
 
 
-def test_a_profile_can_choose_another_loss(complaints: Any) -> None:
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_profile_can_choose_another_loss_whole(kind: str, complaints: Any) -> None:
     data = experiment("vse_pp_bigru", LOSSES["hinge"])
-    data["profiles"] = {"worst": {"loss": {"kind": "self_expanding"}}}
+    data["profiles"] = {"other": {"loss": LOSSES[kind]}}
+    data["runs"]["one"]["profile"] = "other"
+    assert complaints(data) == []
+
+
+def test_of_another_kind_of_loss_nothing_of_the_recipes_stays(complaints: Any) -> None:
+    data = experiment("vse_pp_bigru", LOSSES["hinge"])
+    data["profiles"] = {"worst": {"loss": {"kind": "self_expanding", "margin": 0.3}}}
     data["runs"]["one"]["profile"] = "worst"
+    (line,) = complaints(data)
+    assert line == "profiles.worst over vse: loss.warmup_epochs: this key is missing"
+    data["profiles"]["worst"]["loss"]["kind"] = "hinge"  # the same kind: what is not said stays
     assert complaints(data) == []
 
 
