@@ -28,7 +28,7 @@ def missing(record):
 def train(name):
     from itrcore.runs import inputs
     from itrcore.settings.load import load
-    from itrcore.training.observer import Silent
+    from itrcore.runs.observer import Silent
     from itrcore.training.train import train
     train(load(), name, Silent())
     return missing(inputs.training(load(), name))

@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 
 from itrcore.files import read_json, write_json
 from itrcore.runs import inputs
+from itrcore.runs.records import Point, Run
 from itrcore.settings.load import load
 from itrcore.tracking import LiveTraining, Tracker
 from itrcore.training.train import train
@@ -96,7 +97,7 @@ def test_the_terminal_of_a_first_training_shows_the_training_alone(folder: Path)
 
 
 def test_the_use_of_the_machine_is_logged_for_a_training_of_seconds_and_goes_on_when_it_goes_on(folder: Path) -> None:
-    run = read_json(train_in(folder) / "run.json")
+    run = Run.model_validate_json((train_in(folder) / "run.json").read_bytes())
     steps: list[list[int]] = []
     tracking_id = None
     for _ in range(2):
@@ -167,10 +168,10 @@ def test_a_server_holds_the_runs_and_its_death_in_mid_training_costs_no_result(
     assert not (folder / "mlflow.db").exists() and not (folder / "mlartifacts").exists()
 
     class Dying(LiveTraining):
-        def evaluation(self, record: dict[str, Any]) -> None:
-            if record["evaluation"] == 2:
+        def evaluation(self, point: Point) -> None:
+            if point.evaluation == 2:
                 end(process)
-            super().evaluation(record)
+            super().evaluation(point)
 
     shutil.rmtree(run)
     capsys.readouterr()
