@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any
 
-from dvc.exceptions import DvcException  # type: ignore[import-untyped]
-from dvc.parsing import split_group_name  # type: ignore[import-untyped]
-from dvc.repo import Repo  # type: ignore[import-untyped]
+from dvc.exceptions import DvcException
+from dvc.parsing import split_group_name
+from dvc.repo import Repo
 
 from itrcore.errors import ConfigError
 
