@@ -86,7 +86,7 @@ def run(data: str, name: str) -> Path:
 
 
 def evaluation(data: str, name: str) -> Path:
-    """A run's scores on test: similarity.npy, evaluation.json."""
+    """A run's scores on test: similarity.npy, evaluation.json; of an embedding method image_vectors.npy and text_vectors.npy."""
     return Path("evaluations", data, name)
 
 
@@ -96,7 +96,7 @@ def ensemble(data: str, name: str) -> Path:
 
 
 def result(data: str, name: str) -> Path:
-    """Of a run or an ensemble: metrics.json, retrieved.json; explained.json where words attend to regions."""
+    """Of a run or an ensemble: metrics.json, ranks.safetensors, retrieved.json; explained.json where words attend to regions."""
     return Path("results", data, name)
 
 

@@ -1,6 +1,6 @@
 """The records of a run and of an ensemble: run.json, history.json, evaluation.json and metrics.json.
 
-What writes one of these files fills its class, and what reads it gets that class again (`reading.py`).
+What writes one of these files fills its class, and what reads it gets that class again (`folder.py`).
 """
 
 from __future__ import annotations

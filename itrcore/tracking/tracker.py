@@ -1,7 +1,7 @@
 """The tracker: MLflow's store, one run per training, holding what its result folders hold.
 
 The store is SQLite (`mlflow.db`, artifacts in `mlartifacts/`) unless MLFLOW_TRACKING_URI names another, such as a server.
-MLflow never is the source of a result: a run can always be rebuilt from `runs/` and `evaluations/` (`itr track`), for
+MLflow never is the source of a result: a run can always be rebuilt from `runs/` and `results/` (`itr track`), for
 instance where DVC restored a training from its cache, or on a machine that did not do the training. So a failing MLflow
 never fails a stage: it is told once, and `itr track` makes up for it.
 """
