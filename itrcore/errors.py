@@ -32,6 +32,11 @@ class TrainingError(ITRError):
     """Training cannot go on: a loss that is not finite, a state that does not fit."""
 
 
+def first_line(error: Exception) -> str:
+    """The first line of another library's message; how the error prints itself where it has none."""
+    return (str(error).strip() or repr(error)).splitlines()[0]
+
+
 def nearest(word: str, known: list[str]) -> str:
     """`; did you mean 'x'?` for the closest known word, or nothing where none is close."""
     from difflib import get_close_matches
