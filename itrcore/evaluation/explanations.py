@@ -124,7 +124,8 @@ def write(folder: Path, method: Method[Any, Any], split: Split, tokeniser: Token
             caption = next(row for row in own if np.array_equal(split.tokens.ids_of(row), tokens))
             text = method.encode_texts(split.texts([caption]))
             of_query = []
-            pictures = {image.image_id: image.file_name for image in (query, *query.retrieved[:1])}
+            pictures = {query.image_id: query.file_name}
+            pictures |= {image.image_id: image.file_name for image in query.retrieved[:1]}
             for image_id, file_name in pictures.items():
                 row = row_of[image_id]
                 image = method.encode_images(split.images.batch([row]))
