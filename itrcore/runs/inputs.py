@@ -15,11 +15,10 @@ from itrcore.errors import ConfigError
 from itrcore.files import read_json, replacing, write_json
 from itrcore.runs import digests
 from itrcore.runs.folder import RUN, SCORES
+from itrcore.runs.records import Inputs
 from itrcore.settings.encoders import BertSettings, BiGRUSettings
 from itrcore.settings.methods import MethodSettings, SetSettings
 from itrcore.settings.params import Params
-
-Record = dict[str, Any]
 
 _TRAINED, _IMPORTED, _EVALUATED = "itrcore.training.train", "itrcore.released.importing", "itrcore.evaluation.evaluate"
 _LAYOUTS = "itrcore.released.layouts"  # a module for each kind of method
@@ -39,7 +38,7 @@ def modules(settings: MethodSettings, loss: bool = False) -> list[str]:
     return [registry.module(place) for place in places]
 
 
-def training(params: Params, name: str) -> Record:
+def training(params: Params, name: str) -> Inputs:
     """What decides the weights of run `name`: a training, or an import. `DataError` where its data set is not prepared."""
     run, settings = params.run(name), params.method_of(name)
     if run.checkpoint is not None:
@@ -64,7 +63,7 @@ def training(params: Params, name: str) -> Record:
     }
 
 
-def evaluation(params: Params, name: str) -> Record:
+def evaluation(params: Params, name: str) -> Inputs:
     """What decides the scores of run `name` on test besides its weights. `DataError` where its data set is not prepared."""
     settings = params.method_of(name)
     return {
@@ -77,7 +76,7 @@ def evaluation(params: Params, name: str) -> Record:
     }
 
 
-RECORDS: dict[str, Callable[[Params, str], Record]] = {"train": training, "evaluate": evaluation}  # by stage
+RECORDS: dict[str, Callable[[Params, str], Inputs]] = {"train": training, "evaluate": evaluation}  # by stage
 
 
 def write(params: Params, data: str) -> int:
@@ -91,7 +90,7 @@ def write(params: Params, data: str) -> int:
     return len(names)
 
 
-def checked(params: Params, stage: str, name: str) -> Record:
+def checked(params: Params, stage: str, name: str) -> Inputs:
     """The record of a run for a stage that begins.
 
     `ConfigError` where DVC knows another one: the results would be kept as those of other code, settings or data.
@@ -152,7 +151,7 @@ def _flat(value: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tup
             yield (*above, key), inner
 
 
-def _split(data: str, split: str, settings: MethodSettings) -> Record:
+def _split(data: str, split: str, settings: MethodSettings) -> Inputs:
     pixels = settings.model.reads_pixels
     shards = layout.image_shards(data) if pixels else layout.region_shards(data)
     return {
@@ -161,7 +160,7 @@ def _split(data: str, split: str, settings: MethodSettings) -> Record:
     }
 
 
-def _assets(data: str, settings: MethodSettings) -> Record:
+def _assets(data: str, settings: MethodSettings) -> Inputs:
     """What a run begins with: the vocabulary and vectors of its data set, or pretrained weights on this disk.
 
     Weights of a hub are identified by their name and revision, which are in the settings.

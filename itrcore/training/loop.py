@@ -243,5 +243,5 @@ def make_optimiser(objective: Objective, recipe: OptimisationSettings) -> tuple[
     if of_loss := list(objective.loss.parameters()):
         groups.append({"params": of_loss, "weight_decay": 0.0})
         factors.append(1.0)
-    kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    return kind(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay), factors
+    optimiser = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    return optimiser(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay), factors

@@ -69,11 +69,11 @@ class WordRegionMeasure(nn.Module):
 
     def forward(self, images: Sets, texts: Sets) -> Tensor:
         """Projected regions and levels of words, packed → (n_images, n_texts), in float32 also under mixed precision."""
-        kind = self.weight.dtype
+        dtype = self.weight.dtype
         with torch.autocast(images.vectors.device.type, enabled=False):
             return similarities(
-                Sets(images.vectors.to(kind), images.lengths),
-                Sets(texts.vectors.to(kind), texts.lengths),
+                Sets(images.vectors.to(dtype), images.lengths),
+                Sets(texts.vectors.to(dtype), texts.lengths),
                 self.log_smooth.exp().squeeze(),
             )
 

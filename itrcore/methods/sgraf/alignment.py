@@ -83,10 +83,10 @@ class AlignmentMeasure(nn.Module):
     def forward(self, images: Sets, texts: Sets, tiles: Tiles | None = None) -> Tensor:
         """Sets of `with_whole`, packed → (n_images, n_texts), in float32 also under mixed precision."""
         tiles = tiles or (CPU_TILES if texts.vectors.device.type == "cpu" else GPU_TILES)
-        kind = self.score.weight.dtype
+        dtype = self.score.weight.dtype
         with torch.autocast(texts.vectors.device.type, enabled=False):
             (images, image_places), (texts, text_places) = (
-                by_size(Sets(side.vectors.to(kind), side.lengths)) for side in (images, texts)
+                by_size(Sets(side.vectors.to(dtype), side.lengths)) for side in (images, texts)
             )
             blocks = list(dense(images, tiles.images))
             pairs = ((block, tile) for tile in map(_Captions.of, cut(texts, tiles.words)) for block in blocks)
@@ -104,9 +104,9 @@ class AlignmentMeasure(nn.Module):
 
     def attention(self, image: Sets, text: Sets) -> Tensor:
         """Which regions of one image the words of one caption attend to: (words, regions), rows sum to 1."""
-        kind = self.score.weight.dtype
+        dtype = self.score.weight.dtype
         with torch.autocast(text.vectors.device.type, enabled=False):
-            attn = text.vectors[1:].to(kind) @ image.vectors[1:].to(kind).T
+            attn = text.vectors[1:].to(dtype) @ image.vectors[1:].to(dtype).T
             return attention_weights(attn, 0, 1, self.softmax_scale)
 
     def _recomputed(self, images: Tensor, captions: _Captions, tiles: Tiles) -> list[Tensor]:
