@@ -1,7 +1,7 @@
-"""What code does, as digests: the modules of this project that a module imports, and what each says but for its comments.
+"""What code does, as digests: of each module of this project that a module imports, what it says apart from comments.
 
-Read from the source alone, nothing is imported. Every import statement counts, also one inside a function; what a program
-loads by a name in a string does not, and must be named beside (`itrcore/runs/inputs.py` does, from the registry).
+Only the source is read; nothing is imported. Every import statement counts, also inside a function. What a program loads by
+a name in a string is not seen, and must be given as well (`itrcore/runs/inputs.py` does, from the registry).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from itrcore.files import sha256 as sha256_of_file
 _HOME = Path(__file__).parents[1]
 _PACKAGES = ("itrcore", "stages")
 
-# The forms of records. They decide no weights and no scores, but what is cheap to write anew is written in their newest form.
+# The forms of records. They decide no weights and no scores, but records that are cheap to make are renewed when these change.
 FORMS = ("itrcore.runs.examples", "itrcore.runs.records")
 
-# They do not decide a result: what params.yaml may say (its values do, and are recorded as values), paths, messages, how files
-# are written, what watches a training. All else counts, so that a module forgotten here costs a training, and no result.
+# These decide no result: what params.yaml may say (the values do, and are recorded as such), paths, messages, how files are
+# written, what watches a training. All else counts: a module forgotten here costs a needless training, never a wrong result.
 _NEUTRAL = (
     "itrcore.code",
     "itrcore.cores",
     "itrcore.errors",
-    "itrcore.fetch",  # what it gets is checked by digests
+    "itrcore.fetch",  # what it downloads is checked by digests
     "itrcore.files",
     "itrcore.layout",
     "itrcore.methods.describe",
@@ -45,12 +45,11 @@ _NEUTRAL = (
 
 
 def of(*entries: str, also: Collection[str] = ()) -> dict[str, str]:
-    """Module → digest, of the modules named and of all that they import; in the order of their names.
+    """Module → digest, for the given modules and all that they import, in the order of their names.
 
     also: modules that decide no result, but count here where they are imported
-
-    Of a package with other files beside its modules, such as templates, `package/file` → digest too.
-    `ModuleNotFoundError` where one is none of this project's.
+    Where a package has other files beside its modules, such as templates, `package/file` → digest is in it too.
+    `ModuleNotFoundError` where a given module is not of this project.
     """
     digests: dict[str, str] = {}
     waiting = list(entries)
@@ -74,7 +73,7 @@ def modules() -> list[str]:
 
 
 def text_digest(source: str) -> str:
-    """SHA-256 of what a source says: comments, docstrings, formatting and what is for type checkers alone do not count."""
+    """SHA-256 of a source without its comments, docstrings, formatting and code for type checkers."""
     return _digest(ast.parse(source))
 
 
@@ -118,7 +117,7 @@ def _digest(tree: ast.AST) -> str:
 
 
 def _write(node: Any, parts: list[str]) -> None:
-    """A syntax tree as text, without docstrings, places, and what this version of Python adds with nothing in it."""
+    """A syntax tree as text, without docstrings, line numbers, and the empty fields that versions of Python differ in."""
     if isinstance(node, ast.AST):
         parts.append(f"({type(node).__name__}")
         for field in node._fields:

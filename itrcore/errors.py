@@ -8,7 +8,7 @@ from typing import Any
 
 
 class ITRError(Exception):
-    """Base of every error that a user can cause and mend; commands print it without a traceback."""
+    """Base of all errors that a user can cause and mend; commands print them without a traceback."""
 
 
 class ConfigError(ITRError):
@@ -29,7 +29,12 @@ class DataError(ITRError):
 
 
 class TrainingError(ITRError):
-    """Training cannot go on: a loss that is not finite, a state that does not fit."""
+    """Training cannot go on: a loss that is not finite, or another process that trains the same run."""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of another library's message; how the error prints itself where it has none."""
+    return (str(error).strip() or repr(error)).splitlines()[0]
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -41,6 +46,6 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def unknown(where: str, name: str, known: Mapping[str, Any], section: str) -> Iterator[str]:
-    """A problem where `name` is none of the `known` ones of a section, with the nearest of them."""
+    """Yield a problem where `name` is not among the `known` ones of a section, with the nearest of them."""
     if name not in known:
         yield f"{where}: no {name!r} in {section}{nearest(name, list(known))} (known: {', '.join(known) or 'none'})"

@@ -17,8 +17,8 @@ from typing import Any
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it is flushed to disk and renamed to `path`.
 
-    On an error the temporary file or folder is removed and `path` is left as it was. What a killed process left of its
-    files is removed, or put back where it is all there is, by the next one that writes the same path.
+    On an error the temporary file or folder is removed and `path` is left as it was. Leftovers of a killed process are
+    removed by the next one that writes the same path; an old folder that had stepped aside is put back first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _tidy(path)

@@ -26,7 +26,7 @@ def download_record(name: str) -> Path:
 
 
 def raw(data: str) -> Path:
-    """What the source gave: SCAN's layout, or `source.json` pointing to where it lies."""
+    """What the source gave: SCAN's files, or `source.json`, which says where they lie."""
     return Path("data", data, "raw")
 
 
@@ -36,12 +36,12 @@ def captions(data: str) -> Path:
 
 
 def splits(data: str) -> Path:
-    """How many images and captions each split has, and how far they agree with Karpathy's JSON."""
+    """The numbers of images and captions of each split, and how far they agree with Karpathy's JSON."""
     return Path("data", data, "splits.json")
 
 
 def vocabulary(data: str) -> Path:
-    """What captions are tokenised with: vocab.json, and word pieces and GloVe vectors where they are asked for."""
+    """What captions are tokenised with: vocab.json, and word pieces and GloVe vectors where params.yaml asks for them."""
     return Path("data", data, "vocab")
 
 
@@ -71,7 +71,7 @@ def code(name: str) -> Path:
 
 
 def inputs(stage: str, data: str) -> Path:
-    """A record for each run on a data set: what decides what the stage makes of it."""
+    """For each run on a data set, the record of what decides a stage's result."""
     return Path("inputs", stage, data)
 
 
@@ -81,12 +81,12 @@ def members(data: str, ensemble: str) -> Path:
 
 
 def run(data: str, name: str) -> Path:
-    """A training's results: model.safetensors, text/, history.json, run.json; of an imported run all but the history."""
+    """A training's results: model.safetensors, text/, image/, run.json, history.json; an imported run has no history."""
     return Path("runs", data, name)
 
 
 def evaluation(data: str, name: str) -> Path:
-    """A run's scores on test: similarity.npy, evaluation.json; of an embedding method image_vectors.npy and text_vectors.npy."""
+    """A run's scores on test: similarity.npy, evaluation.json; image_vectors.npy and text_vectors.npy if it has vectors."""
     return Path("evaluations", data, name)
 
 
@@ -96,7 +96,7 @@ def ensemble(data: str, name: str) -> Path:
 
 
 def result(data: str, name: str) -> Path:
-    """Of a run or an ensemble: metrics.json, ranks.safetensors, retrieved.json; explained.json where words attend to regions."""
+    """Of a run or an ensemble: metrics.json, ranks.safetensors, retrieved.json; explained.json if words attend to regions."""
     return Path("results", data, name)
 
 

@@ -1,7 +1,7 @@
-"""How far long work has come: what it is told to, and the bars that show it.
+"""How far long work has come: who is told, and the bars that show it.
 
-Bars are drawn on a terminal alone, as a log would fill with them; lines go everywhere. Light to import: rich is loaded when
-something is shown.
+Bars are drawn only on a terminal, as they would fill a log; lines are printed everywhere. rich is loaded only when something
+is shown.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ Show = Callable[[str, int, int | None], None]  # `Watcher.show`
 
 
 class Watcher:
-    """Is told how far each thing under way has come, and does nothing; `Bars` shows it."""
+    """Is told how far each piece of work has come, and does nothing; `Bars` shows it."""
 
     def show(self, what: str, done: int, total: int | None) -> None:
-        """`done` of `total` of `what`; total is None where nobody knows it."""
+        """`done` of `total` of `what`; total is None where it is unknown."""
 
     def say(self, line: str) -> None:
-        """Something is finished, or given up."""
+        """A line for people: something is finished, or given up."""
 
 
 SILENT = Watcher()
 
 
 class Bars(Watcher):
-    """A bar for each thing under way, and lines above the bars. A context manager around the work."""
+    """A bar for each piece of work, and lines above the bars. A context manager around the work."""
 
     def __init__(self, *columns: ProgressColumn, keep: bool = False) -> None:
         """columns: of each bar; keep: full bars stay on the screen"""
@@ -64,14 +64,14 @@ class Bars(Watcher):
 
 
 def count_bars(keep: bool = False) -> Bars:
-    """Bars of what is counted."""
+    """Bars of counts, with the time left."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     return Bars(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), keep=keep)
 
 
 def byte_bars() -> Bars:
-    """Bars of bytes, with their speed."""
+    """Bars of bytes, with speed and the time left."""
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     return Bars(

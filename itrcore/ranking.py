@@ -9,15 +9,15 @@ import numpy as np
 
 from itrcore.errors import DataError
 
-_BLOCK = 2**22  # similarities looked at in one go: the comparisons then stay in cache
+_BLOCK = 2**22  # similarities compared at once, so that the comparisons stay in cache
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Rank of the right answer, from 1, of every query.
+    """The rank of the right answer, from 1, for every query.
 
-    image_to_text: (n_images,) int64, of each image's best own caption among the captions of other images
-    text_to_image: (n_captions,) int64
+    image_to_text: (n_images,) int64, of the best of an image's own captions among the captions of other images
+    text_to_image: (n_captions,) int64, of a caption's own image among all images
     """
 
     image_to_text: np.ndarray
@@ -30,8 +30,9 @@ def ranks(similarity: np.ndarray, image_of: np.ndarray, where: Path | str = "sim
     similarity: (n_images, n_captions), higher is more alike; may be memory-mapped
     image_of: (n_captions,) the image each caption belongs to; every image has at least one caption
     where: what the matrix is, for messages
-    A wrong item that scores the same as the right one stands before it, so that a constant similarity ranks last and not
-    first. `DataError` for a value that is not finite: comparing with NaN is always false and would look like a perfect rank.
+    A wrong item with the same score as the right one counts as before it, so that a constant similarity ranks last, not first.
+    `DataError` for another shape, and for a value that is not finite: comparisons with NaN are false, so that it would look
+    like a perfect rank.
     """
     n_images, n_captions = similarity.shape
     counts = np.bincount(image_of, minlength=n_images)

@@ -1,7 +1,7 @@
-"""What a run is made of, by the names that settings use: each name with the place of its code, as `module:name`.
+"""What a run is made of, by the names that settings use: for each name the place of its code, as `module:name`.
 
-Nothing is imported until it is asked for. So a run loads the code of its own method, encoders and loss alone, and a change of
-another one's code is none of its own (`itrcore/runs/inputs.py`). A new method adds one line to METHODS.
+Nothing is imported before it is needed. So a run loads only the code of its own method, encoders and loss, and depends on no
+other (`itrcore/runs/inputs.py`). A new method adds one line to METHODS.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 _METHODS = "itrcore.methods"
 
-# `model.kind` → the class of its settings; the class of the method, or a function that makes it: (settings, image, text)
+# `model.kind` → the class of its settings; the class of the method, or a function, called with (settings, image, text)
 METHODS = {
     "esa": (f"{_METHODS}.vse.settings:ESASettings", f"{_METHODS}.vse.esa:ESA"),
     "esl": (f"{_METHODS}.esl.settings:ESLSettings", f"{_METHODS}.esl.esl:ESL"),

@@ -29,7 +29,7 @@ class Assets:
 def prepare(model: ModelSettings, vocabulary: Path, nltk_folder: Path, width: int | None) -> Assets:
     """For a new run.
 
-    vocabulary: the data set's folder of it; width: of the data set's region features, where it has some
+    vocabulary: the data set's vocabulary folder; width: of the data set's region features, None where it has none
     `DataError` where the data set lacks what the method reads, or pretrained weights cannot be had.
     """
     image = registry.load(registry.IMAGE_SIDES[model.images]).prepare(_grid(model), width)
@@ -38,7 +38,7 @@ def prepare(model: ModelSettings, vocabulary: Path, nltk_folder: Path, width: in
 
 
 def restore(model: ModelSettings, run: Path, nltk_folder: Path, width: int | None) -> Assets:
-    """Of a finished run, from its folder. Pretrained weights are among its own. width: as run.json has it
+    """Of a finished run, from its folder; its weights are in model.safetensors. width: of region features, from run.json
 
     `DataError` where a file is missing or damaged.
     """

@@ -1,4 +1,4 @@
-"""The text side of a run with CLIP, which brings both of its towers: the text tower's tokeniser, the CLIP's configuration."""
+"""The text side of a run with CLIP: the tokeniser, and the configuration and pretrained weights of both towers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TOKENISER, _CONFIG = "tokenizer.json", "clip.json"
 
 @dataclass(frozen=True)
 class CLIPSource:
-    """Both towers. settings: of the CLIP; config: its own; pretrained: the CLIP itself; None: one drawn at random"""
+    """What both towers are built from. settings: `model.text`; config, pretrained: the CLIP's; None: it starts at random"""
 
     settings: CLIPSettings
     config: CLIPConfig
@@ -49,8 +49,8 @@ class CLIPText:
         tower: Any = config.text_config
         if len(tokens) > tower.vocab_size:
             raise DataError(
-                f"the tokeniser has {len(tokens)} tokens, the CLIP {tower.vocab_size} embeddings; both must be of one and "
-                "the same CLIP"
+                f"the tokeniser has {len(tokens)} tokens, but the CLIP has {tower.vocab_size} embeddings; both must come "
+                "from the same CLIP"
             )
         self._tokens, self.config = tokens, config
         self.source = CLIPSource(settings, config, pretrained)
@@ -59,8 +59,7 @@ class CLIPText:
     @property
     def digest(self) -> str:
         """Of the tokens, what is stripped, the configuration and the pretrained weights."""
-        model = self.source.pretrained
-        of_weights = weights.weights_digest(model) if model else None
+        of_weights = weights.weights_digest(self.source.pretrained)
         return digest([self._tokens.digest, self.tokeniser.strip, weights.described(self.config), of_weights])
 
     def save(self, folder: Path) -> None:
@@ -81,6 +80,6 @@ def prepare(settings: CLIPSettings, dim: int, vocabulary: Path, nltk_folder: Pat
 
 
 def restore(settings: CLIPSettings, folder: Path, nltk_folder: Path) -> CLIPText:
-    """Of a finished run. Pretrained weights are in the run's own."""
+    """Of a finished run, whose weights are in model.safetensors."""
     read = CLIPTokens.read if settings.shape is None else WordPieces.read
     return CLIPText(settings, read(folder / _TOKENISER), clip.read_config(folder / _CONFIG))

@@ -30,22 +30,22 @@ class Grid:
         self._pretrained = pretrained
 
     def input(self, drop: float) -> PixelInput:
-        """Pixels; cells are dropped behind the backbone."""
+        """Pixels. Cells are dropped after the backbone, not here."""
         return backbone.pixel_input(self.settings)
 
     def encoder(self, dim: int, drop: float) -> GridEncoder:
-        """On a copy of the pretrained backbone, or on one drawn at random."""
-        model = self._pretrained
-        made = backbone.build(self.settings, self.architecture) if model is None else deepcopy(model)
-        return GridEncoder(made, dim, drop)
+        """An encoder to `dim` dimensions, on a copy of the pretrained backbone or on one drawn at random."""
+        if self._pretrained is None:
+            return GridEncoder(backbone.build(self.settings, self.architecture), dim, drop)
+        return GridEncoder(deepcopy(self._pretrained), dim, drop)
 
     @property
     def digest(self) -> str:
         """Of the architecture and the pretrained weights."""
-        return digest([self.architecture, weights_digest(self._pretrained) if self._pretrained else None])
+        return digest([self.architecture, weights_digest(self._pretrained)])
 
     def save(self, folder: Path) -> None:
-        """The architecture; weights are the run's own."""
+        """The architecture; the weights are in model.safetensors."""
         write_json(folder / _ARCHITECTURE, self.architecture)
 
 
@@ -58,7 +58,7 @@ def prepare(grid: GridSettings, width: int | None) -> Grid:
 
 
 def restore(grid: GridSettings, folder: Path, width: int | None) -> Grid:
-    """Of a finished run; pretrained weights are in the run's own. `DataError` where the architecture is missing or damaged."""
+    """Of a finished run, whose weights are in model.safetensors. `DataError` where the architecture is missing or damaged."""
     path = folder / _ARCHITECTURE
     try:
         return Grid(grid, dict(read_json(path)))

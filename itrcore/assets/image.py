@@ -1,13 +1,13 @@
 """The image side of a run: what its image encoder is built from, and what it reads.
 
-A training prepares it from the data set's features or from pretrained weights; a finished run's folder holds all of it
-(`image/`), so that a run can be evaluated whatever becomes of a model hub. Each kind has a module (`itrcore/registry.py`)
-with two functions:
+A training prepares it from the data set's features or from pretrained weights. A finished run's folder holds all of it
+(`image/`), so that the run can be evaluated without a model hub. Each kind has a module (`itrcore/registry.py`) with two
+functions:
 
     prepare(grid, width) -> ImageSide           # for a new run; width: of the data set's region features, if any
     restore(grid, folder, width) -> ImageSide   # of a finished run, from its image folder
 
-`grid` are the settings of a grid (`model.grid`), None for other kinds. Both raise `DataError` where something is missing.
+`grid` is `model.grid` of the settings, None for other kinds. Both raise `DataError` where something is missing.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ class ImageSide(Protocol):
 
     @property
     def digest(self) -> str | None:
-        """Of the pretrained weights that it brings, if any."""
+        """SHA-256 of the pretrained weights that it brings, if any."""
 
     def save(self, folder: Path) -> None:
-        """Write what `restore` reads into a folder that it makes, if it needs one."""
+        """Write what `restore` reads into this folder, which is made where there is something to write."""
 
 
 class SetImages(ImageSide, Protocol):
     """An image side that makes a set of features of each image: of its regions, or of a grid of cells."""
 
     def input(self, drop: float) -> RegionInput | PixelInput:
-        """What a method reads; `drop`: of region features. A grid drops cells behind its backbone."""
+        """What a method reads of an image. drop: the share of region features that training drops; of no effect on a grid"""
 
     def encoder(self, dim: int, drop: float) -> ImageEncoder:
-        """From what `input` says to features of `dim` dimensions; `drop`: the share of cells that training drops."""
+        """From what `input` says to features of `dim` dimensions. drop: the share of cells that training drops"""

@@ -1,4 +1,4 @@
-"""The word pieces that a data set's own captions gave, which a BERT or a CLIP that starts at random reads."""
+"""The word pieces made from a data set's own captions, for a BERT or a CLIP that starts at random."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itrcore.errors import DataError
 
 
 def own_pieces(vocabulary: Path) -> WordPieces:
-    """Of a data set's vocabulary folder. `DataError` where it has none."""
+    """The word pieces in a data set's vocabulary folder. `DataError` where it has none."""
     path = vocabulary / layout.PIECES
     if not path.exists():
         raise DataError.at(

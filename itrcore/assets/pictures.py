@@ -1,4 +1,4 @@
-"""The image side of a run whose CLIP sees the pictures: nothing, as the text side brings both towers."""
+"""The image side of a run whose CLIP sees the pictures. It is empty: the text side brings both towers."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ _TOKENISER, _CONFIG = "tokenizer.json", "bert.json"
 
 @dataclass(frozen=True)
 class BertSource:
-    """settings: of the encoder; config: of the BERT; pretrained: the BERT itself; None: one drawn at random"""
+    """What a BERT encoder is built from. settings: the encoder's; config, pretrained: the BERT's; None: it starts at random"""
 
     settings: BertSettings
     config: BertConfig
     pretrained: BertModel | None = None
 
     def encoder(self, dim: int) -> BertEncoder:
-        """On a copy of the pretrained BERT, or on one drawn at random."""
+        """An encoder to `dim` dimensions, on a copy of the pretrained BERT or on one drawn at random."""
         model = bert.configured(self.config) if self.pretrained is None else copy.deepcopy(self.pretrained)
         return BertEncoder(model, dim, self.settings)
 
@@ -45,8 +45,8 @@ class Pieces:
         """`DataError` where the BERT has fewer embeddings than there are pieces."""
         if len(pieces) > config.vocab_size:
             raise DataError(
-                f"the tokeniser has {len(pieces)} word pieces, the BERT {config.vocab_size} embeddings; both must be of "
-                "one and the same BERT"
+                f"the tokeniser has {len(pieces)} word pieces, but the BERT has {config.vocab_size} embeddings; both must "
+                "come from the same BERT"
             )
         self.tokeniser = pieces.limited(config.max_position_embeddings)
         self.config = config
@@ -55,10 +55,8 @@ class Pieces:
     @property
     def digest(self) -> str:
         """Of the pieces, the configuration and the pretrained weights."""
-        model = self.source.pretrained
-        return digest(
-            [self.tokeniser.digest, weights.described(self.config), weights.weights_digest(model) if model else None]
-        )
+        of_weights = weights.weights_digest(self.source.pretrained)
+        return digest([self.tokeniser.digest, weights.described(self.config), of_weights])
 
     def save(self, folder: Path) -> None:
         """Tokeniser and configuration."""
@@ -78,5 +76,5 @@ def prepare(settings: BertSettings, dim: int, vocabulary: Path, nltk_folder: Pat
 
 
 def restore(settings: BertSettings, folder: Path, nltk_folder: Path) -> Pieces:
-    """Of a finished run. Pretrained weights are in the run's own."""
+    """Of a finished run, whose weights are in model.safetensors."""
     return Pieces(settings, WordPieces.read(folder / _TOKENISER), bert.read_config(folder / _CONFIG))

@@ -33,7 +33,7 @@ def prepare(grid: None, width: int | None) -> Regions:
     """For a new run. width: of the data set's region features. `DataError` where it has none"""
     if width is None:
         raise DataError(
-            "this method reads region features, and the data set has none; choose a method that reads pictures"
+            "the data set has no region features, which this method reads; choose a method that reads pictures"
         )
     return Regions(width)
 

@@ -1,10 +1,10 @@
 """The text side of a run: its tokeniser and what its encoder is built from.
 
-A training prepares it from the data set's vocabulary and from pretrained weights; a finished run's folder holds all of it
-(`text/`), so that a run can be evaluated whatever becomes of the data set's vocabulary or of a model hub. Each kind of text
-encoder has a module (`itrcore/registry.py`) with two functions:
+A training prepares it from the data set's vocabulary and from pretrained weights. A finished run's folder holds all of it
+(`text/`), so that the run can be evaluated without the data set's vocabulary or a model hub. Each kind of text encoder has a
+module (`itrcore/registry.py`) with two functions:
 
-    prepare(settings, dim, vocabulary, nltk_folder) -> TextSide   # for a new run; vocabulary: the data set's folder of it
+    prepare(settings, dim, vocabulary, nltk_folder) -> TextSide   # for a new run; vocabulary: the data set's folder
     restore(settings, folder, nltk_folder) -> TextSide            # of a finished run, from its text folder
 
 `settings` are the encoder's own (`model.text`), `dim` is the model's. Both raise `DataError` where something is missing.
@@ -20,7 +20,7 @@ from itrcore.layers.text_encoders import WordEncoder
 
 
 class WordSource(Protocol):
-    """What an encoder of a caption's words is built from: `BiGRUSource`, `BertSource`."""
+    """What an encoder of a caption's words is built from: a `BiGRUSource` or a `BertSource`."""
 
     def encoder(self, dim: int) -> WordEncoder:
         """An encoder to `dim` dimensions; two calls give two encoders that share no weights."""
@@ -39,7 +39,7 @@ class TextSide(Protocol):
 
     @property
     def digest(self) -> str:
-        """Of everything that it brings: ids and pretrained weights."""
+        """SHA-256 of everything that it brings: tokens and pretrained weights."""
 
     def save(self, folder: Path) -> None:
         """Write what `restore` reads into a folder."""

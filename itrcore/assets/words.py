@@ -1,4 +1,4 @@
-"""The text side of a run with BiGRU: the words of a vocabulary, and vectors that their embeddings start from."""
+"""The text side of a run with BiGRU: the words of a vocabulary, and the vectors from which their embeddings start."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from itrcore.settings.encoders import BiGRUSettings
 
 @dataclass(frozen=True)
 class BiGRUSource:
-    """settings: of the encoder; n_tokens: token ids, from 0; vectors: what word embeddings start from, one row per word"""
+    """What a BiGRU encoder is built from. n_tokens: number of token ids; vectors: to start from, one row for each word"""
 
     settings: BiGRUSettings
     n_tokens: int
     vectors: WordVectors | None = None
 
     def encoder(self, dim: int) -> BiGRUEncoder:
-        """Weights at random, but for words that have a vector."""
+        """An encoder to `dim` dimensions, its weights drawn at random except for words that have a vector."""
         return BiGRUEncoder(self.n_tokens, dim, self.settings, self.vectors)
 
 
@@ -35,7 +35,7 @@ class Words:
 
     @property
     def source(self) -> BiGRUSource:
-        """The embedding's rows and, with GloVe, what they start from."""
+        """The number of the embedding's rows and, with GloVe, the vectors from which they start."""
         return BiGRUSource(self.settings, self.tokeniser.token_ids.size, self.vectors)
 
     @property
@@ -45,7 +45,7 @@ class Words:
         return digest([self.tokeniser.words, self.tokeniser.splitter.description, vectors])
 
     def save(self, folder: Path) -> None:
-        """The vocabulary; vectors have gone into the weights."""
+        """The vocabulary; the vectors are in the weights."""
         self.tokeniser.save(folder / layout.WORDS)
 
 

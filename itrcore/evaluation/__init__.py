@@ -1,1 +1,1 @@
-"""A trained run loaded, its similarities on test, ensembles, explanations."""
+"""Loading a run, encoding and scoring, judging, ensembles, explanations."""

@@ -19,32 +19,32 @@ from itrcore.runs.records import Evaluation, Measured, Scores
 from itrcore.settings.params import Params
 
 _ROWS = 256
-# What decides an ensemble's scores, and what is said of them, member by member.
+# What decides an ensemble's scores, and what its results say of each member.
 _RECORDED = {
     "similarity_sha256", "family", "features", "selected_on", "parameters", "data_digest", "device", "code_version",
 }  # fmt: skip
 
 
 def members(params: Params, name: str) -> dict[str, Scores]:
-    """The scores of an ensemble's members, by their names. `DataError` where they are of different states of the data set."""
+    """The scores of an ensemble's members, by run. `DataError` where they are missing, or of different states of the data set."""
     settings = params.ensemble(name)
     scores = {
         run: read(layout.evaluation(settings.data, run) / SCORES, Scores, f"evaluate@{run}") for run in settings.runs
     }
-    if len({one.test_digest for one in scores.values()}) > 1:
+    if len({member.test_digest for member in scores.values()}) > 1:
         raise DataError(
-            f"ensembles.{name}: its runs were evaluated on other states of {settings.data}; run dvc repro to renew them"
+            f"ensembles.{name}: its runs were evaluated on different states of {settings.data}; run dvc repro to renew them"
         )
     return scores
 
 
 def recorded(scores: dict[str, Scores]) -> dict[str, Any]:
     """What decides an ensemble of these members, as JSON values."""
-    return {run: one.model_dump(mode="json", include=_RECORDED) for run, one in scores.items()}
+    return {run: member.model_dump(mode="json", include=_RECORDED) for run, member in scores.items()}
 
 
 def evaluate_ensemble(params: Params, name: str) -> Evaluation:
-    """Average its members' stored matrices, judge the mean and write the results, like a run's.
+    """Average the stored matrices of its members, judge the mean, and write the same results as for a run.
 
     `DataError` where a matrix is not the one that its run's evaluation.json describes.
     """
@@ -72,13 +72,13 @@ def _measured(name: str, scores: Sequence[Scores]) -> Measured:
         kind="ensemble",
         name=name,
         data=first.data,
-        family="+".join(sorted({str(one.family) for one in scores})),
-        members=tuple(one.name for one in scores),
-        features=", ".join(dict.fromkeys(one.features for one in scores)),
-        selected_on=", ".join(sorted({one.selected_on for one in scores})),
-        parameters=sum(one.parameters for one in scores),
+        family="+".join(sorted({str(member.family) for member in scores})),
+        members=tuple(member.name for member in scores),
+        features=", ".join(dict.fromkeys(member.features for member in scores)),
+        selected_on=", ".join(sorted({member.selected_on for member in scores})),
+        parameters=sum(member.parameters for member in scores),
         device=first.device,
-        code_version=", ".join(sorted({one.code_version for one in scores})),
+        code_version=", ".join(sorted({member.code_version for member in scores})),
         data_digest=first.data_digest,
     )
 

@@ -1,4 +1,4 @@
-"""A trained run on the test split: its scores. What they are worth, `judging.py` says."""
+"""The scores of a run on the test split; `judging.py` makes figures of them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ from itrcore.settings.params import Params
 
 
 def evaluate(params: Params, name: str) -> Path:
-    """Score all pairs of the test split with run `name`; returns the folder, with similarity.npy and evaluation.json.
+    """Score all pairs of the test split with run `name`; returns the folder of the scores.
 
-    Of an embedding method it holds image_vectors.npy (n_images, d) and text_vectors.npy (n_captions, d) too, float32.
+    It holds similarity.npy, (n_images, n_captions) float32, and evaluation.json; of an embedding method also
+    image_vectors.npy, (n_images, d), and text_vectors.npy, (n_captions, d), both float32.
+    `DataError` where the run or the data set cannot be read.
     """
     data = params.run(name).data
     torch.set_num_threads(params.training.threads)

@@ -1,7 +1,7 @@
-"""Which words of a caption look at which regions of a picture: `explained.json` of a run, and one explanation for `itr explain`.
+"""Which words of a caption look at which regions of a picture: `explained.json` of a run, one explanation for `itr explain`.
 
-Only methods that attend (`itrcore.methods.contract.Attends`) can be asked, where regions have a place in the picture: boxes, or the
-cells of a grid over the whole of it.
+It takes a method that attends (`itrcore.methods.contract.Attends`), and regions whose place in the picture is known: boxes,
+or the cells of a grid over the whole picture.
 """
 
 from __future__ import annotations
@@ -9,24 +9,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
+from itrcore.data.feeding.images import Images
+from itrcore.data.feeding.pixels import PixelImages
+from itrcore.data.feeding.regions import RegionImages
+from itrcore.data.feeding.split import Split
 from itrcore.data.text.tokens import Tokenised, Tokeniser
+from itrcore.layers.encoded import Sets
+from itrcore.methods.contract import Attends, Method
 from itrcore.runs.examples import Explained, Explanation, Look, Retrieved, Word
 from itrcore.runs.folder import EXPLAINED, RETRIEVED, read
 from itrcore.runs.folder import write as write_record
 
-if TYPE_CHECKING:
-    from itrcore.data.feeding.images import Images
-    from itrcore.data.feeding.split import Split
-    from itrcore.layers.encoded import Sets
-    from itrcore.methods.contract import Attends, Method
-
 STRONGEST = 3  # regions kept of each word; the fourth of 36 hardly ever matters, and more boxes hide the picture
 
-# Words that name nothing in a picture: they are in the caption, but get no picture of their own.
+# Words that name nothing in a picture: they stay in the caption, but get no picture of their own.
 _FUNCTION_WORDS = """
     a an the this that these those some any each every no both all another other such
     i you he she it we they me him her us them my your his its our their who whom whose which what where when why how
@@ -39,12 +40,11 @@ _FUNCTION_WORDS = """
 
 
 def words(tokens: Tokenised, texts: Sequence[str], attention: np.ndarray) -> tuple[Word, ...]:
-    """A caption's words, without special tokens: those are no words, and what they look at says nothing about any.
+    """The words of a caption, without special tokens.
 
-    Pieces of one word become that word, with the mean of their weights: each piece's sum to 1, so the word's do too.
-
-    tokens, texts: of `encode` and `token_texts` of the caption; attention: (n_tokens, n_regions)
-    `ValueError` where the three do not fit together.
+    Pieces of one word become that word, with the mean of their weights, which sums to 1 as theirs do.
+    tokens, texts: of `encode` and `token_texts` of the caption; attention: (n_tokens, n_regions), rows sum to 1
+    `ValueError` where the three differ in length.
     """
     if not len(tokens.ids) == len(texts) == len(attention):
         raise ValueError(f"{len(tokens.ids)} tokens, {len(texts)} texts, {len(attention)} rows of attention")
@@ -63,13 +63,10 @@ def _word(text: str, weights: np.ndarray) -> Word:
 
 
 def boxes_of(images: Images, row: int, n_regions: int) -> np.ndarray | None:
-    """Where an image's regions are, (n_regions, 4), x1, y1, x2, y2 in pixels of the picture as stored; None where unknown.
+    """Where an image's regions are: (n_regions, 4), x1, y1, x2, y2 in pixels of the stored picture; None where unknown.
 
-    n_regions: as many as the method attends to; of a grid, its cells, row by row
+    n_regions: how many the method attends to; of a grid these are its cells, row by row
     """
-    from itrcore.data.feeding.pixels import PixelImages
-    from itrcore.data.feeding.regions import RegionImages
-
     if isinstance(images, RegionImages):
         return images.store.boxes(row)
     side = math.isqrt(n_regions)
@@ -90,9 +87,10 @@ def explain(
     row: int,
     file_name: str | None,
 ) -> Explanation | None:
-    """The explanation of one encoded image, which is `shown`'s at `row`, and one encoded caption.
+    """The explanation of one encoded image and one encoded caption; None where the place of the regions is unknown.
 
-    None where it is not known where the regions are. A box that is not finite becomes empty, and is then not drawn.
+    caption: as text; shown, row: where the image is read from, for its boxes; file_name: of the picture
+    A box that is not finite becomes empty, and is then not drawn.
     """
     attention = method.attention(image, text).float().cpu().numpy()
     boxes = boxes_of(shown, row, attention.shape[1])
@@ -109,14 +107,10 @@ def explain(
 
 
 def write(folder: Path, method: Method[Any, Any], split: Split, tokeniser: Tokeniser) -> None:
-    """Write explained.json beside the retrieved.json that the folder holds; nothing where nothing can be explained.
+    """Write explained.json beside the folder's retrieved.json; write nothing where nothing can be explained.
 
-    split: what the queries are of. Only what is shown is encoded, on the CPU.
+    split: of the queries. Only the images and captions that are shown are encoded, on the CPU.
     """
-    import torch
-
-    from itrcore.methods.contract import Attends
-
     if not isinstance(method, Attends):
         return
     method.eval()
@@ -125,16 +119,17 @@ def write(folder: Path, method: Method[Any, Any], split: Split, tokeniser: Token
     with torch.inference_mode():
         for query in read(folder / RETRIEVED, Retrieved, "judge").text_to_image:
             tokens = np.array(tokeniser.encode(query.caption).ids)
-            # Where an image has the same caption twice, any of the two will do.
+            # Where an image has the same caption twice, the first will do.
             own = np.flatnonzero(split.image_of == row_of[query.image_id]).tolist()
-            caption = next(at for at in own if np.array_equal(split.tokens.ids_of(at), tokens))
+            caption = next(row for row in own if np.array_equal(split.tokens.ids_of(row), tokens))
             text = method.encode_texts(split.texts([caption]))
             of_query = []
-            shown = {query.image_id: query.file_name} | {one.image_id: one.file_name for one in query.retrieved[:1]}
-            for image_id, file_name in shown.items():
+            pictures = {query.image_id: query.file_name}
+            pictures |= {image.image_id: image.file_name for image in query.retrieved[:1]}
+            for image_id, file_name in pictures.items():
                 row = row_of[image_id]
                 image = method.encode_images(split.images.batch([row]))
                 of_query.append(explain(method, image, text, tokeniser, query.caption, split.images, row, file_name))
-            explained.append(tuple(one for one in of_query if one is not None))
+            explained.append(tuple(explanation for explanation in of_query if explanation is not None))
     if any(explained):
         write_record(folder / EXPLAINED, Explained(text_to_image=tuple(explained)))

@@ -1,6 +1,6 @@
-"""From a run's scores to figures: metrics, retrieved examples, and which words look at which regions of these.
+"""From a run's scores to figures: metrics, retrieved examples and, where words attend to regions, explanations of these.
 
-No torch is loaded, but for the last of these, where words attend to regions.
+Only explanations load torch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from itrcore.settings.params import Params
 
 
 def judge(params: Params, name: str) -> Evaluation:
-    """Judge the scores of run `name` and write its results. It is called what params.yaml calls it now."""
+    """Judge the scores of run `name` and write its results, under the method and profile that params.yaml names now.
+
+    `DataError` where the run is not evaluated, or its scores are damaged.
+    """
     run = params.run(name)
     folder = layout.evaluation(run.data, name)
     scores = read(folder / SCORES, Scores, f"evaluate@{name}")
@@ -31,14 +34,14 @@ def judge(params: Params, name: str) -> Evaluation:
 
 
 def _explain(params: Params, name: str, results: Path) -> None:
-    # Here, as they bring torch with them.
+    # Imported here, as they load torch.
     import torch
 
     from itrcore.data.feeding.prepared import open_split
     from itrcore.evaluation import explanations
     from itrcore.evaluation.load import load_run
 
-    torch.set_num_threads(params.training.threads)  # as `evaluate` does: other numbers round otherwise
+    torch.set_num_threads(params.training.threads)  # as in `evaluate`: with another number sums round otherwise
     data = params.run(name).data
     run = load_run(layout.run(data, name))
     tokeniser = run.assets.text.tokeniser

@@ -29,7 +29,7 @@ class LoadedRun:
 
 
 def load_run(folder: Path) -> LoadedRun:
-    """The run of a folder. `DataError` where its record or its weights cannot be read."""
+    """The run of a folder, built anew from its record, text/, image/ and weights. `DataError` where one cannot be read."""
     record = read(folder / RUN, Run, f"train@{folder.name}")
     restored = assets.restore(record.settings.model, folder, layout.NLTK, record.width)
     method = build(record.settings, restored.image, restored.text.source, 0)

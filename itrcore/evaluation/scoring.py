@@ -1,4 +1,4 @@
-"""Encoding a split once and scoring all its pairs in tiles of bounded memory."""
+"""Encoding a split once, and scoring all its pairs in tiles of bounded memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from itrcore.methods.contract import E, Method
 
 @dataclass(frozen=True)
 class EncodedSplit(Generic[E]):
-    """Both sides of a split, each image and each caption encoded once; seconds it took."""
+    """Both sides of a split, in its order, each image and caption encoded once; and the seconds that each side took."""
 
     images: E
     texts: E
@@ -26,9 +26,9 @@ class EncodedSplit(Generic[E]):
 
 @torch.inference_mode()
 def encode(method: Method[Any, E], split: Split, batch_size: int, device: torch.device) -> EncodedSplit[E]:
-    """Encode all images and all captions of a split, in evaluation mode. The method's mode is put back afterwards.
+    """Encode all images and all captions of a split, in evaluation mode. Afterwards the method is in the mode of before.
 
-    Captions go in blocks of `batch_size` by their lengths, or as the method's `captions_together` has it.
+    batch_size: images at once; captions at once too, in the order of their lengths, unless the method has `captions_together`
     """
     training = method.training
     method.eval()
@@ -38,7 +38,7 @@ def encode(method: Method[Any, E], split: Split, batch_size: int, device: torch.
         images = _joined([method.encode_images(split.images.batch(list(block)).to(device)) for block in rows])
         _wait(device)
         between = time.perf_counter()
-        # Captions of one length together: padding to the longest of a block would be most of a BERT's work.
+        # Captions of similar length together: otherwise most of a BERT's work would be padding.
         lengths = split.tokens.lengths
         together = method.captions_together
         order = np.argsort(lengths, kind="stable") if together is None else np.arange(len(lengths))
@@ -54,18 +54,18 @@ def encode(method: Method[Any, E], split: Split, batch_size: int, device: torch.
 
 @torch.inference_mode()
 def score(method: Method[Any, E], images: E, texts: E, tile: int, out: np.ndarray | None = None) -> np.ndarray:
-    """All similarities, (n_images, n_captions) float32, in tiles of `tile` images × `tile` captions.
+    """All similarities, (n_images, n_captions) float32, computed in tiles of `tile` images × `tile` captions.
 
-    out: an array to fill, for instance a memory-mapped file; made in memory where it is not given
+    out: the array to fill and return, such as a memory-mapped file; None: a new one
     """
     matrix = np.empty((len(images), len(texts)), np.float32) if out is None else out
     training = method.training
     method.eval()
     try:
         for top in range(0, len(images), tile):
-            block = images[slice(top, top + tile)]
+            block = images[top : top + tile]
             for left in range(0, len(texts), tile):
-                scores = method.similarity(block, texts[slice(left, left + tile)])
+                scores = method.similarity(block, texts[left : left + tile])
                 matrix[top : top + tile, left : left + tile] = scores.float().cpu().numpy()
         return matrix
     finally:

@@ -1,4 +1,4 @@
-"""What layers of all kinds are written with: unit length, weights as published, padded sets."""
+"""What all kinds of layers use: unit length, masks of padded sets, initial weights as published."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from torch import Tensor, nn
 
 
 def l2(x: Tensor, out: Tensor | None = None) -> Tensor:
-    """(…, d) scaled to unit length along the last axis; as released, 1e-8 is added to the norm, outside the square root.
+    """(…, d) scaled to unit length along the last axis. As released, 1e-8 is added to the norm, outside the square root.
 
-    out: where to write it, for what needs no gradient
+    out: where to write the result, if no gradient is needed
     """
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return torch.div(x, norm + 1e-8, out=out)
 
 
 def length_mask(lengths: Tensor, longest: int, device: torch.device) -> Tensor:
-    """(n, longest) True at the valid positions of each item, the first `lengths` (n,)."""
+    """(n, longest), True at the valid positions of each item: its first ones. lengths: (n,), how many"""
     return torch.arange(longest, device=device) < lengths.to(device)[:, None]
 
 
 def xavier(layer: nn.Linear) -> nn.Linear:
-    """Uniform ±sqrt(6 / (in + out)), bias 0."""
+    """The layer, its weights drawn anew: uniform in ±sqrt(6 / (in + out)), bias 0."""
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
 
 
 def row_by_row(function: Callable[[Tensor], Tensor], sets: Tensor, mask: Tensor | None) -> Tensor:
-    """What a function of rows makes of the valid rows of each set; padded ones take no part and come out as 0.
+    """Apply a function to the valid rows of all sets; padded rows take no part and come out as 0.
 
-    function: (rows, width) → (rows, d); sets: (n, k, width); mask: (n, k), None where all are valid → (n, k, d)
+    function: (rows, width) → (rows, d); sets: (n, k, width); mask: (n, k), None: all are valid → (n, k, d)
     """
     if mask is None:
         return function(sets.flatten(0, 1)).reshape(*sets.shape[:2], -1)

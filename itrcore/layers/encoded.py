@@ -1,4 +1,4 @@
-"""Encoded images or captions: one vector for each, or a set of vectors for each."""
+"""Encoded images or captions: one vector each, or a set of vectors each."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from itrcore.layers.basics import length_mask
+
 
 class Encoded(ABC):
-    """One side, encoded: n items in order. vectors: (rows, d), one or more of each item"""
+    """n encoded items of one side, in order. vectors: (rows, d), one or more rows for each item"""
 
     vectors: Tensor
 
@@ -23,7 +25,7 @@ class Encoded(ABC):
 
     @abstractmethod
     def __getitem__(self, items: slice) -> Self:
-        """A block of items that follow each other; `ValueError` where sets would not."""
+        """A block of consecutive items. `ValueError` for sets where the slice has a step."""
 
     @abstractmethod
     def take(self, items: np.ndarray) -> Self:
@@ -59,7 +61,7 @@ class Vectors(Encoded):
 
 @dataclass(frozen=True)
 class Sets(Encoded):
-    """A set of vectors per item, packed: set after set, without padding, which would be most of a caption list's memory.
+    """A set of vectors per item, packed one after the other: padding would take most of the memory of a list of captions.
 
     vectors: (sum of lengths, d); lengths: (n,) int64, on the CPU
     """
@@ -73,7 +75,7 @@ class Sets(Encoded):
     def __getitem__(self, items: slice) -> Sets:
         start, stop, step = items.indices(len(self))
         if step != 1:
-            raise ValueError("the items of a block must follow each other")
+            raise ValueError("a block is of consecutive items: a slice without a step")
         first = int(self.lengths[:start].sum())
         lengths = self.lengths[start:stop]
         return Sets(self.vectors[first : first + int(lengths.sum())], lengths)
@@ -82,13 +84,13 @@ class Sets(Encoded):
         """The given items, in that order. items: (m,) numbers"""
         wanted = torch.from_numpy(items)
         lengths = self.lengths[wanted]
-        # Where each set starts here, and how far each of its rows is from that.
+        # For each row taken: where its set starts here, and its number within the set.
         starts = (self.lengths.cumsum(0) - self.lengths)[wanted].repeat_interleave(lengths)
         within = torch.arange(len(starts)) - (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
         return Sets(self.vectors[(starts + within).to(self.vectors.device)], lengths)
 
     def widened(self) -> Sets:
-        """In float32, if the vectors are of a narrower type."""
+        """The same sets in float32, if the vectors are of a narrower type."""
         return Sets(self.vectors.to(torch.promote_types(self.vectors.dtype, torch.float32)), self.lengths)
 
     @classmethod
@@ -99,5 +101,4 @@ class Sets(Encoded):
     @classmethod
     def pack(cls, padded: Tensor, lengths: Tensor) -> Sets:
         """From padded sets. padded: (n, k, d); lengths: (n,) on the CPU"""
-        valid = torch.arange(padded.shape[1], device=padded.device) < lengths.to(padded.device)[:, None]
-        return cls(padded[valid], lengths)
+        return cls(padded[length_mask(lengths, padded.shape[1], padded.device)], lengths)

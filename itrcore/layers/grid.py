@@ -24,7 +24,7 @@ class GridEncoder(ImageEncoder):
         self.fc = xavier(nn.Linear(backbone.channels, dim))
 
     def forward(self, batch: PixelBatch) -> tuple[Tensor, Tensor]:
-        """(n, 3, h, w) → (n, k, d), zero-padded, and the images' numbers of cells (n,)."""
+        """(n, 3, h, w) → (n, k, d), zero-padded, and each image's number of cells, (n,) on the CPU."""
         cells = self.backbone(batch.pixels)
         n, k, _ = cells.shape
         if not self.training or not self.drop:
@@ -37,7 +37,7 @@ class GridEncoder(ImageEncoder):
         return nn.utils.rnn.pad_sequence(features.split(lengths.tolist()), batch_first=True), lengths
 
     def begin_epoch(self, epoch: int) -> None:
-        """Open the backbone's stages as far as the epoch has it."""
+        """Open the stages of the backbone that train in this epoch."""
         self.backbone.open_for(epoch)
 
     def loss_weight(self, progress: Progress) -> float:

@@ -14,7 +14,7 @@ class ImageEncoder(nn.Module):
     """From a batch of images to a set of features per image: (n, k, d), zero-padded, and the lengths (n,) on the CPU."""
 
     def begin_epoch(self, epoch: int) -> None:
-        """What is opened in stages; see `Method.begin_epoch`."""
+        """Called before each epoch, from 0; see `Method.begin_epoch`."""
 
     def loss_weight(self, progress: Progress) -> float:
         """What the published training of this encoder multiplies its loss by."""
@@ -37,7 +37,7 @@ class RegionEncoder(ImageEncoder):
         self.out = nn.Linear(dim // 2, dim)
 
     def forward(self, batch: RegionBatch) -> tuple[Tensor, Tensor]:
-        """(n, k, width) → (n, k, d), padded regions come out as 0, and the images' numbers of regions (n,)."""
+        """(n, k, width) → (n, k, d), where padded regions are 0, and each image's number of regions, (n,)."""
         return row_by_row(self._encode, batch.regions, region_mask(batch)), batch.lengths
 
     def _encode(self, rows: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class LinearRegionEncoder(ImageEncoder):
         self.fc = xavier(nn.Linear(width, dim))
 
     def forward(self, batch: RegionBatch) -> tuple[Tensor, Tensor]:
-        """(n, k, width) → (n, k, d), padded regions come out as the layer's bias; the images' numbers of regions (n,)."""
+        """(n, k, width) → (n, k, d), where padded regions are the layer's bias, and each image's number of regions, (n,)."""
         features: Tensor = self.fc(batch.regions)
         return features, batch.lengths
 

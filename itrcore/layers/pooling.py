@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from itrcore.layers.basics import length_mask
 from itrcore.settings.pooling import GPOSettings, MeanSettings
 
-HIDDEN = -10000.0  # the released codes' value for positions that must not count in a softmax
+HIDDEN = -10000.0  # the score of positions that must not count in a softmax, as in the released codes
 
 
 class MeanPooling(nn.Module):
     """The mean over valid positions (VSE++)."""
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """(n, k, d), lengths (n,) → (n, d)."""
+        """features: (n, k, d), padded; lengths: (n,) → (n, d)"""
         mask = length_mask(lengths, features.shape[1], features.device)[..., None]
         return (features * mask).sum(1) / mask.sum(1)
 
@@ -32,13 +32,16 @@ class GPO(nn.Module):
         self.linear = nn.Linear(settings.hidden_dim, 1, bias=False)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """(n, k, d), lengths (n,) → (n, d): each dimension's values, sorted downwards, times the weights of their ranks."""
+        """The values of each dimension, sorted downwards, times the weights of their ranks.
+
+        features: (n, k, d), padded; lengths: (n,) → (n, d)
+        """
         k = features.shape[1]
         mask = length_mask(lengths, k, features.device)[..., None]
         ranked = features.masked_fill(~mask, -math.inf).sort(dim=1, descending=True).values.masked_fill(~mask, 0.0)
-        # The weights depend on the length alone: one GRU pass over the lengths that occur, not over the batch.
-        kinds, which = torch.unique(lengths, return_inverse=True)
-        weights = self._weights(kinds, k, features.device)[which.to(features.device)]
+        # The weights depend on the length alone: the GRU passes over each length once, not over the batch.
+        different, which = torch.unique(lengths, return_inverse=True)
+        weights = self._weights(different, k, features.device)[which.to(features.device)]
         return (ranked * weights[..., None]).sum(1)
 
     def _weights(self, lengths: Tensor, k: int, device: torch.device) -> Tensor:
@@ -67,10 +70,9 @@ class ExternalSpaceAttention(nn.Module):
         self.linear = nn.Linear(dim, dim)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Pool each set once per view.
+        """Pool each set once per view. A view without any position gives the zero vector, as in the released code.
 
-        features: (n, k, d); mask: (n, v, k) True at the positions that view v of item n may use → (n, v, d).
-        A view without any position gives the zero vector, as in the released code.
+        features: (n, k, d); mask: (n, v, k), True at the positions that a view may use → (n, v, d)
         """
         scores = self.linear(features)
         # View by view, each with its own maximum: exponentials shared by the views are no faster (the linear layer

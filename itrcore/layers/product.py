@@ -6,23 +6,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-ROWS = 64  # a multiple of so many rows is taken as it is; other matrices may have to be copied first
+ROWS = 64  # a matrix whose rows are a multiple of this is never copied first
 
-_LEAST = 256  # rows for which the convolution is worth its overhead
-_CHUNKS = 64, 32, 16  # rows that it takes together
-_AT_LEAST = 16  # chunks: of fewer torch makes no use of oneDNN in a process of one thread
+_LEAST_ROWS = 256  # with fewer the convolution is not worth its overhead
+_CHUNKS = 64, 32, 16  # rows that the convolution takes as one picture
+_LEAST_CHUNKS = 16  # with fewer torch does not use oneDNN in a process of one thread
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`a @ b.T + bias`. a: (n, d); b: (m, d), both a few hundred or more for full speed; bias: (m,) → (n, m).
+    """`a @ b.T + bias`. a: (n, d); b: (m, d); bias: (m,) → (n, m). Full speed needs a few hundred rows of both.
 
-    In float32 on a CPU as a 1 × 1 convolution: torch gives these to oneDNN, which on an AMD processor with AVX-512 is
-    twice as fast as the library (MKL) that torch multiplies matrices with.
+    In float32 on a CPU it is a 1 × 1 convolution: torch gives these to oneDNN, which on an AMD processor with AVX-512 is
+    twice as fast as MKL, the library with which torch multiplies matrices.
     """
-    convolved = a.device.type == "cpu" and a.dtype == torch.float32 and len(a) >= _LEAST
+    convolved = a.device.type == "cpu" and a.dtype == torch.float32 and len(a) >= _LEAST_ROWS
     if not convolved or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return functional.linear(a, b, bias)
-    allowed = [chunk for chunk in _CHUNKS if len(a) >= chunk * _AT_LEAST]
+    allowed = [chunk for chunk in _CHUNKS if len(a) >= chunk * _LEAST_CHUNKS]
     chunk = next((chunk for chunk in allowed if len(a) % chunk == 0), allowed[0])
     rest = -len(a) % chunk
     padded = functional.pad(a, (0, 0, 0, rest)) if rest else a

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """Epochs and steps done, both from 0, and the share of this epoch that is done."""
+    """Epochs done, steps done over all epochs, and the share of this epoch that is done, from 0 to below 1."""
 
     epoch: int
     step: int

@@ -1,4 +1,4 @@
-"""Encoders of a caption's words, which both BiGRU and BERT make features of."""
+"""Encoders of a caption's words: BiGRU and BERT."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class BiGRUEncoder(WordEncoder):
     """
 
     def __init__(self, n_tokens: int, dim: int, settings: BiGRUSettings, vectors: WordVectors | None) -> None:
-        """n_tokens: token ids, from 0; vectors: what embeddings start from, one row per word of the vocabulary"""
+        """n_tokens: number of token ids; vectors: (words of the vocabulary, word_dim) to start from, where a word has one"""
         super().__init__()
         self.embed = nn.Embedding(n_tokens, settings.word_dim, padding_idx=PAD)
         if vectors is None:
             nn.init.uniform_(self.embed.weight, -0.1, 0.1)
         else:
-            known = torch.from_numpy(vectors.found)
+            has_vector = torch.from_numpy(vectors.found)
             with torch.no_grad():
-                self.embed.weight[: len(known)][known] = torch.from_numpy(vectors.vectors)[known]
+                self.embed.weight[: len(has_vector)][has_vector] = torch.from_numpy(vectors.vectors)[has_vector]
         self.dropout = nn.Dropout(settings.dropout)
         self.gru = nn.GRU(settings.word_dim, dim, batch_first=True, bidirectional=True)
 

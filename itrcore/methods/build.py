@@ -1,4 +1,4 @@
-"""Building the method that settings name."""
+"""Building the method that its settings name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from itrcore.settings.methods import MethodSettings
 
 
 def build(settings: MethodSettings, image: ImageSide, source: Any, seed: int) -> Method[Any, Any]:
-    """A method with freshly drawn weights, but for those that `image` and `source` bring.
+    """A method whose weights are drawn at random, except the pretrained ones that `image` and `source` bring.
 
-    source: of the text side (`TextSide.source`); seed: decides the weights, whatever was drawn before
-    `DataError` where pretrained weights are of other sizes than the settings.
+    source: of the text side (`TextSide.source`); seed: the weights follow from it alone
+    `DataError` where the pretrained weights have other sizes than the settings.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = registry.load(registry.METHODS[settings.model.kind][1])
-        method: Method[Any, Any] = made(settings=settings.model, image=image, text=source)
+        make = registry.load(registry.METHODS[settings.model.kind][1])
+        method: Method[Any, Any] = make(settings=settings.model, image=image, text=source)
     return method

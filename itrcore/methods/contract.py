@@ -3,8 +3,8 @@
 Evaluation, training, ensembles and reports know methods only through this interface; none asks which one it runs. A step of a
 training is written once (`itrcore/methods/objective.py`): encode, score, then the loss that the recipe chooses.
 
-A class of this kind is built from (settings, image, text): its own settings, and the two sides of the run as `itrcore/assets`
-has them.
+A method is built from (settings, image, text): `model` of its settings, and both sides of the run as `itrcore/assets` makes
+them: an `ImageSide`, and the `source` of a `TextSide`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Method(nn.Module, ABC, Generic[B, E]):
     """An image–text matching method, of batches of images B and encoded items E.
 
     input: what it reads of an image
-    captions_together: None: evaluation encodes captions of about one length together, which saves padding. A number: a
-        caption's vectors depend on its batch, so evaluation takes so many captions at a time, in the order of the split
+    captions_together: None: evaluation encodes captions of similar length together, which saves padding. A number: a
+        caption's vectors depend on its batch, so evaluation takes this many captions at a time, in the order of the split
     """
 
     input: RegionInput | PixelInput = RegionInput()
@@ -54,11 +54,11 @@ class Method(nn.Module, ABC, Generic[B, E]):
 
     @property
     def log_scale(self) -> nn.Parameter | None:
-        """The logarithm of a learned scale of its similarities that came with pretrained weights, if any."""
+        """The logarithm of a learned scale of its similarities, a scalar, if its pretrained weights came with one."""
         return None
 
     def begin_epoch(self, epoch: int) -> None:
-        """Called before each epoch, from 0, also where a training goes on: what a method opens in stages."""
+        """Called before each epoch, counted from 0, and again when a killed training goes on: to open stages of a backbone."""
 
     def loss_weight(self, progress: Progress) -> float:
         """What the published training multiplies the loss by."""
@@ -66,25 +66,25 @@ class Method(nn.Module, ABC, Generic[B, E]):
 
 
 class SetMethod(Method[B, E]):
-    """A method with `regions`, an encoder of an image's regions or of a grid's cells; a grid's backbone opens in stages."""
+    """A method with `regions`, an encoder of an image's regions or of a grid's cells, whose backbone opens in stages."""
 
     regions: ImageEncoder
 
     def begin_epoch(self, epoch: int) -> None:
-        """A grid's backbone is opened in stages."""
+        """Open the stages of a grid's backbone that train in this epoch."""
         self.regions.begin_epoch(epoch)
 
     def loss_weight(self, progress: Progress) -> float:
-        """Of the encoder's published training."""
+        """As in the encoder's published training."""
         return self.regions.loss_weight(progress)
 
 
 class Attends(ABC):
-    """A method whose words attend to regions, so that it can be asked which to which."""
+    """A method whose words attend to regions, so that `itr explain` can show which to which."""
 
     @abstractmethod
     def attention(self, image: Sets, text: Sets) -> Tensor:
-        """Of one image and one caption, encoded: (words, regions) float32 weights; those of a word sum to 1."""
+        """Of one encoded image and one encoded caption: (words, regions) float32 weights; those of a word sum to 1."""
 
 
 class EmbeddingMethod(Method[B, Vectors]):

@@ -26,9 +26,9 @@ def describe(
     selected_on: str,
     checkpoint: Checkpoint | None = None,
 ) -> RunDescription:
-    """Of run `name`, whose method is built.
+    """The description of run `name`, whose method is built.
 
-    settings: with the sizes that the method has; inputs: what decides its weights; checkpoint: of an import
+    settings: with the sizes of the method; inputs: what decides its weights; checkpoint: None for a training
     """
     run = params.run(name)
     return RunDescription(

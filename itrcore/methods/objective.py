@@ -1,4 +1,4 @@
-"""What a training makes smaller: a method with a loss. A step is written here, once for all: encode, score, loss."""
+"""What a training minimises: a method with a loss. The step of every training is written here: encode, score, loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from itrcore.settings.methods import MethodSettings
 
 
 class Objective(nn.Module):
-    """method: what is trained; loss: on its similarities. What the loss learns is trained too, and is in no run's weights."""
+    """A method and a loss on its similarities. Parameters of the loss are trained too, but no run's weights hold them."""
 
     def __init__(self, method: Method[Any, Any], loss: Loss) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Objective(nn.Module):
 
     @classmethod
     def of(cls, settings: MethodSettings, method: Method[Any, Any]) -> Objective:
-        """The method with the loss that its recipe chooses."""
+        """The method with the loss that its recipe chooses. `ValueError` where it does not fit the method."""
         similarities = Similarities(settings.model.n_views, method.log_scale)
         return cls(method, registry.load(registry.LOSSES[settings.loss.kind])(settings.loss, similarities))
 

@@ -4,7 +4,7 @@
     imagenet_res152   transformers' ResNet, such as microsoft/resnet-152
     wsl               ResNeXt-101 32×8d of weakly supervised learning, through timm where it is installed
 
-A backbone that starts at random is a ResNet of the given shape; `detector` has Caffe's form then too.
+A backbone that starts at random is a ResNet of the given shape, for `detector` in Caffe's form too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from itrcore.data.image_inputs import PixelInput
-from itrcore.errors import DataError
+from itrcore.errors import DataError, first_line
 from itrcore.fetch import hub
 from itrcore.pretrained import detector, weights
 from itrcore.settings.encoders import GridSettings, ResNetShape
@@ -31,9 +31,10 @@ _INSTALL = 'Install it: pip install "itr[wsl]" (timm needs the torchvision that 
 
 
 class Backbone(nn.Module):
-    """A ResNet without its head; its batch normalisation keeps the statistics it came with, in training too.
+    """A ResNet without its head. Its batch normalisation keeps the statistics that it came with, in training too.
 
-    channels: of its cells. All of it is frozen until `open_for` is called.
+    channels: of each cell
+    All of it is frozen until `open_for` is called.
     """
 
     def __init__(self, stem: nn.Module, stages: Sequence[nn.Module], channels: int, settings: GridSettings) -> None:
@@ -51,7 +52,7 @@ class Backbone(nn.Module):
         return cells
 
     def open_for(self, epoch: int) -> None:
-        """Let the last stages train: none in the warm-up, then one, and one more after each `stage_epochs`.
+        """Let the last stages train: none in the warm-up, then one, and after every `stage_epochs` epochs one more.
 
         The stem, which is three layers, opens with the first stage. Source: VSE∞'s train.py (`fixed_blocks`).
         """
@@ -59,12 +60,12 @@ class Backbone(nn.Module):
         n_open = 1 + since // self.stage_epochs if self.stage_epochs else n_stages
         if since < 0:
             n_open = 0
-        for before_last, stage in enumerate(reversed(self.stages)):
-            stage.requires_grad_(before_last < n_open)
+        for n_behind, stage in enumerate(reversed(self.stages)):
+            stage.requires_grad_(n_behind < n_open)
         self.stem.requires_grad_(n_open >= n_stages)
 
     def train(self, mode: bool = True) -> Backbone:
-        """As for any module, but for batch normalisation."""
+        """As for any module, but batch normalisation stays in evaluation mode."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -73,7 +74,7 @@ class Backbone(nn.Module):
 
 
 def pixel_input(settings: GridSettings) -> PixelInput:
-    """What a backbone reads, as those who trained it prepared it."""
+    """The pictures that a backbone reads, prepared as they were when it was trained."""
     caffe = settings.backbone == "detector"
     return PixelInput(
         picture=settings.picture,
@@ -88,14 +89,14 @@ def pixel_input(settings: GridSettings) -> PixelInput:
 
 
 def build(settings: GridSettings, architecture: dict[str, Any]) -> Backbone:
-    """A backbone with weights drawn at random. architecture: as `random` and `pretrained` give it"""
+    """A backbone with weights drawn at random. architecture: as `random` and `pretrained` return it"""
     if _TIMM in architecture:
         return _of_timm(_timm().create_model(architecture[_TIMM]), settings)
     from transformers import ResNetConfig, ResNetModel
 
     model = ResNetModel(ResNetConfig.from_dict(architecture))
     if settings.backbone == "detector":
-        # Caffe's: what does not fill the last window makes one of its own, where others pad the first.
+        # As in Caffe: pixels that do not fill the last window make one of their own; others pad the first window.
         model.embedder.pooler = nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True)
     return _of_transformers(model, settings)
 
@@ -140,8 +141,8 @@ def _of_transformers(model: ResNetModel, settings: GridSettings) -> Backbone:
     )
 
 
-def _is_resnet(known: dict[str, Any]) -> None:
-    if (kind := known.get("model_type")) != "resnet" or "hidden_sizes" not in known:
+def _is_resnet(config: dict[str, Any]) -> None:
+    if (kind := config.get("model_type")) != "resnet" or "hidden_sizes" not in config:
         raise ValueError(f"its config.json says {kind}" if kind else "no config.json that says it is one")
 
 
@@ -166,5 +167,6 @@ def _timm() -> Any:
     try:
         return import_module("timm")
     except Exception as error:  # a torchvision that was built for another torch raises errors of any kind
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise DataError(f"grid.backbone wsl needs timm, which cannot be imported ({reason}). {_INSTALL}") from error
+        raise DataError(
+            f"grid.backbone wsl needs timm, which cannot be imported ({first_line(error)}). {_INSTALL}"
+        ) from error

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def configured(config: BertConfig) -> BertModel:
-    """A BERT without pooling layer, which no method here reads; its weights are drawn at random."""
+    """A BERT with weights drawn at random, without the pooling layer, which no method here reads."""
     from transformers import BertModel
 
     return BertModel(config, add_pooling_layer=False)
@@ -44,10 +44,10 @@ def pretrained(name: str, revision: str | None = None) -> BertModel:
     return model
 
 
-def _is_bert(known: dict[str, Any]) -> None:
-    if (kind := known.get("model_type", "bert")) != "bert":  # some others' weights would fit, and mean nothing
+def _is_bert(config: dict[str, Any]) -> None:
+    if (kind := config.get("model_type", "bert")) != "bert":  # some others' weights would fit, and mean nothing
         raise ValueError(f"its config.json says {kind}")
-    if "hidden_size" not in known:  # transformers would take bert-base's sizes
+    if "hidden_size" not in config:  # transformers would take bert-base's sizes
         raise ValueError("no config.json that says its sizes")
 
 

@@ -15,7 +15,7 @@ from itrcore.settings.encoders import CLIPShape
 if TYPE_CHECKING:
     from transformers import CLIPConfig, CLIPModel
 
-# Of the pictures that OpenAI trained CLIP on; every CLIP since is given pictures so normalised.
+# Of the pictures that OpenAI trained CLIP on, red, green, blue. Every CLIP since reads pictures normalised with these.
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -69,8 +69,8 @@ def pretrained(name: str, revision: str | None = None) -> CLIPModel:
     return model
 
 
-def _is_clip(known: dict[str, Any]) -> None:
-    if (kind := known.get("model_type")) != "clip":
+def _is_clip(config: dict[str, Any]) -> None:
+    if (kind := config.get("model_type")) != "clip":
         raise ValueError(f"its config.json says {kind}" if kind else "no config.json that says it is one")
 
 
@@ -83,7 +83,7 @@ def read_config(path: Path) -> CLIPConfig:
 
 
 def pixel_input(config: CLIPConfig) -> PixelInput:
-    """What its picture tower reads, in training as in evaluation: ESL's released code changes nothing in training."""
+    """The pictures that its tower reads. Training reads the same as evaluation: ESL's released code augments nothing."""
     tower: Any = config.vision_config
     return PixelInput(
         picture=tower.image_size,
@@ -98,13 +98,13 @@ def pixel_input(config: CLIPConfig) -> PixelInput:
 
 
 def image_features(clip: CLIPModel, pixels: Tensor) -> Tensor:
-    """(n, 3, h, w) → (n, d) projected vectors, not normalised."""
+    """The projected vectors of pictures, not normalised. pixels: (n, 3, h, w) → (n, d)"""
     features: Tensor = clip.get_image_features(pixels).pooler_output
     return features
 
 
 def text_features(clip: CLIPModel, ids: Tensor, lengths: Tensor) -> Tensor:
-    """(m, l) ids, lengths (m,) → (m, d) projected vectors, not normalised, of each caption's last token.
+    """The projected vector of each caption's last token, not normalised. ids: (m, l); lengths: (m,) → (m, d)
 
     A token attends to none after it, so that padding needs no mask. The last token is found by its place: transformers looks
     for CLIP's own end token, which the word pieces of a CLIP that starts at random do not have.

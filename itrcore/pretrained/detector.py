@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from itrcore.errors import DataError
+from itrcore.errors import DataError, first_line
 
 _LAYOUT = "original_updown_backbone.pth as VSE∞'s authors publish it: {base, top: a state dict each}"
 _AGAIN = "Download it again."
@@ -23,18 +23,20 @@ _COUNTER = "num_batches_tracked"  # statistics stay as they are, so nothing read
 
 
 def load(backbone: nn.Module, path: Path) -> None:
-    """Fill a backbone of that form with a file's weights.
+    """Fill a backbone of that form with a file's weights. No code that the file might name is run.
 
-    `DataError` where the file is missing, damaged or something else, and where an entry is missing, of another shape, not
-    finite or not known; nothing is loaded then, and no code that the file might name is run.
+    `DataError` where the file is missing, damaged or something else, and where an entry is missing, unknown, not finite or
+    of another shape; nothing is loaded then.
     """
     entries = {f"{part}.{name}": value for part, states in _read(path).items() for name, value in states.items()}
     wanted = {released_name(name): (name, value) for name, value in backbone.state_dict().items()}
     lacking = [name for name in wanted if name not in entries and not name.endswith(_COUNTER)]
     unknown = [name for name in entries if name not in wanted]
     if lacking or unknown:
-        said = [f"{what} {_first(names)}" for what, names in (("lacks", lacking), ("has besides", unknown)) if names]
-        raise DataError.at(path, "it " + " and ".join(said), _LAYOUT)
+        problems = [
+            f"{what} {_first(names)}" for what, names in (("lacks", lacking), ("has besides", unknown)) if names
+        ]
+        raise DataError.at(path, "it " + " and ".join(problems), _LAYOUT)
     for name, value in entries.items():
         shape = wanted[name][1].shape
         plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_nested
@@ -46,8 +48,7 @@ def load(backbone: nn.Module, path: Path) -> None:
             )
             raise DataError.at(path, f"entry {name} is {kind}", "a plain float32 or int64 tensor", do=_AGAIN)
         if value.shape != shape:
-            kind = f"shape {tuple(value.shape)}"
-            raise DataError.at(path, f"entry {name} has {kind}", f"shape {tuple(shape)}")
+            raise DataError.at(path, f"entry {name} has shape {tuple(value.shape)}", f"shape {tuple(shape)}")
         if not bool(value.isfinite().all()):
             raise DataError.at(path, f"entry {name} holds NaN or infinity", "finite weights", do=_AGAIN)
     weights = {ours: entries.get(name, value) for name, (ours, value) in wanted.items()}
@@ -55,9 +56,9 @@ def load(backbone: nn.Module, path: Path) -> None:
 
 
 def released_name(name: str) -> str:
-    """What the file calls an entry of our backbone's state dict, its part in front.
+    """The file's name, with its part in front, for an entry of our backbone's state dict. `ValueError` for another name.
 
-    Released checkpoints of methods on grid features have the same names behind `backbone.`.
+    Released checkpoints of methods on grid features have the same names after `backbone.`.
     """
     place, leaf = name.rsplit(".", 1)
     match place.split("."):
@@ -84,11 +85,10 @@ def _read(path: Path) -> dict[str, Mapping[str, Any]]:
             do="Name it as model.grid.weights; the README of VSE∞'s repository says where to get it.",
         ) from error
     except pickle.UnpicklingError as error:
-        problem = "damaged, no torch file, or one that wants code to be run, of which nothing was"
+        problem = "damaged, no torch file, or one that wants to run code (none was run)"
         raise DataError.at(path, problem, _LAYOUT, do=_AGAIN) from error
     except Exception as error:  # a damaged file can make the reader stumble anywhere
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise DataError.at(path, f"damaged, or not a torch file ({reason})", _LAYOUT, do=_AGAIN) from error
+        raise DataError.at(path, f"damaged, or not a torch file ({first_line(error)})", _LAYOUT, do=_AGAIN) from error
     if not isinstance(content, dict) or set(content) != {"base", "top"}:
         keys = ", ".join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
         raise DataError.at(path, f"it holds {keys}", _LAYOUT)

@@ -1,4 +1,4 @@
-"""Published transformers, of whichever kind: read whole or refused in one line, told apart by digest, described as JSON."""
+"""Published transformers of any kind: read whole or refused in one line, told apart by digest, described as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from itrcore.errors import DataError
+from itrcore.errors import DataError, first_line
 from itrcore.fetch import hub
 from itrcore.files import read_json, write_json
 
@@ -26,19 +26,20 @@ def pretrained(
     check: Callable[[dict[str, Any]], None],
     **options: Any,
 ) -> Any:
-    """A published model in float32, with every weight: a name on the Hugging Face hub, or a folder.
+    """A published model in float32, with every weight.
 
-    kind: what users call it, such as `BERT`; model: transformers' class; check: raises ValueError where what config.json
-    says is of another kind; options: of `from_pretrained`. `DataError` where it cannot be had, is of another kind, or lacks
-    weights: transformers would draw these at random.
+    kind: what users call it, such as `BERT`; model: transformers' class; name: on the Hugging Face hub, or a folder
+    revision: of the hub's repository; options: of `from_pretrained`
+    check: raises `ValueError` where the values of config.json are of another kind of model
+    `DataError` where it cannot be had, is of another kind, or lacks weights: transformers would draw these at random.
     """
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what it would tell of weights is judged here
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # missing weights are reported below
     try:
-        known, _ = model.config_class.get_config_dict(name, revision=revision)
-        check(known)
+        config, _ = model.config_class.get_config_dict(name, revision=revision)
+        check(config)
         loaded, report = model.from_pretrained(
             name,
             revision=revision or "main",
@@ -55,8 +56,10 @@ def pretrained(
     return loaded
 
 
-def weights_digest(model: nn.Module) -> str:
-    """SHA-256 over the weights: the same for the same model, wherever it was read from."""
+def weights_digest(model: nn.Module | None) -> str | None:
+    """SHA-256 over the weights: the same for the same model, wherever it was read from. None for none."""
+    if model is None:
+        return None
     total = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         total.update(f"{name}\0".encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -64,7 +67,7 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def described(config: PreTrainedConfig) -> dict[str, Any]:
-    """The configuration as JSON values, but for where it was read from."""
+    """The configuration as JSON values, without the place that it was read from."""
     return {key: value for key, value in config.to_dict().items() if key != "_name_or_path"}
 
 
@@ -77,8 +80,7 @@ def read_config(kind: str, config: Any, path: Path) -> Any:
     """Read what `save_config` wrote, as transformers' class `config`; `DataError` where it is missing or damaged."""
     try:
         return config.from_dict(read_json(path))
-    except Exception as error:  # its own errors for values of the wrong type are of no common kind
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
+    except Exception as error:  # transformers' errors for values of the wrong type have no common base
         raise DataError.at(
-            path, f"cannot be read ({reason})", f"a {kind}'s configuration", do="Run: dvc repro"
+            path, f"cannot be read ({first_line(error)})", f"a {kind}'s configuration", do="Run: dvc repro"
         ) from error

@@ -26,11 +26,12 @@ def write_results(
     images: list[Image],
     settings: EvaluationSettings,
 ) -> Evaluation:
-    """Rank a matrix once; write metrics.json, ranks.safetensors and retrieved.json into a new folder.
+    """Rank a matrix once; write metrics.json, ranks.safetensors and retrieved.json into a new folder, and DVC's few figures.
 
-    measured: what the matrix was made with; method, profile: as params.yaml calls them now, of a run
+    measured: what the matrix was made with; method, profile: of a run, as params.yaml names them now; None for an ensemble
     matrix: (n_images, n_captions); images: of the split, in order
-    The ranks are int32: image_to_text (n_images,) and text_to_image (n_captions,), from 1.
+    ranks.safetensors: image_to_text (n_images,) and text_to_image (n_captions,), int32, from 1
+    `DataError` where a similarity is not finite, or the matrix and the images do not fit.
     """
     image_of = np.repeat(np.arange(len(images)), [len(image.captions) for image in images])
     ranked = ranks(matrix, image_of, measured.name)
@@ -44,9 +45,8 @@ def write_results(
         metrics=Metrics(**metrics(ranked)),
     )
     write(folder / METRICS, evaluation)
-    kept = {"image_to_text": ranked.image_to_text, "text_to_image": ranked.text_to_image}
     with replacing(folder / RANKS) as temporary:
-        save_file({name: of_queries.astype(np.int32) for name, of_queries in kept.items()}, temporary)
+        save_file({direction: of_queries.astype(np.int32) for direction, of_queries in vars(ranked).items()}, temporary)
     write(folder / RETRIEVED, retrieved(matrix, images, image_of, ranked, settings.queries, settings.retrieved))
     _write_for_dvc(evaluation)
     return evaluation
@@ -59,7 +59,7 @@ def summary(evaluation: Evaluation) -> str:
 
 
 def _write_for_dvc(evaluation: Evaluation) -> None:
-    """The few figures that DVC compares; dev's, of the best evaluation of what was trained here."""
+    """The few figures that DVC compares; dev's only of a run that was trained here, at its best evaluation."""
     shown = {"dev/rsum": evaluation.dev_rsum, "test/rsum": evaluation.metrics.rsum}
     write_json(
         layout.metrics(evaluation.name), {key: round(value, 3) for key, value in shown.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What was retrieved for a few good and bad queries: the material of the report's picture pages."""
+"""What was retrieved for a few good and bad queries, as the report's pages show it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def retrieved(
 ) -> Retrieved:
     """For each direction at most `queries` queries, half good (rank 1) and half bad (the worst ranks), with their top `rows`.
 
-    Where scores tie, wrong items are listed before right ones, as the ranks count them.
-    similarity: (n_images, n_captions); images: of the split, in order; image_of: (n_captions,)
+    similarity: (n_images, n_captions); images: of the split, in order; image_of: (n_captions,), each caption's image
+    Where scores tie, wrong items come before right ones, as the ranks count them.
     """
     captions = [caption for image in images for caption in image.captions]
     image_to_text = tuple(

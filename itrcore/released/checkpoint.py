@@ -24,7 +24,7 @@ from itrcore.files import replacing
 
 
 class _Config:
-    """Takes the place of a class that ESL's files with CLIP name: it keeps its attributes, and nothing of theirs is run."""
+    """Stands in for a class that ESL's files with CLIP name: it keeps the attributes, and none of that class's code is run."""
 
 
 # Beside tensors and plain containers. `best_rsum` needs nothing more: the released codes sum `100.0 * len(…) / len(…)`,
@@ -52,8 +52,9 @@ class Checkpoint:
 
     parts: a state dict each, in the file's order, names without DataParallel's prefix; all values are finite
     path: the file, for messages; epoch: epochs done; iterations: steps done; best_rsum: on dev, up to 600
-    options: `opt` or `config`, what its training was told. What a file leaves out is None, or {} for `options`.
-    flat: one state dict, under `state_dict`; widened: entries of CLIP that the file has as float16
+    options: `opt` or `config`, the options of its training
+    flat: one state dict, under `state_dict`; widened: number of CLIP's entries that the file has as float16
+    What a file leaves out is None, or {} for `options`.
     """
 
     path: Path
@@ -138,7 +139,7 @@ def _load(path: Path) -> Any:
 
 
 def _unread(path: Path, old: str | None) -> DataError:
-    """old: what the file may hold that Python 2 writes and torch's safe reader does not know"""
+    """A file that torch cannot read. old: what it may hold that Python 2 wrote and torch's safe reader does not know"""
     if old is None:
         return DataError.at(path, "damaged, or not a torch file", _LAYOUT, do=_AGAIN)
     return DataError.at(
@@ -161,7 +162,7 @@ def _number(value: Any, kinds: Any = int | float) -> Any:
 
 
 def _part(path: Path, number: int, part: Mapping[Any, Any], halves: tuple[str, ...]) -> dict[str, Tensor]:
-    """The part without DataParallel's prefix, if all of its names have it. halves: beginnings of names that may be float16"""
+    """The checked part, without DataParallel's prefix if all names have it. halves: beginnings of names that may be float16"""
     wrapped = bool(part) and all(str(name).startswith(_PREFIX) for name in part)
     entries = {str(name).removeprefix(_PREFIX) if wrapped else str(name): value for name, value in part.items()}
     for name, value in entries.items():

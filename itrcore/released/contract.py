@@ -1,8 +1,8 @@
-"""The contract of a layout: what it says of a method's released checkpoints.
+"""The contract of a layout: how a method's released checkpoints are laid out.
 
-A method whose released checkpoints are read and written has a file in `itrcore/released/layouts`, named as its
-`model.kind`; nothing else in `itrcore/released` knows it. Such a file states LAYOUTS, from families
-(`MethodSettings.family`) to a `Layout` each.
+A method whose released checkpoints are read and written has a file in `itrcore/released/layouts`, named after its
+`model.kind`; nothing else in `itrcore/released` knows the method. The file has a dictionary LAYOUTS, from each family
+(`MethodSettings.family`) to its `Layout`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ Source = TypeVar("Source")
 
 @dataclass(frozen=True)
 class Sizes(Generic[Image, Source]):
-    """What to build a method of before a checkpoint's weights can go into it.
+    """What a method is built from before a checkpoint's weights are loaded into it.
 
-    settings: the given ones, with every size as the checkpoint has it; image: its image side, without weights
+    settings: the given ones, with the checkpoint's sizes; image: its image side, without weights
     source: what its text encoder is built from, without weights (`TextSide.source`)
-    n_tokens: token ids from 0, the mask token's included
+    n_tokens: number of token ids, the mask token's included
     """
 
     settings: MethodSettings
@@ -50,8 +50,8 @@ class Sizes(Generic[Image, Source]):
 class Unused:
     """An entry that the released code writes and never computes with.
 
-    like: the entry of the same part whose shape and type it has, and value: what it starts as, so that it can be written
-    back; an entry that only some versions of a library write has no `like` and is not.
+    like: the entry of the same part that has its shape and type; value: its initial value
+    Both are there to write it back. An entry that only some versions of a library write has no `like`, and is not written.
     """
 
     why: str
@@ -63,8 +63,8 @@ class Unused:
 class Part:
     """One state dict.
 
-    rules: what its entries are here, the first that fits counts
-    unused: by name, or by the beginning of their names where that ends in a dot
+    rules: what its entries are here; the first that applies counts
+    unused: by name; a key that ends in a dot is the beginning of several names
     places: a batch normalisation that has weights for each place, if any
     """
 
@@ -74,7 +74,7 @@ class Part:
     places: Places | None = None
 
     def unused_as(self, name: str) -> str | None:
-        """As what a released name is known to be unused, if it is."""
+        """The key of `unused` that a released name falls under, if any."""
         return next((key for key in self.unused if name == key or (key[-1] == "." and name.startswith(key))), None)
 
     def ours(self, name: str) -> tuple[Rule, tuple[str, ...]] | None:
@@ -88,9 +88,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Needed:
-    """What an option must say for the weights to be this method's: no weight tells.
+    """The value that an option must have for the weights to be this method's, where no weight tells.
 
-    otherwise: what the released code takes where a file's options do not have it
+    otherwise: the released code's default, for files whose options do not have it
     """
 
     value: bool | int | str
@@ -99,7 +99,7 @@ class Needed:
 
 @dataclass(frozen=True)
 class Number:
-    """An option that says a number of the method's settings, and what the released code takes without it."""
+    """An option that holds a number of the method's settings. otherwise: the released code's default"""
 
     option: str
     otherwise: float
@@ -108,8 +108,8 @@ class Number:
 class TextForm(Protocol):
     """How released checkpoints hold a kind of text encoder: a module of `itrcore/released/text`.
 
-    RULES: what its entries are here, as most released codes name them; UNUSED: entries that its library writes
-    BUILT: shapes that the released codes have whatever the options say; N_TOKENS: the number of token ids
+    RULES: what its entries are here, by the names of most released codes; UNUSED: entries that its library writes
+    BUILT: shapes that the released codes fix, whatever the options say; N_TOKENS: the number of token ids
     """
 
     RULES: tuple[Rule, ...]
@@ -118,31 +118,31 @@ class TextForm(Protocol):
     N_TOKENS: Size
 
     def own_config(self, settings: Any) -> Any:
-        """Of a BERT or CLIP whose folder the settings (`model.text`) name, as weights do not tell all of it; else None."""
+        """The configuration of a BERT or CLIP whose folder the settings (`model.text`) name, else None. Weights do not tell all."""
 
     def source(
         self, checkpoint: Checkpoint, weights: Weights, settings: Any, config: Any, n_tokens: int, dim: int
     ) -> Any:
         """What the encoder is built from (`TextSide.source`); its `settings` are the given ones with the weights' sizes.
 
-        config: in place of what the weights tell of a BERT or CLIP; dim: of the model
+        config: of a BERT or CLIP; None: as the weights tell; dim: of the model
         `DataError` where the weights and options do not tell enough.
         """
 
     def side(self, sizes: Sizes[Any, Any], vocabulary: Path | None, data: str) -> TextSide:
-        """The text side of an import: with a given vocabulary, else with the encoder's own, else with the data set's.
+        """The text side of an import: with the given vocabulary, else the encoder's own, else the data set's.
 
-        `DataError` where it cannot be had, or has another size than the checkpoint.
+        `DataError` where that cannot be read, or has another size than the checkpoint.
         """
 
     def own_vocabulary(self, settings: Any, data: str) -> str:
-        """What a run that was given no vocabulary is read with, for people. settings: `model.text`"""
+        """The vocabulary that `side` takes where none is given, for people. settings: `model.text`"""
 
     def options(self, source: Any) -> dict[str, Any]:
-        """What an exported file's options say of the encoder."""
+        """The options of an exported file that describe the encoder."""
 
     def other_values(self, text: Any, data: DataName) -> Iterator[str]:
-        """What is not as the released codes have it fixed, and shows in no weight's shape. text: the text side"""
+        """What differs from values that the released codes fix, and shows in no weight's shape. text: the text side"""
 
 
 # (checkpoint, its weights, `model.grid` or None) → the image side, without weights. `DataError` where they do not fit.
@@ -155,22 +155,22 @@ def _nothing(model: Any) -> Iterable[str]:
 
 @dataclass(frozen=True)
 class Layout:
-    """A method's released checkpoint. Where it says (model, …), that is `model` of the method's settings, of its own class.
+    """A method's released checkpoint. Below, `model` is `model` of the method's settings, of its own class.
 
     source: repository and branch or folder
     parts: its state dicts, in the file's order
-    text, image: how it holds the text encoder, and what makes its image side
-    options: (model, sizes, data) → what an exported file's options say beside `needs` and the text encoder's
-    sizes: `model` in the method's settings → what the weights say of it; `model.text` and `model.grid` are read by themselves
-    numbers: `model` in the method's settings → the option that says it
-    needs: options by name; a file that has no options at all is taken to be what it is said to be
-    built: shapes that the released code has whatever the options say
-    other_values: (model) → what is not as the released code has it fixed, and shows in no weight's shape; a line each
-    remarks: (model) → what people should know of an import; a line each
-    data_parallel: whether its evaluation wraps the model in DataParallel and loads with `strict=False`, so that entries
-        without the prefix `module.` would be passed over without a word
-    flat: one state dict, with `config`, in place of a list of parts with `opt`
-    switch: what has to be changed in the released source before it builds this one
+    text: how it holds the text encoder; image: makes its image side
+    options: (model, sizes, data) → the options of an exported file, besides `needs` and the text encoder's
+    sizes: key of `model` → its value by the weights; `model.text` and `model.grid` are read apart
+    numbers: key of `model` → the option that holds it
+    needs: options by name; a file without any options is taken for what it is said to be
+    built: shapes that the released code fixes, whatever the options say
+    other_values: (model) → what differs from values that the released code fixes, and shows in no weight's shape; a line each
+    remarks: (model) → what people should know about an import; a line each
+    data_parallel: whether its evaluation wraps the model in DataParallel and loads with `strict=False`, which silently skips
+        entries without the prefix `module.`
+    flat: one state dict, with `config`, in place of a list of parts, with `opt`
+    switch: what must be changed in the released source so that it builds this model
     """
 
     source: str
@@ -189,7 +189,7 @@ class Layout:
     switch: str | None = None
 
     def contradicted(self, options: Mapping[str, Any]) -> list[str]:
-        """The options that say another thing than this method needs."""
+        """The names of the options that have another value than this method needs."""
         return [name for name, need in self.needs.items() if options and not _says(options, name, need)]
 
 
@@ -199,7 +199,7 @@ def _says(options: Mapping[str, Any], name: str, need: Needed) -> bool:
 
 
 def axis(name: str, number: int, less: int = 0) -> Size:
-    """The length of one axis of a weight, less a number."""
+    """The length of one axis of a weight, minus `less`."""
 
     def size(weights: Weights) -> int | None:
         return weights[name].shape[number] - less or None if name in weights and weights[name].dim() > number else None
@@ -220,7 +220,7 @@ def ratio(name: str) -> Size:
 
 
 def numbered(beginning: str) -> Size:
-    """How many different numbers follow in the names that begin so."""
+    """How many different numbers follow this beginning in the names of weights."""
     pattern = re.compile(re.escape(beginning) + r"(\d+)\.")
 
     def size(weights: Weights) -> int | None:

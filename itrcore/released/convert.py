@@ -1,4 +1,4 @@
-"""Between a released checkpoint's entries and a method's weights, in both directions, without leaving any entry out."""
+"""From a released checkpoint's entries to a method's weights and back; no entry is left out."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from itrcore.settings.methods import MethodSettings, SetSettings
 
 
 def sizes(checkpoint: Checkpoint, settings: MethodSettings, config: Any = None) -> Sizes[Any, Any]:
-    """The sizes that a checkpoint's weights have, and the numbers that its options say in place of the settings'.
+    """The settings with the sizes of a checkpoint's weights and the numbers of its options, and what to build of them.
 
-    config: a BertConfig or CLIPConfig in place of one made from the weights, which do not tell the number of attention
-    heads (`attention_heads`)
-    An entry that is missing leaves its size as the settings have it; `weights` then names it, with all else that is wrong.
-    `ConfigError` where the method has no released checkpoints. `DataError` where the parts are not as many as the
-    layout's, the options say that the weights are of another method, or the sizes fit no method.
+    config: a BertConfig or CLIPConfig to use; None: one is made from the weights, which do not tell the number of attention
+        heads (`attention_heads`)
+    Where an entry is missing, the size is the settings'; `weights` then names that entry, with all else that is wrong.
+    `ConfigError` where the method has no released checkpoints. `DataError` where the number of parts is not the layout's,
+    the options say that the weights are of another method, or the sizes fit no method.
     """
     layout = layout_of(settings)
     check_parts(checkpoint, layout)
@@ -41,8 +41,8 @@ def sizes(checkpoint: Checkpoint, settings: MethodSettings, config: Any = None) 
     tensors = {entry.ours: entry.value for entry in entries if entry.ours is not None}
     n_tokens = layout.text.N_TOKENS(tensors) or 1
     model = settings.model.model_dump(mode="json")
-    told = {key: size(tensors) for key, size in layout.sizes.items()} | numbers(checkpoint, layout)
-    for key, value in told.items():
+    known = {key: size(tensors) for key, size in layout.sizes.items()} | numbers(checkpoint, layout)
+    for key, value in known.items():
         *above, last = key.split(".")
         group = model
         for name in above:
@@ -67,32 +67,30 @@ def sizes(checkpoint: Checkpoint, settings: MethodSettings, config: Any = None) 
 
 
 def numbers(checkpoint: Checkpoint, layout: Layout) -> dict[str, float]:
-    """`model` in the method's settings → the number that the checkpoint's options say; none where it has no options.
+    """The numbers of `model` in the method's settings that the checkpoint's options say, by key; empty without options.
 
-    `DataError` where an option is no number above 0.
+    `DataError` where such an option is not a number above 0.
     """
-    if not checkpoint.options:
-        return {}
-    told = {}
-    for key, number in layout.numbers.items():
+    values: dict[str, float] = {}
+    for key, number in layout.numbers.items() if checkpoint.options else ():
         value = checkpoint.options.get(number.option, number.otherwise)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise DataError.at(
                 checkpoint.path, f"its option {number.option} is {shown(value)}", "a finite number above 0"
             )
-        told[key] = float(value)
-    return told
+        values[key] = float(value)
+    return values
 
 
 def empty(sizes: Sizes[Any, Any]) -> Method[Any, Any]:
-    """A method of the given sizes, weights at random."""
+    """A method of the given sizes, its weights drawn at random."""
     return build(sizes.settings, sizes.image, sizes.source, 0)
 
 
 def weights(checkpoint: Checkpoint, layout: Layout, method: Method[Any, Any]) -> dict[str, Tensor]:
     """The checkpoint's weights under the method's names, for `method.load_state_dict`.
 
-    `DataError` lists every entry that is missing, neither used nor known to be unused, or of another shape or type.
+    `DataError` lists every entry that is missing, of another shape or type, or neither used nor known to be unused.
     """
     check_parts(checkpoint, layout)
     wanted = method.state_dict()
@@ -112,13 +110,13 @@ def weights(checkpoint: Checkpoint, layout: Layout, method: Method[Any, Any]) ->
         refuse_of_another(checkpoint, layout)
     if any(problems.values()):
         listed = ((what, list(dict.fromkeys(names))) for what, names in problems.items() if names)
-        said = "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in listed)
-        raise DataError.at(checkpoint.path, f"entries {said}", _as(layout), do=_suggestion(checkpoint, method))
+        listing = "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in listed)
+        raise DataError.at(checkpoint.path, f"entries {listing}", _as(layout), do=_suggestion(checkpoint, method))
     return result
 
 
 def to_released(method: Method[Any, Any], layout: Layout) -> list[dict[str, Tensor]]:
-    """The method's weights as the released code's state dicts, on the CPU; unused entries as a training starts them.
+    """The method's weights as the released code's state dicts, on the CPU; unused entries have their initial values.
 
     `ConfigError` where the released code has no place for one of its weights.
     """
@@ -139,16 +137,16 @@ def to_released(method: Method[Any, Any], layout: Layout) -> list[dict[str, Tens
 
 
 def label(layout: Layout, ours: str) -> str:
-    """What to call an entry of ours where the released one is meant. `ConfigError` where there is none."""
+    """The released name of an entry of ours, for messages. `ConfigError` where it has none."""
     number, _, name = _place(layout, ours)
     return _label(layout.parts[number], name)
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A released entry, or the piece of one that is an entry of ours.
+    """A released entry, or the piece of it that is one entry of ours.
 
-    ours: its name here; None: it has none; label: what to call it in messages; piece: which, of several
+    ours: its name here; None: it has none; label: its name in messages; piece: which of several, for messages
     """
 
     ours: str | None
@@ -158,7 +156,7 @@ class _Entry:
 
 
 def _entries(checkpoint: Checkpoint, layout: Layout) -> Iterator[_Entry]:
-    """Every entry but the known unused ones. The parts are as many as the layout's."""
+    """Every entry except the known unused ones. The checkpoint has as many parts as the layout."""
     for part, entries in zip(layout.parts, checkpoint.parts, strict=True):
         for name, value in (part.places.gathered(entries) if part.places else entries).items():
             if part.unused_as(name) is not None:
@@ -169,10 +167,10 @@ def _entries(checkpoint: Checkpoint, layout: Layout) -> Iterator[_Entry]:
                 continue
             rule, ours = named
             pieces = rule.split(value)
-            for number, one in enumerate(ours):
+            for number, our_name in enumerate(ours):
                 piece = f", piece {number + 1} of {len(ours)}" if len(ours) > 1 else ""
                 piece += rule.change
-                yield _Entry(one, pieces[number] if number < len(pieces) else value[:0], label, piece)
+                yield _Entry(our_name, pieces[number] if number < len(pieces) else value[:0], label, piece)
 
 
 def _place(layout: Layout, ours: str) -> tuple[int, Rule, str]:

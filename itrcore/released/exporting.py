@@ -17,13 +17,11 @@ from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.contract import DataName, Layout, Sizes
 from itrcore.released.layouts import layout_of
-from itrcore.runs.folder import RUN, read
-from itrcore.runs.records import Run
 
 
 @dataclass(frozen=True)
 class Exported:
-    """vocabulary: of a BiGRU, beside the checkpoint; cautions: what the released code will not take as it stands."""
+    """vocabulary: of a BiGRU, beside the checkpoint; cautions: what the released code does not take without a change."""
 
     vocabulary: Path | None
     cautions: list[str]
@@ -32,16 +30,15 @@ class Exported:
 def export_run(folder: Path, out: Path) -> Exported:
     """Write a run's model as its method's released code saves one; beside it the vocabulary of a BiGRU, as SCAN's JSON.
 
-    folder: of the run. `ConfigError` where its method has no released checkpoints, or these have no place for its weights.
-    `DataError` where the run cannot be read, `out` is a folder, or another vocabulary lies where this one should. Nothing is
-    written then.
+    folder: of the run; out: the file to write
+    `ConfigError` where its method has no released checkpoints, or these have no place for its weights. `DataError` where the
+    run cannot be read, `out` is a folder, or another vocabulary is already beside it. Nothing is written then.
     """
-    record = read(folder / RUN, Run, f"train@{folder.name}")
-    settings, layout = record.settings, layout_of(record.settings)
     if out.is_dir():
         raise DataError.at(out, "a folder", f"the file to write, such as {out / 'model_best.pth'}")
     run = load_run(folder)
-    method, text = run.method, run.assets.text
+    record, method, text = run.record, run.method, run.assets.text
+    settings, layout = record.settings, layout_of(record.settings)
     # The released codes tell data sets apart by whether `coco` is in their name.
     data: DataName = "coco" if "coco" in record.data.lower() else "f30k"
     words = text.tokeniser if isinstance(text, Words) else None
@@ -69,7 +66,7 @@ def export_run(folder: Path, out: Path) -> Exported:
 
 
 def options(sizes: Sizes[Any, Any], data: DataName) -> dict[str, Any]:
-    """The fields of `opt` or `config` that the released evaluations read, and what else they build from them."""
+    """The fields of `opt` or `config` that the released evaluations need."""
     layout = layout_of(sizes.settings)
     return {
         **layout.options(sizes.settings.model, sizes, data),
@@ -79,14 +76,14 @@ def options(sizes: Sizes[Any, Any], data: DataName) -> dict[str, Any]:
 
 
 def other_shapes(method: Method[Any, Any], layout: Layout) -> list[str]:
-    """Where the method is not of the form that the released code builds as it stands, a line each."""
+    """Where the method's weights have other shapes than the released code builds without a change: a line each."""
     shapes = {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()}
-    said = [
+    lines = [
         f"{convert.label(layout, ours)} is {shapes.get(ours, 'not there')}; the released code builds {shape}"
         for ours, shape in {**layout.text.BUILT, **layout.built}.items()
         if shapes.get(ours) != shape
     ]
-    return [*said, f"it needs {layout.switch}"] if layout.switch else said
+    return [*lines, f"it needs {layout.switch}"] if layout.switch else lines
 
 
 def _is_new(path: Path, words: Vocabulary) -> bool:

@@ -31,10 +31,7 @@ _SHOWN = 12  # characters of a digest
 
 @dataclass(frozen=True)
 class Imported:
-    """A released model as a method of ours, with what it needs besides its weights.
-
-    settings: the given ones, with the checkpoint's sizes
-    """
+    """A released checkpoint as a method, with all that a run's folder needs. settings: with the checkpoint's sizes"""
 
     method: Method[Any, Any]
     assets: Assets
@@ -47,7 +44,7 @@ class Imported:
         return self.assets.text
 
     def summary(self) -> list[str]:
-        """What the checkpoint holds, for people: a line for each part, then its sizes and how far its training was."""
+        """What the checkpoint holds, for people: a line for each part, then its sizes and the epoch that it is of."""
         form, lines = layout_of(self.settings), list[str]()
         for part, entries in zip(form.parts, self.checkpoint.parts, strict=True):
             unused = [name for name in map(part.unused_as, entries) if name is not None]
@@ -58,8 +55,8 @@ class Imported:
         width = self.assets.image.width
         regions = f", region features {width}" if width is not None else ""
         lines.append(f"dimensions {self.settings.model.dim}{regions}, tokens {self.text.tokeniser.token_ids.size:,}")
-        if told := convert.numbers(self.checkpoint, form):
-            lines.append(f"by its options: {', '.join(f'{key} {value:g}' for key, value in told.items())}")
+        if numbers := convert.numbers(self.checkpoint, form):
+            lines.append(f"by its options: {', '.join(f'{key} {value:g}' for key, value in numbers.items())}")
         lines += form.remarks(self.settings.model)
         if self.checkpoint.epoch is not None and self.checkpoint.best_rsum is not None:
             lines.append(f"saved after epoch {self.checkpoint.epoch}, best dev rsum {self.checkpoint.best_rsum:.1f}")
@@ -70,14 +67,14 @@ def load(path: Path, settings: MethodSettings, vocabulary: Path | None, data: st
     """Read a released checkpoint of the method that the settings name, every entry accounted for.
 
     vocabulary: the one it was trained with (SCAN's JSON, BERT's vocab.txt, CLIP's tokenizer.json or OpenAI's
-    bpe_simple_vocab_16e6.txt.gz); None: that of the data set, or of the BERT or CLIP that the settings name
-    data: the data set, checked as far as it is prepared
-    `DataError` where the file is none of that method, or the vocabulary or the region features are not of its size.
+        bpe_simple_vocab_16e6.txt.gz); None: that of the data set, or of the BERT or CLIP that the settings name
+    data: the data set; the width of its region features is compared if they are prepared
+    `DataError` where the file is not of that method, or the vocabulary or the region features are not of its size.
     """
     form = layout_of(settings)
     checkpoint = Checkpoint.read(path)
     sizes = convert.sizes(checkpoint, settings, form.text.own_config(settings.model.text))
-    # Before the vocabulary is looked at: a file of another method would be told to need another vocabulary.
+    # Before the vocabulary is read: else a file of another method would be blamed on the vocabulary.
     method = convert.empty(sizes)
     method.load_state_dict(convert.weights(checkpoint, form, method))
     own = sizes.image.width
@@ -90,10 +87,10 @@ def load(path: Path, settings: MethodSettings, vocabulary: Path | None, data: st
 
 
 def import_run(params: Params, name: str, observer: Observer) -> Path:
-    """Write the folder of imported run `name`: what a training leaves there but its history. Returns the folder.
+    """Write the folder of imported run `name`: all that a training writes but history.json. Returns the folder.
 
-    `DataError` where the checkpoint or its vocabulary is another one than when it was added, or does not fit.
-    `ConfigError` where the run has none.
+    `DataError` where the checkpoint or its vocabulary has changed since it was added, or does not fit.
+    `ConfigError` where the run has no checkpoint.
     """
     run = params.run(name)
     if (given := run.checkpoint) is None:
@@ -137,7 +134,7 @@ def import_run(params: Params, name: str, observer: Observer) -> Path:
 
 
 def own_vocabulary(settings: MethodSettings, data: str) -> str:
-    """What a run that was given no vocabulary is read with, for people."""
+    """The vocabulary that a run without one of its own is read with, for people."""
     return layout_of(settings).text.own_vocabulary(settings.model.text, data)
 
 

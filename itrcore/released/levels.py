@@ -9,7 +9,7 @@ BUILT = {"measure.weight": (1, 9)}  # eight levels above the input
 
 
 def of_sides(start: str, strategy: str, images: str, texts: str) -> tuple[Rule, ...]:
-    """Rules of both sides' levels, which the released codes count from 1: the input is their level 0.
+    """Rules of both sides' levels. The released codes count them from 1, as the input is level 0.
 
     start: of the released names; images, texts: our names of the two sides' levels
     """
@@ -21,7 +21,7 @@ def of_sides(start: str, strategy: str, images: str, texts: str) -> tuple[Rule, 
 
 
 def of_measure(start: str) -> tuple[Rule, ...]:
-    """Rules of what both branches have of the measure. start: of the released names"""
+    """Rules of the parts of the measure that both branches have. start: of the released names"""
     return (
         Rule(f"{start}sims.calculator_1.masks_#.weight", ("measure.masks.#",)),
         Rule(f"{start}sims.calculator_1.sim_eval.weight", ("measure.weight",)),

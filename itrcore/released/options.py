@@ -10,12 +10,12 @@ from itrcore.settings.methods import ModelSettings
 
 _MARGIN = 0.2  # their evaluations build the triplet loss too, and compute nothing with it
 
-# Encoders that do not scale to unit length have the same weights.
+# No weight tells whether an encoder scales its vectors to unit length.
 NORMALISED = {name: Needed(False, False) for name in ("no_imgnorm", "no_txtnorm")}
 
 
 def common(model: ModelSettings, sizes: Sizes[Any, Any], data: DataName) -> dict[str, Any]:
-    """What the released evaluations read, and what else they build: losses, optimisers."""
+    """What the released evaluations read, and what they need for the losses and optimisers that they build too."""
     loss, recipe = sizes.settings.loss, sizes.settings.recipe
     return {
         "data_name": data,

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is of the method that it is said to be of; where it is of another, which that is."""
+"""Whether a checkpoint belongs to the method that is given for it, and if not, to which."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from itrcore.released.layouts import LAYOUTS
 
 
 def check_parts(checkpoint: Checkpoint, layout: Layout) -> None:
-    """`DataError` where the checkpoint has not the layout's number of parts."""
+    """`DataError` where the checkpoint does not have as many parts as the layout."""
     if not _has_parts(checkpoint, layout):
         refuse_of_another(checkpoint, layout)
         names = ", ".join(part.name for part in layout.parts)
@@ -25,15 +25,15 @@ def check_options(checkpoint: Checkpoint, layout: Layout) -> None:
     """`DataError` where the options say that the weights are of another method, or of a form that is not built here."""
     if names := layout.contradicted(checkpoint.options):
         refuse_of_another(checkpoint, layout)
-        told = ", ".join(
+        given = ", ".join(
             f"{name} {shown(checkpoint.options.get(name, layout.needs[name].otherwise))}" for name in names
         )
         needed = ", ".join(f"{name} {layout.needs[name].value}" for name in names)
-        raise DataError.at(checkpoint.path, f"its options say {told}", f"{needed}; no other form is built here")
+        raise DataError.at(checkpoint.path, f"its options say {given}", f"{needed}; no other form is built here")
 
 
 def refuse_of_another(checkpoint: Checkpoint, layout: Layout) -> None:
-    """`DataError` where the checkpoint is rather of other families, by its options and by which entries it has."""
+    """`DataError` where, by its options and its entries, the checkpoint is closer to other families than to this layout."""
     unused = {family: _unused_rules(checkpoint, other) for family, other in LAYOUTS.items()}
     least = min((number for number in unused.values() if number is not None), default=None)
     closest = [
@@ -42,11 +42,13 @@ def refuse_of_another(checkpoint: Checkpoint, layout: Layout) -> None:
         if number is not None and number == least and not LAYOUTS[family].contradicted(checkpoint.options)
     ]
     if closest and all(LAYOUTS[family] is not layout for family in closest):
-        told = layout.contradicted(checkpoint.options) if _unused_rules(checkpoint, layout) is not None else []
+        names = layout.contradicted(checkpoint.options) if _unused_rules(checkpoint, layout) is not None else []
+        reason = f"its {_and(names)}" if names else "the names of its entries"
+        needed = f" with {_and(f'{name} {layout.needs[name].value}' for name in names)}" if names else ""
         raise DataError.at(
             checkpoint.path,
-            f"a checkpoint of {' or '.join(closest)}, by {f'its {_and(told)}' if told else 'the names of its entries'}",
-            f"one as {layout.source} writes it{_with(layout, told)}",
+            f"a checkpoint of {' or '.join(closest)}, by {reason}",
+            f"one as {layout.source} writes it{needed}",
             do="Give its method and text encoder.",
         )
 
@@ -61,7 +63,7 @@ def _has_parts(checkpoint: Checkpoint, layout: Layout) -> bool:
 
 
 def _unused_rules(checkpoint: Checkpoint, layout: Layout) -> int | None:
-    """How many rules of the layout are about no entry; None where there are entries that no rule is about."""
+    """How many rules of the layout apply to no entry; None where there are entries to which no rule applies."""
     if not _has_parts(checkpoint, layout):
         return None
     number = 0
@@ -75,10 +77,6 @@ def _unused_rules(checkpoint: Checkpoint, layout: Layout) -> int | None:
             used.add(named[0])
         number += len(set(part.rules) - used)
     return number
-
-
-def _with(layout: Layout, names: list[str]) -> str:
-    return f" with {_and(f'{name} {layout.needs[name].value}' for name in names)}" if names else ""
 
 
 def _and(words: Iterable[str]) -> str:

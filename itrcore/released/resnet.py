@@ -1,4 +1,4 @@
-"""Grid features: a ResNet in the image encoder, as the released codes name it and as its weights tell it.
+"""Grid features: the ResNet of an image encoder by its released names, and its sizes by its weights.
 
 They number a ResNet's parts as `base` (stem and three stages) and `top` (the last stage).
 """
@@ -38,9 +38,9 @@ UNUSED = {f"{_THEIRS}resnet.": Unused("the ResNet once more, with the classifier
 
 
 def grid(checkpoint: Checkpoint, weights: Weights, grid: GridSettings) -> Grid:
-    """The image side with the ResNet as the weights have it.
+    """The image side, with a ResNet of the weights' sizes.
 
-    `DataError` where the checkpoint says that it has another ResNet than the settings: strides are in no weight.
+    `DataError` where the checkpoint's options name another ResNet than the settings: no weight tells the strides.
     """
     theirs = checkpoint.options.get(_SOURCE, grid.backbone)
     if theirs != grid.backbone:
@@ -67,7 +67,7 @@ def options(sizes: Sizes[Grid, Any]) -> dict[str, Any]:
 
 
 def _shape(weights: Weights) -> ResNetShape:
-    """The sizes of a ResNet; what is missing counts as the least, so that `convert.weights` names it."""
+    """The sizes of a ResNet. For a missing entry it is the least, so that `convert.weights` names that entry."""
     widths, depths = [], []
     for stage in range(4):
         start = f"{_OURS}stages.{stage}.layers."

@@ -1,4 +1,4 @@
-"""How one released name and value become ours, and back: the vocabulary in which layouts are written."""
+"""How a released name and value become ours, and back: the rules in which layouts are written."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class Rule:
 
     @property
     def change(self) -> str:
-        """What has been done to a released value whose shape is told, for people."""
+        """What was done to a released value before its shape is shown, for people."""
         if self.masked:
             return ", with a row for the mask token"
         return ", transposed" if self.transposed else ""
 
     def to_ours(self, name: str) -> tuple[str, ...] | None:
-        """Our names for a released one; None where the rule is not about it."""
+        """Our names for a released one; None where the rule does not apply to it."""
         return self._follow(self._patterns[0], name, self.ours, -self.first)
 
     def to_released(self, name: str) -> str | None:
-        """The released name for ours; None where the rule is not about it."""
+        """The released name for ours; None where the rule does not apply to it."""
         for pattern in self._patterns[1:]:
             if names := self._follow(pattern, name, (self.released,), self.first):
                 return names[0]
@@ -51,8 +51,8 @@ class Rule:
     def split(self, value: Tensor) -> Sequence[Tensor]:
         """A released value as ours, one for each name in `ours`.
 
-        The first axis is cut into equal pieces; before that, where the rule says so, (a, b) is transposed to (b, a), the last
-        axis of (a, b, 1) goes, and (n, d) becomes (n + 1, d). A value of another shape stays as it is.
+        First, where the rule says so, (a, b) is transposed to (b, a), the last axis of (a, b, 1) is removed, and (n, d)
+        becomes (n + 1, d); then the first axis is cut into equal pieces. A value of another shape stays as it is.
         """
         if self.transposed and value.dim() == 2:
             value = value.T
@@ -63,7 +63,7 @@ class Rule:
         return value.chunk(len(self.ours)) if value.dim() else [value] * len(self.ours)
 
     def join(self, values: Mapping[str, Tensor], name: str) -> Tensor:
-        """The released value of entry `name`, which the rule is about. values: all of our entries"""
+        """The released value of entry `name`, to which the rule applies. values: all of our entries"""
         pieces = [values[ours] for ours in self.to_ours(name) or ()]
         value = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
         if self.pointwise and value.dim() == 2:
@@ -101,7 +101,7 @@ def plain(names: Mapping[str, str]) -> tuple[Rule, ...]:
 class Places:
     """Batch normalisation with weights for each of a fixed number of places, such as regions.
 
-    Ours may have one weight for all places: that is the released form with all places alike.
+    Ours may have a single weight: that is the released form in which all places are alike.
     beginning: of its entries' names; number: of places
     """
 

@@ -11,19 +11,19 @@ from itrcore.files import digest, sha256
 
 
 def captions_of(table: Path, split: str) -> str:
-    """Of the captions of a split and the images that they belong to. `DataError` where there is no such table."""
+    """Digest of the captions of a split and the images that they belong to. `DataError` where there is no such table."""
     return _captions_of(table, split, _stamp(table))
 
 
 def images_of(shards: Path, split: str) -> str | None:
-    """Of the samples of a split, as their shards and index were written; None where there are no such shards."""
+    """Digest of the samples of a split, as written with their shards; None where there are no such shards."""
     if not shards.exists():
         return None
     return digest(read_description(shards)["splits"][split])
 
 
 def file_or_folder(path: Path) -> str | None:
-    """Of a file, or of all files of a folder with their names; None where there is none."""
+    """Digest of a file, or of all files of a folder with their names; None where there is none."""
     if path.is_dir():
         return digest({str(file.relative_to(path)): _file(file) for file in path.rglob("*") if file.is_file()})
     return _file(path) if path.is_file() else None
@@ -33,7 +33,7 @@ def _file(path: Path) -> str:
     return _sha256(path, _stamp(path))
 
 
-# Many runs read the same files, which are read once; again when they were written again in the same process.
+# Many runs read the same files. Each is read once, and again only if it was written again in the same process.
 _Stamp = tuple[int, int, int, int] | None
 
 

@@ -1,4 +1,4 @@
-"""What a query shows: the records of retrieved.json and explained.json."""
+"""The records of retrieved.json and explained.json: what was retrieved for some queries, and why."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Look(Record):
 
 
 class Word(Record):
-    """A word and the regions that it looks at most, strongest first. named: whether it may name something in the picture."""
+    """A word and the regions that it looks at most, strongest first. named: whether it may name something in the picture"""
 
     text: str
     named: bool
@@ -71,7 +71,7 @@ class Word(Record):
 
 
 class Explanation(Record):
-    """A caption and a picture. boxes: of each region x1, y1, x2, y2, in pixels of the picture as stored."""
+    """Where the words of a caption look in a picture. boxes: x1, y1, x2, y2 of each region, in pixels of the stored picture"""
 
     caption: str
     image_id: int
@@ -87,7 +87,10 @@ class Explanation(Record):
 
 
 class Explained(Record):
-    """explained.json. text_to_image: of each such query of retrieved.json, in order, the caption with its own picture and,
-    where another was found before it, with that one."""
+    """explained.json.
+
+    text_to_image: for each such query of retrieved.json, in order, its caption with its own picture and, if another picture
+        came first, with that one
+    """
 
     text_to_image: tuple[tuple[Explanation, ...], ...]

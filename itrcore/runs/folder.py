@@ -1,4 +1,4 @@
-"""The files of runs and results: their names, writing and reading the records that stages leave for each other."""
+"""The files of runs and results: their names, and how the records that stages leave for each other are written and read."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read(path: Path, kind: type[R], stage: str) -> R:
 
 
 def write_curve(name: str, history: Sequence[Point]) -> None:
-    """The evaluations of a training as a table for DVC's plots; of an imported run its heading alone."""
+    """Write the evaluations of a training as a table for DVC's plots; an imported run has none, and gets the header alone."""
     with replacing(layout.curve(name)) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("epoch", "dev/rsum", "dev/i2t_r1", "dev/t2i_r1", "loss", "learning_rate"))

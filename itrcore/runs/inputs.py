@@ -1,7 +1,7 @@
-"""What decides a run's weights and its scores: the code, the settings and the data that it really reads, as one record each.
+"""What decides a run's weights, and what decides its scores: one record each of the code, settings and data that it reads.
 
-A record is written by the stage `inputs`, and `train` and `evaluate` depend on it alone: they run again when it changes and
-at no other time. It is the identity of a half-done training, and stands in run.json, so that it can be asked what changed.
+The stage `inputs` writes these records. `train` and `evaluate` depend on them alone: they run again when their record
+changes, and only then. A record also identifies an unfinished training, and run.json keeps it to tell later what changed.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from itrcore import code, layout, registry
 from itrcore.errors import ConfigError
 from itrcore.files import read_json, replacing, write_json
 from itrcore.runs import digests
+from itrcore.runs.folder import RUN, SCORES
+from itrcore.runs.records import Inputs
 from itrcore.settings.encoders import BertSettings, BiGRUSettings
 from itrcore.settings.methods import MethodSettings, SetSettings
 from itrcore.settings.params import Params
-
-Record = dict[str, Any]
 
 _TRAINED, _IMPORTED, _EVALUATED = "itrcore.training.train", "itrcore.released.importing", "itrcore.evaluation.evaluate"
 _LAYOUTS = "itrcore.released.layouts"  # a module for each kind of method
 
 
 def modules(settings: MethodSettings, loss: bool = False) -> list[str]:
-    """The modules that a run of these settings loads by their names in the registry; with its loss, for a training."""
+    """The modules that a run of these settings loads by name, from the registry. loss: that of its loss too, for a training"""
     model = settings.model
     places = [
         registry.METHODS[model.kind][1],
@@ -38,11 +38,11 @@ def modules(settings: MethodSettings, loss: bool = False) -> list[str]:
     return [registry.module(place) for place in places]
 
 
-def training(params: Params, name: str) -> Record:
+def training(params: Params, name: str) -> Inputs:
     """What decides the weights of run `name`: a training, or an import. `DataError` where its data set is not prepared."""
     run, settings = params.run(name), params.method_of(name)
     if run.checkpoint is not None:
-        # A checkpoint's layout is loaded by its name; a method without one is refused when it is imported.
+        # A checkpoint's layout is loaded by name. A method without one is refused by the import itself.
         layouts = set(code.modules()) & {f"{_LAYOUTS}.{settings.model.kind}"}
         return {
             "code": code.of(_IMPORTED, *layouts, *modules(settings)),
@@ -63,8 +63,8 @@ def training(params: Params, name: str) -> Record:
     }
 
 
-def evaluation(params: Params, name: str) -> Record:
-    """What decides, beside its weights, the scores of run `name` on test. `DataError` where its data set is not prepared."""
+def evaluation(params: Params, name: str) -> Inputs:
+    """What decides the scores of run `name` on test besides its weights. `DataError` where its data set is not prepared."""
     settings = params.method_of(name)
     return {
         "code": code.of(_EVALUATED, *modules(settings)),
@@ -76,13 +76,13 @@ def evaluation(params: Params, name: str) -> Record:
     }
 
 
-MADE: dict[str, Callable[[Params, str], Record]] = {"train": training, "evaluate": evaluation}  # stage → its record
+RECORDS: dict[str, Callable[[Params, str], Inputs]] = {"train": training, "evaluate": evaluation}  # by stage
 
 
 def write(params: Params, data: str) -> int:
-    """Write the records of every run on a data set; how many runs that are."""
+    """Write the records of every run on a data set; returns the number of these runs."""
     names = [name for name, run in params.runs.items() if run.data == data]
-    for stage, make in MADE.items():
+    for stage, make in RECORDS.items():
         with replacing(layout.inputs(stage, data)) as folder:
             folder.mkdir(parents=True)
             for name in names:
@@ -90,18 +90,18 @@ def write(params: Params, data: str) -> int:
     return len(names)
 
 
-def checked(params: Params, stage: str, name: str) -> Record:
-    """The record of a run for a stage that begins, if the one that DVC knows is the same.
+def checked(params: Params, stage: str, name: str) -> Inputs:
+    """The record of a run for a stage that begins.
 
-    `ConfigError` where it is not: results would be kept as those of other code, settings or data.
+    `ConfigError` where DVC knows another one: the results would be kept as those of other code, settings or data.
     """
     path = layout.inputs(stage, params.run(name).data) / f"{name}.json"
-    record = MADE[stage](params, name)
+    record = RECORDS[stage](params, name)
     if not path.exists() or read_json(path) != record:
         changed = "; ".join(differences(read_json(path), record)) if path.exists() else "no such file"
         raise ConfigError(
-            f"{path}: this is not what decides {name} now ({changed}). Run: dvc repro {stage}@{name}; with --single-item "
-            f"run code and inputs@{params.run(name).data} first"
+            f"{path}: not what decides {name} now ({changed}). Run: dvc repro {stage}@{name}; with --single-item, run code "
+            f"and inputs@{params.run(name).data} first"
         )
     return record
 
@@ -109,27 +109,26 @@ def checked(params: Params, stage: str, name: str) -> Record:
 def changes(params: Params, name: str) -> dict[str, list[str]]:
     """What changed since run `name` was trained and since it was evaluated: stage → lines for people."""
     data = params.run(name).data
-    made = {"train": layout.run(data, name) / "run.json", "evaluate": layout.evaluation(data, name) / "evaluation.json"}
-    told: dict[str, list[str]] = {}
-    for stage, path in made.items():
-        if not path.exists():
-            told[stage] = ["not done yet"]
-            continue
-        told[stage] = list(differences(read_json(path)["inputs"], MADE[stage](params, name)))
-        if not told[stage]:
-            told[stage] = ["nothing that decides the result has changed since"]
-    return told
+    done = {"train": layout.run(data, name) / RUN, "evaluate": layout.evaluation(data, name) / SCORES}
+    lines: dict[str, list[str]] = {}
+    for stage, path in done.items():
+        if path.exists():
+            changed = list(differences(read_json(path)["inputs"], RECORDS[stage](params, name)))
+            lines[stage] = changed or ["nothing that decides the result has changed since"]
+        else:
+            lines[stage] = ["not done yet"]
+    return lines
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """What changed from one record to another, in words, one line per thing."""
+    """What changed from one record to another, in words: a line for each entry."""
     before, now = dict(_flat(old)), dict(_flat(new))
     for key in dict.fromkeys((*before, *now)):
         if before.get(key) != now.get(key):
-            yield _said(key, before.get(key), now.get(key))
+            yield _in_words(key, before.get(key), now.get(key))
 
 
-def _said(key: tuple[str, ...], old: Any, new: Any) -> str:
+def _in_words(key: tuple[str, ...], old: Any, new: Any) -> str:
     part, *rest = key
     if part == "code":
         file = rest[0] if "/" in rest[0] else f"{rest[0].replace('.', '/')}.py"
@@ -152,7 +151,7 @@ def _flat(value: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tup
             yield (*above, key), inner
 
 
-def _split(data: str, split: str, settings: MethodSettings) -> Record:
+def _split(data: str, split: str, settings: MethodSettings) -> Inputs:
     pixels = settings.model.reads_pixels
     shards = layout.image_shards(data) if pixels else layout.region_shards(data)
     return {
@@ -161,10 +160,10 @@ def _split(data: str, split: str, settings: MethodSettings) -> Record:
     }
 
 
-def _assets(data: str, settings: MethodSettings) -> Record:
+def _assets(data: str, settings: MethodSettings) -> Inputs:
     """What a run begins with: the vocabulary and vectors of its data set, or pretrained weights on this disk.
 
-    Weights with a name on a hub are known by that name and its revision, which the settings have.
+    Weights of a hub are identified by their name and revision, which are in the settings.
     """
     text, vocabulary, starts_from = settings.model.text, layout.vocabulary(data), dict[str, str | None]()
     if isinstance(text, BiGRUSettings):

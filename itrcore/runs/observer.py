@@ -1,4 +1,4 @@
-"""Who watches a training: the contract between the loop and a tracker."""
+"""The contract between a training and what watches it, such as a tracker."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Observer(Protocol):
     """Told what happens; decides nothing."""
 
     def begin(self, run: RunDescription, tracking_id: str | None) -> str | None:
-        """A training begins, or goes on where `tracking_id` is given. Returns the id to go on with later.
+        """A training begins, or goes on if `tracking_id` is given. Returns the id with which it can go on later.
 
-        May refuse: nothing is lost yet. What comes later may not, whatever happens to the one who watches.
+        This may raise, as nothing is lost yet. The other methods must not, whatever goes wrong with the observer.
         """
 
     def evaluation(self, point: Point) -> None:

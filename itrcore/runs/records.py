@@ -1,6 +1,6 @@
-"""The records of a run and of an ensemble: run.json, history.json, evaluation.json and metrics.json.
+"""The records of a run and of an ensemble: run.json, history.json, evaluation.json and metrics.json, each with its class.
 
-What writes one of these files fills its class, and what reads it gets that class again (`folder.py`).
+They are written and read by `folder.py`.
 """
 
 from __future__ import annotations
@@ -18,29 +18,32 @@ Origin = Literal["trained", "imported"]
 
 
 class Record(BaseModel):
-    """Strictly typed and frozen; what is not finite is refused. Keys that a class does not have are ignored."""
+    """Strictly typed and frozen. Numbers that are not finite are refused; keys that a class does not have are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Checkpoint(Record):
-    """The file that an imported run was read from, and what it says of its training."""
+    """The file that an imported run was read from, and what it says of its training.
+
+    epoch: epochs done; best_rsum: on dev, up to 600; vocabulary: its path, or which one, in words
+    """
 
     path: str
     sha256: str
     epoch: int | None
     best_rsum: float | None
-    vocabulary: str  # its path, or whose it is
+    vocabulary: str
 
 
 class RunDescription(Record):
-    """What is known of a run before its weights are: `begin` of a tracker is given this.
+    """What is known of a run before it has weights; a tracker's `begin` is given this.
 
-    settings: the method's, with the sizes of a checkpoint where it was imported
+    settings: the method's; of an import with the sizes of its checkpoint
     family: method and text encoder, by their published names; profile: what it changes of its method's recipe
-    features: one of `INPUTS`; width: of region features, where it reads any; parameters: how many
-    data_digest: of the captions that it was trained and selected on; text_digest, image_digest: of what its sides bring
-    training: of a training; checkpoint: of an import; inputs: what decides its weights
+    features: one of `INPUTS`; width: of region features, if it reads any; parameters: number of the method's
+    data_digest: of the captions of train and dev; text_digest, image_digest: of its text and image sides
+    training: None for an import; checkpoint: None for a training; inputs: what decides its weights
     """
 
     name: str
@@ -65,9 +68,10 @@ class RunDescription(Record):
 
 
 class Run(RunDescription):
-    """run.json. best_epoch: epochs done at the evaluation whose weights are kept, whose rsum on dev is dev_rsum
+    """run.json.
 
-    train_seconds, device, precision: of a training
+    best_epoch, dev_rsum: epochs done at the evaluation on dev whose weights are kept, and its rsum
+    train_seconds, device, precision: None for an import
     """
 
     best_epoch: int | float | None
@@ -94,9 +98,11 @@ class Metrics(Record):
 
 
 class Point(Record):
-    """One evaluation on dev during a training; losses are per-pair means since the one before, `total` their weighted sum.
+    """One evaluation on dev during a training.
 
-    evaluation: its number, from 1; epoch: epochs done by then; seconds: of training since the one before
+    evaluation: its number, from 1; epoch: epochs done by then
+    losses: mean of each term per pair since the evaluation before; `total`: of their weighted sum
+    seconds: of training since the evaluation before
     """
 
     evaluation: int
@@ -124,14 +130,15 @@ class History(Record):
 class Measured(Record):
     """What evaluation.json and metrics.json both say: which model, on which data, at what cost.
 
-    members: of an ensemble; what belongs to one run alone is None for an ensemble
-    features: one of `INPUTS`; an ensemble lists those of its members
+    family: an ensemble joins those of its members by +; features: one of `INPUTS`, or a list of them for an ensemble
+    members: of an ensemble, which has None for what belongs to a single run
+    encode_…, score_…: milliseconds per image and per caption; precision: of encoding, as similarities are always float32
     """
 
     kind: Literal["run", "ensemble"]
     name: str
     data: str
-    family: str | None  # of an ensemble of several families, joined by +
+    family: str | None
     origin: Origin | None = None
     seed: int | None = None
     checkpoint: Checkpoint | None = None
@@ -146,7 +153,7 @@ class Measured(Record):
     score_image_ms: float | None = None
     score_caption_ms: float | None = None
     device: str | None = None
-    precision: str | None = None  # of encoding; similarities are float32 always
+    precision: str | None = None
     code_version: str
     data_digest: str
 
@@ -186,7 +193,7 @@ class Scores(Measured):
     """evaluation.json: a run's scores on test.
 
     attends: whether its words attend to regions; similarity_sha256: of similarity.npy
-    test_digest: of the captions and images that were scored; inputs: what decides the scores beside the weights
+    test_digest: of the captions and images that were scored; inputs: what decides the scores besides the weights
     """
 
     attends: bool

@@ -36,7 +36,7 @@ Hook = Callable[[TrainingState], None]
 
 @dataclass(frozen=True)
 class Trained:
-    """The end of a training: history per evaluation, the epochs done at the best one and its weights, time and device."""
+    """A finished training: its evaluations, the epochs done at the best one and its weights, training seconds, and device."""
 
     history: list[Point]
     best_epoch: int | float
@@ -60,7 +60,10 @@ class Trainer:
         evaluation_batch: int,
         tile: int,
     ) -> None:
-        """evaluation_batch, tile: sizes of the dev evaluation; they bound memory and do not change its result."""
+        """seed: of everything random in a step; evaluation_batch, tile: as `encode` and `score` take them, on dev
+
+        `ConfigError` where the device or precision of the training settings is not there.
+        """
         self.recipe, self.training, self.seed, self.batches = settings.recipe, training, seed, train
         torch.set_num_threads(training.threads)
         self.accelerator: Accelerator = make_accelerator(training)
@@ -81,10 +84,11 @@ class Trainer:
         return self.objective.method
 
     def run(self, folder: StateFolder, identity: str, begin: Hook, after_evaluation: Hook) -> Trained:
-        """Train to the end, from the newest state in `folder` where it has one of this identity.
+        """Train to the end, from the newest state in `folder` if it has one of this identity.
 
         begin: called once before the first step, with the state to start from
-        after_evaluation: called after each evaluation on dev, with its record at the end of the history
+        after_evaluation: called after each evaluation on dev, whose record is then the last of the state's history
+        `TrainingError` where the loss or a gradient is not finite.
         """
         state = self._restore(folder, identity)
         begin(state)
@@ -173,7 +177,7 @@ class Trainer:
         rate = learning_rate(self.recipe, progress.step, len(self.batches))
         for group, factor in zip(self.optimiser.param_groups, self.factors, strict=True):
             group["lr"] = rate * factor
-        # Dropout and masks of a step follow from the seed and the step alone, so that a continued run draws the same.
+        # All that is random in a step follows from the seed and the step alone, so that a continued training draws the same.
         torch.manual_seed((self.seed * 1_000_003 + progress.step) % 2**63)
         with self.accelerator.autocast():
             losses: Losses = self.model(batch.to(self.accelerator.device), progress)
@@ -194,9 +198,9 @@ class Trainer:
             if not math.isfinite(value):
                 raise TrainingError(
                     f"{name} became {value} in epoch {progress.epoch + 1}, step {progress.step} (counted over all epochs "
-                    f"from 0). Image ids of the batch: {batch.image_ids}; caption ids: {batch.caption_ids}. The last "
-                    "saved state is kept, but with the same settings the same will happen again; a lower "
-                    "recipe.learning_rate, or float32 as training.precision, may help."
+                    f"from 0). Image ids of the batch: {batch.image_ids}; caption ids: {batch.caption_ids}. With the same "
+                    "settings this will happen again, from the last saved state too; a lower recipe.learning_rate, or "
+                    "float32 as training.precision, may help."
                 )
 
     def evaluate_dev(self) -> Metrics:
@@ -208,7 +212,7 @@ class Trainer:
 
 
 def learning_rate(recipe: OptimisationSettings, step: int, steps: int) -> float:
-    """The published schedule at a step, counted from 0 over all epochs of `steps` steps each."""
+    """The learning rate at a step, counted from 0 over all epochs, each of `steps` steps, before any parameter's factor."""
     schedule = recipe.schedule
     if isinstance(schedule, StepSchedule):
         return recipe.learning_rate * schedule.factor ** sum(step // steps >= at for at in schedule.epochs)
@@ -220,15 +224,16 @@ def learning_rate(recipe: OptimisationSettings, step: int, steps: int) -> float:
 
 
 def evaluation_steps(steps: int, evaluations: int) -> set[int]:
-    """After which steps of an epoch, counted from 1, dev is evaluated: evenly spread, the last after the last step."""
+    """The steps of an epoch, counted from 1, after which dev is evaluated: evenly spread, the last of them the last step."""
     return {max(1, math.floor((steps - 1) * part / evaluations) + 1) for part in range(1, evaluations + 1)}
 
 
 def make_optimiser(objective: Objective, recipe: OptimisationSettings) -> tuple[torch.optim.Optimizer, list[float]]:
     """The optimiser, and the factor of the learning rate of each of its parameter groups.
 
-    First what is new, then each part that `recipe.factors` names: the submodule of that name, wherever it is in the method.
-    Last what the loss learns, such as a scale, if anything: without decay, which would pull it to 0.
+    The first group is what no factor names; then comes a group for each part that `recipe.factors` names, the submodule of
+    that name, wherever it is in the method. A last group has the parameters of the loss, if any, such as a scale. These have
+    no weight decay, which would pull them to 0.
     """
     parts: dict[str | None, list[Tensor]] = {part: [] for part in (None, *recipe.factors)}
     for name, parameter in objective.method.named_parameters():
@@ -238,5 +243,5 @@ def make_optimiser(objective: Objective, recipe: OptimisationSettings) -> tuple[
     if of_loss := list(objective.loss.parameters()):
         groups.append({"params": of_loss, "weight_decay": 0.0})
         factors.append(1.0)
-    kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    return kind(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay), factors
+    optimiser = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    return optimiser(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay), factors

@@ -40,7 +40,7 @@ class Best(BaseModel):
 class TrainingState(BaseModel):
     """Where a training stands.
 
-    identity: digest of everything that decides the result; a state of another identity is not continued
+    identity: digest of everything that decides the result; a training goes on only from a state of its own identity
     epoch, step: the next step to do (step counts within the epoch, global_step over all)
     losses, part_steps, part_seconds: sums of the loss terms, steps and training time since the last evaluation
     history: one point per evaluation; best: once there is one
@@ -71,7 +71,7 @@ class StateFolder:
     def alone(self) -> Iterator[None]:
         """Keep other processes out: two that train one run would remove each other's files. `TrainingError` for the second.
 
-        The system lets go of the lock when the process ends, however it ends.
+        The system releases the lock when the process ends, in whatever way.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
@@ -87,9 +87,9 @@ class StateFolder:
             lock.release()
 
     def load(self, identity: str) -> tuple[TrainingState, dict[str, Tensor], dict[str, Any]] | None:
-        """The newest whole state: (state, weights, optimiser state dict); None where there is none of this identity.
+        """The newest undamaged state of this identity: (state, weights, optimiser's state dict). None where there is none.
 
-        What cannot be continued stays until the next state is saved.
+        States that cannot be used stay until the next one is saved.
         """
         for path in sorted(self.folder.glob("step-*"), reverse=True):
             try:
@@ -98,7 +98,7 @@ class StateFolder:
                     return state, load_file(path / _MODEL), _unflatten(path / _OPTIMISER)
                 print(f"{path} is of other settings, data or code: not continued.", flush=True)
             except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-                # It was renamed into place when it was whole, so this is damage from outside; an older one may serve.
+                # It was whole when it was renamed into place, so the damage is from outside. An older one may be whole.
                 print(f"{path} is damaged ({error}): not continued.", flush=True)
         return None
 
@@ -116,7 +116,10 @@ class StateFolder:
         return state
 
     def save(self, state: TrainingState, model: torch.nn.Module, optimiser: dict[str, Any]) -> None:
-        """Write the state under a temporary name, rename it, then remove what it replaces."""
+        """Write the state under a temporary name, rename it, then remove the states and weights that it replaces.
+
+        model: method and loss; optimiser: its state dict
+        """
         path = self.folder / f"step-{state.global_step:08d}"
         with replacing(path) as temporary:
             temporary.mkdir(parents=True)
@@ -133,7 +136,7 @@ class StateFolder:
                 remove(other)
 
     def save_best(self, point: Point, method: torch.nn.Module) -> Best:
-        """Write the weights of a new best evaluation. The old ones go when the state is saved."""
+        """Write the weights of a new best evaluation. The next `save` removes the old ones."""
         path = self.folder / f"best-{point.evaluation:05d}.safetensors"
         with replacing(path) as temporary:
             save_file(_tensors(method), temporary)

@@ -30,7 +30,8 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     """Train run `name` of the configuration, from its unfinished state if there is one; returns its folder.
 
     Writes model.safetensors (the best by dev rsum), text/ (tokeniser), image/ (a grid's backbone), history.json and
-    run.json. `ConfigError` where the run is an import.
+    run.json. `ConfigError` where the run is an import. `DataError` where its data set or pretrained weights cannot be read.
+    `TrainingError` where the training cannot go on, or another process trains the same run.
     """
     run, settings = params.run(name), params.method_of(name)
     if (seed := run.seed) is None:
@@ -63,7 +64,7 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     def after_evaluation(state: TrainingState) -> None:
         observer.evaluation(state.history[-1])
 
-    # Weights of a hub are known by their digests only now.
+    # With digests of both sides: of a hub's weights the record has only the name.
     identity = digest([record, text.digest, image.digest])
     with folder.alone():
         try:

@@ -85,7 +85,7 @@ def test_a_text_side_that_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
         prepared(settings_of(tmp_path / "none"), tmp_path)
     with pytest.raises(DataError, match="word pieces"):
         prepared(RANDOM, tmp_path)
-    with pytest.raises(DataError, match=r"the tokeniser has 534 tokens, the CLIP 40 embeddings"):
+    with pytest.raises(DataError, match=r"the tokeniser has 534 tokens, but the CLIP has 40 embeddings"):
         CLIPText(RANDOM, small(), clip.config_of(SHAPE, 40, DIM))
     clip_folder(tmp_path / "clip")
     (tmp_path / "clip" / "vocab.json").unlink()

@@ -87,7 +87,9 @@ def test_region_features_are_known_by_their_width_alone(tmp_path: Path) -> None:
 
 def test_a_method_on_regions_says_what_lacks_them(tmp_path: Path) -> None:
     module = registry.load(registry.IMAGE_SIDES["regions"])
-    with pytest.raises(DataError, match="reads region features, and the data set has none; choose a method that reads"):
+    with pytest.raises(
+        DataError, match="no region features, which this method reads; choose a method that reads pictures"
+    ):
         module.prepare(None, None)
     with pytest.raises(DataError, match=r"run\.json: no width; expected the width of the region features"):
         module.restore(None, tmp_path / "image", None)

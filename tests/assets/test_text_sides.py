@@ -235,7 +235,7 @@ def test_a_random_bert_without_word_pieces_says_what_to_set(vocab: Path) -> None
 def test_more_pieces_than_embeddings_are_refused_and_fewer_are_not(vocab: Path, tmp_path: Path) -> None:
     bert_folder(tmp_path, PIECES)
     (tmp_path / "vocab.txt").write_text("\n".join([*PIECES, "more"]) + "\n")
-    with pytest.raises(DataError, match=rf"{len(PIECES) + 1} word pieces, the BERT {len(PIECES)} embeddings"):
+    with pytest.raises(DataError, match=rf"{len(PIECES) + 1} word pieces, but the BERT has {len(PIECES)} embeddings"):
         prepared(published(tmp_path), vocab)
     (tmp_path / "vocab.txt").write_text("\n".join(PIECES[:-1]) + "\n")
     assert prepared(published(tmp_path), vocab).tokeniser.token_ids.size == len(PIECES) - 1

@@ -152,7 +152,7 @@ def test_members_change_with_their_scores_and_not_with_how_long_those_took(folde
 def test_members_of_another_test_split_are_refused(folder: Path) -> None:
     path = SCORES / "two" / "evaluation.json"
     write_json(path, {**read_json(path), "test_digest": "0" * 64})
-    with pytest.raises(DataError, match=r"ensembles\.both: its runs were evaluated on other states of tiny"):
+    with pytest.raises(DataError, match=r"ensembles\.both: its runs were evaluated on different states of tiny"):
         evaluate_ensemble(load(), "both")
     assert not Path("ensembles").exists() and not RESULTS.exists()
 

@@ -142,7 +142,7 @@ def _infinite(content: Any) -> Any:
         (lambda content: content["base"], r"it holds 0\.weight, 1\.weight"),
         (lambda content: {"base": content["base"], "top": None}, "not both state dicts"),
         (lambda content: [content], "it holds list"),
-        (lambda content: {**content, "top": Path("x")}, "nothing was|of which nothing was"),
+        (lambda content: {**content, "top": Path("x")}, "wants to run code"),
     ],
 )
 def test_another_file_is_refused_and_nothing_of_it_loaded(change: Any, said: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 import time
@@ -9,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 from torch import Tensor
 
+from itrcore import layout
 from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.image_inputs import RegionInput
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import DataError, TrainingError
+from itrcore.evaluation.load import load_run
 from itrcore.files import read_json
 from itrcore.layers.losses.triplet import SelfExpanding
 from itrcore.layers.progress import Progress
@@ -124,6 +128,49 @@ def test_a_training_of_pixels_killed_after_every_step_ends_with_the_same_bits(
     run = train_in(tmp_path)
     assert (weights(run), timeless(run)) == before
     assert read_json(run / "run.json")["features"] == "synthetic"  # drawn pictures
+
+
+SCALE = {"initial_scale": 14.3, "max_scale": 100.0}
+
+
+@pytest.mark.parametrize(
+    ("loss", "learned"),
+    [
+        ({"kind": "symmetric", **SCALE}, ["loss.own_log_scale"]),
+        ({"kind": "sigmoid", **SCALE, "initial_bias": -5.0}, ["loss.bias", "loss.own_log_scale"]),
+    ],
+    ids=["symmetric", "sigmoid"],
+)
+def test_what_a_loss_learns_goes_on_with_a_killed_training_and_is_no_part_of_the_run(
+    loss: dict[str, Any], learned: list[str], tmp_path: Path, kill: Kill
+) -> None:
+    changes = {**SHORT, "methods.gpo.recipe.batch_size": 40}  # two epochs of three steps
+    project(tmp_path, changes)
+    with_hinge = size_of(train_in(tmp_path, "two"))
+    changes["methods.gpo.loss"] = loss
+    write_params(tmp_path, changes)
+    whole = train_in(tmp_path, "two")
+    before = weights(whole), timeless(whole)
+
+    write_params(tmp_path, {**changes, "training.save_every_steps": 1})
+    states = []
+    for step in range(1, 7):
+        kill.after(1, tmp_path, "two")
+        state = load_file(tmp_path / "state" / "tiny" / "two" / f"step-{step:08d}" / "model.safetensors")
+        states.append({name: value.item() for name, value in state.items() if name.startswith("loss.")})
+    assert all(sorted(state) == learned for state in states)
+    assert all(len({state[name] for state in states}) == 6 for name in learned)  # each attempt learned on
+    run = train_in(tmp_path, "two")
+    assert (weights(run), timeless(run)) == before
+    assert size_of(run) == with_hinge
+    with contextlib.chdir(tmp_path):
+        loaded = load_run(layout.run("tiny", "two"))
+    assert loaded.record.settings.loss.kind == loss["kind"]
+
+
+def size_of(run: Path) -> tuple[set[str], int]:
+    """The names of a run's weights, and the number of parameters that its record says."""
+    return set(load_file(run / "model.safetensors")), read_json(run / "run.json")["parameters"]
 
 
 def test_a_training_that_goes_on_tells_the_method_its_epoch_and_the_loss_of_each_step_again(

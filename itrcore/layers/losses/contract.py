@@ -14,10 +14,10 @@ from itrcore.layers.progress import Progress
 
 @dataclass(frozen=True)
 class Similarities:
-    """What a loss has to know of a method's similarities.
+    """What a loss must know of a method's similarities.
 
-    views: rows and columns of one item, which are adjacent
-    log_scale: the logarithm of a learned scale that came with the method's pretrained weights, where there is one
+    views: how many adjacent rows, and columns, belong to one item
+    log_scale: the logarithm of a learned scale that came with the method's pretrained weights, if any
     """
 
     views: int
@@ -51,4 +51,4 @@ class Loss(nn.Module, ABC):
         """
 
     def after_step(self) -> None:
-        """Called after each step of the optimiser: what is kept within limits."""
+        """Called after each step of the optimiser, to keep parameters within limits."""

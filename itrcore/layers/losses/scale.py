@@ -1,4 +1,4 @@
-"""The learned scale of contrastive losses: one of the loss's own, or the one that came with the method's pretrained weights."""
+"""The learned scale of contrastive losses: the loss's own, or one that came with the method's pretrained weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from itrcore.settings.losses import ScaledSettings
 
 
 class ScaledLoss(Loss):
-    """A loss on similarities times a scale, which is learned as its logarithm and stays below a limit."""
+    """A loss on similarities times a scale, which is learned as its logarithm and has an upper limit."""
 
     def __init__(self, settings: ScaledSettings, similarities: Similarities) -> None:
         """`ValueError` where settings and method both have a scale, or neither."""
@@ -20,15 +20,15 @@ class ScaledLoss(Loss):
         if (settings.initial_scale is None) == (similarities.log_scale is None):
             raise ValueError("a scale has one origin: loss.initial_scale, or the method's pretrained weights")
         self.max_log_scale = math.log(settings.max_scale)
-        # In a tuple, as what a method brings is a parameter of the method and not of this module too.
-        self._brought = () if similarities.log_scale is None else (similarities.log_scale,)
+        # In a tuple, so that the method's parameter does not become one of this module as well.
+        self._of_method = () if similarities.log_scale is None else (similarities.log_scale,)
         if settings.initial_scale is not None:
             self.own_log_scale = nn.Parameter(torch.tensor(math.log(settings.initial_scale)))
 
     @property
     def log_scale(self) -> nn.Parameter:
         """The scale's logarithm, a scalar."""
-        return self._brought[0] if self._brought else self.own_log_scale
+        return self._of_method[0] if self._of_method else self.own_log_scale
 
     def scale(self) -> Tensor:
         """What similarities are multiplied by, a scalar."""
@@ -36,5 +36,5 @@ class ScaledLoss(Loss):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """The scale stays below its limit, as CLIP was trained."""
+        """Keep the scale at or below its limit, as in CLIP's training."""
         self.log_scale.clamp_(max=self.max_log_scale)

@@ -1,4 +1,4 @@
-"""The sigmoid loss of SigLIP (ICCV 2023): every pair of a batch is classified by itself, as matching or not."""
+"""The sigmoid loss of SigLIP (ICCV 2023): each pair of a batch is classified on its own, as matching or not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Sigmoid(ScaledLoss):
 def pairwise_sigmoid(scores: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     """`-1/n Σ_ij log σ(z_ij (scale · s_ij + bias))`, z 1 on the diagonal and −1 elsewhere. Source: SigLIP, algorithm 1.
 
-    scores: (n, n), positives on the diagonal; scale, bias: one value each
+    scores: (n, n), matching pairs on the diagonal; scale, bias: scalars
     """
     n = len(scores)
     signs = 2 * torch.eye(n, dtype=scores.dtype, device=scores.device) - 1

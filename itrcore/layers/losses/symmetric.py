@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from itrcore.layers.losses.scale import ScaledLoss
 from itrcore.layers.progress import Progress
@@ -20,8 +21,7 @@ class Symmetric(ScaledLoss):
 def symmetric_cross_entropy(scores: Tensor, scale: Tensor) -> Tensor:
     """Cross-entropy of finding the match in each row and in each column, the mean of both directions. Source: CLIP, figure 3.
 
-    scores: (n, n), positives on the diagonal; scale: what they are multiplied by, the inverse of a temperature
+    scores: (n, n), matching pairs on the diagonal; scale: a scalar that multiplies them, the inverse of a temperature
     """
-    logits, right = scores * scale, torch.arange(len(scores), device=scores.device)
-    rows = torch.nn.functional.cross_entropy(logits, right)
-    return (rows + torch.nn.functional.cross_entropy(logits.T, right)) / 2
+    logits, matches = scores * scale, torch.arange(len(scores), device=scores.device)
+    return (functional.cross_entropy(logits, matches) + functional.cross_entropy(logits.T, matches)) / 2

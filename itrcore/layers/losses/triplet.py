@@ -39,7 +39,7 @@ class SelfExpanding(Loss):
 def hinge_triplet(scores: Tensor, margin: float, hardest: bool) -> Tensor:
     """Hinge triplet loss, both directions, summed over the batch. Source: VSE++, equations 4–6.
 
-    scores: (n, n), positives on the diagonal; hardest: the hardest negative of each row and column alone, else all
+    scores: (n, n), matching pairs on the diagonal; hardest: only the hardest negative of each row and column counts, else all
     """
     return self_expanding_triplet(scores, 1, margin, hardest)
 
@@ -47,8 +47,9 @@ def hinge_triplet(scores: Tensor, margin: float, hardest: bool) -> Tensor:
 def self_expanding_triplet(scores: Tensor, views: int, margin: float, hardest: bool) -> Tensor:
     """ESA's self-expanding triplet loss: the worst pair of an item's views against every other item. Source: ESA, III-C.
 
-    scores: (n·views, n·views), the views of an item adjacent on both sides. A row's positive is the smallest score in its
-    own item's block, a column's likewise; views of one item are never negatives of each other. Sum over rows and columns.
+    scores: (n · views, n · views), the views of an item adjacent on both sides; hardest: as for `hinge_triplet`
+    The positive of a row, or of a column, is its smallest score with a view of the same item. Views of one item are never
+    negatives of each other. The loss is the sum over rows and columns. `ValueError` for another shape.
     """
     n = scores.shape[0] // views
     if scores.shape != (n * views, n * views):

@@ -19,7 +19,7 @@ from itrcore.methods.esl.word_region import WordRegionMeasure
 class ESL(SetMethod[ImageBatch, Sets], Attends):
     """Both sides: encoder → l2 per region or word → levels; similarity is the word–region measure.
 
-    Encoded images have the measure's projection in them, so that it is done once per image, not once per pair. [CLS] and
+    The measure's projection is part of encoded images, so that it is computed once per image, not once per pair. [CLS] and
     [SEP], or <start> and <end>, are words like the others, as in the released code.
     """
 

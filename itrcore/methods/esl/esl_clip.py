@@ -17,10 +17,10 @@ from itrcore.pretrained.clip import image_features, pixel_input, text_features
 
 
 class LevelMeasure(nn.Module):
-    """Carries image vectors over to where inner products with caption vectors are ESL's similarity with CLIP.
+    """Maps image vectors so that their inner products with caption vectors are ESL's similarity with CLIP.
 
-    `S = 1/(levels + 1) · Σ_l Y_l (ω_l G_l) X_lᵀ` for image levels Y and caption levels X: G and ω, block by block, need the
-    images alone. It starts as the inner product of the levels, all with the same weight.
+    `S = 1/(levels + 1) · Σ_l Y_l (ω_l G_l) X_lᵀ` for image levels Y and caption levels X: G and ω apply to the images alone,
+    block by block. At first S is the inner product of the levels, all with the same weight.
     """
 
     def __init__(self, blocks: list[int]) -> None:
@@ -28,7 +28,7 @@ class LevelMeasure(nn.Module):
         super().__init__()
         self.blocks = blocks
         self.masks = nn.ParameterList([torch.eye(width) for width in blocks])
-        # As released: the weights' threshold starts at σ(−1) of the way from the smallest to the largest, e⁴ sharp.
+        # As released: the threshold of the weights starts at σ(−1) of the way from the smallest to the largest, with sharpness e⁴.
         self.weight = nn.Parameter(torch.full((1, len(blocks)), 0.1))
         self.sigma = nn.Parameter(torch.full((1, 1), -1.0))
         self.log_lambda = nn.Parameter(torch.full((1, 1), 4.0))
@@ -59,7 +59,7 @@ class ESLCLIP(EmbeddingMethod[PixelBatch]):
         self.measure = LevelMeasure(widths(settings.dim, settings.levels, settings.kernel))
 
     def encode_images(self, batch: PixelBatch) -> Vectors:
-        """(n, sum of level widths), the measure in it."""
+        """(n, sum of level widths), with the measure applied."""
         return self.measured_images(image_features(self.clip, batch.pixels))
 
     def encode_texts(self, batch: TextBatch) -> Vectors:
@@ -67,13 +67,13 @@ class ESLCLIP(EmbeddingMethod[PixelBatch]):
         return self.measured_texts(text_features(self.clip, batch.ids, batch.lengths))
 
     def measured_images(self, features: Tensor) -> Vectors:
-        """From what the picture tower gives, (n, d)."""
-        # The levels and the measure are small, and bf16 would blur what they add up.
+        """Encoded images. features: (n, d), of the picture tower"""
+        # In float32: levels and measure cost little, and their sums would lose digits in bf16.
         with torch.autocast(features.device.type, enabled=False):
             return Vectors(self.measure(self.image_levels(_unit(features.float()))))
 
     def measured_texts(self, features: Tensor) -> Vectors:
-        """From what the text tower gives, (m, d)."""
+        """Encoded captions. features: (m, d), of the text tower"""
         with torch.autocast(features.device.type, enabled=False):
             return Vectors(self.text_levels(_unit(features.float())))
 

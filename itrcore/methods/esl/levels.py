@@ -10,20 +10,20 @@ from torch import Tensor, nn
 
 from itrcore.layers.basics import l2
 
-KEPT = 2  # entries of a learned mask's row that count
-CHANNELS = 4  # of a heuristic kernel; their outputs are summed
+KEPT = 2  # how many entries of a learned mask's row count
+CHANNELS = 4  # of a heuristic kernel; their outputs are added up
 
 
 def widths(dim: int, levels: int, kernel: int) -> list[int]:
-    """Dimensions of each block: the input's, then those of every level above it, each a `kernel`-th of the one below."""
+    """Dimensions of each block: the input's, then each level's above it, `kernel` times fewer than the one below."""
     return [dim // kernel**level for level in range(levels + 1)]
 
 
 def level_weights(s: Tensor, threshold_share: Tensor, sharpness: Tensor | float) -> Tensor:
-    """The weight ω of each level: those whose |s| lies above a threshold count the more. Source: ESL's released code.
+    """The weight ω of each level, (levels + 1,); those whose |s| is above a threshold count more. Source: ESL's released code.
 
-    s: (1, levels + 1), learned; threshold_share: where between the smallest and the largest |s| the threshold lies;
-    sharpness: 0 leaves s as it is. Both hold one value. Returns (levels + 1,).
+    s: (1, levels + 1), learned; threshold_share: where the threshold lies from the smallest |s|, 0, to the largest, 1
+    sharpness: 0 leaves s as it is; the last two hold one value each
     """
     size = s.flatten().abs()
     low, high = size.min(), size.max()
@@ -37,10 +37,10 @@ def level_weights(s: Tensor, threshold_share: Tensor, sharpness: Tensor | float)
 class Levels(nn.Module):
     """The input and `levels` levels above it, each l2-normalised, side by side.
 
-    strategy: heuristic adds up `kernel` neighbouring dimensions with one learned kernel per level; adaptive learns which
-    two dimensions of the level below each dimension is made of.
-    from_normalised: a level is computed from the normalised level below (the released codes' images) or from the one
-    before it is normalised (their texts).
+    strategy: heuristic: a dimension is a weighted sum of `kernel` neighbouring ones below, with one learned kernel per level.
+        adaptive: it is a weighted sum of two below, and which two is learned
+    from_normalised: whether a level is computed from the level below after its normalisation (the released codes' images)
+        or before it (their texts)
     """
 
     def __init__(

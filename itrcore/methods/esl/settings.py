@@ -11,7 +11,7 @@ from itrcore.settings.methods import ModelSettings, SetSettings
 
 
 class LevelSettings(ModelSettings):
-    """ESL's measure-units: levels of features above the input, each `kernel` times narrower than the one below."""
+    """ESL's measure-units: `levels` levels of features above the input, each `kernel` times narrower than the one below."""
 
     strategy: Literal["heuristic", "adaptive"]
     levels: Annotated[int, Field(ge=1, le=16)]

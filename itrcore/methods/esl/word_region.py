@@ -1,8 +1,9 @@
 """ESL's similarity of a caption's words and an image's regions, for all pairs of two blocks (TCSVT 2023).
 
-attn = X D Yᵀ is bilinear, so D is applied once per region (`project`) and a block of pairs needs one matrix product.
-Captions are taken in the order of their lengths: those of one length are a dense (captions, words, regions, images) view
-of it, without padding, and with images last both softmaxes run over long rows. Every step but the product stays in cache.
+attn = X D Yᵀ is bilinear, so D is applied once per region (`project`), and a block of pairs needs one matrix product.
+Captions are taken in the order of their lengths: those of one length are a dense (captions, words, regions, images) view of
+that product, without padding. As images are last, both softmaxes run over long rows. Every step but the product stays in
+cache.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from itrcore.methods.esl.levels import level_weights, widths
 
 @dataclass(frozen=True)
 class Tiles:
-    """How large the blocks of pairs are: regions and words of one product, and elements of it that are scored at once."""
+    """Sizes of the blocks of pairs: regions and words of one product, and how many of its elements are scored at once."""
 
     regions: int
     words: int
     elements: int
 
 
-# On a CPU a product's result stays below 30 MB, what is scored at once in the shared cache; a GPU wants more work at once.
+# On a CPU a product stays below 30 MB, and what is scored at once in the shared cache; a GPU wants more work at once.
 CPU_TILES = Tiles(regions=1152, words=6144, elements=2**19)
 GPU_TILES = Tiles(regions=9216, words=8192, elements=2**27)
 
@@ -68,11 +69,11 @@ class WordRegionMeasure(nn.Module):
 
     def forward(self, images: Sets, texts: Sets) -> Tensor:
         """Projected regions and levels of words, packed → (n_images, n_texts), in float32 also under mixed precision."""
-        kind = self.weight.dtype
+        dtype = self.weight.dtype
         with torch.autocast(images.vectors.device.type, enabled=False):
             return similarities(
-                Sets(images.vectors.to(kind), images.lengths),
-                Sets(texts.vectors.to(kind), texts.lengths),
+                Sets(images.vectors.to(dtype), images.lengths),
+                Sets(texts.vectors.to(dtype), texts.lengths),
                 self.log_smooth.exp().squeeze(),
             )
 
@@ -131,7 +132,7 @@ def _image_tiles(images: Sets, tiles: Tiles) -> Iterator[_ImageTile]:
 
 
 def _buffers(images: list[_ImageTile], captions: Sets, tiles: Tiles) -> list[Tensor]:
-    """What `_pair_scores` writes over: on a CPU fresh memory for each step would cost more than the steps."""
+    """Memory for `_pair_scores` to overwrite: on a CPU new memory for each step would cost more than the step itself."""
     columns = max(len(tile.regions) for tile in images)
     most = min(tiles.elements, int(captions.lengths.sum()) * columns)
     return list(captions.vectors.new_empty(3, max(most, int(captions.lengths[-1]) * columns)))
@@ -173,16 +174,16 @@ def _pair_scores(
 
 
 def _gate(attn: Tensor, out: Tensor | None = None) -> Tensor:
-    """Half of LeakyReLU(tanh(attn)); its scale is of no account, as it is divided by its norm.
+    """Half of LeakyReLU(tanh(attn)); the factor does not matter, as the result is divided by its norm.
 
-    By way of `tanh(x) / 2 = sigmoid(2x) - 1/2`, which on a CPU takes a quarter of the time. Small values keep fewer
-    digits, but a similarity moves by some 1e-7 times the softmaxes' scale at most, however small all products are.
+    Computed as `tanh(x) / 2 = sigmoid(2x) - 1/2`, which on a CPU takes a quarter of the time. Small values keep fewer digits,
+    but a similarity changes by at most about 1e-7 times the softmaxes' scale, however small all products are.
     """
     half = torch.sub(torch.sigmoid(torch.mul(attn, 2, out=out), out=out), 0.5, out=out)
     return functional.leaky_relu(half, SLOPE, inplace=out is not None)
 
 
 def _scale(squares: Tensor, smooth: Tensor) -> Tensor:
-    """What makes `_gate` a softmax's input: smooth / (norm + epsilon). squares: sums of its squares"""
-    # Half of the epsilon, as of the gate. Where all are 0 the root's gradient would not be a number.
+    """The factor that makes `_gate` the input of a softmax: smooth / (norm + epsilon). squares: sums of the gate's squares"""
+    # Half of epsilon, as the gate is halved. Where all squares are 0 the gradient of the root is not a number.
     return smooth / (squares.clamp(min=1e-30).sqrt() + EPSILON / 2)

@@ -34,9 +34,9 @@ GPU_TILES = Tiles(images=128, words=8192)
 
 
 class SCAN(Method[RegionBatch, Sets]):
-    """A linear layer on each region, an encoder of words; all of unit length.
+    """A linear layer on each region, and an encoder of words; all vectors have unit length.
 
-    A pair's similarity pools, over its queries (words or regions), the cosine of each with what it attends to.
+    The similarity of a pair pools the cosine of each query (words or regions) with what it attends to.
     """
 
     def __init__(self, settings: SCANSettings, image: Regions, text: WordSource) -> None:
@@ -92,7 +92,7 @@ def similarities(
     tiles = tiles or (CPU_TILES if texts.vectors.device.type == "cpu" else GPU_TILES)
     (images, image_places), (texts, text_places) = by_size(images), by_size(texts)
     blocks = list(dense(images, tiles.images))
-    # Of what is attended to: regions, block by block, or words.
+    # Products of the context with itself: of regions, block by block, or of words.
     of_blocks = [gram(regions) for regions in blocks] if direction == "t2i" else []
     rows = []
     for tile in cut(texts, tiles.words):
@@ -113,7 +113,7 @@ def similarities(
 
 
 def pooled(attended: Attended, direction: Direction, pooling: LSESettings | MeanSettings) -> Tensor:
-    """Cosines of the queries with what they attend to, pooled over the queries of each pair → (captions, images)."""
+    """Cosines of the queries with what they attend to, pooled over the queries of each pair: (n_captions, n_images)."""
     cosines, queries = attended.products / attended.norms, 1 if direction == "t2i" else 2
     if isinstance(pooling, LSESettings):
         return torch.logsumexp(cosines * pooling.scale, dim=queries) / pooling.scale

@@ -13,7 +13,7 @@ from itrcore.settings.pooling import LSESettings, MeanSettings
 class SCANSettings(CrossSettings):
     """SCAN: words attend to regions (t2i) or regions to words (i2t).
 
-    pooling: of the words' or regions' agreement with what they attend to
+    pooling: of the cosines of words, or regions, with what they attend to
     """
 
     kind: Literal["scan"]
@@ -22,10 +22,10 @@ class SCANSettings(CrossSettings):
 
     @property
     def name(self) -> str:
-        """Direction and pooling tell its four variants apart."""
+        """Its four variants differ in direction and pooling."""
         return f"scan_{self.direction}_{'lse' if isinstance(self.pooling, LSESettings) else 'avg'}"
 
     @property
     def attends(self) -> bool:
-        """Words do in one of the two directions."""
+        """Words attend to regions in direction t2i alone."""
         return self.direction == "t2i"

@@ -1,9 +1,9 @@
 """SGRAF's similarity: a vector of alignment for each word and one for the whole pair, then reasoning or filtration over
-them (AAAI 2021). LHSC takes it over.
+them (AAAI 2021). LHSC uses it too.
 
-The products that it needs, above all the local projection of every word against every image, take nearly all of its time.
-So each image meets a few thousand words at once, whatever captions they are of; only what belongs to one pair alone,
-attention's norms and the alignments' pooling, is done for captions of one length together.
+Its matrix products take nearly all of its time, above all the projection of every word against every image. So each image
+meets a few thousand words at once, whichever captions they are from. Only what belongs to one pair, the norms of attention
+and the pooling of alignments, is computed for captions of one length together.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from itrcore.methods.sgraf.settings import AlignmentSettings, FiltrationSettings
 
 @dataclass(frozen=True)
 class Tiles:
-    """Images and words of one block of pairs, and how many attended vectors of it are made at once, or those of one image."""
+    """Images and words of one block of pairs; attended: how many attended vectors are made at once, at least one image's"""
 
     images: int
     words: int
     attended: int
 
 
-# On a CPU what an image's words attend to stays in the shared cache, 8 MB; a GPU wants more work at once. Sixteen images,
-# as then the alignments of captions of one length are a multiple of sixteen, which `product` takes as they are.
+# On a CPU what the words of an image attend to stays in the shared cache (8 MB); a GPU wants more work at once. With sixteen
+# images the alignments of captions of one length are a multiple of sixteen, which `product` takes without a copy.
 CPU_TILES = Tiles(images=16, words=1792, attended=2048)
 GPU_TILES = Tiles(images=32, words=8192, attended=2**18)
 
@@ -42,7 +42,7 @@ GPU_TILES = Tiles(images=32, words=8192, attended=2**18)
 class _Captions:
     """Captions of one tile, in the order of their lengths.
 
-    words: (w, d), and some rows of zeros to a number that `product` likes; whole: (m, d); groups: (length, how many)
+    words: (w, d), filled up with rows of zeros to a multiple of `ROWS`; whole: (m, d); groups: (length, how many captions)
     """
 
     words: Tensor
@@ -51,7 +51,7 @@ class _Captions:
 
     @classmethod
     def of(cls, texts: Sets) -> _Captions:
-        """From sets of 1 + length."""
+        """From sets of 1 + length vectors, the whole caption's first."""
         first = texts.lengths.cumsum(0) - texts.lengths
         is_word = torch.ones(len(texts.vectors), dtype=torch.bool)
         is_word[first] = False
@@ -75,24 +75,24 @@ class AlignmentMeasure(nn.Module):
         self.softmax_scale = settings.softmax_scale
         self.local, self.whole = xavier(nn.Linear(settings.dim, size)), xavier(nn.Linear(settings.dim, size))
         self.score = xavier(nn.Linear(size, 1))
-        # The name of the module that pools a pair's alignments; it is the name of its weights, too.
+        # The module that pools a pair's alignments is called by its kind, and so are its weights.
         self.pooling = "reasoning" if isinstance(module, ReasoningSettings) else "filtration"
-        made = Reasoning(size, module.steps) if isinstance(module, ReasoningSettings) else Filtration(size)
-        self.add_module(self.pooling, made)
+        pooling = Reasoning(size, module.steps) if isinstance(module, ReasoningSettings) else Filtration(size)
+        self.add_module(self.pooling, pooling)
 
     def forward(self, images: Sets, texts: Sets, tiles: Tiles | None = None) -> Tensor:
         """Sets of `with_whole`, packed → (n_images, n_texts), in float32 also under mixed precision."""
         tiles = tiles or (CPU_TILES if texts.vectors.device.type == "cpu" else GPU_TILES)
-        kind = self.score.weight.dtype
+        dtype = self.score.weight.dtype
         with torch.autocast(texts.vectors.device.type, enabled=False):
             (images, image_places), (texts, text_places) = (
-                by_size(Sets(side.vectors.to(kind), side.lengths)) for side in (images, texts)
+                by_size(Sets(side.vectors.to(dtype), side.lengths)) for side in (images, texts)
             )
             blocks = list(dense(images, tiles.images))
             pairs = ((block, tile) for tile in map(_Captions.of, cut(texts, tiles.words)) for block in blocks)
             if self.training:
-                # All at once, as batch normalisation is over all pairs. What led to the alignments is made again in the
-                # backward pass: it is four times as large as they are, and more.
+                # All at once, as batch normalisation is over all pairs. What the alignments were computed from is computed
+                # again in the backward pass: it is at least four times as large as they are.
                 nodes = [self._recomputed(block, tile, tiles) for block, tile in pairs]
                 in_order = iter(self._scores([group for groups in nodes for group in groups]))
                 scores = [[next(in_order) for _ in groups] for groups in nodes]
@@ -104,9 +104,9 @@ class AlignmentMeasure(nn.Module):
 
     def attention(self, image: Sets, text: Sets) -> Tensor:
         """Which regions of one image the words of one caption attend to: (words, regions), rows sum to 1."""
-        kind = self.score.weight.dtype
+        dtype = self.score.weight.dtype
         with torch.autocast(text.vectors.device.type, enabled=False):
-            attn = text.vectors[1:].to(kind) @ image.vectors[1:].to(kind).T
+            attn = text.vectors[1:].to(dtype) @ image.vectors[1:].to(dtype).T
             return attention_weights(attn, 0, 1, self.softmax_scale)
 
     def _recomputed(self, images: Tensor, captions: _Captions, tiles: Tiles) -> list[Tensor]:
@@ -140,7 +140,7 @@ class AlignmentMeasure(nn.Module):
         for (length, count), part in zip(captions.groups, torch.split(attn[: sum(sizes)], sizes), strict=True):
             attended = attend(part.view(count, length, n, r), among, "t2i", self.softmax_scale)
             weights.append((attended.weights / (attended.norms + EPSILON)[..., None]).flatten(0, 1))
-        # Of the rows that fill up, no region: they attend to nothing.
+        # The rows of zeros attend to nothing.
         of_images = torch.cat([*weights, attn.new_zeros(len(words) - sum(sizes), n, r)]).transpose(0, 1)
         together = max(1, tiles.attended // len(words))
         parts = zip(torch.split(of_images, together), torch.split(regions, together), strict=True)
@@ -195,7 +195,7 @@ class Reasoning(nn.ModuleList):
         for nodes in groups:
             for matrices in steps:
                 nodes = _reason(nodes, nodes, *matrices)
-            # What the last step makes of the others is not used.
+            # After the last step only the whole pair's is used.
             pooled.append(_reason(nodes[:, :1], nodes, *last).squeeze(1))
         return pooled
 
@@ -210,14 +210,14 @@ class ReasoningStep(nn.Module):
     def matrices(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Query and key as one matrix and bias, then `out`'s.
 
-        Of `query(x)·key(y)`, what is the same for all y moves no softmax over them; so the key's bias learns nothing.
+        What is the same for all y in `query(x)·key(y)` does not change a softmax over y; so the key's bias learns nothing.
         """
         key = self.key.weight.T
         return key @ self.query.weight, key @ self.query.bias, self.out.weight, self.out.bias
 
 
 def _reason(wanted: Tensor, nodes: Tensor, query: Tensor, query_bias: Tensor, out: Tensor, out_bias: Tensor) -> Tensor:
-    """wanted: (p, j, size), those of the nodes (p, k, size) whose next state is made → (p, j, size)"""
+    """The next state of some nodes. wanted: (p, j, size), these; nodes: (p, k, size), all → (p, j, size)"""
     queries = product(wanted.flatten(0, 1), query, query_bias).view_as(wanted)
     edges = torch.softmax(torch.bmm(queries, nodes.transpose(1, 2)), dim=-1)
     seen = torch.bmm(edges, nodes).flatten(0, 1)
@@ -236,8 +236,8 @@ class Filtration(nn.Module):
     def forward(self, groups: list[Tensor]) -> list[Tensor]:
         """(p, k, size) alignments of pairs → (p, size) of unit length, for each group.
 
-        In training batch normalisation is over the alignments of all pairs of the batch, once a step. The released loop
-        normalises each caption's apart, and what it keeps for evaluation are the last captions of a batch, the shortest.
+        In training, batch normalisation is over the alignments of all pairs of the batch, once a step. The released loop
+        normalises caption by caption, and so keeps for evaluation the statistics of a batch's last, shortest captions.
         """
         logits = [self.weights(nodes).squeeze(-1) for nodes in groups]
         normed = self.norm(torch.cat([part.flatten() for part in logits])[:, None])

@@ -11,12 +11,12 @@ from itrcore.layers.image_encoders import ImageEncoder, region_mask
 
 
 class GraphLayer(nn.Module):
-    """`v_i ← v_i + BN(out(Σ_j R_ij value(v_j)))`, `R_ij = query(θ v_i) · key(φ v_j) / N`, of N regions, all connected.
+    """`v_i ← v_i + BN(out(Σ_j R_ij value(v_j)))`, `R_ij = query(θ v_i) · key(φ v_j) / N`, over all N regions of an image.
 
     θ and φ are `heads` linear layers side by side. There is no softmax. Batch normalisation's weight and bias start at
-    0, so that a layer starts as the identity; the linear layers start as torch has them, like the released code's.
-    Each image's own regions alone take part, in R and in the batch's statistics. Source: the released code's IM_GCN,
-    whose images all have 36 regions.
+    0, so that a layer starts as the identity; the linear layers start as torch draws them, like the released code's.
+    Padded regions take no part in R or in the batch's statistics. Source: the released code's IM_GCN, whose images all
+    have 36 regions.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -52,7 +52,7 @@ class GraphRegionEncoder(ImageEncoder):
         self.graph = nn.ModuleList(GraphLayer(dim, heads) for _ in range(layers))
 
     def forward(self, batch: RegionBatch) -> tuple[Tensor, Tensor]:
-        """(n, k, width) → (n, k, d), padded regions come out as 0, and the images' numbers of regions (n,)."""
+        """(n, k, width) → (n, k, d), where padded regions are 0, and each image's number of regions, (n,)."""
         mask = region_mask(batch)
         regions = row_by_row(self.fc, batch.regions, mask)
         for layer in self.graph:

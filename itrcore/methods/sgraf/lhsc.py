@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from itrcore.assets.regions import Regions
 from itrcore.assets.words import BiGRUSource
-from itrcore.data.image_inputs import RegionInput
-from itrcore.methods.sgraf.alignment import AlignmentMeasure
 from itrcore.methods.sgraf.graph import GraphRegionEncoder
 from itrcore.methods.sgraf.settings import FiltrationSettings, LHSCSettings
 from itrcore.methods.sgraf.sgraf import AlignmentMethod
-from itrcore.methods.sgraf.whole_vector import WholeImage, WholeVector
 from itrcore.methods.sgraf.word_attention import WordAttentionEncoder
 
 _RELEASED_BATCH = 100  # captions, in the released evaluation, whatever its options say
@@ -23,13 +20,9 @@ class LHSC(AlignmentMethod):
     """
 
     def __init__(self, settings: LHSCSettings, image: Regions, text: BiGRUSource) -> None:
-        super().__init__()
-        self.input = RegionInput(regions=settings.ranked_regions)
-        self.captions_together = _RELEASED_BATCH if settings.padding == "released" else None
-        self.regions = GraphRegionEncoder(image.width, settings.dim, settings.layers, settings.heads)
-        self.words = WordAttentionEncoder(
+        regions = GraphRegionEncoder(image.width, settings.dim, settings.layers, settings.heads)
+        words = WordAttentionEncoder(
             text.n_tokens, settings.dim, text.settings, text.vectors, settings.layers, settings.padding
         )
-        self.region_pooling = WholeImage(settings.dim, settings.dropout, settings.ranked_regions)
-        self.word_pooling = WholeVector(settings.dim, settings.dropout)
-        self.measure = AlignmentMeasure(settings, FiltrationSettings(kind="saf"))
+        super().__init__(settings, regions, words, FiltrationSettings(kind="saf"))
+        self.captions_together = _RELEASED_BATCH if settings.padding == "released" else None

@@ -25,11 +25,11 @@ class FiltrationSettings(Settings):
 
 
 class AlignmentSettings(CrossSettings):
-    """A vector of alignment for each word and one for the whole pair: SGRAF and what follows it.
+    """A vector of alignment for each word and one for the whole pair: SGRAF and LHSC.
 
     alignment_dim: of these vectors; dropout: in the attention that makes an item's whole vector
-    ranked_regions: None: images may have any number of regions. A number: the released form, in which batch
-        normalisation has weights for each region's place, so that every image must have just so many
+    ranked_regions: None: images may have any number of regions. A number: as in the released code, batch normalisation has
+        weights for each region's place, so that every image must have exactly so many
     """
 
     alignment_dim: Count
@@ -43,7 +43,7 @@ class AlignmentSettings(CrossSettings):
 
 
 class SGRAFSettings(AlignmentSettings):
-    """SGRAF's two halves, SGR and SAF; its figures are those of both in an ensemble."""
+    """SGRAF's two halves, SGR and SAF; the published figures of SGRAF are of an ensemble of both."""
 
     kind: Literal["sgraf"]
     module: Annotated[ReasoningSettings | FiltrationSettings, Field(discriminator="kind")]
@@ -58,8 +58,8 @@ class LHSCSettings(AlignmentSettings):
     """LHSC: layers of relations between regions and between words below SAF's similarity.
 
     layers: on each side; heads: of a layer between regions
-    padding: masked: a caption's words alone take part. released: so does what pads it, as in the released code, and a
-        caption's vectors depend on its batch
+    padding: masked: only a caption's words take part. released: its padding takes part too, as in the released code, so that
+        a caption's vectors depend on its batch
     """
 
     kind: Literal["lhsc"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from itrcore.assets.regions import Regions
 from itrcore.assets.text import WordSource
@@ -10,23 +10,35 @@ from itrcore.data.feeding.batches import RegionBatch, TextBatch
 from itrcore.data.image_inputs import RegionInput
 from itrcore.layers.encoded import Sets
 from itrcore.layers.image_encoders import ImageEncoder, LinearRegionEncoder
+from itrcore.layers.text_encoders import WordEncoder
 from itrcore.methods.contract import Attends, Method
 from itrcore.methods.sgraf.alignment import AlignmentMeasure
-from itrcore.methods.sgraf.settings import SGRAFSettings
+from itrcore.methods.sgraf.settings import (
+    AlignmentSettings,
+    FiltrationSettings,
+    ReasoningSettings,
+    SGRAFSettings,
+)
 from itrcore.methods.sgraf.whole_vector import WholeImage, WholeVector, with_whole
 
 
 class AlignmentMethod(Method[RegionBatch, Sets], Attends):
-    """An encoded item is a set, of its whole vector and its regions or words; similarity measures how two sets align.
+    """An encoded item is the set of its whole vector and its regions or words; similarity measures how two sets align."""
 
-    A class of this kind sets both encoders, `regions` and `words`, what makes their whole vectors, and the measure.
-    """
-
-    regions: ImageEncoder
-    words: nn.Module
-    region_pooling: WholeImage
-    word_pooling: WholeVector
-    measure: AlignmentMeasure
+    def __init__(
+        self,
+        settings: AlignmentSettings,
+        regions: ImageEncoder,
+        words: WordEncoder,
+        module: ReasoningSettings | FiltrationSettings,
+    ) -> None:
+        """regions, words: the encoders of both sides; module: what pools a pair's alignments"""
+        super().__init__()
+        self.input = RegionInput(regions=settings.ranked_regions)
+        self.regions, self.words = regions, words
+        self.region_pooling = WholeImage(settings.dim, settings.dropout, settings.ranked_regions)
+        self.word_pooling = WholeVector(settings.dim, settings.dropout)
+        self.measure = AlignmentMeasure(settings, module)
 
     def encode_images(self, batch: RegionBatch) -> Sets:
         """A set per image: its whole vector, then its regions, (sum of lengths, d), each of unit length."""
@@ -47,13 +59,8 @@ class AlignmentMethod(Method[RegionBatch, Sets], Attends):
 
 
 class SGRAF(AlignmentMethod):
-    """SGR or SAF: a linear layer on each region, an encoder of words. Published figures are of both in an ensemble."""
+    """SGR or SAF: a linear layer on each region, and an encoder of words. The published figures are of an ensemble of both."""
 
     def __init__(self, settings: SGRAFSettings, image: Regions, text: WordSource) -> None:
-        super().__init__()
-        self.input = RegionInput(regions=settings.ranked_regions)
-        self.regions = LinearRegionEncoder(image.width, settings.dim)
-        self.words = text.encoder(settings.dim)
-        self.region_pooling = WholeImage(settings.dim, settings.dropout, settings.ranked_regions)
-        self.word_pooling = WholeVector(settings.dim, settings.dropout)
-        self.measure = AlignmentMeasure(settings, settings.module)
+        regions, words = LinearRegionEncoder(image.width, settings.dim), text.encoder(settings.dim)
+        super().__init__(settings, regions, words, settings.module)

@@ -1,4 +1,4 @@
-"""One vector of a whole image or caption, which SGRAF's similarity compares beside regions and words (AAAI 2021)."""
+"""One vector for a whole image or caption, which SGRAF compares besides regions and words (AAAI 2021)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itrcore.layers.encoded import Sets
 
 
 class WholeVector(nn.Module):
-    """One vector of a set: attention over its members, guided by their mean. Words have it without normalisation."""
+    """One vector of a set: attention over its members, guided by their mean. For words; without batch normalisation."""
 
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class WholeVector(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """(n, k, d), of which the first `lengths` (n,), on the CPU, count, → (n, d) of unit length."""
+        """features: (n, k, d), padded; lengths: (n,) on the CPU, how many of each count → (n, d) of unit length"""
         mask = length_mask(lengths, features.shape[1], features.device)
         features = features.masked_fill(~mask[..., None], 0.0)
         mean = features.sum(1) / mask.sum(1, keepdim=True)
@@ -29,15 +29,15 @@ class WholeVector(nn.Module):
         return l2((torch.softmax(scores, dim=1)[..., None] * features).sum(1))
 
     def normalised(self, local: Tensor, guide: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What goes into the tanhs, of the shapes given. local: (n, k, d); guide: (n, d)"""
+        """The inputs of both tanhs, of the same shapes. local: (n, k, d); guide: (n, d); lengths: (n,) on the CPU"""
         return local, guide
 
 
 class WholeImage(WholeVector):
-    """The same with batch normalisation, as regions have it.
+    """The same with batch normalisation, for regions.
 
-    ranked_regions: None: the regions of all images alike. A number: each region's place has weights of its own, as in the
-    released code, so that every image must have just so many
+    ranked_regions: None: the regions of all images are normalised alike. A number: each region's place has weights of its
+        own, as in the released code, so that every image must have exactly so many
     """
 
     def __init__(self, dim: int, dropout: float, ranked_regions: int | None) -> None:
@@ -47,7 +47,7 @@ class WholeImage(WholeVector):
         self.mean_norm = nn.BatchNorm1d(dim)
 
     def normalised(self, local: Tensor, guide: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What goes into the tanhs: both through batch normalisation, which padded regions take no part in."""
+        """Both through batch normalisation, of which padded regions are no part."""
         guide = self.mean_norm(guide)
         if self.ranked_regions is None:
             mask = length_mask(lengths, local.shape[1], local.device)

@@ -40,8 +40,9 @@ class WordAttention(nn.Module):
 class WordAttentionEncoder(BiGRUEncoder):
     """Word embedding → dropout → layers of word attention → bidirectional GRU → mean of the two directions.
 
-    padding: masked: a caption's own words alone take part, so that its vectors are the same in any batch. released: so
-        does what pads it to the longest caption of its batch, in the attention, not in the GRU; L is the padded length
+    padding: masked: only a caption's own words take part, so that its vectors are the same in any batch. released: in the
+        attention, though not in the GRU, its padding to the longest caption of the batch takes part too; L is the padded
+        length
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class WordAttentionEncoder(BiGRUEncoder):
     ) -> None:
         super().__init__(n_tokens, dim, settings, vectors)
         self.masked = padding == "masked"
-        # As released, what pads is a word like the others, and learns; masked, no gradient reaches it anyway.
+        # As released, padding is a word like the others, and learns; if masked, no gradient reaches it anyway.
         self.embed.padding_idx = None
         self.attention = nn.ModuleList(WordAttention(settings.word_dim) for _ in range(layers))
 

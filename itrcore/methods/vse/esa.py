@@ -19,8 +19,8 @@ from itrcore.methods.vse.settings import ESASettings
 class ESA(SetMethod[ImageBatch, Vectors], EmbeddingMethod[ImageBatch]):
     """Both sides: encoder → attention pooling per dimension → l2; similarity is the inner product.
 
-    In training each image gives `views` random region masks over the same encoded regions, and each caption `views`
-    token sequences touched at random.
+    In training an image has `views` random masks over its encoded regions, and a caption `views` token sequences changed at
+    random.
     """
 
     def __init__(self, settings: ESASettings, image: SetImages, text: WordSource) -> None:
@@ -32,13 +32,13 @@ class ESA(SetMethod[ImageBatch, Vectors], EmbeddingMethod[ImageBatch]):
         self.words = text.encoder(settings.dim)
         self.word_pooling = ExternalSpaceAttention(settings.dim)
         xavier(self.region_pooling.linear)
-        # With BiGRU the released code leaves the captions' attention as torch starts it.
+        # With BiGRU the released code leaves the captions' attention as torch draws it.
         if isinstance(self.words, BertEncoder):
             xavier(self.words.linear)
             xavier(self.word_pooling.linear)
 
     def encode_images(self, batch: ImageBatch) -> Vectors:
-        """(n, d) unit vectors, all regions shown."""
+        """(n, d) unit vectors, of all regions."""
         features, lengths = self.regions(batch)
         return Vectors(self._pool_regions(features, self._valid(features, lengths)[:, None]))
 
@@ -48,7 +48,7 @@ class ESA(SetMethod[ImageBatch, Vectors], EmbeddingMethod[ImageBatch]):
         return Vectors(l2(self.word_pooling(self.words(batch), mask[:, None])).flatten(0, 1))
 
     def image_views(self, batch: ImageBatch) -> Vectors:
-        """(n · views, d) unit vectors: of each view, the regions that a mask drawn for it leaves."""
+        """(n · views, d) unit vectors, of the regions that the random mask of each view leaves."""
         features, lengths = self.regions(batch)
         valid = self._valid(features, lengths)[:, None]
         shape = (len(valid), self.n_views, valid.shape[2])
@@ -59,5 +59,5 @@ class ESA(SetMethod[ImageBatch, Vectors], EmbeddingMethod[ImageBatch]):
         return length_mask(lengths, features.shape[1], features.device)
 
     def _pool_regions(self, features: Tensor, shown: Tensor) -> Tensor:
-        """features: (n, k, d); shown: (n, v, k) → (n · v, d) unit vectors, the views of an image adjacent."""
+        """features: (n, k, d); shown: (n, v, k) → (n · v, d) unit vectors, the views of an image adjacent"""
         return l2(self.region_pooling(features, shown)).flatten(0, 1)

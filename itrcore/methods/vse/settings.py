@@ -19,7 +19,7 @@ class VSESettings(SetSettings):
 
     @property
     def name(self) -> str:
-        """The pooling is what tells the two apart."""
+        """The two differ in their pooling."""
         return "vse_infty" if isinstance(self.pooling, GPOSettings) else "vse_pp"
 
 

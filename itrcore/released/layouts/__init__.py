@@ -1,6 +1,6 @@
 """The layouts of released checkpoints: a file for each `model.kind` that has some, with its LAYOUTS by family.
 
-A file that lies here is known: nothing lists them by hand. A run reads its own method's alone.
+Every file in this folder counts; there is no list of them. A run reads only the file of its own method.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itrcore.settings.methods import MethodSettings, SetSettings
 
 
 class _Layouts(Mapping[str, Layout]):
-    """Those of all files, by family (`MethodSettings.family`). The files are read when one is first asked for."""
+    """The layouts of all files, by family (`MethodSettings.family`). The files are read at the first use."""
 
     @cached_property
     def _read(self) -> dict[str, Layout]:
@@ -45,7 +45,7 @@ def layout_of(settings: MethodSettings) -> Layout:
         )
     grid = settings.model.grid if isinstance(settings.model, SetSettings) else None
     if grid is not None and grid.backbone != "detector":
-        # timm names a ResNeXt's entries otherwise; and of ImageNet's ResNets the released codes change the form, so that the
+        # timm has other names for a ResNeXt's entries. The released codes change the form of ImageNet's ResNets, so that the
         # same weights would give other cells here.
         raise ConfigError(
             f"{settings.family}: released checkpoints with model.grid.backbone {grid.backbone} are not read or written; "

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from itrcore.data.text.clip_tokens import END, START, CLIPTokens
-from itrcore.errors import DataError
+from itrcore.errors import DataError, first_line
 
 NAME = "bpe_simple_vocab_16e6.txt.gz"
 
@@ -16,10 +16,10 @@ _PRINTABLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), 
 
 
 def read(path: Path) -> CLIPTokens:
-    """Read OpenAI's list, or a tokenizer.json where the name ends so. `DataError` where it is neither."""
+    """Read OpenAI's list, or a file whose name ends in .json as a tokenizer.json. `DataError` where it is neither."""
     if path.suffix == ".json":
         return CLIPTokens.read(path)
-    # A byte is written as its own letter where that can be seen, the others as letters from 256 on.
+    # A byte is written as the letter of its number if that is printable, all others as letters from 256 on.
     letters = [chr(byte) for byte in _PRINTABLE] + [chr(256 + number) for number in range(256 - len(_PRINTABLE))]
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
@@ -27,9 +27,8 @@ def read(path: Path) -> CLIPTokens:
         tokens = [*letters, *(letter + "</w>" for letter in letters), *(first + second for first, second in merges)]
         return CLIPTokens([*tokens, START, END], merges)
     except Exception as error:  # gzip and tokenizers each have errors of their own
-        reason = str(error).strip() or repr(error)
         raise DataError.at(
-            path, f"no byte pairs of CLIP ({reason})", f"OpenAI's {NAME}, or a tokenizer.json"
+            path, f"no byte pairs of CLIP ({first_line(error)})", f"OpenAI's {NAME}, or a tokenizer.json"
         ) from error
 
 

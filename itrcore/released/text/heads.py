@@ -9,11 +9,11 @@ from itrcore.released.checkpoint import Checkpoint
 def attention_heads(
     checkpoint: Checkpoint, option: str, hidden: int, configured: tuple[int, int] | None, of: str
 ) -> int:
-    """How many there are: as the checkpoint's option says, if that fits; else as the settings say, if they are of as many
-    dimensions; else one per 64 dimensions, as in all BERTs and CLIPs of their authors.
+    """The number of heads: the checkpoint's option if it divides `hidden`; else that of the settings if they have as many
+    dimensions; else one per 64 dimensions, as in all BERTs and CLIPs of the original authors.
 
     option: its name; hidden: dimensions of the transformer; of: what users call it
-    configured: dimensions and heads in the settings of one that starts at random; None: the settings say none
+    configured: dimensions and heads in the settings of one that starts at random; None: the settings have no sizes
     `DataError` where none of the three tells.
     """
     if isinstance(given := checkpoint.options.get(option), int) and given > 0 and hidden % given == 0:

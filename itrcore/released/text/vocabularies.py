@@ -1,4 +1,4 @@
-"""What the vocabularies of imported runs have in common: where the data set's lie, and that they have the right size."""
+"""The vocabularies of imported runs: where those of data sets lie, and that they have the right size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itrcore.errors import DataError
 
 
 def of_data(data: str, file: str) -> Path:
-    """The data set's own vocabulary. `DataError` where it has none."""
+    """The path of the data set's own vocabulary. `DataError` where it has none."""
     path = layout.vocabulary(data) / file
     if not path.exists():
         raise DataError.at(
@@ -28,5 +28,5 @@ def check_size(path: Path | str, n_tokens: int, wanted: int) -> None:
             path,
             f"a vocabulary of {n_tokens} tokens, the mask token included",
             f"{wanted}, as many as the checkpoint has embeddings for",
-            do="A checkpoint works with the vocabulary that it was trained with and no other: name it with --vocab.",
+            do="A checkpoint works only with the vocabulary that it was trained with: name it with --vocab.",
         )
