@@ -154,7 +154,7 @@ class _Download:
         if status == 416 and offset:
             whole = response.headers.get("Content-Range", "").rpartition("/")[2]
             if whole == str(offset) and self.version.total in (None, offset):
-                self._rehash(offset)
+                self._rehash()
                 return None
         elif status == 206 and offset:
             unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
@@ -162,7 +162,7 @@ class _Download:
             total = end.rpartition("/")[2]
             same = self.version.total is None or total in ("*", str(self.version.total))
             if unit == "bytes" and begin == str(offset) and same and self._same_version(response):
-                self._rehash(offset)
+                self._rehash()
                 return offset
         elif status == 200:
             return 0
@@ -240,11 +240,9 @@ class _Download:
         certain = self.version.validator is not None or self.digest is not None
         return self._have() if certain else 0
 
-    def _rehash(self, size: int) -> None:
-        self.hash = hashlib.sha256()
+    def _rehash(self) -> None:
         with open(self.part, "rb") as handle:
-            while block := handle.read(1 << 20):
-                self.hash.update(block)
+            self.hash = hashlib.file_digest(handle, "sha256")
 
     def _noted(self) -> _Version:
         try:

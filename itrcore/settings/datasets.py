@@ -255,5 +255,5 @@ class DatasetSettings(Settings):
         if self.shards.regions and not self.source.has_regions:
             raise ValueError("shards.regions needs features, and this source has none; remove it")
         if self.shards.images and not self.source.has_pictures:
-            raise ValueError("shards.images needs pictures, and simulated data has none; remove it")
+            raise ValueError("shards.images needs pictures, and this source has none; remove it")
         return self
