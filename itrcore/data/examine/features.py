@@ -73,7 +73,7 @@ class AllFeatures:
 
 
 def examine(folder: Path, splits: Splits, progress: Count) -> AllFeatures:
-    """Read every feature once, in blocks, and check the shards' bytes.
+    """Read every feature once, in blocks, and check the bytes of the shards.
 
     folder: of the region shards; progress: called with images done, images in all
     `DataError` where the shards' description is missing or damaged; another damaged file becomes a problem.
@@ -155,5 +155,5 @@ def _unlike_bottom_up(split: str, features: Features) -> list[Problem]:
         unlike.append(f"mean norm {norm:.3g}; theirs is about {BOTTOM_UP_NORM:g}")
     if not _ZEROS_RANGE[0] <= features.zeros <= _ZEROS_RANGE[1]:
         unlike.append(f"{features.zeros:.1%} zeros; theirs have about {BOTTOM_UP_ZEROS:.0%}")
-    what = f"ways in which the features of {split} are unlike bottom-up attention's, as which they are labelled"
+    what = f"ways in which the features of {split}, labelled {BOTTOM_UP}, are unlike it"
     return [Problem("warning", what, len(unlike), tuple(unlike))] if unlike else []

@@ -39,7 +39,8 @@ def write(
 
     features: what the features are (bottom-up attention, synthetic, simulated); goes with them into every result
     work, progress, processes: as in `writing.write`
-    `DataError` names file and row of the first value that is not finite, of other widths, of ids in two splits.
+    `DataError` where a value is not finite or too large for the type (with its file and row), the splits' features differ
+    in width, an image is in two splits, or the table is of other images.
     """
     splits = {split: scan.open_split(raw, split_names[split]) for split in SPLITS}
     scan.check_splits(splits)

@@ -173,7 +173,7 @@ class _Tar:
         self.hash = hashlib.sha256()
 
     def add(self, sample: Sample) -> int:
-        """Write the sample's members in order of their names; the offset for the index."""
+        """Write the sample's members in the order of their names; returns the offset for the index."""
         indexed = 0
         for ending, pieces in sorted(sample.members.items()):
             info = tarfile.TarInfo(f"{sample.key}.{ending}")

@@ -98,7 +98,7 @@ class CLIPTokens:
 
     def encode(self, caption: str) -> Tokenised:
         """Start mark, the tokens of the caption's words, end mark; a caption over the limit loses its last tokens."""
-        # Python's `lower`, as OpenAI's: of a Σ that ends a word it makes ς, where tokenizers makes σ.
+        # Python's `lower`, as OpenAI has it: it turns a Σ that ends a word into ς, tokenizers turns it into σ.
         encoding = self._tokenizer.encode(unicodedata.normalize("NFC", caption).lower())
         ids, words = encoding.ids, [-1 if word is None else word for word in encoding.word_ids]
         if self.limit is not None and len(ids) > self.limit:
@@ -133,15 +133,15 @@ class CLIPTokens:
     def pretrained(cls, name: str | Path, revision: str | None = None) -> CLIPTokens:
         """The tokeniser of a CLIP: a folder, or a name on the Hugging Face hub with a `revision` of it.
 
-        `DataError` where it is not to be had, or not a CLIP's.
+        `DataError` where it cannot be loaded, or is not a CLIP's.
         """
         from transformers import CLIPTokenizer
         from transformers.utils.hub import cached_file
 
         try:
             if not Path(name).is_dir():
-                # Asked for first: CLIPTokenizer tries for minutes to get files without a network, then takes them for files
-                # that do not exist, and makes a vocabulary of two tokens.
+                # Asked for first: without a network CLIPTokenizer tries for minutes, then behaves as if the files did not
+                # exist, and makes a vocabulary of two tokens.
                 cached_file(name, "config.json", revision=revision)
             loaded = CLIPTokenizer.from_pretrained(name, revision=revision or "main").backend_tokenizer
             return cls._of(json.loads(loaded.to_str()))

@@ -24,7 +24,7 @@ _INSIDE = Path("tokenizers", "punkt_tab", "english")
 
 
 def fetch(settings: PunktSettings, folder: Path) -> str:
-    """Fill `folder` from the first source that has the data; returns one line saying what came of it.
+    """Fill `folder` from the first source that has the data; returns one line that says where it is from, or why there is none.
 
     A source that cannot be reached is passed over; the next run continues its unfinished download. A file with a wrong
     checksum is a `DataError`, and no other source is tried: words could get other ids without anyone noticing.
@@ -40,7 +40,10 @@ def fetch(settings: PunktSettings, folder: Path) -> str:
             actual = sha256(files[name]).hexdigest()
             if actual != expected:
                 raise DataError.at(
-                    source, f"{name} has sha256 {actual}", expected, do="Remove this source from nltk.yaml, or correct its files there."
+                    source,
+                    f"{name} has sha256 {actual}",
+                    expected,
+                    do="Remove this source from nltk.yaml, or correct its files there.",
                 )
         with replacing(folder) as temporary:
             (temporary / _INSIDE).mkdir(parents=True)

@@ -87,7 +87,7 @@ class WordPieces:
     def encode(self, caption: str) -> Tokenised:
         """[CLS], the pieces of the caption's words, [SEP]; a caption over the limit loses its last pieces."""
         if self.lower and "Σ" in caption:
-            # At a word's end Python's lower, which the released loaders use, makes ς of it; tokenizers always makes σ.
+            # Python's `lower`, as in the released loaders: it turns a Σ that ends a word into ς, tokenizers turns it into σ.
             caption = _CLEAN.normalize_str(caption).lower()
         encoding = self._tokenizer.encode(caption)
         ids, words = encoding.ids, [-1 if word is None else word for word in encoding.word_ids]
@@ -163,7 +163,7 @@ class WordPieces:
     def pretrained(cls, name: str | Path, revision: str | None = None) -> WordPieces:
         """The tokeniser of a BERT: a folder, or a name on the Hugging Face hub with a `revision` of it.
 
-        `DataError` where it is not to be had, or not a BERT's.
+        `DataError` where it cannot be loaded, or is not a BERT's.
         """
         from transformers import BertTokenizer
         from transformers.utils.hub import cached_file
@@ -173,8 +173,8 @@ class WordPieces:
                 # BertTokenizer takes nothing but the pieces from it, and so would lower-case for a cased one.
                 return cls._of(Tokenizer.from_file(str(Path(name, "tokenizer.json"))))
             if not Path(name).is_dir():
-                # Asked for first: BertTokenizer tries for minutes to get files without a network, then takes them for files
-                # that do not exist, and makes a vocabulary of five tokens.
+                # Asked for first: without a network BertTokenizer tries for minutes, then behaves as if the files did not
+                # exist, and makes a vocabulary of five tokens.
                 cached_file(name, "config.json", revision=revision)
             return cls._of(BertTokenizer.from_pretrained(name, revision=revision or "main").backend_tokenizer)
         except Exception as error:  # transformers, the hub's client and tokenizers each have errors of their own
