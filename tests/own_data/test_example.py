@@ -95,9 +95,9 @@ def test_a_killed_process_leaves_nothing_that_disturbs_the_next(
     assert killed.returncode == -signal.SIGKILL
     assert Path("params.yaml").read_bytes() == before and not Path("datasets/mine").exists()
     assert list(Path("datasets").iterdir())  # it was in the midst of writing
-    made = make("mine", Path("c.csv"), features=Path("features"), kind="synthetic")
+    dataset = make("mine", Path("c.csv"), features=Path("features"), kind="synthetic")
     assert [path.name for path in Path("datasets").iterdir()] == ["mine"]
-    assert sum(n for n, _ in made.counts.values()) == 10
+    assert sum(n for n, _ in dataset.counts.values()) == 10
 
 
 def _write(arrays: dict[str, np.ndarray]) -> None:
