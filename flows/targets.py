@@ -107,7 +107,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
         number: int = sent
         deadline = time.monotonic() + _GRACE
         while time.monotonic() < deadline:
-            process.poll()  # collect it: a dead child that nobody waited for still counts as a member of its group
+            process.poll()  # until its parent has collected it, a dead child counts as a member of its group
             try:
                 os.killpg(process.pid, number)
             except ProcessLookupError:

@@ -46,7 +46,8 @@ def import_(
         family = f"{method}_{text}" + ("_grid" if grid else "")
         name = name or _free_name(params, f"{dataset}-{family}-released")
         entry_name = _method(params, family)
-        _check_new(params, name)
+        if name in params.runs or name in params.ensembles:  # before a large file is read
+            raise ConfigError(f"{PARAMS}: {name} is there already; choose another name or remove it first")
         imported = importing.load(checkpoint, params.method_with(entry_name, variant, profile), vocab, dataset)
         given = {
             "path": checkpoint.as_posix(),
@@ -57,15 +58,15 @@ def import_(
             given["vocabulary"] = vocab.as_posix()
         changes = {key: value for key, value in (("variant", variant), ("profile", profile)) if value is not None}
         edit.add(PARAMS, "runs", name, {"data": dataset, "method": entry_name, **changes, "checkpoint": given})
-        lines = imported.summary()
-    for line in lines:
-        print(line)
+        summary = imported.summary()
+    # Flushed, here and below: warnings and DVC write past this buffer.
+    print("\n".join(summary), flush=True)
     if vocab is None and text == "bigru":
         warn(
             f"the vocabulary of {dataset} is used, as it has the right size. Copies of SCAN's vocabularies differ in their "
             "order: if the figures are far from the published ones, name the checkpoint's own with --vocab."
         )
-    print(f"runs.{name} stands in params.yaml.", flush=True)  # before what DVC prints
+    print(f"runs.{name} stands in params.yaml.", flush=True)
     if not evaluate:
         print(f"Next: dvc repro judge@{name}")
         return
@@ -96,9 +97,9 @@ def export(
             exported = export_run(folder, out)
         except OSError as error:
             raise DataError.at(out, f"cannot be written ({error.strerror})", "a path that can be written to") from error
-    print(f"{out}: {run} in the layout of the released code")
+    print(f"{out}: {run} in the layout of the released code", flush=True)
     if exported.vocabulary is not None:
-        print(f"{exported.vocabulary}: its vocabulary")
+        print(f"{exported.vocabulary}: its vocabulary", flush=True)
     for caution in exported.cautions:
         warn(f"the released code will not evaluate this as it stands: {caution}")
 
@@ -124,9 +125,3 @@ def _free_name(params: Params, name: str) -> str:
     while free in taken:
         free, number = f"{name}-{number}", number + 1
     return free
-
-
-def _check_new(params: Params, name: str) -> None:
-    """`ConfigError` where the run cannot be added, before a large file is read."""
-    if name in params.runs or name in params.ensembles:
-        raise ConfigError(f"{PARAMS}: {name} is there already; choose another name or remove it first")

@@ -287,18 +287,18 @@ class LiveTraining:
         return log.run_id
 
     def evaluation(self, point: Point) -> None:
-        """Loss terms, dev metrics, learning rate and speed at one evaluation."""
+        """Log loss terms, dev metrics, learning rate and speed of one evaluation."""
         if log := self._log:
             self._tracker.attempt(lambda: log.evaluations([point]))
 
     def finish(self, folder: Path) -> None:
-        """What is missing of the evaluations, checkpoint and history as artifacts; the run is finished."""
+        """Log what is missing of the evaluations, and checkpoint and history as artifacts; finish the run."""
         self._stop_monitor()
         if log := self._log:
             self._tracker.attempt(lambda: self._tracker.finish(log, folder), after_failure=True)
 
     def fail(self) -> None:
-        """The run is marked as failed; the next attempt goes on with it or supersedes it."""
+        """Mark the run as failed; the next attempt continues or supersedes it."""
         self._stop_monitor()
         if log := self._log:
             self._tracker.attempt(lambda: log.end("FAILED"))

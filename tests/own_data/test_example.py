@@ -1,4 +1,4 @@
-"""Data sets that `itr data new` made go through the real stages; docs/your-own-data.md does what it says, by its letter."""
+"""Data sets that `itr data new` made go through the real stages; the commands of docs/your-own-data.md work as written."""
 
 from __future__ import annotations
 
@@ -129,9 +129,9 @@ def test_the_worked_example_leads_from_a_table_to_the_leaderboard(tmp_path: Path
         return project.run(*tools[program], *arguments).stdout
 
     project.run(sys.executable, "-c", block("import csv"))
-    said = run(block("itr data new drawn"))
-    assert said.startswith(block("train: 192 images"))
-    assert "dvc repro judge@drawn-" in said
+    output = run(block("itr data new drawn"))
+    assert output.startswith(block("train: 192 images"))
+    assert "dvc repro judge@drawn-" in output
 
     shown = YAML(typ="safe", pure=True).load(block("datasets:\n  drawn"))
     params = project.params

@@ -1,4 +1,4 @@
-"""`itr data new`: captions, features and pictures of one's own become a data set."""
+"""`itr data new`: a user's captions, features and pictures become a data set."""
 
 from __future__ import annotations
 
@@ -142,8 +142,8 @@ def test_images_that_are_the_same_stay_in_one_split_and_are_reported(project: Pa
             (pictures / NAMES[i]).write_bytes((pictures / NAMES[0]).read_bytes())
     np.save("f.npy", array)
     for seed in range(1, 9):
-        made = make(f"mine{seed}", write_csv(two_each()), features=Path("f.npy"), kind="synthetic", images=pictures,
-                    seed=seed, dev=4, test=4)  # fmt: skip
+        dataset = make(f"mine{seed}", write_csv(two_each()), features=Path("f.npy"), kind="synthetic", images=pictures,
+                       seed=seed, dev=4, test=4)  # fmt: skip
         assert {split: n for split, (n, _) in dataset.counts.items()} == {"train": 12, "dev": 4, "test": 4}
         assert dataset.notes == [
             f"1 groups of images are the same and were kept in one split each: {' = '.join(NAMES[:4])}"

@@ -65,7 +65,7 @@ def examine(name: str, settings: DatasetSettings, progress: Show) -> Examined:
     """Examine the data set of this name, of the project in the current folder.
 
     progress: called with what is being examined, how much of it is done, how much there is
-    What cannot be read becomes a problem, and the rest is examined all the same.
+    What cannot be read becomes a problem, and the rest is examined nevertheless.
     """
     examined = Examined(name)
     raw, table, words = layout.raw(name), layout.captions(name), layout.vocabulary(name) / layout.WORDS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +89,10 @@ def examine(folder: Path, splits: Splits, progress: Count) -> AllFeatures:
             if store.image_ids != [image.image_id for image in images]:
                 path = folder / f"{split}.arrow"
                 raise DataError.at(path, "other images than the caption table's", "the same", do="Run: dvc repro")
-            onward = partial(_onward, progress, done, total)
+
+            def onward(read: int, before: int = done) -> None:
+                progress(before + read, total)
+
             figures[split], of_split = _examine_split(store, dtype, split, images, shared, onward)
             problems += of_split
         except DataError as error:
@@ -111,11 +113,12 @@ def _examine_split(
     shared: Shared,
     progress: Callable[[int], None],
 ) -> tuple[Features, list[Problem]]:
+    """The figures of one split and what is wrong with it. progress: called with the images of the split that are done"""
     problems = []
     try:
         store.verify()
     except DataError as error:
-        problems.append(unreadable(error))  # what can be read is looked at all the same
+        problems.append(unreadable(error))  # what can be read is examined nevertheless
     sums = _Sums()
     broken = Finding("error", f"images of {split} with features that are not finite")
     empty = Finding("warning", f"regions of {split} that are all zeros")
@@ -140,10 +143,6 @@ def _examine_split(
     regions = (int(store.n_regions.min()), int(store.n_regions.max())) if len(store) else (0, 0)
     mean, zeros = sums.total / n, sums.zeros / n
     return Features(dtype, len(store), store.width, regions, sums.minimum, sums.maximum, mean, zeros, norms), problems
-
-
-def _onward(progress: Count, before: int, total: int, read: int) -> None:
-    progress(before + read, total)
 
 
 def _unlike_bottom_up(split: str, features: Features) -> list[Problem]:
