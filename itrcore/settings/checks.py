@@ -48,7 +48,7 @@ def _wrong_reads(params: Params) -> Iterator[str]:
                 if record != reads.as_posix():
                     yield (
                         f"datasets.{name}.{key}: {path} is fetched only where reads is {record}, not {dataset.reads}; "
-                        "what does not come from there may be a part of that download with link: true"
+                        "files that lie elsewhere can be added to that download, as a part with link: true"
                     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import PrivateAttr
@@ -95,8 +95,8 @@ class Params(Settings):
 
     def download_of(self, data: str) -> str | None:
         """The download whose record a data set's `reads` names; None where it names no record."""
-        reads = PurePosixPath(self.dataset(data).reads)
-        return next((name for name in self.downloads if layout.download_record(name) == Path(reads)), None)
+        reads = Path(self.dataset(data).reads)
+        return next((name for name in self.downloads if layout.download_record(name) == reads), None)
 
     def ensemble(self, name: str) -> EnsembleSettings:
         """The ensemble of this name. `ConfigError` where there is none."""

@@ -58,7 +58,7 @@ class Samples(Protocol):
         """The samples of one shard, in order.
 
         What is returned is pickled and iterated over in another process. A sample's buffers need to last until the next
-        one is asked for. Bad input raises `DataError`, also where reading fails: an `OSError` is reported as one of writing.
+        sample is asked for. Bad input raises `DataError`, also where reading fails: an `OSError` is taken for one of writing.
         """
         ...
 
