@@ -67,7 +67,7 @@ class House:
         return draw(self.floors, self._lines, self._arrows)
 
     def is_shown_by(self, picture: str) -> bool:
-        """Whether a picture is the one of this house; rooms may have changed by a quarter of their lines since it was drawn."""
+        """Whether a picture shows this house; a room may have changed by a quarter of its lines since it was drawn."""
         drawn = {room: int(lines) for room, lines in re.findall(r'data-room="(.+?)" data-lines="(\d+)"', picture)}
         return (
             drawn.keys() == self._lines.keys()
@@ -110,7 +110,7 @@ class House:
         return next((room for room in (file, *folders) if room in self.rooms), None)
 
     def _is_door(self, file: str) -> bool:
-        """Whether a file is in no room because it belongs to a folder of several: Python runs it before each of these."""
+        """Whether a file is the `__init__.py` of a folder of several rooms: it is in none, and runs before each of them."""
         folder = file.removesuffix("__init__.py")
         return folder != file and self._room(file) is None and any(room.startswith(folder) for room in self.rooms)
 
@@ -149,7 +149,7 @@ class House:
 
     @cached_property
     def _lines(self) -> dict[str, int]:
-        """Of each room, in tens."""
+        """Lines of each room, rounded to tens."""
         counts = dict.fromkeys(self.rooms, 0)
         for file, text in self._texts.items():
             if (room := self._room(file)) is not None:
@@ -158,7 +158,7 @@ class House:
 
     @cached_property
     def _arrows(self) -> list[tuple[str, str]]:
-        """From each room to those that it imports, but for those that it reaches through another one."""
+        """From each room to those that it imports, without those that it also reaches through another one."""
         below: dict[str, set[str]] = {room: set() for room in self.rooms}
         for _, room, other in self._between_rooms():
             below[room].add(other)

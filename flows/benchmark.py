@@ -26,6 +26,7 @@ from flows.targets import allow, reproduce, stop_all
 from itrcore import layout
 from itrcore.errors import ConfigError, unknown
 from itrcore.files import read_json
+from itrcore.report.published_figures import FIGURES
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
 from itrcore.terminal import user_errors
@@ -34,7 +35,6 @@ from itrcore.tracking.synchronise import synchronise
 Future = PrefectFuture[Any]
 Slots = queue.Queue[str | None]
 
-RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 _RETRIES = 1
 _RETRY_SECONDS = 5
@@ -65,7 +65,7 @@ def record_in_mlflow() -> None:
     get_run_logger().info("MLflow holds %d runs and ensembles", len(recorded.held))
 
 
-# A task that waits for others holds a thread. It was submitted after them, so any number of threads is enough.
+# A waiting task occupies a thread. Tasks are submitted after those they wait for, so any number of threads is enough.
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
 
 
@@ -124,13 +124,17 @@ def _slots(jobs: int, gpus: Sequence[str]) -> Slots:
 
 
 def _run(tasks: Sequence[Task], slots: Slots) -> None:
-    """Run every task that can run, also after another one failed; then raise the error of the first that failed."""
+    """Run every task that can run, even after another one failed; then raise the error of the first that failed."""
     futures: dict[Task, Future] = {}
-    for each in tasks:
-        waits: list[Any] = [futures[before] for before in each.needs]
-        waits += [allow_failure(futures[before]) for before in each.after]
-        futures[each] = dvc_targets.submit(
-            each.title, each.targets, slots if each.limited else None, wait_for=waits, return_state=False
+    for planned_task in tasks:
+        waits: list[Any] = [futures[before] for before in planned_task.needs]
+        waits += [allow_failure(futures[before]) for before in planned_task.after]
+        futures[planned_task] = dvc_targets.submit(
+            planned_task.title,
+            planned_task.targets,
+            slots if planned_task.limited else None,
+            wait_for=waits,
+            return_state=False,
         )
     for future in futures.values():
         future.wait()
@@ -144,7 +148,7 @@ def leaderboard_table() -> list[dict[str, object]]:
     table: list[dict[str, object]] = []
     for data, entries in read_json(layout.LEADERBOARD).items():
         for row, values in entries.items():
-            shown = {key: round(values[key], 1) for key in RECALLS}
+            shown = {key: round(values[key], 1) for key in FIGURES}
             table.append({"data": data, "row": row, "seeds": values.get("seeds"), **shown})
     return table
 

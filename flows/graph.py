@@ -22,10 +22,10 @@ _TITLES = {"datasets": "prepare {}", RUNS: "{}", "ensembles": "ensemble {}"}
 class Stage:
     """A stage of DVC.
 
-    target: what `dvc repro` calls it, such as `train@scenes-esa_bert-1`; name and item: what stands before and after the @
+    target: its name for `dvc repro`, such as `train@scenes-esa_bert-1`; name, item: what stands before and after the @
     block: the block of params.yaml that its `foreach` goes through, such as `runs`
     reads: targets of the stages whose outputs it reads
-    frozen: DVC checks that its outputs are there and never runs it, whatever becomes of what it reads
+    frozen: DVC never runs it, even where what it reads has changed; it checks that the outputs are there
     """
 
     target: str
@@ -40,7 +40,7 @@ class Stage:
 class Task:
     """Stages that run one after the other in one process of DVC.
 
-    needs: tasks that must succeed before it; after: tasks that must end before it, well or not
+    needs: tasks that must succeed before it; after: tasks that must end before it, even by failing
     """
 
     stages: list[Stage]
@@ -49,12 +49,12 @@ class Task:
 
     def __post_init__(self) -> None:
         self.done_before: set[Task] = {*self.needs}.union(*(task.done_before for task in self.needs))
-        # Whether it is of a run or comes after one: of these tasks only so many run at once as there are slots.
+        # Whether it belongs to a run or comes after one: such tasks need a slot, and slots are few.
         self.limited: bool = self.stages[0].block == RUNS or any(task.limited for task in self.needs)
 
     @property
     def title(self) -> str:
-        """What people call it: `prepare scenes`, the run's name, `ensemble both`, `fetch f30k`, `code, nltk`."""
+        """Its name for people: `prepare scenes`, the run's name, `ensemble both`, `fetch f30k`, `code, nltk`."""
         names = ", ".join(stage.name for stage in self.stages)
         template = _TITLES.get(self.stages[0].block or "") if len(self.stages) > 1 else None
         return (template or f"{names} {{}}").format(self.stages[0].item or "").strip()
@@ -100,9 +100,9 @@ def needed_by(runs: Iterable[str], stages: Sequence[Stage]) -> list[Stage]:
 def grouped(stages: Sequence[Stage]) -> list[Task]:
     """Tasks that hold each stage once; a task comes after all that it waits for.
 
-    A start of DVC takes a second or two. So a stage joins the task of one that it reads, where both have the same item or
-    both have none, and where all else that it reads is done before that task begins: its task then waits for nothing new.
-    There are no circles, as a task waits for tasks that were made before it and for no others.
+    Starting DVC takes a second or two. So a stage joins the task of a stage that it reads, if both have the same item or
+    none, and if all else that it reads is done before that task begins: the task then waits for nothing new. No circle can
+    arise, as a task waits only for tasks that were made before it.
     """
     by_target = {stage.target: stage for stage in stages}
     reads = {stage.target: [target for target in stage.reads if target in by_target] for stage in stages}

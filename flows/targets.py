@@ -1,4 +1,4 @@
-"""Running DVC targets as a child process: waits for DVC's lock, streams its log, dies with its parent's work.
+"""Running DVC targets as a child process that waits for DVC's lock, whose output is logged, and which ends with the flow.
 
 Plain Python: no Prefect here, so that it can be tested and used without a server.
 """
@@ -38,7 +38,7 @@ def reproduce(targets: Sequence[str], log: Callable[[str], None], env: Mapping[s
     Any exception raised here meanwhile (a cancelled task, a time limit) ends the whole process group first.
     """
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", *targets]
-    # The stages' `python` must be this one, also where the environment was not activated.
+    # The stages' `python` must be this one, even where the environment was not activated.
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
     with _guard:
         if _stopped:
@@ -76,7 +76,7 @@ def allow() -> None:
 
 
 def stop_all() -> None:
-    """End every running target and all its children, and start none any more: not a retry, not the next in a queue."""
+    """End every running target and all its children, and start no more: no retry, and nothing that waits."""
     global _stopped
     with _guard:
         _stopped = True
@@ -86,7 +86,7 @@ def stop_all() -> None:
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Lines as they come. Polls, as an exception from another thread reaches this one only between Python's steps."""
+    """Lines as they come. Polls: an exception from another thread reaches this one only between steps of Python code."""
     assert process.stdout is not None
     pipe, rest = process.stdout.fileno(), b""
     while True:
@@ -107,7 +107,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
         number: int = sent
         deadline = time.monotonic() + _GRACE
         while time.monotonic() < deadline:
-            process.poll()  # collect it: a dead child that nobody waited for still counts as a member of its group
+            process.poll()  # until its parent has collected it, a dead child counts as a member of its group
             try:
                 os.killpg(process.pid, number)
             except ProcessLookupError:

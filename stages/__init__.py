@@ -15,7 +15,7 @@ HERE = Path(__file__).resolve().parents[1]
 
 
 def run_stage(stage: Callable[[Params, str], None]) -> None:
-    """Run a stage for the item named on the command line (none: the empty name); a user's error is one line, not a trace."""
+    """Run a stage for the item named on the command line, "" where none is; a user's error is one line, not a trace."""
     with user_errors():
         params = load()
         _with_code_of(params.root_folder)

@@ -12,13 +12,13 @@ from stages import run_stage
 def main(params: Params, name: str) -> None:
     """Make the files, or check and point to them."""
     with counting(f"{name}: features", "images") as progress:
-        made = obtain.make(params.dataset(name).source, layout.raw(name), progress)
-    if made.published:
-        print(f"{name}: {made.features} features in shards at {made.published['url']}")
-    elif made.features == "none":
-        print(f"{name}: no features, pictures in {made.pictures}")
+        source = obtain.make(params.dataset(name).source, layout.raw(name), progress)
+    if source.published:
+        print(f"{name}: {source.features} features in shards at {source.published['url']}")
+    elif source.features == "none":
+        print(f"{name}: no features, pictures in {source.pictures}")
     else:
-        print(f"{name}: {made.features} features in {made.folder}")
+        print(f"{name}: {source.features} features in {source.folder}")
 
 
 if __name__ == "__main__":

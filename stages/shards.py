@@ -43,13 +43,14 @@ def main(params: Params, name: str) -> None:
             )
         for line in ImageShardInfo.read(finished["images"]).lines():
             print(f"{name}: {line}")
-    # All at the end: what is finished of one kind is kept where the other one fails.
+    # Both at the end: where one kind fails, the finished shards of the other are kept.
     with replacing(layout.shards(name)) as temporary:
         for kind, folder in finished.items():
             writing.move(folder, temporary / kind)
 
 
 def _pictures(source: Source, name: str) -> Path:
+    """The folder of the pictures; `DataError` where the source has none."""
     if source.pictures is None:
         raise DataError.at(
             layout.raw(name),

@@ -175,7 +175,7 @@ def test_a_picture_is_out_of_date_after_a_new_arrow_or_much_new_code_and_not_aft
     plant(house, "itrcore/numbers.py", "x = 1\n" * 40)
     assert not House(house).is_shown_by(picture)
     picture = House(house).picture()
-    for name in ("attention", "pooling"):  # nobody imports numbers now
+    for name in ("attention", "pooling"):  # no file imports numbers now
         (house / f"itrcore/layers/{name}.py").write_text("")
     assert not House(house).is_shown_by(picture)
     assert not House(house).is_shown_by("")

@@ -37,7 +37,9 @@ def check(path: Path = typer.Argument(Path("params.yaml"), help="the file to che
         params = load(path)
         check_steps(params, path.parent)
     # No table: names may be long, and a narrow terminal would crop them.
-    _print(*_described(params), f"{path}: valid. {len(params.runs)} runs, {len(params.ensembles)} ensembles.")
+    for line in _described(params):
+        print(line)
+    print(f"{path}: valid. {len(params.runs)} runs, {len(params.ensembles)} ensembles.")
 
 
 def _described(params: Params) -> Iterator[str]:
@@ -87,7 +89,7 @@ def experiment(
         from itrcore.settings.load import load
 
         folder = create(load(like / "params.yaml").project, name, like)
-    _print(f"{os.path.relpath(folder)}: change its params.yaml, then run dvc repro in it")
+    print(f"{os.path.relpath(folder)}: change its params.yaml, then run dvc repro in it")
 
 
 @app.command()
@@ -98,8 +100,7 @@ def why(run: str = typer.Argument(help="a run in params.yaml")) -> None:
         from itrcore.settings.load import load
 
         for stage, changes in inputs.changes(load(), run).items():
-            _print(f"{stage}: {changes[0]}" if len(changes) == 1 else f"{stage}:")
-            _print(*(f"  {line}" for line in changes if len(changes) > 1))
+            print("\n  ".join([f"{stage}:", *changes]) if len(changes) > 1 else f"{stage}: {changes[0]}")
 
 
 @app.command()
@@ -115,19 +116,13 @@ def track() -> None:
         if recorded.refused:
             names = ", ".join(recorded.refused)
             raise ITRError(f"MLflow did not take {names} (see the warning above); run itr track again when it is back")
-    _print(f"MLflow holds {len(recorded.held)} of {len(recorded.held) + len(recorded.missing)} runs and ensembles.")
+    print(f"MLflow holds {len(recorded.held)} of {len(recorded.held) + len(recorded.missing)} runs and ensembles.")
     _print_missing(recorded.missing)
-
-
-def _print(*lines: str) -> None:
-    console = Console(soft_wrap=True, highlight=False)
-    for line in lines:
-        console.print(line, markup=False)
 
 
 def _print_missing(names: Sequence[str]) -> None:
     if names:
-        _print(f"No results yet, run dvc repro: {', '.join(names)}")
+        print(f"No results yet, run dvc repro: {', '.join(names)}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
 from itrcore import layout
 from itrcore.errors import ConfigError, DataError, nearest
@@ -21,7 +20,7 @@ PARAMS = Path("params.yaml")
 
 
 def import_(
-    method: str = typer.Option(help="the method, such as esl_h; one that is not known is answered with all that are"),
+    method: str = typer.Option(help="the method, such as esl_h; for an unknown one the error lists all"),
     text: str = typer.Option(help="its text encoder: bigru, bert or clip"),
     dataset: str = typer.Option(help="the data set in params.yaml that it is evaluated on"),
     checkpoint: Path = typer.Option(help="the released file, such as model_best.pth"),
@@ -37,7 +36,6 @@ def import_(
     evaluate: bool = typer.Option(True, help="evaluate it now"),
 ) -> None:
     """Add a released checkpoint as a run: checked, put into params.yaml, evaluated and logged like any other."""
-    console = Console(soft_wrap=True, highlight=False)
     with user_errors():
         from itrcore.released import importing
         from itrcore.settings import edit
@@ -48,7 +46,8 @@ def import_(
         family = f"{method}_{text}" + ("_grid" if grid else "")
         name = name or _free_name(params, f"{dataset}-{family}-released")
         entry_name = _method(params, family)
-        _check_new(params, name)
+        if name in params.runs or name in params.ensembles:  # before a large file is read
+            raise ConfigError(f"{PARAMS}: {name} is there already; choose another name or remove it first")
         imported = importing.load(checkpoint, params.method_with(entry_name, variant, profile), vocab, dataset)
         given = {
             "path": checkpoint.as_posix(),
@@ -59,22 +58,22 @@ def import_(
             given["vocabulary"] = vocab.as_posix()
         changes = {key: value for key, value in (("variant", variant), ("profile", profile)) if value is not None}
         edit.add(PARAMS, "runs", name, {"data": dataset, "method": entry_name, **changes, "checkpoint": given})
-        lines = imported.summary()
-    for line in lines:
-        console.print(line, markup=False)
+        summary = imported.summary()
+    # Flushed, here and below: warnings and DVC write past this buffer.
+    print("\n".join(summary), flush=True)
     if vocab is None and text == "bigru":
         warn(
             f"the vocabulary of {dataset} is used, as it has the right size. Copies of SCAN's vocabularies differ in their "
             "order: if the figures are far from the published ones, name the checkpoint's own with --vocab."
         )
-    console.print(f"runs.{name} stands in params.yaml.", markup=False)
+    print(f"runs.{name} stands in params.yaml.", flush=True)
     if not evaluate:
-        console.print(f"Next: dvc repro judge@{name}", markup=False)
+        print(f"Next: dvc repro judge@{name}")
         return
     # The steps are DVC's; this only starts them, as a user would.
     done = subprocess.run([sys.executable, "-m", "dvc", "--wait-for-lock", "repro", f"judge@{name}"])
     if done.returncode == 0:
-        console.print("\nNext: itr leaderboard, or dvc repro for the report", markup=False)
+        print("\nNext: itr leaderboard, or dvc repro for the report")
     raise typer.Exit(done.returncode)
 
 
@@ -84,7 +83,6 @@ def export(
     layout_name: str = typer.Option("released", "--layout", help="released: that of the method's released code"),
 ) -> None:
     """Write a run's model as its method's released code saves one, so that this can evaluate it."""
-    console = Console(soft_wrap=True, highlight=False)
     with user_errors():
         if layout_name != "released":
             raise ConfigError(f"--layout {layout_name}: not known; the one layout is released")
@@ -99,15 +97,15 @@ def export(
             exported = export_run(folder, out)
         except OSError as error:
             raise DataError.at(out, f"cannot be written ({error.strerror})", "a path that can be written to") from error
-    console.print(f"{out}: {run} in the layout of the released code", markup=False)
+    print(f"{out}: {run} in the layout of the released code", flush=True)
     if exported.vocabulary is not None:
-        console.print(f"{exported.vocabulary}: its vocabulary", markup=False)
+        print(f"{exported.vocabulary}: its vocabulary", flush=True)
     for caution in exported.cautions:
         warn(f"the released code will not evaluate this as it stands: {caution}")
 
 
 def _method(params: Params, family: str) -> str:
-    """The recipe of this method with this text encoder; the one of the same name where there are several.
+    """The name of the recipe of this family; of several, the one that is called so itself.
 
     `ConfigError` where there is none: it lists those whose released checkpoints are read.
     """
@@ -127,9 +125,3 @@ def _free_name(params: Params, name: str) -> str:
     while free in taken:
         free, number = f"{name}-{number}", number + 1
     return free
-
-
-def _check_new(params: Params, name: str) -> None:
-    """`ConfigError` where the run cannot be added, before a large file is read."""
-    if name in params.runs or name in params.ensembles:
-        raise ConfigError(f"{PARAMS}: {name} is there already; choose another name or remove it first")

@@ -37,10 +37,9 @@ def new(
     from itrcore.own_data.make import make
     from itrcore.settings.load import load
 
-    console = Console(soft_wrap=True, highlight=False)
     with user_errors():
         with count_bars() as bars:
-            made = make(
+            dataset = make(
                 name,
                 captions,
                 features=features,
@@ -52,26 +51,26 @@ def new(
                 progress=partial(bars.show, name),
             )
         params = load()
-    for split, (n_images, n_captions) in made.counts.items():
-        console.print(f"{split}: {n_images:,} images, {n_captions:,} captions", markup=False)
-    for note in made.notes:
-        console.print(f"note: {note}", markup=False)
-    console.print(f"\n{made.folder} is made, and datasets.{name} stands in params.yaml. Next:\n", markup=False)
-    console.print(_next_steps(params, name), markup=False)
+    for split, (n_images, n_captions) in dataset.counts.items():
+        print(f"{split}: {n_images:,} images, {n_captions:,} captions")
+    for note in dataset.notes:
+        print(f"note: {note}")
+    print(f"\n{dataset.folder} is made, and datasets.{name} stands in params.yaml. Next:\n")
+    print(_next_steps(params, name))
 
 
 def _next_steps(params: Params, name: str) -> str:
     pixels = params.dataset(name).shards.regions is None
-    # As the first run of this file does that reads the same; where there is none, any method that does.
-    fitting = (run for key, run in params.runs.items() if params.method_of(key).model.reads_pixels == pixels)
-    others = (method for method, recipe in params.recipes.items() if recipe.settings.model.reads_pixels == pixels)
-    run = next(fitting, None)
-    method = run.method if run else next(others, "METHOD")
-    changes = {"variant": run.variant, "profile": run.profile} if run else {}
-    said = "".join(f", {key}: {value}" for key, value in changes.items() if value)
+    # Like the first run in params.yaml that reads the same input; where there is none, any method that reads it.
+    runs = (run for key, run in params.runs.items() if params.method_of(key).model.reads_pixels == pixels)
+    methods = (method for method, recipe in params.recipes.items() if recipe.settings.model.reads_pixels == pixels)
+    run = next(runs, None)
+    method = run.method if run else next(methods, "METHOD")
+    keys = {"variant": run.variant, "profile": run.profile} if run else {}
+    changes = "".join(f", {key}: {value}" for key, value in keys.items() if value)
     return (
         "put a run into params.yaml, below runs:\n"
-        f"  {name}-{method}-1: {{data: {name}, method: {method}, seed: 1{said}}}\n"
+        f"  {name}-{method}-1: {{data: {name}, method: {method}, seed: 1{changes}}}\n"
         "train and evaluate it:\n"
         f"  dvc repro judge@{name}-{method}-1"
     )
@@ -99,6 +98,6 @@ def check(name: str = typer.Argument(help="the data set's name in params.yaml"))
         with replacing(folder) as temporary:
             write_page(examined, temporary, {"Checked by code version": code_version()})
     print_examined(examined, console)
-    console.print(f"with plots and samples: {folder}/index.html", markup=False, soft_wrap=True)
+    print(f"with plots and samples: {folder}/index.html")
     if of_severity(examined.problems, "error"):
         raise typer.Exit(1)

@@ -52,26 +52,30 @@ def explain(
         path = out or FOLDER / run / f"{shown.image_id}-{name}.png"
         facts = [run, f"image {shown.image_id}", *([shown.file_name] if shown.file_name else [])]
         explanation_picture.write(explanation, _picture(data, row, shown), " · ".join(facts), path)
-    console.print(str(path), markup=False, soft_wrap=True)
+    print(path)
 
 
 def _chosen(data: str, image_id: int | None, caption_id: int | None, text: str | None) -> tuple[int, Image, str, str]:
-    """The image's row in test, the image, the caption, and what files call the caption."""
+    """The image's row in test, the image, the caption, and the caption's name in file names.
+
+    `DataError` where test has no image or caption of that id.
+    """
     from itrcore.data import captions
     from itrcore.runs.folder import SPLIT
 
     images = captions.read(layout.captions(data), SPLIT)
     row_of = {image.image_id: row for row, image in enumerate(images)}
-    place = {one: (row, at) for row, image in enumerate(images) for at, one in enumerate(image.caption_ids)}
+    place = {id_: (row, at) for row, image in enumerate(images) for at, id_ in enumerate(image.caption_ids)}
     for what, wanted, known in (("image", image_id, row_of), ("caption", caption_id, place)):
         if wanted is not None and wanted not in known:
             ids = f"{len(known):,} from {min(known)} to {max(known)}"
             raise DataError(f"{data}: no {what} {wanted} in test; expected the id of one of its {what}s ({ids})")
-    own, at = place[caption_id] if caption_id is not None else (0 if image_id is None else row_of[image_id], 0)
-    row = own if image_id is None else row_of[image_id]
+    chosen = 0 if image_id is None else row_of[image_id]
+    described, at = (chosen, 0) if caption_id is None else place[caption_id]  # the image whose caption it is
+    row = described if image_id is None else chosen
     if text is not None:
         return row, images[row], text, "text"
-    return row, images[row], images[own].captions[at], str(images[own].caption_ids[at])
+    return row, images[row], images[described].captions[at], str(images[described].caption_ids[at])
 
 
 def _explain(params: Params, run: str, row: int, file_name: str | None, caption: str) -> Explanation:

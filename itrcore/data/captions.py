@@ -38,7 +38,7 @@ class Image:
     captions: list[str]
 
     def as_json(self) -> bytes:
-        """What the sample of a shard says of it, UTF-8."""
+        """The image as the sample of a shard has it: JSON in UTF-8."""
         return json.dumps(asdict(self), ensure_ascii=False).encode()
 
 
@@ -50,7 +50,7 @@ def write(table: pa.Table, path: Path) -> None:
 
 def rows_of(table: pa.Table, split: str) -> pa.Table:
     """The rows of one split of a table."""
-    # Not `pc.equal`, which would import pandas to look at the plain `str`.
+    # Not `pc.equal`: to compare with a plain `str` it would import pandas.
     return table.filter(pc.match_like(table["split"], split))
 
 
@@ -69,7 +69,7 @@ def images_of(table: pa.Table, split: str) -> list[Image]:
 
 
 def read(path: Path, split: str) -> list[Image]:
-    """The images of one split in order, each with its captions in order."""
+    """The images of one split of the table in a file, as `images_of` has them; `DataError` as `read_table`."""
     return images_of(read_table(path), split)
 
 

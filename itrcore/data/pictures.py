@@ -43,7 +43,7 @@ class PictureFacts:
 
 
 def find(folder: Path, file_name: str) -> Path:
-    """The file of that name in `folder`. COCO's are found with and without `train2014/` and `val2014/`, whatever the name says.
+    """The file of that name in `folder`. COCO's pictures are found in `train2014/`, in `val2014/` and without these folders.
 
     `DataError` where there is none, or the name leads out of the folder.
     """
@@ -65,7 +65,7 @@ def find(folder: Path, file_name: str) -> Path:
 
 
 def read(folder: Path, file_name: str, max_megapixels: float) -> tuple[bytes, PictureFacts]:
-    """The bytes of the picture of that name and what `examine` says of them. `DataError` as `find` and `examine` have it."""
+    """The bytes of the picture of that name and what `examine` finds in them. `DataError` as in `find` and `examine`."""
     path = find(folder, file_name)
     try:
         data = path.read_bytes()

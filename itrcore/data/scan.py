@@ -152,7 +152,10 @@ def read_captions(folder: Path, split: str) -> tuple[list[int], list[list[str]]]
 
 
 def open_split(folder: Path, split: str) -> ScanSplit:
-    """Open one split; features stay on disk. Counts and shapes are checked now, values when an image is read."""
+    """Open one split; features stay on disk. Counts and shapes are checked now, values when an image is read.
+
+    `DataError` names the file where it is missing or unreadable, or does not fit the others.
+    """
     image_ids, captions = read_captions(folder, split)
     path = folder / f"{split}_ims.npy"
     features = open_array(path)
@@ -182,7 +185,11 @@ def open_split(folder: Path, split: str) -> ScanSplit:
 
 
 def _read_counts(path: Path, shape: tuple[int, int], first: np.ndarray) -> np.ndarray | None:
-    """first: (n_rows,) the first row of each row's image"""
+    """Regions of each row, (n_rows,), without padding; None where there is no such file.
+
+    shape: rows and regions of the features; first: (n_rows,) the first row of each row's image
+    `DataError` where a count is impossible, or differs between the rows of one image.
+    """
     if not path.exists():
         return None
     mapped = open_array(path)
@@ -300,7 +307,7 @@ def write_captions(
 
 
 def _read_lines(folder: Path, name: str) -> tuple[Path, list[str]]:
-    """Lines of a text file or of its `.gz`. Split at \\n alone: captions may hold other Unicode line ends."""
+    """Path and lines of a text file or of its `.gz`. Split at \\n alone: captions may hold other Unicode line ends."""
     path = folder / name
     if not path.exists() and path.with_name(f"{name}.gz").exists():
         path = path.with_name(f"{name}.gz")
@@ -317,7 +324,7 @@ def _read_lines(folder: Path, name: str) -> tuple[Path, list[str]]:
     except OSError as error:
         raise DataError.at(path, f"cannot be read ({error.strerror})", "a text file") from error
     lines = []
-    data = data.removeprefix(codecs.BOM_UTF8)  # some editors put it there; it is no part of the first word
+    data = data.removeprefix(codecs.BOM_UTF8)  # some editors write it; it is no part of the first word
     for row, line in enumerate(data.removesuffix(b"\n").split(b"\n")):
         try:
             lines.append(line.decode("utf-8").strip())

@@ -108,7 +108,7 @@ class TarContents(Contents):
 
 
 def open_contents(path: Path) -> Contents:
-    """The contents of a folder, an archive (by the ending of its name, or by its bytes where it has none) or a file."""
+    """The contents of a folder, a file or an archive (see `is_archive`). `WrongContent` where an archive is damaged or unsafe."""
     if path.is_dir() or not is_archive(path):
         return PlainContents(path)
     with open(path, "rb") as handle:

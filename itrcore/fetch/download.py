@@ -59,11 +59,11 @@ def download(
 
 
 class _Interrupted(Exception):
-    """A connection that ended early; `met` where the server had begun to answer."""
+    """A connection that ended early; `answered`: whether the server was reached."""
 
-    def __init__(self, reason: str, met: bool) -> None:
+    def __init__(self, reason: str, answered: bool) -> None:
         super().__init__(reason)
-        self.met = met
+        self.answered = answered
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,14 @@ class _Download:
             try:
                 self._attempt()
                 if resumed and self.digest not in (None, self.hash.hexdigest()):
-                    resumed = False  # the bytes that were here may be at fault: once more from the start
+                    resumed = False  # the bytes from an earlier call may be wrong: once more from the start
                     self._forget()
                     continue
                 return self._finish()
             except _Interrupted as error:
                 have = self._have()
                 tries, furthest = (0, have) if have > furthest else (tries + 1, furthest)
-                if tries >= TRIES or not (error.met or furthest):
+                if tries >= TRIES or not (error.answered or furthest):
                     kept = f"; {have:,} bytes are kept, and the next run continues from them" if have else ""
                     raise SourceError(f"{error}{kept}") from error
                 time.sleep(WAIT * 2 ** max(tries - 1, 0))
@@ -141,11 +141,11 @@ class _Download:
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
             raise SourceError(str(error)) from error
         except requests.RequestException as error:
-            met = isinstance(error, requests.exceptions.ReadTimeout)
-            raise _Interrupted(reason(error, self.timeout), met) from error
+            answered = isinstance(error, requests.exceptions.ReadTimeout)
+            raise _Interrupted(reason(error, self.timeout), answered) from error
         with response:
             if response.status_code in _PASSING:
-                raise _Interrupted(f"the server answers {response.status_code} {response.reason}", met=True)
+                raise _Interrupted(f"the server answers {response.status_code} {response.reason}", answered=True)
             yield response
 
     def _start(self, response: Any, offset: int) -> int | None:
@@ -154,7 +154,7 @@ class _Download:
         if status == 416 and offset:
             whole = response.headers.get("Content-Range", "").rpartition("/")[2]
             if whole == str(offset) and self.version.total in (None, offset):
-                self._rehash(offset)
+                self._rehash()
                 return None
         elif status == 206 and offset:
             unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
@@ -162,13 +162,13 @@ class _Download:
             total = end.rpartition("/")[2]
             same = self.version.total is None or total in ("*", str(self.version.total))
             if unit == "bytes" and begin == str(offset) and same and self._same_version(response):
-                self._rehash(offset)
+                self._rehash()
                 return offset
         elif status == 200:
             return 0
         if status in (206, 416) and offset:  # another version, or a server that miscounts
             self._forget()
-            raise _Interrupted("the server cannot go on where the download stopped", met=True)
+            raise _Interrupted("the server cannot go on where the download stopped", answered=True)
         raise SourceError(f"the server answers {status} {response.reason}", status)
 
     def _same_version(self, response: Any) -> bool:
@@ -180,11 +180,11 @@ class _Download:
         from urllib3.exceptions import HTTPError
 
         try:
-            # What has come, without waiting for a whole block; an end before Content-Length is an error there.
+            # Takes what has come without waiting for a whole block; raises where the end comes before Content-Length.
             while block := response.raw.read1(_BLOCK):
                 yield block
         except (HTTPError, OSError) as error:
-            raise _Interrupted(reason(error, self.timeout), met=True) from error
+            raise _Interrupted(reason(error, self.timeout), answered=True) from error
 
     def _store(self, start: int, first: bytes, blocks: Iterator[bytes], total: int | None) -> None:
         """Append the blocks."""
@@ -240,11 +240,9 @@ class _Download:
         certain = self.version.validator is not None or self.digest is not None
         return self._have() if certain else 0
 
-    def _rehash(self, size: int) -> None:
-        self.hash = hashlib.sha256()
+    def _rehash(self) -> None:
         with open(self.part, "rb") as handle:
-            while block := handle.read(1 << 20):
-                self.hash.update(block)
+            self.hash = hashlib.file_digest(handle, "sha256")
 
     def _noted(self) -> _Version:
         try:
@@ -269,7 +267,7 @@ class _Download:
 
 @contextmanager
 def locked(path: Path, progress: Watcher) -> Iterator[None]:
-    """Hold a lock, saying so where another process has it."""
+    """Hold a lock; where another process has it, say so to `progress` and wait."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)

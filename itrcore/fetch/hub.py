@@ -1,4 +1,4 @@
-"""Names of published models, on the Hugging Face hub or as folders: what users are told of one that cannot be had.
+"""Names of published models, on the Hugging Face hub or as folders: the errors for one that cannot be loaded.
 
 Light to import: no torch, no transformers.
 """
@@ -11,7 +11,10 @@ from itrcore.errors import DataError
 
 
 def refused(what: str, name: str, revision: str | None, error: Exception, folder: str) -> DataError:
-    """The error for what can be had neither from the hub nor from a folder, in one line. folder: what one has to be."""
+    """The error, in one line, for what neither the hub nor a folder has.
+
+    what, name, revision: of what was asked for; error: what came instead; folder: what a folder of it has to be
+    """
     at = f" at revision {revision}" if revision else ""
     reason = (str(error).strip() or repr(error)).splitlines()[0]
     return DataError.at(
@@ -23,9 +26,9 @@ def refused(what: str, name: str, revision: str | None, error: Exception, folder
 
 
 def check_folder(name: str, whose: str, key: str) -> None:
-    """`DataError` where a name that only a folder can have is none: the hub's client would speak of repositories.
+    """`DataError` where a name is a path and no folder is there: the hub's client would complain of a repository's name.
 
-    key: what gives the name in params.yaml, such as `text.weights`
+    whose: what the folder should hold; key: what gives the name in params.yaml, such as `text.weights`
     """
     if name.startswith(("/", "./", "../", "~")) and not Path(name).is_dir():
         raise DataError.at(name, "no such folder", f"{whose}, as {key} names it")

@@ -95,7 +95,10 @@ def _get(handle: str, entry: Entry, progress: Watcher) -> Path:
 
 
 def _patiently(work: Callable[[], T]) -> T:
-    """Do it, again after a broken connection: kagglehub resumes what it has begun."""
+    """The result of `work`, tried again after a broken connection: kagglehub resumes what it has begun.
+
+    `SourceError` where it fails each time, or for another reason.
+    """
     import requests
     from kagglehub.exceptions import DataCorruptionError
 

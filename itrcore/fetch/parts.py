@@ -26,7 +26,7 @@ from itrcore.fetch.contents import (
 from itrcore.fetch.download import locked
 from itrcore.fetch.problems import SourceError, WrongContent, require_room, room_on_disk
 from itrcore.fetch.record import File, Files
-from itrcore.fetch.sources import Obtained, kept, move, obtain
+from itrcore.fetch.sources import Obtained, bytes_kept, move, obtain
 from itrcore.progress import SILENT, Watcher
 from itrcore.settings.downloads import DownloadSettings
 
@@ -51,17 +51,17 @@ def fetch(
             work.part(part, settings)
         done = {part: work.recorded[part] for part in parts}
         record.write(work.record, done)
-    if left := kept(partial):
+    if left := bytes_kept(partial):
         progress.say(
-            f"{partial} holds {left / 1e6:,.1f} MB of archives and unfinished downloads. Another part that takes from the "
-            "same archive needs it; else it may be removed"
+            f"{partial} holds {left / 1e6:,.1f} MB of archives and unfinished downloads. It may be removed, unless another "
+            "part takes files from the same archive"
         )
     return done
 
 
 @dataclass
 class _Places:
-    """Which part writes which path; no path may be two parts', nor lie inside another's."""
+    """Which part writes which path. No path may belong to two parts, nor lie inside a path of another part."""
 
     files: dict[str, str] = field(default_factory=dict)
     folders: dict[str, str] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class _Work:
         before = self.recorded.get(part, {})
         asked = settings.model_dump(include={"into", "only", "link"})
         same = bool(before) and self.answers.get(part) == asked
-        good = self._good(part, before) if same else set()  # asked otherwise, a file may be there as a link
+        good = self._good(part, before) if same else set()  # after other settings a file may be there as a link
         if same and len(good) == len(before):
             linked = bool(settings.into) and (self.folder / settings.into).is_symlink()
             self.places.claim(part, [settings.into] if linked else [*before])
@@ -143,7 +143,7 @@ class _Work:
         )
 
     def _take(self, part: str, got: Obtained, settings: DownloadSettings, same: Files | None, good: set[str]) -> Files:
-        """Put what is wanted of a source into the folder; `same`: what it gave when the same was asked before."""
+        """Put what is wanted of a source into the folder; `same`: what the same settings gave before."""
         link = settings.link and not got.own
         if link and got.path.is_dir() and not settings.only:
             return self._link_folder(part, got.path, settings.into)
@@ -171,7 +171,7 @@ class _Work:
         return taken
 
     def _move(self, part: str, inside: str, path: Path) -> File:
-        """Move one file that is ours already; its bytes are checked before it takes its place."""
+        """Move one file that we downloaded; its bytes are checked before it takes its place."""
         file = _described(path)
         self._enforce(part, inside, file)
         move(path, self._target(inside))
@@ -253,7 +253,10 @@ class _Work:
 
 
 def _find(path: Path, only: list[str]) -> tuple[Contents, list[Entry]]:
-    """What of a source is wanted; in an archive inside a folder only where the folder itself has nothing."""
+    """The wanted entries of a source, and what holds them: an archive inside a folder where the folder has none itself.
+
+    `SourceError` where nothing matches.
+    """
     contents = open_contents(path)
     entries = matching(contents.entries, only if path.is_dir() or is_archive(path) else [])
     if not entries:

@@ -53,9 +53,9 @@ def room_on_disk(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def required(where: str, expected: str, do: str) -> Iterator[None]:
-    """Turn a `SourceError` into a `DataError`: of a file that has one source alone.
+    """Turn a `SourceError` into a `DataError`, for a file that has only one source.
 
-    where: its address, for the message
+    where: its address; expected: what should be there; do: what the user can do
     """
     try:
         yield

@@ -58,9 +58,9 @@ def write(path: Path, parts: Mapping[str, Files]) -> None:
 
 
 def check_present(path: Path, folder: Path) -> None:
-    """Every file of the record is in `folder` at its size (digests are not computed). `DataError` names the first that is not.
+    """`DataError` where there is no record at `path`, or `folder` lacks one of its files or has it with another size.
 
-    `DataError` too where there is no record.
+    Digests are not checked.
     """
     name = path.stem
     do = f"Run: dvc repro --force --single-item fetch@{name}"
@@ -85,8 +85,8 @@ def owner(path: Path, downloads: Path = layout.DOWNLOADS) -> str | None:
 def sha256(path: Path, downloads: Path = layout.DOWNLOADS) -> str:
     """SHA-256 of a file. Of a downloaded one it is taken from the record, so that tens of gigabytes are not read again.
 
-    Links are read: what they point to is the user's, and may change after it was recorded. So are files that the record
-    does not have, or has with another size.
+    A link is read: what it points to belongs to the user, and may have changed since. So is a file that the record lacks,
+    or has with another size.
     """
     inside = _inside(path, downloads)
     if inside:

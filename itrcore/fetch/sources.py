@@ -22,7 +22,7 @@ from itrcore.settings.downloads import DownloadSettings
 
 @dataclass(frozen=True)
 class Obtained:
-    """A file, archive or folder; `own`: it is ours to move or remove, not the user's."""
+    """A file, archive or folder; `own`: whether we downloaded it and may move or remove it, as it is not the user's."""
 
     path: Path
     own: bool
@@ -109,32 +109,28 @@ def _from_drive(source: str, settings: DownloadSettings, place: Path, progress: 
     url = key if key.startswith("http") else f"https://drive.google.com/uc?id={key}"
     if re.search(r"/folders/", url):
         raise SourceError("it is a Google Drive folder; give the address of one file in it")
-    before = True
+    first = True
 
     def show(done: int, total: int | None) -> None:
-        nonlocal before
-        if before and total is not None:
+        nonlocal first
+        if first and total is not None:
             require_room(place, total - done)
-        before = False
+        first = False
         progress.show(f"Google Drive {key}", done, total)
 
     try:
         with room_on_disk(place):
-            # Cookies of its own would go into the user's home folder.
-            path = Path(
-                str(
-                    gdown.download(
-                        url,
-                        f"{place}/",
-                        quiet=True,
-                        use_cookies=False,
-                        resume=True,
-                        timeout=settings.timeout,
-                        retries=TRIES - 1,
-                        progress=show,
-                    )
-                )
+            downloaded = gdown.download(
+                url,
+                f"{place}/",
+                quiet=True,
+                use_cookies=False,  # gdown would keep them in the user's home folder
+                resume=True,
+                timeout=settings.timeout,
+                retries=TRIES - 1,
+                progress=show,
             )
+        path = Path(str(downloaded))
     except (gdown.exceptions.DownloadError, requests.RequestException) as error:
         raise SourceError(" ".join(str(error).split())) from error
     try:
@@ -146,7 +142,7 @@ def _from_drive(source: str, settings: DownloadSettings, place: Path, progress: 
     return path
 
 
-def kept(partial: Path) -> int:
+def bytes_kept(partial: Path) -> int:
     """Bytes of unfinished downloads and of archives below `partial`."""
     return sum(path.stat().st_size for path in partial.rglob("*") if path.is_file()) if partial.is_dir() else 0
 

@@ -10,7 +10,10 @@ from itrcore.settings.datasets import SPLITS
 
 
 def groups(digests: Sequence[Iterable[bytes]]) -> list[list[int]]:
-    """Positions of the images that share a digest with each other, directly or through others; mostly one each."""
+    """Positions of the images in groups: those of a group share a digest, directly or through others; most are alone.
+
+    digests: of each image
+    """
     parent = list(range(len(digests)))
 
     def top(position: int) -> int:
@@ -47,8 +50,9 @@ def sizes(n_images: int, dev: float, test: float) -> tuple[int, int]:
 def draw(names: Sequence[str], same: Sequence[Sequence[int]], dev: int, test: int, seed: int) -> list[str]:
     """The split of each image, drawn at random by group.
 
-    An image's place in the draw is a hash of its name and the seed: the order of the images does not matter, and one
-    image more changes few others. A group that is larger than what test and dev still lack goes to train.
+    names: of the images; same: groups of positions, as `groups` makes them; dev, test: images of each
+    A group's place in the draw is a hash of a name and the seed: the order of the images does not matter, and another image
+    changes few splits. A group that is larger than what test and dev still lack goes to train.
     `DataError` where a split stays empty because too many images are the same.
     """
 

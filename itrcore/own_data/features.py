@@ -26,7 +26,10 @@ class Features(Protocol):
 
 
 def open_features(path: Path, names: Sequence[str]) -> Features:
-    """Features of the images of these names: an array with a row for each, or a folder with a file for each."""
+    """Features of the images of these names: an array with a row for each, or a folder with a file for each.
+
+    `DataError` where the array does not fit the images, or a file in the folder would be that of two images.
+    """
     return _Folder(path, names) if path.is_dir() else _Array(path, names)
 
 

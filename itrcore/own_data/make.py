@@ -30,17 +30,21 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Made:
-    """What was made: its folder, images and captions of each split, and what a user should know about them."""
+class NewDataset:
+    """A data set that was made: its folder, images and captions of each split, and what a user should know about it."""
 
     folder: Path
-    counts: dict[str, tuple[int, int]]
+    counts: dict[str, tuple[int, int]]  # split → images, captions
     notes: list[str]
 
 
 @dataclass
 class _Survey:
-    """What one look at every image found: a digest of each content, regions of each image, the largest number."""
+    """What reading every image once has shown.
+
+    digests: for each image those of its features and of its picture; regions: of each image, where there are features
+    width: of the features; largest: of their values, without sign
+    """
 
     digests: list[set[bytes]] = field(default_factory=list)
     regions: list[int] = field(default_factory=list)
@@ -59,21 +63,21 @@ def make(
     test: float | None = None,
     seed: int = 1,
     progress: Count = lambda done, total: None,
-) -> Made:
+) -> NewDataset:
     """Make `datasets/<name>/` and `datasets.<name>` in params.yaml; an error leaves neither.
 
     captions: the table that `itrcore.own_data.captions.read` takes
     features: an array or a folder, as `itrcore.own_data.features` takes them; without, `images` is needed
     images: the folder of the pictures; it is not copied
     kind: what the features are, one of `FEATURE_KINDS`, shown with every result
-    dev, test: below 1 a share of the images, else a count; 0.1 each, not to be given where the table has splits
+    dev, test: below 1 a share of the images, else a count; None: 0.1, and nothing else where the table has splits
+    progress: called with images done, images in all; with features each image is read twice, and counts twice
     `DataError` and `ConfigError` say what is wrong with any of these.
     """
     folder = FOLDER / name
     _check(features, images, kind)
-    edit.text_with(
-        _PARAMS, "datasets", name, _settings(name, images, kind, "float16")
-    )  # before hours are spent on features
+    # Whether the entry would be valid, before hours are spent on features.
+    edit.text_with(_PARAMS, "datasets", name, _settings(name, images, kind, "float16"))
     if folder.exists():
         raise DataError.at(folder, "it is there already", "a new folder", do="Choose another name, or remove it.")
     table = read(captions)
@@ -96,7 +100,7 @@ def make(
         temporary.mkdir()
         scan.write_id_mapping(temporary, {position: image.name for position, image in enumerate(table)})
         for split in SPLITS:
-            positions = [position for position, own in enumerate(splits) if own == split]
+            positions = [position for position, its_split in enumerate(splits) if its_split == split]
             _write_split(temporary, split, table, positions, opened, survey, lambda: progress(next(steps), total))
     float16 = survey.largest <= float(np.finfo(np.float16).max)
     try:
@@ -105,13 +109,13 @@ def make(
         remove(folder)
         raise
     counts = {
-        split: [len(image.captions) for image, own in zip(table, splits, strict=True) if own == split]
+        split: [len(image.captions) for image, its_split in zip(table, splits, strict=True) if its_split == split]
         for split in SPLITS
     }
-    notes = [*_notes(table, same, opened)]
+    notes = list(_notes(table, same, opened))
     if not float16:
         notes.append(f"features reach {survey.largest:g}, more than float16 can hold: shards are written in float32")
-    return Made(folder, {split: (len(group), sum(group)) for split, group in counts.items()}, notes)
+    return NewDataset(folder, {split: (len(group), sum(group)) for split, group in counts.items()}, notes)
 
 
 def _check(features: Path | None, images: Path | None, kind: str | None) -> None:
@@ -128,9 +132,9 @@ def _check(features: Path | None, images: Path | None, kind: str | None) -> None
 
 def _settings(name: str, images: Path | None, kind: str | None, dtype: str) -> dict[str, Any]:
     folder = (FOLDER / name).as_posix()
-    source: dict[str, Any] = {"kind": "scan", "folder": folder, "features": kind or "none"}
+    splits = {split: split for split in SPLITS}
+    source: dict[str, Any] = {"kind": "scan", "folder": folder, "features": kind or "none", "splits": splits}
     shards: dict[str, Any] = {}
-    source["splits"] = {split: split for split in SPLITS}
     if kind:
         shards["regions"] = {"dtype": dtype, "samples_per_shard": 1000}
     if images:
@@ -146,7 +150,7 @@ def _look(
     pictures: Path | None,
     step: Callable[[], None],
 ) -> _Survey:
-    """Read every image's features and picture once. One `DataError` tells the first problem and how many there are."""
+    """Read every image's features and picture once. `DataError` with the first problem and the number of the others."""
     survey = _Survey()
     problems: list[tuple[OwnImage, DataError]] = []
     for position, image in enumerate(table):

@@ -45,7 +45,7 @@ class Shown:
 def write_page(examined: Examined, folder: Path, provenance: Mapping[str, str]) -> None:
     """Write `index.html` and what it shows into `folder`, which is made if needed and otherwise empty.
 
-    provenance: name → value, at the foot of the page. The caller makes it atomic (`itrcore.files.replacing`).
+    provenance: name → value, at the foot of the page. The caller makes the writing atomic (`itrcore.files.replacing`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     pages.write(
@@ -90,15 +90,15 @@ def _plots(examined: Examined, folder: Path) -> list[Plot]:
         if figures.words is not None
     }
     norms = {split: figures.norms for split, figures in (examined.features.splits if examined.features else {}).items()}
-    made = [
+    plots = [
         _histogram(folder, "caption-lengths", lengths, "Captions by their length, %", "words"),
         _histogram(folder, "region-norms", norms, "Regions by the norm of their features, %", "L2 norm"),
     ]
-    return [plot for plot in made if plot]
+    return [plot for plot in plots if plot]
 
 
 def _histogram(folder: Path, name: str, values: Mapping[str, np.ndarray], title: str, label: str) -> Plot | None:
-    """A line per split: the share of its values in each of the same bins."""
+    """A line per split: the share of its values in each bin, the bins the same for all; None where there are no values."""
     values = {split: numbers for split, numbers in values.items() if len(numbers)}
     if not values:
         return None

@@ -1,4 +1,4 @@
-"""The tables of a data set's examination, the same on the terminal and on the page, and the terminal's."""
+"""The tables of a data set's examination, the same on the terminal and on the page; and printing them."""
 
 from __future__ import annotations
 
@@ -34,29 +34,30 @@ class Table:
 
 
 def tables(examined: Examined) -> list[Table]:
-    """One for each part that was looked at: a column per split."""
-    made: list[Table] = []
+    """A table for each part that was examined, with a column per split."""
+    shown: list[Table] = []
     if examined.texts:
         captions = examined.texts.splits
-        made.append(_table("Captions", captions, _CAPTIONS))
+        shown.append(_table("Captions", captions, _CAPTIONS))
         words = {split: figures.words for split, figures in captions.items() if figures.words}
         if words:
-            made.append(_table("Words", words, _WORDS))
+            shown.append(_table("Words", words, _WORDS))
     if examined.features and examined.features.splits:
-        made.append(_table(f"Region features: {examined.features.label}", examined.features.splits, _FEATURES))
+        table = _table(f"Region features: {examined.features.label}", examined.features.splits, _FEATURES)
         if examined.features.label == BOTTOM_UP:
             published = {"zeros": f"about {BOTTOM_UP_ZEROS:.0%}", "mean L2 norm": f"about {BOTTOM_UP_NORM:g}"}
-            made[-1].columns.append("published")
-            for name, cells in made[-1].rows:
+            table.columns.append("published")
+            for name, cells in table.rows:
                 cells.append(published.get(name, ""))
+        shown.append(table)
     if examined.boxes and examined.boxes.splits:
         rows = {
             "boxes": lambda boxes: f"{boxes.count:,}",
             "median share of the picture": lambda boxes: NONE if boxes.area is None else f"{boxes.area:.1%}",
         }
-        made.append(_table("Boxes", examined.boxes.splits, rows))
+        shown.append(_table("Boxes", examined.boxes.splits, rows))
     if examined.pictures:
-        made.append(_table("Pictures", examined.pictures.splits, _PICTURES))
+        shown.append(_table("Pictures", examined.pictures.splits, _PICTURES))
     duplicates = {
         name: part.duplicates
         for name, part in (
@@ -67,8 +68,8 @@ def tables(examined: Examined) -> list[Table]:
         if part
     }
     if duplicates:
-        made.append(_table("Duplicates", duplicates, _DUPLICATES))
-    return made
+        shown.append(_table("Duplicates", duplicates, _DUPLICATES))
+    return shown
 
 
 def of_severity(problems: Iterable[Problem], severity: Severity) -> list[Problem]:

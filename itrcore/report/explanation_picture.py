@@ -49,13 +49,13 @@ def draw(explanation: Explanation, picture: Image.Image, facts: str) -> Image.Im
     width = max(2 * _MARGIN + columns * (cell + _GAP) - _GAP, _WIDTH * 5 // 8)
     lines = _lines(explanation.words, width - 2 * _MARGIN)
     texts = (facts, f"{LEGEND} {left_out(explanation)}".rstrip())
-    told = [line for text in texts for line in _wrapped(text, _font(19), width - 2 * _MARGIN)]
-    top = _MARGIN + len(lines) * 50 + len(told) * 28 + 26
+    notes = [line for text in texts for line in _wrapped(text, _font(19), width - 2 * _MARGIN)]
+    top = _MARGIN + len(lines) * 50 + len(notes) * 28 + 26
     step = small.height + 40 + 26
     sheet = Image.new("RGB", (width, top + rows * step - 26 + _MARGIN), _PAPER)
     pen = ImageDraw.Draw(sheet)
     _draw_caption(pen, lines, explanation)
-    for number, line in enumerate(told):
+    for number, line in enumerate(notes):
         pen.text((_MARGIN, _MARGIN + len(lines) * 50 + 6 + 28 * number), line, _QUIET, _font(19))
     for number, word in enumerate((None, *words)):
         x, y = _MARGIN + number % columns * (cell + _GAP), top + number // columns * step
@@ -99,9 +99,9 @@ def _panel(
 
 
 def _scaled(mark: Mark, scale: float, size: tuple[int, int], grown: int = 0) -> tuple[int, int, int, int]:
-    """A mark's corners in pixels of the panel, so many pixels further out; never outside of the panel, never empty.
+    """A mark's corners in pixels of the panel, inside it and never empty.
 
-    Lines are drawn around a region, as they would hide a small one.
+    grown: pixels that each side moves outwards: lines are drawn around a region, as they would hide a small one
     """
     x1, y1 = (max(0, min(round(scale * at) - grown, side - 2)) for at, side in zip((mark.x, mark.y), size, strict=True))
     far = (mark.x + mark.width, mark.y + mark.height)
@@ -113,8 +113,8 @@ def _scaled(mark: Mark, scale: float, size: tuple[int, int], grown: int = 0) -> 
 
 
 def _note(word: Word, explanation: Explanation) -> str:
-    said = strength(word, explanation)
-    return said if said == EVEN else f"region {word.looks[0].region + 1} · {said}"
+    strongest = strength(word, explanation)
+    return strongest if strongest == EVEN else f"region {word.looks[0].region + 1} · {strongest}"
 
 
 def _draw_title(pen: ImageDraw.ImageDraw, title: str, note: str, at: tuple[int, int], width: int) -> None:
@@ -138,7 +138,7 @@ def _draw_caption(
 
 
 def _lines(words: Iterable[Word], width: float) -> list[list[tuple[float, str, Word]]]:
-    """The caption's words on lines of at most that width, each with its place on its line and what of it fits there."""
+    """The caption's words on lines of at most that width: each word's x on its line, the text of it that fits, the word."""
     font = _font(30)
     lines: list[list[tuple[float, str, Word]]] = [[]]
     x = 4.0

@@ -1,9 +1,9 @@
 """How an explanation looks: which boxes are drawn how strongly, the same on the run's page and in the PNG of `itr explain`.
 
-A picture for each word that may name something: darkened, but for the regions that the word looks at most, each as bright
+A picture for each word that may name something. It is darkened, but for the regions that the word looks at most, each as bright
 as its share of the strongest one's weight. Weight is shown by brightness, by the line's thickness and as a number, never by hue.
-Regions that get no more than all would if the word looked nowhere in particular are not drawn: of an attention that is spread
-evenly, some three are the strongest too.
+A region is drawn only if it gets clearly more weight than it would if the word looked at all regions alike: three regions are
+the strongest even then.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itrcore.runs.examples import Explanation, Word
 
 DARK = 0.66  # how much of the picture's light is taken away where no region is
-FAINT = 0.15  # of the strongest region's weight: what is below would be seen by nobody
+FAINT = 0.15  # of the strongest region's weight: what is below could not be seen
 STANDS_OUT = 1.25  # times the weight that each region of an even attention has
 MOST_WORDS = 11  # pictures of one explanation, beside that of all regions; long captions have more words
 EVEN = "even"
@@ -47,7 +47,7 @@ def shown(words: Iterable[Word]) -> list[Word]:
 def marks(word: Word, explanation: Explanation, size: tuple[int, int]) -> list[Mark]:
     """The regions to draw for a word, strongest first, cut off at the picture's edges; none where none stands out.
 
-    size: of the picture
+    size: width and height of the picture, in pixels
     """
     strongest = word.looks[0].weight
     drawn = []
@@ -98,7 +98,7 @@ def percent(weight: float) -> str:
 
 
 def thickness(share: float) -> float:
-    """Of a box's line, in pixels on the page."""
+    """The thickness of a box's line, in pixels on the page. share: the mark's"""
     return 1.0 + 2.0 * share
 
 

@@ -44,9 +44,9 @@ def write_report(
 ) -> None:
     """Write the whole report into `folder`, which is made if needed and otherwise empty.
 
-    `pictures` gives, per data set, the folder that holds its pictures; a data set or picture that is not there shows
-    as a placeholder. `provenance` (name → value) stands at the foot of every page. Nothing is written outside
-    `folder`; the caller makes it atomic (`itrcore.files.replacing`).
+    pictures: data set → the folder of its pictures; a placeholder stands for a picture that is not there
+    provenance: name → value, at the foot of every page
+    Nothing is written outside `folder`; the caller makes the writing atomic (`itrcore.files.replacing`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     environment = _templates(settings, provenance)

@@ -68,7 +68,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of figures: where its value is found, its heading below `group`, how a value is written."""
+    """A column of figures: the key of its value, its heading below that of `group`, how a value is written."""
 
     key: str
     group: str
@@ -130,7 +130,7 @@ def rows(results: Results, data: str) -> list[Row]:
     groups: dict[tuple[str, str, str | None], list[Entry]] = {}
     for entry in results.of(data):
         evaluation = entry.evaluation
-        # An imported run was trained with a recipe and a seed that are not known here, so it is no further seed of another run.
+        # An imported run was trained elsewhere, with another recipe and seed: it is not one more seed of a run of ours.
         alone = evaluation.kind == "ensemble" or evaluation.imported
         key = (
             (evaluation.kind, evaluation.name, None)
@@ -138,8 +138,8 @@ def rows(results: Results, data: str) -> list[Row]:
             else (evaluation.kind, str(evaluation.method), evaluation.profile)
         )
         groups.setdefault(key, []).append(entry)
-    made = [_row(data, *key, entries, results.benchmarks.get(data)) for key, entries in groups.items()]
-    return sorted(made, key=lambda row: (-row.values["rsum"].mean, row.name))
+    board = [_row(data, *key, entries, results.benchmarks.get(data)) for key, entries in groups.items()]
+    return sorted(board, key=lambda row: (-row.values["rsum"].mean, row.name))
 
 
 def _row(
@@ -192,17 +192,17 @@ def as_json(results: Results) -> dict[str, Any]:
 
 def as_markdown(results: Results, title: str) -> str:
     """The leaderboard as GitHub-flavoured Markdown: per data set one table of quality and one of cost."""
-    parts = [f"# {markdown_text(title)}"]
+    parts = [f"# {_markdown_text(title)}"]
     for data in results.datasets:
         board = rows(results, data)
         first = board[0].entries[0].evaluation
         selected = formats.distinct(entry.evaluation.selected_on for entry in results.of(data))
-        parts.append(f"## {markdown_text(data)}")
+        parts.append(f"## {_markdown_text(data)}")
         for kind in not_real(results.of(data)):
             parts.append(f"> **{kind.capitalize()} features.** {NOT_REAL[kind]}")
         parts.append(
-            f"{markdown_text(first.split)} split: {first.n_images} images, {first.n_captions} captions; mean ± "
-            f"standard deviation over seeds. Models selected on: {markdown_text(selected)}. R@1 of a random ranking: "
+            f"{_markdown_text(first.split)} split: {first.n_images} images, {first.n_captions} captions; mean ± "
+            f"standard deviation over seeds. Models selected on: {_markdown_text(selected)}. R@1 of a random ranking: "
             f"{chance_text(first.n_images, first.n_captions)}."
         )
         parts.append(_markdown_table(board, QUALITY))
@@ -219,8 +219,8 @@ def _markdown_table(board: Iterable[Row], columns: tuple[Column, ...]) -> str:
     headings += [_long_heading(column) for column in columns]
     lines = [headings, ["---"] * 4 + ["--:"] * len(columns)]
     for row in board:
-        texts = (row_label(row), row.profile or formats.NONE, row.features, seeds(row))
-        lines.append([markdown_text(text) for text in texts] + [row.cell(column) for column in columns])
+        texts = (_row_label(row), row.profile or formats.NONE, row.features, _seeds(row))
+        lines.append([_markdown_text(text) for text in texts] + [row.cell(column) for column in columns])
     return _markdown_lines(lines)
 
 
@@ -231,8 +231,8 @@ def _markdown_published(board: Iterable[Row]) -> str:
         if row.published is not None:
             cells = [row.published_cells(column) for column in PUBLISHED]
             shown = [figure if figure == formats.NONE else f"{figure} ({difference})" for figure, difference in cells]
-            names = [markdown_text(text) for text in (row.name, KINDS[row.published.kind])]
-            lines.append([*names, *shown, markdown_text(row.published.source)])
+            names = [_markdown_text(text) for text in (row.name, KINDS[row.published.kind])]
+            lines.append([*names, *shown, _markdown_text(row.published.source)])
     return _markdown_lines(lines)
 
 
@@ -244,19 +244,19 @@ def _markdown_lines(lines: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def markdown_text(text: str) -> str:
+def _markdown_text(text: str) -> str:
     """`text` as literal Markdown that stays in its table cell."""
     return re.sub(r"([\\`*\[\]|<>&#])", r"\\\1", " ".join(text.split()))
 
 
-def row_label(row: Row) -> str:
+def _row_label(row: Row) -> str:
     """What a row is called in a table."""
     if row.kind == "ensemble":
         return f"{row.label} (ensemble of {len(row.entries[0].evaluation.members)})"
     return f"{row.label} ({row.entries[0].evaluation.method})" if row.imported else row.label
 
 
-def seeds(row: Row) -> str:
+def _seeds(row: Row) -> str:
     """How many seeds, and which: `2 (1, 2)`; `imported` where another program trained it."""
     if row.kind == "ensemble":
         return formats.NONE

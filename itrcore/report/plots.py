@@ -171,7 +171,7 @@ def _curve_axes(axes: Axes, theme: Theme, lines: Sequence[Curve], log: bool) -> 
 
 
 def _draw_for_both(path: Path, height: float, draw: Callable[[Figure, Axes, Theme], None]) -> None:
-    """Write the plot that `draw` draws into an empty figure: `path`, which has no ending, and a name for each theme."""
+    """Write the plot that `draw` draws into an empty figure, once for each theme. path: without theme and ending"""
     drawn, *others = THEMES
     figure, axes = _figure(drawn, height)
     draw(figure, axes, drawn)
@@ -193,7 +193,7 @@ def _recolour(figure: Figure, new: Mapping[str, str]) -> None:
 
 
 def _hex(colour: Any) -> str:
-    """A colour, or a list of one, as `#rrggbb`; what is none, such as "auto", or is not opaque: an empty text."""
+    """A colour, or a list of one, as `#rrggbb`; "" for what is no colour, such as "auto", or is not opaque."""
     colours = [] if isinstance(colour, str) and colour in ("auto", "none") else list(to_rgba_array(colour))
     return str(to_hex(colours[0])) if len(colours) == 1 and colours[0][3] == 1 else ""
 

@@ -58,7 +58,7 @@ class Comparison:
 
 @cache
 def published() -> Mapping[str, Published]:
-    """Every published row, by family (method and text encoder); by both, joined by +, where two were put together."""
+    """Every published row by its family (method and text encoder); by two, joined by +, for an ensemble of two families."""
     text = (files("itrcore.report") / "published.yaml").read_text("utf-8")
     # Through JSON: strict JSON mode takes lists where Python's strict mode insists on tuples.
     value = json.dumps(YAML(typ="safe", pure=True).load(text))
@@ -66,12 +66,11 @@ def published() -> Mapping[str, Published]:
 
 
 def beside(evaluation: Evaluation, benchmark: Benchmark | None, ours: Mapping[str, float]) -> Comparison | None:
-    """What was published for this very family, protocol and number of models; `None` where nothing was.
+    """What was published for the same family, protocol and number of models; `None` where nothing was.
 
     ours: values of `FIGURES`, of one evaluation or means over seeds
     """
-    # Figures on features that are made up say nothing of real ones, and on other real ones not of the method alone:
-    # every published row is of bottom-up attention.
+    # Every published row is of bottom-up attention. Beside figures on other features it would not compare methods alone.
     if benchmark is None or evaluation.features != "bottom-up attention" or evaluation.split != "test":
         return None
     protocol = PROTOCOLS.get((benchmark, evaluation.n_images, evaluation.n_captions))

@@ -1,4 +1,4 @@
-"""Reads what the evaluate, ensemble and train stages wrote: exactly the configured runs, checked, as `records` has them."""
+"""Reads what the stages judge, ensemble and train wrote: the records of exactly the configured runs, checked."""
 
 from __future__ import annotations
 
@@ -157,11 +157,11 @@ def _check_comparable(data: str, entries: Iterable[Entry]) -> None:
     first, *others = (entry.evaluation for entry in entries)
     for other in others:
         for key in ("region_features", "split", "n_images", "n_captions"):
-            one, two = getattr(first, key), getattr(other, key)
-            if key == "region_features" and None in (one, two):
+            expected, value = getattr(first, key), getattr(other, key)
+            if key == "region_features" and None in (expected, value):
                 continue  # pictures stand beside features of any kind
-            if one != two:
+            if expected != value:
                 raise DataError(
-                    f"data set {data}: {key} is {one!r} for {first.name} and {two!r} for {other.name}; expected one "
+                    f"data set {data}: {key} is {expected!r} for {first.name} and {value!r} for {other.name}; expected one "
                     "value, as their figures stand in one table. Run `dvc repro` to evaluate both on the same data."
                 )

@@ -28,8 +28,8 @@ def print_leaderboard(results: Results, console: Console) -> None:
         board = rows(results, data)
         first = board[0].entries[0].evaluation
         kinds = formats.distinct(entry.evaluation.features for entry in results.of(data)).split(", ")
-        said = " and ".join(kind if kind == PIXELS else f"{kind} features" for kind in kinds)
-        facts = f"{data}: {first.split}, {first.n_images:,} images, {first.n_captions:,} captions, {said}"
+        inputs = " and ".join(kind if kind == PIXELS else f"{kind} features" for kind in kinds)
+        facts = f"{data}: {first.split}, {first.n_images:,} images, {first.n_captions:,} captions, {inputs}"
         sources = list(dict.fromkeys(source for row in board if (source := _source(row))))
         console.print(_table(facts, board, sources), width=width)
         notes = [f" [{number}] {source}" for number, source in enumerate(sources, 1)]

@@ -1,4 +1,4 @@
-"""What no single section of params.yaml can tell: names, downloads, runs and ensembles that do not fit each other."""
+"""Checks across the sections of params.yaml: names, downloads, runs and ensembles that do not fit each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from itrcore.settings.runs import RunSettings
 
 
 def problems(params: Params) -> Iterator[str]:
-    """One line per problem, each with the key that it is about; of a recipe, with its file before that."""
+    """One line per problem, each with the key that it is about; a problem of a recipe begins with the recipe's file."""
     if not params.recipes:
         yield f"root: {params.root}: no recipes in {params.recipes.folder}; give the folder that holds itrcore and recipes"
         return
@@ -34,27 +34,27 @@ def _wrong_names(params: Params) -> Iterator[str]:
 
 def _wrong_reads(params: Params) -> Iterator[str]:
     for name, dataset in params.datasets.items():
-        path = PurePosixPath(dataset.reads)
-        if path.parts[:1] == (str(layout.DOWNLOADS),) and params.download_of(name) is None:
-            known = [str(layout.download_record(known)) for known in params.downloads]
+        reads = PurePosixPath(dataset.reads)
+        if reads.parts[:1] == (str(layout.DOWNLOADS),) and params.download_of(name) is None:
+            known = [str(layout.download_record(download)) for download in params.downloads]
             yield (
                 f"datasets.{name}.reads: {dataset.reads} is the record of no download{nearest(dataset.reads, known)} "
                 f"(known: {', '.join(known)})"
             )
-        for key, given in dataset.paths().items():
-            parts = PurePosixPath(given).parts
+        for key, path in dataset.paths().items():
+            parts = PurePosixPath(path).parts
             if parts[:1] == (str(layout.DOWNLOADS),) and len(parts) > 1:
                 record = layout.download_record(parts[1]).as_posix()
-                if record != path.as_posix():
+                if record != reads.as_posix():
                     yield (
-                        f"datasets.{name}.{key}: {given} is fetched only where reads is {record}, not {dataset.reads}; "
-                        "what does not come from there may be a part of that download with link: true"
+                        f"datasets.{name}.{key}: {path} is fetched only where reads is {record}, not {dataset.reads}; "
+                        "files that lie elsewhere can be added to that download, as a part with link: true"
                     )
 
 
 def _wrong_runs(params: Params) -> Iterator[str]:
-    first: dict[tuple[str | None, ...], str] = {}  # what a run is → the first run that is it
-    said: set[str] = set()  # a recipe and a profile serve many runs: what is wrong with them is said once
+    first: dict[tuple[str | None, ...], str] = {}  # what tells runs apart → the first run that has it
+    reported: set[str] = set()  # many runs share a recipe or a profile: what is wrong there is reported once
     for name, run in params.runs.items():
         where = f"runs.{name}"
         unknown_names = [
@@ -63,8 +63,8 @@ def _wrong_runs(params: Params) -> Iterator[str]:
             *(unknown(f"{where}.profile", run.profile, params.profiles, "profiles") if run.profile else ()),
         ]
         yield from unknown_names
-        what = str(run.seed) if run.checkpoint is None else run.checkpoint.sha256 + run.checkpoint.text_digest
-        twin = first.setdefault((run.data, run.method, run.variant, run.profile, what), name)
+        origin = str(run.seed) if run.checkpoint is None else run.checkpoint.sha256 + run.checkpoint.text_digest
+        twin = first.setdefault((run.data, run.method, run.variant, run.profile, origin), name)
         if twin != name and run.checkpoint is None:
             yield f"{where}: same data, method, variant, profile and seed as runs.{twin}; remove one or change its seed"
         if twin != name and run.checkpoint is not None:
@@ -72,15 +72,15 @@ def _wrong_runs(params: Params) -> Iterator[str]:
         if unknown_names:
             continue
         try:
-            lines = [*_wrong_method(params, where, name)]
+            lines = list(_wrong_method(params, where, name))
         except ConfigError as error:
             lines = str(error).splitlines()
-        yield from (line for line in lines if line not in said)
-        said |= set(lines)
+        yield from (line for line in lines if line not in reported)
+        reported |= set(lines)
 
 
 def _wrong_method(params: Params, where: str, name: str) -> Iterator[str]:
-    """What a run's method needs and does not have. `ConfigError` where its recipe or profile is not valid."""
+    """What a run's method needs and lacks. `ConfigError` where its recipe or profile is not valid."""
     run = params.runs[name]
     if run.variant is not None:
         variants = params.recipes[run.method].variants
@@ -96,10 +96,10 @@ def _wrong_images(params: Params, where: str, run: RunSettings, method: MethodSe
     """Pictures or region features that a run needs and its data set does not have."""
     dataset = params.datasets[run.data]
     if method.model.reads_pixels and dataset.without_pictures:
-        yield (
-            f"{where}: {run.method} reads pictures, and {run.data} has none; give datasets.{run.data}.shards.images, such as "
-            "{samples_per_shard: 1000, max_megapixels: 50}"
-        )
+        remedy = "choose a method that reads region features"
+        if dataset.source.has_pictures:
+            remedy = f"give datasets.{run.data}.shards.images, such as {{samples_per_shard: 1000, max_megapixels: 50}}"
+        yield f"{where}: {run.method} reads pictures, and {run.data} has none; {remedy}"
     if not method.model.reads_pixels and dataset.without_regions:
         yield f"{where}: {run.method} reads region features, and {run.data} has none; choose a method that reads pictures"
 
@@ -107,7 +107,7 @@ def _wrong_images(params: Params, where: str, run: RunSettings, method: MethodSe
 def _wrong_text(params: Params, where: str, run: RunSettings, method: MethodSettings) -> Iterator[str]:
     """What a method's text encoder needs of its data set."""
     if run.checkpoint is not None:
-        return  # it brings its own weights, and says which vocabulary
+        return  # a checkpoint brings its own weights, and names its vocabulary
     text, vocabulary = method.model.text, params.datasets[run.data].vocabulary
     if isinstance(text, BiGRUSettings) and text.init == "glove":
         if vocabulary.glove is None:

@@ -13,8 +13,8 @@ SPLITS = ("train", "dev", "test")
 FeatureKind = Literal["bottom-up attention", "other", "simulated", "synthetic"]
 
 FEATURE_KINDS: tuple[str, ...] = get_args(FeatureKind)
-# What a result was computed from: region features of a kind, or the pictures themselves. Pictures that a program drew are
-# as synthetic as features made of them.
+# What a result was computed from: a kind of region features, or the pictures themselves. Pictures that a program drew are as
+# synthetic as features made from them.
 SYNTHETIC, PIXELS = "synthetic", "pixels"
 INPUTS = (*FEATURE_KINDS, PIXELS)
 
@@ -40,11 +40,12 @@ class SplitNames(Settings):
 
 
 class _Source(Settings):
-    """What every kind of source says of itself, so that nobody has to ask which kind it is.
+    """What every kind of source says of itself, so that other code does not ask for the kind.
 
-    paths: its keys that name files and folders outside
+    paths: its keys that name files and folders outside the pipeline
     drawn: whether a program draws its pictures
-    published: whether its shards are written already; what they hold is not known before stage `raw` has asked
+    published: whether its shards are written already; what they hold is known only after stage `raw`
+    has_pictures: whether it can have pictures
     """
 
     paths: ClassVar[tuple[str, ...]] = ()
@@ -59,7 +60,7 @@ class _Source(Settings):
 
     @property
     def captions_taken(self) -> int | None:
-        """How many captions of each image are taken, from its first on; None: all."""
+        """How many captions of each image are taken, the first ones; None: all."""
         return None
 
 
@@ -140,12 +141,12 @@ class KarpathySource(_Source):
 
     @property
     def has_regions(self) -> bool:
-        """It has none."""
+        """Never."""
         return False
 
     @property
     def captions_taken(self) -> int:
-        """Of each image."""
+        """As `captions_per_image` says."""
         return self.captions_per_image
 
 
@@ -163,7 +164,7 @@ class WordPieceSettings(Settings):
     """A WordPiece vocabulary trained on the captions, for a BERT that starts at random."""
 
     pieces: Annotated[int, Field(ge=100)]  # at most
-    min_count: Count  # pieces that stand together less often stay apart
+    min_count: Count  # pieces that stand together less often than this are not joined
 
 
 class GloVeSettings(Settings):
@@ -176,7 +177,7 @@ class GloVeSettings(Settings):
 class VocabularySettings(Settings):
     """SCAN's vocabulary: words of train + dev with at least `min_count` occurrences.
 
-    released: path of a released SCAN vocabulary to use in place of one built here; `found`: the one that lies with the files
+    released: path of a released SCAN vocabulary, used in place of one built here; `found`: the one that lies with the files
     """
 
     min_count: Count
@@ -216,9 +217,7 @@ class DatasetSettings(Settings):
     source: Annotated[SourceSettings, Field(discriminator="kind")]
     vocabulary: VocabularySettings
     shards: ShardSettings  # {} with the source `shards`, which has them
-    benchmark: Benchmark | None = (
-        None  # which published benchmark it is, so that published results are shown with its own
-    )
+    benchmark: Benchmark | None = None  # the published benchmark that it is: published figures are shown beside ours
 
     @property
     def drawn(self) -> bool:
@@ -236,7 +235,7 @@ class DatasetSettings(Settings):
         return self.shards.images is None and not self.source.published
 
     def paths(self) -> dict[str, str]:
-        """Everything outside that it names: key → path."""
+        """The files and folders outside the pipeline that it names: key → path."""
         glove = self.vocabulary.glove
         paths = {
             "vocabulary.released": self.vocabulary.released,
@@ -255,5 +254,5 @@ class DatasetSettings(Settings):
         if self.shards.regions and not self.source.has_regions:
             raise ValueError("shards.regions needs features, and this source has none; remove it")
         if self.shards.images and not self.source.has_pictures:
-            raise ValueError("shards.images needs pictures, and simulated data has none; remove it")
+            raise ValueError("shards.images needs pictures, and this source has none; remove it")
         return self

@@ -23,16 +23,16 @@ def add(path: Path, section: str, name: str, settings: Mapping[str, Any]) -> Non
 
 
 def text_with(path: Path, section: str, name: str, settings: Mapping[str, Any]) -> str:
-    """What params.yaml would be with `<section>.<name>`, checked.
+    """The text of params.yaml with `<section>.<name>` added, checked.
 
     section: one that holds entries by name, such as `datasets`
-    `ConfigError` where the file is not valid as it is, has that entry, or would not be valid with it.
+    `ConfigError` where the file is not valid now, has that entry already, or would not be valid with it.
     """
     if name in getattr(load(path), section):
         raise ConfigError(f"{path}: {section}.{name} is there already; choose another name or remove it first")
     yaml = YAML()
     yaml.preserve_quotes = True
-    yaml.width = 1_000_000  # no line is broken anew
+    yaml.width = 1_000_000  # no line is wrapped
     yaml.indent(mapping=2, sequence=4, offset=2)
     document = yaml.load(path.read_text("utf-8"))
     if not document[section]:
@@ -46,10 +46,10 @@ def text_with(path: Path, section: str, name: str, settings: Mapping[str, Any]) 
 
 
 def _in_house_style(settings: Mapping[str, Any]) -> CommentedMap:
-    """Mappings that hold no others stand on one line."""
-    made = CommentedMap()
+    """The entry as the YAML library's mapping; one that holds no other mappings stands on one line."""
+    entry = CommentedMap()
     for key, value in settings.items():
-        made[key] = _in_house_style(value) if isinstance(value, Mapping) else value
+        entry[key] = _in_house_style(value) if isinstance(value, Mapping) else value
     if not any(isinstance(value, Mapping) for value in settings.values()):
-        made.fa.set_flow_style()
-    return made
+        entry.fa.set_flow_style()
+    return entry

@@ -121,20 +121,22 @@ class GridSettings(Settings):
     random_crop: Annotated[float, Field(gt=0.0, le=1.0)]  # training: the least share of each side that a crop keeps
     flip: bool  # training: left and right swapped in half of the pictures
     warmup_epochs: Annotated[int, Field(ge=0)]  # the backbone is frozen in these
-    stage_epochs: Annotated[int, Field(ge=0)]  # then one more of its stages is opened every so many; 0: all at once
+    stage_epochs: Annotated[
+        int, Field(ge=0)
+    ]  # after them, epochs until the next of its stages trains too; 0: all at once
 
     @model_validator(mode="after")
     def _size_fits(self) -> GridSettings:
         _weights_fit(self.weights, None, self.shape is not None, "shape (embedding, widths, depths)")
         if self.backbone == "wsl" and self.shape is not None:
             raise ValueError(
-                "the backbone wsl has its own form; what starts at random is a detector or imagenet_res152"
+                "the backbone wsl has a form of its own and cannot start at random; choose detector or imagenet_res152"
             )
         return self
 
 
 def _weights_fit(weights: str, revision: str | None, has_shape: bool, shape: str) -> None:
-    """What starts at random has a shape, what has weights brings its own."""
+    """`ValueError` unless exactly what starts at random has a shape: weights bring their own."""
     if (weights == "random") != has_shape:
         raise ValueError(
             f"shape is for weights: random; those of {weights} have their own"

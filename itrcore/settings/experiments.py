@@ -9,6 +9,7 @@ from itrcore.errors import ConfigError
 from itrcore.files import replacing
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
+from itrcore.settings.strict import NAME
 
 FOLDER, STEPS = Path("experiments"), Path("dvc.yaml")
 _CONFIG = """\
@@ -27,10 +28,10 @@ def create(project: Path, name: str, like: Path) -> Path:
     """A new folder of `experiments/` that begins with another experiment's params.yaml, and none of its results.
 
     project: the folder of itrcore, stages and recipes; like: the other experiment's folder
-    `ConfigError` where there is such a folder already, or the other one's params.yaml is not valid.
+    `ConfigError` where the name is not valid, the folder exists already, or the other params.yaml is not valid.
     """
     folder = project / FOLDER / name
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", name):
+    if not re.fullmatch(NAME, name):
         raise ConfigError(f"{name!r} cannot be an experiment's name; use letters, digits, - and _, at most 100")
     if folder.exists():
         raise ConfigError(f"{folder}: there already; choose another name")

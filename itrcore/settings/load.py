@@ -30,10 +30,11 @@ def load_text(text: str, path: Path) -> Params:
 
 
 def _checked(data: dict[str, Any], path: Path) -> Params:
-    for key in (key for key in _OLD if key in data):
-        raise ConfigError(f"{path}: {key}: this file is of an older form: {_OLD[key]} (docs/experiments.md)")
+    for key, remedy in _OLD.items():
+        if key in data:
+            raise ConfigError(f"{path}: {key}: this file is of an older form: {remedy} (docs/experiments.md)")
     params = yaml_file.settings(Params, data, path)
-    # Resolved, but for a link at the file itself: errors name files as they were given.
+    # Links are resolved, but not one at the file itself: errors name files as the user gave them.
     params._folder = path.parent.resolve()
     params._root = (params._folder / params.root).resolve()
     params._recipes = Recipes(path.parent / params.root / layout.RECIPES)

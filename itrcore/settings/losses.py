@@ -32,7 +32,7 @@ class ScaledSettings(Settings):
     """A loss on similarities times a learned scale, the inverse of a temperature.
 
     initial_scale: None where the method brings a scale with its pretrained weights, as CLIP does
-    max_scale: what training keeps the scale below
+    max_scale: training keeps the scale at or below it
     """
 
     initial_scale: Positive | None = None
@@ -46,7 +46,7 @@ class SymmetricSettings(ScaledSettings):
 
 
 class SigmoidSettings(ScaledSettings):
-    """Each pair by itself is told to match or not (SigLIP). initial_bias: what the learned bias starts from."""
+    """Binary cross-entropy of each pair: it matches or not (SigLIP). initial_bias: where the learned bias starts."""
 
     kind: Literal["sigmoid"]
     initial_bias: float

@@ -71,7 +71,7 @@ class ModelSettings(Settings):
 
     @property
     def attends(self) -> bool:
-        """Whether words attend to regions, so that it can be asked which to which (`itr explain`)."""
+        """Whether words attend to regions, so that `itr explain` can show which word looks where."""
         return False
 
     @property
@@ -110,7 +110,7 @@ class SetSettings(ModelSettings):
 
     @property
     def family(self) -> str:
-        """Grid features make it another one: its weights and published figures are others."""
+        """With grid features it is a family of its own: other weights, other published figures."""
         return super().family + ("_grid" if self.grid else "")
 
 
@@ -143,7 +143,7 @@ class MethodSettings(Settings):
             return value
         if not isinstance(value, dict):
             return ModelSettings.model_validate(value)  # refuses it
-        # In pydantic's words for a union, so that `yaml_file` says the same of all kinds.
+        # The errors that pydantic has for unions, so that `yaml_file` words them as it words those.
         if "kind" not in value:
             raise PydanticKnownError("union_tag_not_found", {"discriminator": "'kind'"})
         kind = str(value["kind"])

@@ -10,7 +10,7 @@ from itrcore.settings.strict import Count, Positive, Settings, Share
 
 
 class StepSchedule(Settings):
-    """The learning rate is multiplied by `factor` when so many epochs are done, and again at each further number."""
+    """The learning rate is multiplied by `factor` after each of these numbers of epochs."""
 
     kind: Literal["step"]
     epochs: list[Count]
@@ -34,7 +34,7 @@ class OptimisationSettings(Settings):
     """How a method is optimised.
 
     weight_decay: adamw takes it off the weights, adam adds it to the gradients
-    evaluations: on dev, so many in each epoch, evenly spread, the last at its end; the best weights of all are kept
+    evaluations: how often an epoch is evaluated on dev, evenly spread, the last time at its end; the best weights are kept
     """
 
     optimiser: Literal["adam", "adamw"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import PrivateAttr
@@ -53,12 +53,12 @@ class Params(Settings):
 
     @property
     def root_folder(self) -> Path:
-        """Of `root`, absolute."""
+        """The folder that `root` names, absolute."""
         return self._root
 
     @property
     def project(self) -> Path:
-        """The root that all experiments share, absolute. Of a `dvc exp` in a temporary copy, that of what was copied."""
+        """The root that all experiments share, absolute. In a temporary copy of `dvc exp`, the root of what was copied."""
         copied = _copied(self._folder)
         return self._root if copied is None else (copied / self.root).resolve()
 
@@ -73,7 +73,7 @@ class Params(Settings):
 
     @property
     def trial(self) -> str | None:
-        """The name of the `dvc exp` that this is a temporary copy for; None where it is none."""
+        """The name of the `dvc exp` whose temporary copy this is; None where it is none."""
         return None if _copied(self._folder) is None else os.environ.get("DVC_EXP_NAME", self._root.name)
 
     @property
@@ -94,9 +94,9 @@ class Params(Settings):
         return _named("download", name, self.downloads, "downloads")
 
     def download_of(self, data: str) -> str | None:
-        """The download that a data set reads, where its `reads` is the record of one."""
-        reads = PurePosixPath(self.dataset(data).reads)
-        return next((name for name in self.downloads if layout.download_record(name) == Path(reads)), None)
+        """The download whose record a data set's `reads` names; None where it names no record."""
+        reads = Path(self.dataset(data).reads)
+        return next((name for name in self.downloads if layout.download_record(name) == reads), None)
 
     def ensemble(self, name: str) -> EnsembleSettings:
         """The ensemble of this name. `ConfigError` where there is none."""
@@ -104,8 +104,8 @@ class Params(Settings):
 
     def method_of(self, run: str) -> MethodSettings:
         """The settings of a run's method: its recipe, its variant, its profile. `ConfigError` where they do not fit."""
-        entry = self.run(run)
-        return self.method_with(entry.method, entry.variant, entry.profile)
+        settings = self.run(run)
+        return self.method_with(settings.method, settings.variant, settings.profile)
 
     def method_with(self, method: str, variant: str | None = None, profile: str | None = None) -> MethodSettings:
         """A recipe with a variant of its own and a profile of params.yaml laid over it. `ConfigError` where they do not fit."""
@@ -126,7 +126,7 @@ def _named(kind: str, name: str, entries: Mapping[str, T], section: str) -> T:
 
 
 def _copied(folder: Path) -> Path | None:
-    """The folder that `dvc exp` copied for a run beside others, where `folder` is in such a copy."""
+    """The project that `dvc exp` copied, where `folder` lies in such a temporary copy; else None."""
     parts = folder.parts
     at = next((i for i in range(len(parts)) if parts[i : i + 3] == (".dvc", "tmp", "exps")), None)
     return None if at is None else Path(*parts[:at])

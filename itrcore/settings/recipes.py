@@ -16,7 +16,7 @@ from itrcore.settings.strict import Name
 
 
 class _File(MethodSettings):
-    """All that a recipe says: the method's settings, and what stands beside them."""
+    """All keys of a recipe: the method's settings, their source and their variants."""
 
     source: str
     variants: dict[Name, dict[str, Any]] = Field(default_factory=dict)
@@ -31,7 +31,7 @@ class Recipe:
     def __init__(self, path: Path) -> None:
         """`ConfigError` where the file, or a variant laid over it, is not valid."""
         data = yaml_file.read(path, _File.model_fields, "a method's recipe lies there")
-        # All keys at once, so that a misspelt one is named with the nearest of all.
+        # All keys at once, so that a misspelt one is compared with all of them.
         file = yaml_file.settings(_File, data, path)
         self.path = path
         self.source = file.source
@@ -74,7 +74,7 @@ class Recipes(Mapping[str, Recipe]):
         return self._read[name]
 
     def __contains__(self, name: object) -> bool:
-        """Without reading the file, so that what is wrong in it is not said where only its name is asked for."""
+        """Does not read the file: who asks for a name alone should not meet the file's errors."""
         return name in self.names
 
     def __iter__(self) -> Iterator[str]:

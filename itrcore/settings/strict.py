@@ -23,6 +23,7 @@ Positive = Annotated[float, Field(gt=0.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]  # never the whole
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # SHA-256
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"  # what names are made of
 
 
 def _name(text: str) -> str:
@@ -30,7 +31,7 @@ def _name(text: str) -> str:
         raise ValueError(
             f"{text!r} cannot be a name: DVC leaves keys of this name out when it looks for cached results"
         )
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", text):
+    if not re.fullmatch(NAME, text):
         raise ValueError(
             f"{text!r} cannot be a name; use letters, digits, - and _, a letter or digit first, at most 100 in all"
         )
@@ -41,7 +42,7 @@ Name = Annotated[str, AfterValidator(_name)]  # safe as a folder, a DVC stage an
 
 
 class Settings(BaseModel):
-    """Frozen, strictly typed, no unknown key, no NaN or infinity."""
+    """Frozen and strictly typed; unknown keys, NaN and infinity are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -57,7 +58,7 @@ class Settings(BaseModel):
         try:
             handler({key: value for key, value in data.items() if key in known})
         except ValidationError as error:
-            # A key that is missing here most often is one of the unknown ones, misspelt: naming it twice would confuse.
+            # A missing key most often is one of the unknown ones, misspelt: naming it twice would confuse.
             problems += [_again(item) for item in error.errors() if item["type"] != "missing" or len(item["loc"]) > 1]
         raise ValidationError.from_exception_data(cls.__name__, problems)
 

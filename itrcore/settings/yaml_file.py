@@ -68,7 +68,7 @@ def settings(model: type[S], data: Any, where: Path | str) -> S:
 def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the leaves of `changes` in place of its own.
 
-    A mapping of another `kind` takes the whole place of the one that was there: what that said, this kind does not have.
+    A mapping of another `kind` replaces the old one as a whole: the keys of the old kind mean nothing to the new one.
     """
     merged = dict(base)
     for key, value in changes.items():
@@ -83,7 +83,7 @@ def _same_kind(old: Any, new: Any) -> bool:
 
 
 def _not_plain(value: Any, where: str, above: tuple[int, ...]) -> Iterator[str]:
-    """What YAML can say and JSON, which everything here is checked and stored as, cannot."""
+    """A line for each value that YAML can hold and JSON cannot: settings are checked and stored as JSON."""
     if isinstance(value, dict | list):
         if id(value) in above:
             yield f"{where}: this anchor holds itself"

@@ -50,7 +50,7 @@ class RunLog:
             self._client.log_inputs(self.run_id, inputs)
 
     def versions(self, described: RunDescription | Measured, lock: Path | None = None) -> None:
-        """Which data and code, and the state of dvc.lock, it comes from."""
+        """Tags of the data, the code and the state of dvc.lock that the run comes from."""
         for key in ("data_digest", "code_version", "features"):
             self._client.set_tag(self.run_id, key, getattr(described, key))
         if lock is not None and lock.exists():

@@ -1,9 +1,9 @@
 """The tracker: MLflow's store, one run per training, holding what its result folders hold.
 
 The store is SQLite (`mlflow.db`, artifacts in `mlartifacts/`) unless MLFLOW_TRACKING_URI names another, such as a server.
-MLflow never is the source of a result: a run can always be rebuilt from `runs/` and `results/` (`itr track`), for
-instance where DVC restored a training from its cache, or on a machine that did not do the training. So a failing MLflow
-never fails a stage: it is told once, and `itr track` makes up for it.
+MLflow is never the source of a result: a run can always be rebuilt from `runs/` and `results/` (`itr track`), for instance
+where DVC restored a training from its cache, or on a machine that did not do the training. So a failing MLflow never fails a
+stage: one warning says so, and `itr track` makes up for it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ from itrcore.terminal import warn
 from itrcore.tracking.run_log import RESULT, RunLog, flatten
 
 _NAME = "itr.name"  # the tag that says which run of params.yaml it is
-_SAMPLE_SECONDS = 2  # between samples of CPU, memory and GPU use: a demo run lasts no longer than some of them
-_RETRIES = (
-    "3"  # of a request to a server, 2, 4 and 8 seconds apart; MLflow's own 7 would hold a training up for minutes
-)
+_SAMPLE_SECONDS = 2  # between samples of CPU, memory and GPU use: a run of the demo takes only a few times as long
+# Of a request to a server, 2, 4 and 8 seconds apart; MLflow's own 7 would hold up a training for minutes.
+_RETRIES = "3"
 
 
 class TrackingError(ITRError):
@@ -47,7 +46,7 @@ class Tracker:
 
         root: where the SQLite store lies or is made, one for all experiments
         experiment: its folder in `experiments/`; empty for the embedded one
-        trial: the name of a `dvc exp` that runs elsewhere than in the experiment's folder: its runs replace none of those
+        trial: the name of a `dvc exp` that runs in a copy of the experiment's folder: its runs replace none of the experiment's
         """
         self._root, self._prefix, self._trial = root.absolute(), experiment and f"{experiment}/", trial
         self._uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self._root / 'mlflow.db'}"
@@ -68,7 +67,7 @@ class Tracker:
     def record(self, run_folder: Path, results: Path) -> bool:
         """Make the MLflow run of a training hold exactly what these two folders hold; False where MLflow failed.
 
-        In a trial, a training that was not part of it is the experiment's own, and is left as it is.
+        In a trial, a training that the experiment did before is left as it is.
         """
 
         def record() -> None:
@@ -103,9 +102,9 @@ class Tracker:
         return self.attempt(attach)
 
     def attempt(self, call: Callable[[], object], after_failure: bool = False) -> bool:
-        """Call MLflow without letting its failure end anything: it is told once, and no more calls are made.
+        """Call MLflow; a failure ends nothing: one warning says so, and later calls are not made. Returns whether it worked.
 
-        after_failure: try all the same, as it may be back. Returns whether it worked.
+        after_failure: call even after a failure, as MLflow may be back
         """
         if self._failed and not after_failure:
             return False
@@ -113,8 +112,7 @@ class Tracker:
             call()
         except Exception as error:  # whatever it is: a training of days must not end because its log cannot be written
             if not self._failed:
-                text = f"{self._describe(error)} The results on disk are whole; with MLflow back, run: itr track"
-                warn(text)
+                warn(f"{self._describe(error)} The results on disk are whole; with MLflow back, run: itr track")
             self._failed = True
             return False
         return True
@@ -128,8 +126,7 @@ class Tracker:
         try:
             return self._open(run, tracking_id)
         except Exception as error:
-            what = f"{self._describe(error)} Is MLFLOW_TRACKING_URI right and its server up?"
-            raise TrackingError(what) from error
+            raise TrackingError(f"{self._describe(error)} Is MLFLOW_TRACKING_URI right and its server up?") from error
 
     def finish(self, log: RunLog, folder: Path) -> None:
         """Make `log` hold the whole training in `folder`; it is then the one active run of its name."""
@@ -155,7 +152,7 @@ class Tracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)
         import mlflow
 
-        # Of every table made and every monitor started they would tell; of a lost store `attempt` tells, once.
+        # They would report every table they make and every monitor they start. A lost store is reported by `attempt`, once.
         levels = {"mlflow": logging.WARNING, "alembic": logging.WARNING, "mlflow.system_metrics": logging.CRITICAL}
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
@@ -176,17 +173,16 @@ class Tracker:
         with self._lock():
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
-                # A server chooses its own artifact store; for SQLite it is stated, as the default depends on the caller's
-                # folder.
+                # A server chooses its artifact store; for SQLite it is given, as the default depends on the caller's folder.
                 location = (self._root / "mlartifacts" / name).as_uri() if self._sqlite else None
                 try:
                     # Of a kind whose page opens on runs and metrics, not on traces of language models.
                     tags = {"mlflow.experimentKind": "custom_model_development"}
                     return str(client.create_experiment(name, artifact_location=location, tags=tags))
-                except MlflowException as error:  # another machine may have been faster
+                except MlflowException:  # another machine may have been faster
                     experiment = client.get_experiment_by_name(name)
                     if experiment is None:
-                        raise error
+                        raise
             if experiment.lifecycle_stage == "deleted":
                 client.restore_experiment(experiment.experiment_id)
             return str(experiment.experiment_id)
@@ -257,12 +253,11 @@ class Tracker:
         return list(self._client.search_runs([experiment], wanted, view, order_by=["attributes.start_time DESC"]))
 
     def _find(self, experiment: str, name: str) -> Any | None:
-        """The finished run of a name: one that is being trained anew holds no result yet."""
-        finished = [run for run in self._runs(experiment, name) if run.info.status == "FINISHED"]
-        return finished[0] if finished else None
+        """The newest finished run of a name: one that is being trained again holds no result yet."""
+        return next((run for run in self._runs(experiment, name) if run.info.status == "FINISHED"), None)
 
     def _supersede(self, experiment: str, name: str, keep: str, finished: bool = True) -> None:
-        """Other runs of this name go to MLflow's bin, whence `mlflow gc` removes them; finished ones only if `finished`."""
+        """Move other runs of this name to MLflow's bin, which `mlflow gc` empties; finished ones only if `finished`."""
         for run in self._runs(experiment, name):
             if run.info.run_id != keep and (finished or run.info.status != "FINISHED"):
                 self._client.delete_run(run.info.run_id)
@@ -292,18 +287,18 @@ class LiveTraining:
         return log.run_id
 
     def evaluation(self, point: Point) -> None:
-        """Loss terms, dev metrics, learning rate and speed at one evaluation."""
+        """Log loss terms, dev metrics, learning rate and speed of one evaluation."""
         if log := self._log:
             self._tracker.attempt(lambda: log.evaluations([point]))
 
     def finish(self, folder: Path) -> None:
-        """What is missing of the evaluations, checkpoint and history as artifacts; the run is finished."""
+        """Log what is missing of the evaluations, and checkpoint and history as artifacts; finish the run."""
         self._stop_monitor()
         if log := self._log:
             self._tracker.attempt(lambda: self._tracker.finish(log, folder), after_failure=True)
 
     def fail(self) -> None:
-        """The run is marked as failed; the next attempt goes on with it or supersedes it."""
+        """Mark the run as failed; the next attempt continues or supersedes it."""
         self._stop_monitor()
         if log := self._log:
             self._tracker.attempt(lambda: log.end("FAILED"))

@@ -26,7 +26,7 @@ LONG = "coco_with_a_long_name-vse_infty_bert_with_a_long_name-another_profile-12
 
 
 def itr(*arguments: str, columns: int = 80) -> Any:
-    """Run `itr` as in a terminal of so many columns."""
+    """Run `itr` as in a terminal of this many columns."""
     return CliRunner(env={"COLUMNS": str(columns)}).invoke(app, list(arguments))
 
 
@@ -200,9 +200,9 @@ def test_a_stage_for_an_unknown_run_is_one_line(
     with pytest.raises(SystemExit) as caught:
         run_stage(train.main)
     assert caught.value.code == 1
-    said = capsys.readouterr().err
+    errors = capsys.readouterr().err
     name = (arguments or [""])[0]
-    assert said.startswith(f"error: params.yaml: run: no {name!r} in runs") and said.count("\n") == 1
+    assert errors.startswith(f"error: params.yaml: run: no {name!r} in runs") and errors.count("\n") == 1
 
 
 def test_a_stage_gets_the_configuration_and_its_item(tmp_path: Path, monkeypatch: Any) -> None:

@@ -126,9 +126,9 @@ def test_what_cannot_be_explained_is_one_clear_error(inside: Path, arguments: li
 
 
 def test_without_the_picture_the_table_is_shown_and_the_error_says_what_is_missing(inside: Path) -> None:
-    one = images()[0]
-    assert one.file_name is not None
-    path = layout.raw("tiny") / "images" / one.file_name
+    image = images()[0]
+    assert image.file_name is not None
+    path = layout.raw("tiny") / "images" / image.file_name
     kept = path.read_bytes()
     path.unlink()
     try:
@@ -136,6 +136,6 @@ def test_without_the_picture_the_table_is_shown_and_the_error_says_what_is_missi
     finally:
         path.write_bytes(kept)
     assert status == 1
-    assert output.splitlines()[0] == one.captions[0] and "strongest regions" in output
-    assert f"{one.file_name}: no such file" in output
+    assert output.splitlines()[0] == image.captions[0] and "strongest regions" in output
+    assert f"{image.file_name}: no such file" in output
     assert not Path("explanations").exists()

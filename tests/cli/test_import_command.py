@@ -62,15 +62,15 @@ def test_an_import_says_what_it_found_and_adds_an_entry_and_nothing_else(folder:
     result = import_()
     assert result.exit_code == 0, result.output
     n_tokens = len(json.loads(Path("data/tiny/vocab/vocab.json").read_text())["word2idx"]) + 1
-    *said, warning, stands, then = result.output.splitlines()
-    assert said == [
+    *summary, warning, stands, then = result.output.splitlines()
+    assert summary == [
         "image encoder: 13 entries used; known to be unused: mlp.bns.1.bias, mlp.bns.1.num_batches_tracked, "
         "mlp.bns.1.running_mean, mlp.bns.1.running_var, mlp.bns.1.weight",
         "text encoder: 11 entries used",
         f"dimensions 16, region features 16, tokens {n_tokens}",
-        said[-1],
+        summary[-1],
     ]
-    assert said[-1].startswith("saved after epoch ") and "best dev rsum" in said[-1]
+    assert summary[-1].startswith("saved after epoch ") and "best dev rsum" in summary[-1]
     assert warning.startswith("warning: the vocabulary of tiny is used, as it has the right size.")
     assert stands == "runs.tiny-esa_bigru-released stands in params.yaml."
     assert then == "Next: dvc repro judge@tiny-esa_bigru-released"

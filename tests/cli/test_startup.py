@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.tiny_project import ROOT, project
 
-# Those in which the time goes, and those that nobody should meet here.
+# Those that take the time, and those that must not be loaded here.
 HEAVY = (
     "accelerate", "dvc", "fastapi", "jinja2", "kagglehub", "matplotlib", "mlflow", "nltk", "pandas", "PIL", "prefect", "pyarrow",
     "scipy", "sklearn", "sqlalchemy", "tokenizers", "torch", "torchvision", "transformers", "webdataset",
@@ -21,9 +21,9 @@ HEAVY = (
 
 def imported(code: str, folder: Path = ROOT) -> set[str]:
     """The heavy packages that a fresh process in the folder holds after it has run the code."""
-    told = f"{code}\nimport json, sys\nprint(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+    program = f"{code}\nimport json, sys\nprint(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
     done = subprocess.run(
-        [sys.executable, "-c", told],
+        [sys.executable, "-c", program],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         text=True,
@@ -83,7 +83,7 @@ def test_the_report_draws_and_writes_pages_and_computes_nothing() -> None:
 
 
 def test_help_needs_neither_settings_nor_their_checks() -> None:
-    """A quarter of the time that `import torch` takes, or less (benchmarks/startup.py): so little that nobody waits."""
+    """A quarter of the time that `import torch` takes, or less (benchmarks/startup.py)."""
     code = "from itrcore.cli.app import app; app(['--help'], standalone_mode=False)"
     assert not imported(f"{code}; import sys; assert 'itrcore.settings.load' not in sys.modules")
 

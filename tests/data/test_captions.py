@@ -19,33 +19,33 @@ KARPATHY_SPLITS = {"train": "train", "dev": "val", "test": "test"}
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> ScanFolder:
+def scan_folder(tmp_path: Path) -> ScanFolder:
     return write_scan_folder(tmp_path / "scan")
 
 
-def described(made: ScanFolder, extra_captions: int = 0) -> list[KarpathyImage]:
+def described(scan_folder: ScanFolder, extra_captions: int = 0) -> list[KarpathyImage]:
     """A Karpathy file for the folder, images in reverse order; caption ids are 10 × image id and on."""
     images = []
     for split in SPLITS:
-        for image_id, texts in zip(made.ids[split], made.captions[split], strict=True):
+        for image_id, texts in zip(scan_folder.ids[split], scan_folder.captions[split], strict=True):
             texts = [*texts, *["one more"] * extra_captions]
             sentids = [10 * image_id + k for k in range(len(texts))]
             images.append(KarpathyImage(image_id, f"{image_id}.jpg", KARPATHY_SPLITS[split], sentids, texts))
     return images[::-1]
 
 
-def name_images(made: ScanFolder) -> None:
-    scan.write_id_mapping(made.path, {i: f"{i}.jpg" for ids in made.ids.values() for i in ids})
+def name_images(scan_folder: ScanFolder) -> None:
+    scan.write_id_mapping(scan_folder.path, {i: f"{i}.jpg" for ids in scan_folder.ids.values() for i in ids})
 
 
-def test_holds_every_caption_once_in_order(made: ScanFolder, tmp_path: Path) -> None:
-    path = write_table(made, tmp_path / "captions.parquet")
+def test_holds_every_caption_once_in_order(scan_folder: ScanFolder, tmp_path: Path) -> None:
+    path = write_table(scan_folder, tmp_path / "captions.parquet")
     rows = pq.read_table(path).to_pylist()
     assert [row["caption_id"] for row in rows] == list(range(28))
     for split in SPLITS:
         images = captions.read(path, split)
-        assert [image.image_id for image in images] == made.ids[split]
-        assert [image.captions for image in images] == made.captions[split]
+        assert [image.image_id for image in images] == scan_folder.ids[split]
+        assert [image.captions for image in images] == scan_folder.captions[split]
         assert {image.file_name for image in images} == {None}
     assert rows[-1] == {
         "image_id": 113, "file_name": None, "split": "test", "position": 3, "caption_id": 27,
@@ -53,83 +53,85 @@ def test_holds_every_caption_once_in_order(made: ScanFolder, tmp_path: Path) -> 
     }  # fmt: skip
 
 
-def test_same_folder_same_bytes(made: ScanFolder, tmp_path: Path) -> None:
-    first = write_table(made, tmp_path / "a.parquet").read_bytes()
-    assert first == write_table(made, tmp_path / "b.parquet").read_bytes()
+def test_same_folder_same_bytes(scan_folder: ScanFolder, tmp_path: Path) -> None:
+    first = write_table(scan_folder, tmp_path / "a.parquet").read_bytes()
+    assert first == write_table(scan_folder, tmp_path / "b.parquet").read_bytes()
 
 
-def test_images_with_different_numbers_of_captions_stay_apart(made: ScanFolder, tmp_path: Path) -> None:
-    (made.path / "dev_ids.txt").write_text("5\n5\n5\n9\n7\n7\n")
-    images = captions.read(write_table(made, tmp_path / "captions.parquet"), "dev")
+def test_images_with_different_numbers_of_captions_stay_apart(scan_folder: ScanFolder, tmp_path: Path) -> None:
+    (scan_folder.path / "dev_ids.txt").write_text("5\n5\n5\n9\n7\n7\n")
+    images = captions.read(write_table(scan_folder, tmp_path / "captions.parquet"), "dev")
     assert [(image.image_id, len(image.captions)) for image in images] == [(5, 3), (9, 1), (7, 2)]
 
 
-def test_caption_ids_and_names_come_from_karpathys_file(made: ScanFolder, tmp_path: Path) -> None:
-    name_images(made)
-    karpathy.write(made.path / "dataset_toy.json", "toy", described(made, extra_captions=1))
-    path = write_table(made, tmp_path / "captions.parquet")
+def test_caption_ids_and_names_come_from_karpathys_file(scan_folder: ScanFolder, tmp_path: Path) -> None:
+    name_images(scan_folder)
+    karpathy.write(scan_folder.path / "dataset_toy.json", "toy", described(scan_folder, extra_captions=1))
+    path = write_table(scan_folder, tmp_path / "captions.parquet")
     for split in SPLITS:
         for image in captions.read(path, split):
             assert image.file_name == f"{image.image_id}.jpg"
             assert image.caption_ids == [10 * image.image_id, 10 * image.image_id + 1]
 
 
-def test_an_image_of_another_split_than_karpathys_is_named(made: ScanFolder) -> None:
-    name_images(made)
+def test_an_image_of_another_split_than_karpathys_is_named(scan_folder: ScanFolder) -> None:
+    name_images(scan_folder)
     images = [
         KarpathyImage(i.imgid, i.filename, "test" if i.imgid == 103 else i.split, i.sentids, i.captions)
-        for i in described(made)
+        for i in described(scan_folder)
     ]
-    karpathy.write(made.path / "dataset_toy.json", "toy", images)
+    karpathy.write(scan_folder.path / "dataset_toy.json", "toy", images)
     with pytest.raises(DataError, match=r"train_ids\.txt: image 3, 103\.jpg, in split train .* expected split test"):
-        table_of(made.path)
+        table_of(scan_folder.path)
 
 
-def test_more_captions_than_karpathys_are_refused(made: ScanFolder) -> None:
-    name_images(made)
+def test_more_captions_than_karpathys_are_refused(scan_folder: ScanFolder) -> None:
+    name_images(scan_folder)
     images = [
         KarpathyImage(i.imgid, i.filename, i.split, i.sentids[:1], i.captions[:1]) if i.imgid == 108 else i
-        for i in described(made)
+        for i in described(scan_folder)
     ]
-    karpathy.write(made.path / "dataset_toy.json", "toy", images)
+    karpathy.write(scan_folder.path / "dataset_toy.json", "toy", images)
     with pytest.raises(
         DataError,
         match=r"dev_ids\.txt: image 1, 108\.jpg, in split dev with 2 captions; expected split dev and at most 1",
     ):
-        table_of(made.path)
+        table_of(scan_folder.path)
 
 
-def test_an_image_unknown_to_karpathys_file_is_named(made: ScanFolder) -> None:
-    name_images(made)
-    karpathy.write(made.path / "dataset_toy.json", "toy", [i for i in described(made) if i.imgid != 110])
+def test_an_image_unknown_to_karpathys_file_is_named(scan_folder: ScanFolder) -> None:
+    name_images(scan_folder)
+    karpathy.write(scan_folder.path / "dataset_toy.json", "toy", [i for i in described(scan_folder) if i.imgid != 110])
     with pytest.raises(DataError, match=r"test_ids\.txt: image 0, 110\.jpg, is not in Karpathy's JSON"):
-        table_of(made.path)
+        table_of(scan_folder.path)
 
 
-def test_without_id_mapping_karpathys_file_gives_names_and_is_matched_by_id(made: ScanFolder, tmp_path: Path) -> None:
-    coco = [replace(i, imgid=i.imgid - 100, cocoid=i.imgid, filepath="val2014") for i in described(made)]
-    for images, folder in ((described(made), ""), (coco, "val2014/")):
-        karpathy.write(made.path / "dataset_toy.json", "toy", images)
+def test_without_id_mapping_karpathys_file_gives_names_and_is_matched_by_id(
+    scan_folder: ScanFolder, tmp_path: Path
+) -> None:
+    coco = [replace(i, imgid=i.imgid - 100, cocoid=i.imgid, filepath="val2014") for i in described(scan_folder)]
+    for images, folder in ((described(scan_folder), ""), (coco, "val2014/")):
+        karpathy.write(scan_folder.path / "dataset_toy.json", "toy", images)
         if folder:  # our writer leaves COCO's own fields out
-            entries = read_json(made.path / "dataset_toy.json")
+            entries = read_json(scan_folder.path / "dataset_toy.json")
             for entry, image in zip(entries["images"], images, strict=True):
                 entry |= {"filepath": image.filepath, "cocoid": image.cocoid}
-            write_json(made.path / "dataset_toy.json", entries)
-        path = write_table(made, tmp_path / "captions.parquet")
+            write_json(scan_folder.path / "dataset_toy.json", entries)
+        path = write_table(scan_folder, tmp_path / "captions.parquet")
         for split in SPLITS:
             for image in captions.read(path, split):
                 assert image.file_name == f"{folder}{image.image_id}.jpg"
                 assert image.caption_ids == [10 * image.image_id, 10 * image.image_id + 1]
 
 
-def test_an_id_without_a_file_name_is_named(made: ScanFolder) -> None:
-    scan.write_id_mapping(made.path, {i: f"{i}.jpg" for i in range(100, 109)})
+def test_an_id_without_a_file_name_is_named(scan_folder: ScanFolder) -> None:
+    scan.write_id_mapping(scan_folder.path, {i: f"{i}.jpg" for i in range(100, 109)})
     with pytest.raises(DataError, match=r"id_mapping\.json: no entry for image id 109 of dev"):
-        table_of(made.path)
+        table_of(scan_folder.path)
 
 
-def test_a_damaged_or_missing_table_is_named(made: ScanFolder, tmp_path: Path) -> None:
-    path = write_table(made, tmp_path / "captions.parquet")
+def test_a_damaged_or_missing_table_is_named(scan_folder: ScanFolder, tmp_path: Path) -> None:
+    path = write_table(scan_folder, tmp_path / "captions.parquet")
     whole = path.read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], b"x" * 100):
         path.write_bytes(damaged)

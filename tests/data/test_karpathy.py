@@ -62,7 +62,7 @@ def test_fields_of_the_real_files_that_we_do_not_use_are_allowed(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("changes", "found"),
+    ("changes", "message"),
     [
         ({"split": "validation"}, r"row 1: split 'validation'; expected one of train, restval, val, test"),
         ({"sentids": [2, 4]}, "row 1: `sentids` disagrees"),
@@ -76,8 +76,8 @@ def test_fields_of_the_real_files_that_we_do_not_use_are_allowed(tmp_path: Path)
         ({"sentids": [1, 3], "sentences": [{"raw": "a", "sentid": 1}, {"raw": "b", "sentid": 3}]}, "sentid 1 comes"),
     ],
 )
-def test_an_image_that_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], found: str) -> None:
-    with pytest.raises(DataError, match=found) as caught:
+def test_an_image_that_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
         karpathy.read(written(tmp_path, entry(0), entry(1, **changes)))
     assert "dataset_toy.json" in str(caught.value)
 

@@ -35,7 +35,7 @@ def test_a_whole_file_arrives_with_its_size_digest_and_progress(tmp_path: Path) 
             tmp_path / "x",
             sha256=digest_of(DATA),
             bytes=len(DATA),
-            show=lambda *told: seen.append(told),
+            show=lambda *shown: seen.append(shown),
         )
     assert (tmp_path / "x").read_bytes() == DATA
     assert (done.bytes, done.sha256) == (len(DATA), digest_of(DATA))

@@ -1,4 +1,4 @@
-"""What is said of published models that cannot be had; and tokenisers are read without torch."""
+"""The error for a published model that cannot be loaded; and tokenisers are read without torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.project import ROOT
 
 
 @pytest.mark.parametrize(
-    ("error", "revision", "said"),
+    ("error", "revision", "message"),
     [
         (OSError("  no route\nto the host"), None, "no BERT can be had from here (no route); "),
         (OSError("no route"), "v1", "no BERT can be had from here at revision v1 (no route); "),
@@ -20,10 +20,12 @@ from tests.support.project import ROOT
     ],
 )
 def test_a_refusal_is_one_line_with_the_name_the_revision_and_the_reason(
-    error: Exception, revision: str | None, said: str
+    error: Exception, revision: str | None, message: str
 ) -> None:
     whole = str(hub.refused("BERT", "lab/none", revision, error, "folder with config.json"))
-    assert whole.startswith(f"lab/none: {said}expected a name on the Hugging Face hub, or a folder with config.json.")
+    assert whole.startswith(
+        f"lab/none: {message}expected a name on the Hugging Face hub, or a folder with config.json."
+    )
     assert "HF_HUB_OFFLINE" in whole and "\n" not in whole
 
 

@@ -114,7 +114,7 @@ def test_an_archive_of_another_checksum_is_passed_over(tmp_path: Path) -> None:
     assert any("good.zip" in line for line in lines.lines)
 
 
-def test_a_rerun_with_everything_there_asks_nobody(tmp_path: Path) -> None:
+def test_a_rerun_with_everything_there_asks_no_source(tmp_path: Path) -> None:
     with serving(data_zip=Served(ARCHIVE)) as server:
         part = features(f"{server.url}data.zip")
         get(tmp_path, features=part)

@@ -21,11 +21,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = Project(tmp_path_factory.mktemp("flow"))
-    params = tiny_params(made.params)
-    made.write_params(params)
-    made.experiment("mine", {**params, "report": {"title": "mine"}})
-    return made
+    project = Project(tmp_path_factory.mktemp("flow"))
+    params = tiny_params(project.params)
+    project.write_params(params)
+    project.experiment("mine", {**params, "report": {"title": "mine"}})
+    return project
 
 
 def test_flow_makes_an_experiment_and_touches_no_other(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,10 +92,10 @@ def test_some_runs_alone_are_trained_and_recorded(project: Project) -> None:
 def test_after_a_failure_all_goes_on_that_can_and_the_flow_fails(project: Project) -> None:
     folder = project.experiment("failing", tiny_params(project.params))
     fails, works = "scenes-esa_bigru-1", "scenes-vse_pp_bigru-1"
-    made = {"cmd": "touch ${key}", "outs": ["${key}"]}
+    step = {"cmd": "touch ${key}", "outs": ["${key}"]}
     kept = {"cmd": "touch kept", "deps": [fails], "outs": ["kept"]}
     steps = {
-        "made": {"foreach": "${runs}", "do": made},
+        "made": {"foreach": "${runs}", "do": step},
         "after": {
             "foreach": [fails, works],
             "do": {"cmd": "printenv CUDA_VISIBLE_DEVICES > after-${item}", "deps": ["${item}"]},
@@ -106,7 +106,7 @@ def test_after_a_failure_all_goes_on_that_can_and_the_flow_fails(project: Projec
     }
     project.write("experiments/failing/dvc.yaml", {"stages": steps})
     project.dvc("repro", "kept", folder=folder)
-    made["cmd"] = f"test ${{key}} != {fails} && touch ${{key}}"
+    step["cmd"] = f"test ${{key}} != {fails} && touch ${{key}}"
     kept["frozen"] = True
     project.write("experiments/failing/dvc.yaml", {"stages": steps})
     command = (sys.executable, "-m", "flows.benchmark", "--experiment", "failing", "--gpus", "5", "--jobs", "2")

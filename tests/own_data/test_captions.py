@@ -1,4 +1,4 @@
-"""The table of captions of one's own: spreadsheets' habits are read, and what is wrong is named with its line."""
+"""The user's table of captions: what spreadsheets write is read, and what is wrong is named with its line."""
 
 from __future__ import annotations
 

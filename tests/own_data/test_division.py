@@ -1,4 +1,4 @@
-"""The random split of one's own data: the same images stay together, through others too, and few move when more come."""
+"""The random split of a user's data: equal images stay together, also through others, and new images move few of the old."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets that `itr data new` made go through the real stages; docs/your-own-data.md does what it says, by its letter."""
+"""Data sets that `itr data new` made go through the real stages; the commands of docs/your-own-data.md work as written."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def test_a_killed_process_leaves_nothing_that_disturbs_the_next(
     assert killed.returncode == -signal.SIGKILL
     assert Path("params.yaml").read_bytes() == before and not Path("datasets/mine").exists()
     assert list(Path("datasets").iterdir())  # it was in the midst of writing
-    made = make("mine", Path("c.csv"), features=Path("features"), kind="synthetic")
+    dataset = make("mine", Path("c.csv"), features=Path("features"), kind="synthetic")
     assert [path.name for path in Path("datasets").iterdir()] == ["mine"]
-    assert sum(n for n, _ in made.counts.values()) == 10
+    assert sum(n for n, _ in dataset.counts.values()) == 10
 
 
 def _write(arrays: dict[str, np.ndarray]) -> None:
@@ -129,9 +129,9 @@ def test_the_worked_example_leads_from_a_table_to_the_leaderboard(tmp_path: Path
         return project.run(*tools[program], *arguments).stdout
 
     project.run(sys.executable, "-c", block("import csv"))
-    said = run(block("itr data new drawn"))
-    assert said.startswith(block("train: 192 images"))
-    assert "dvc repro judge@drawn-" in said
+    output = run(block("itr data new drawn"))
+    assert output.startswith(block("train: 192 images"))
+    assert "dvc repro judge@drawn-" in output
 
     shown = YAML(typ="safe", pure=True).load(block("datasets:\n  drawn"))
     params = project.params

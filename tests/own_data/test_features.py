@@ -1,4 +1,4 @@
-"""Features of one's own, an array or a folder: each image gets its own, and what is unfit is named with its row."""
+"""A user's features, an array or a folder: each image gets its own, and what does not fit is named with its row."""
 
 from __future__ import annotations
 

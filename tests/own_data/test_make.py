@@ -1,4 +1,4 @@
-"""`itr data new`: captions, features and pictures of one's own become a data set."""
+"""`itr data new`: a user's captions, features and pictures become a data set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ import pytest
 from itrcore.data import scan
 from itrcore.own_data.make import make
 from itrcore.settings.load import load
-from tests.support.own_table import NAMES, REGIONS, WIDTH, N, made_of, two_each, write_array, write_csv, write_pictures
+from tests.support.own_table import (
+    NAMES,
+    REGIONS,
+    WIDTH,
+    N,
+    new_dataset,
+    two_each,
+    write_array,
+    write_csv,
+    write_pictures,
+)
 from tests.support.scan_data import image as image_of
 from tests.support.tiny_project import ROOT
 
@@ -38,8 +48,8 @@ def test_every_image_keeps_its_captions_and_its_features(project: Path) -> None:
     """The rows of the array are in the order of first appearance, though an image's captions lie apart."""
     array = write_array()
     rows = two_each()
-    made = made_of(write_csv([*rows[::2], *rows[:0:-2]]), features=Path("f.npy"), dev=3, test=0.2)
-    assert made.counts == {"train": (13, 26), "dev": (3, 6), "test": (4, 8)}
+    dataset = new_dataset(write_csv([*rows[::2], *rows[:0:-2]]), features=Path("f.npy"), dev=3, test=0.2)
+    assert dataset.counts == {"train": (13, 26), "dev": (3, 6), "test": (4, 8)}
     for split in ("train", "dev", "test"):
         captions, features = opened(split)
         for name, group in captions.items():
@@ -54,7 +64,7 @@ def test_the_entry_is_all_that_changes_in_params_yaml(tmp_path: Path, monkeypatc
     (tmp_path / "params.yaml").symlink_to("kept.yaml")
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     write_array()
-    made_of(write_csv(two_each()), features=Path("f.npy"), kind="bottom-up attention", images=write_pictures())
+    new_dataset(write_csv(two_each()), features=Path("f.npy"), kind="bottom-up attention", images=write_pictures())
     after = (tmp_path / "kept.yaml").read_text("utf-8")
     changes = [line for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[0] in "+-?"]
     assert "".join(f"{line[2:]}\n" for line in changes) == (
@@ -95,7 +105,7 @@ def test_a_split_column_is_kept_with_val_as_dev(project: Path) -> None:
     array = write_array()
     wanted = dict(zip(NAMES, ["test", "val", "train", " Train"] * 5, strict=True))
     rows = [(caption, wanted[name], name) for name, caption in two_each()]
-    made_of(write_csv(rows, ("caption", "split", "image")), features=Path("f.npy"))
+    new_dataset(write_csv(rows, ("caption", "split", "image")), features=Path("f.npy"))
     assert split_of() == {name: {"val": "dev", " Train": "train"}.get(split, split) for name, split in wanted.items()}
     np.testing.assert_array_equal(opened("dev")[1][NAMES[5]], array[5])
 
@@ -106,8 +116,8 @@ def test_images_of_different_numbers_of_regions_are_padded_and_counted(project: 
         path = Path("features", name if name < "a/010" else name.removesuffix(".jpg"))
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(f"{path}.npy", array[0] if len(array) == 1 else array)
-    made = made_of(write_csv(two_each(list(arrays))), features=Path("features"))
-    assert made.notes == []
+    dataset = new_dataset(write_csv(two_each(list(arrays))), features=Path("features"))
+    assert dataset.notes == []
     for split in ("train", "dev", "test"):
         for name, features in opened(split)[1].items():
             np.testing.assert_array_equal(features, arrays[name])
@@ -115,11 +125,11 @@ def test_images_of_different_numbers_of_regions_are_padded_and_counted(project: 
 
 
 def test_pictures_alone_make_a_data_set_without_features(project: Path) -> None:
-    made = made_of(write_csv(two_each()), images=write_pictures())
+    dataset = new_dataset(write_csv(two_each()), images=write_pictures())
     settings = load().dataset("mine").model_dump(exclude_none=True)
     assert settings["source"]["features"] == "none" and list(settings["shards"]) == ["images"]
-    assert not list(made.folder.glob("*_ims.npy"))
-    assert sum(len(scan.read_captions(made.folder, split)[0]) for split in made.counts) == N
+    assert not list(dataset.folder.glob("*_ims.npy"))
+    assert sum(len(scan.read_captions(dataset.folder, split)[0]) for split in dataset.counts) == N
 
 
 @pytest.mark.parametrize("what", ["features", "images"])
@@ -132,10 +142,10 @@ def test_images_that_are_the_same_stay_in_one_split_and_are_reported(project: Pa
             (pictures / NAMES[i]).write_bytes((pictures / NAMES[0]).read_bytes())
     np.save("f.npy", array)
     for seed in range(1, 9):
-        made = make(f"mine{seed}", write_csv(two_each()), features=Path("f.npy"), kind="synthetic", images=pictures,
-                    seed=seed, dev=4, test=4)  # fmt: skip
-        assert {split: n for split, (n, _) in made.counts.items()} == {"train": 12, "dev": 4, "test": 4}
-        assert made.notes == [
+        dataset = make(f"mine{seed}", write_csv(two_each()), features=Path("f.npy"), kind="synthetic", images=pictures,
+                       seed=seed, dev=4, test=4)  # fmt: skip
+        assert {split: n for split, (n, _) in dataset.counts.items()} == {"train": 12, "dev": 4, "test": 4}
+        assert dataset.notes == [
             f"1 groups of images are the same and were kept in one split each: {' = '.join(NAMES[:4])}"
         ]
         Path(f"datasets/mine{seed}").rename("datasets/mine")
@@ -148,8 +158,8 @@ def test_shared_captions_and_features_without_captions_are_reported(project: Pat
     folder.mkdir()
     for i, name in enumerate([*NAMES, "more.jpg"]):
         np.save(folder / f"{name}.npy", np.full((1, 2), i, np.float32))
-    made = made_of(write_csv([*two_each(), (NAMES[0], "a cat"), (NAMES[1], "a  cat ")]), features=folder)
-    assert made.notes == [
+    dataset = new_dataset(write_csv([*two_each(), (NAMES[0], "a cat"), (NAMES[1], "a  cat ")]), features=folder)
+    assert dataset.notes == [
         "1 captions are those of several images: “a cat”",
         "1 files have no captions and were left out: more.jpg.npy",
     ]
@@ -159,10 +169,10 @@ def test_features_beyond_float16_get_float32_shards(project: Path) -> None:
     array = write_array()
     array[4, 1, 2] = -70_000
     np.save("f.npy", array)
-    made = made_of(write_csv(two_each()), features=Path("f.npy"))
+    dataset = new_dataset(write_csv(two_each()), features=Path("f.npy"))
     regions = load().dataset("mine").shards.regions
     assert regions is not None and regions.dtype == "float32"
-    assert made.notes == ["features reach 70000, more than float16 can hold: shards are written in float32"]
+    assert dataset.notes == ["features reach 70000, more than float16 can hold: shards are written in float32"]
 
 
 def test_memory_stays_flat_whatever_the_features_size(project: Path) -> None:
@@ -170,7 +180,7 @@ def test_memory_stays_flat_whatever_the_features_size(project: Path) -> None:
     array[:] = np.arange(N)[:, None, None]
     table = write_csv(two_each())
     tracemalloc.start()
-    made_of(table, features=Path("f.npy"))
+    new_dataset(table, features=Path("f.npy"))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < array.nbytes / 2

@@ -11,14 +11,14 @@ import pytest
 from itrcore.errors import DataError, ITRError
 from itrcore.own_data.make import make
 from itrcore.settings.load import load
-from tests.support.own_table import NAMES, N, made_of, two_each, write_array, write_csv, write_pictures
+from tests.support.own_table import NAMES, N, new_dataset, two_each, write_array, write_csv, write_pictures
 
 
 def refused(message: str, *arguments: Any, **settings: Any) -> None:
     """One error with this message, and everything as it was before."""
     before = Path("params.yaml").read_bytes()
     with pytest.raises(ITRError, match=message) as caught:
-        made_of(*arguments, **settings)
+        new_dataset(*arguments, **settings)
     assert "\n" not in str(caught.value)
     assert Path("params.yaml").read_bytes() == before
     assert not Path("datasets").exists() or not list(Path("datasets").iterdir())
@@ -105,7 +105,7 @@ def test_a_folder_that_is_there_is_not_touched(project: Path) -> None:
     Path("datasets/mine").mkdir(parents=True)
     Path("datasets/mine/notes.txt").write_text("mine")
     with pytest.raises(DataError, match="datasets/mine: it is there already"):
-        made_of(write_csv(two_each()), features=Path("f.npy"))
+        new_dataset(write_csv(two_each()), features=Path("f.npy"))
     assert Path("datasets/mine/notes.txt").read_text() == "mine" and "mine" not in load().datasets
 
 
@@ -117,7 +117,7 @@ def test_a_params_yaml_that_cannot_be_written_leaves_no_folder(project: Path, mo
         Path("params.yaml").write_text("broken: [", "utf-8")
 
     with pytest.raises(ITRError, match=r"params\.yaml.*not valid YAML"):
-        made_of(write_csv(two_each()), features=Path("f.npy"), progress=progress)
+        new_dataset(write_csv(two_each()), features=Path("f.npy"), progress=progress)
     assert not list(Path("datasets").iterdir())
     assert Path("params.yaml").read_text() == "broken: ["
 
@@ -129,5 +129,5 @@ def test_the_same_image_in_two_given_splits_is_an_error(project: Path) -> None:
     split = dict(zip(NAMES, ["test", "val", *["train"] * 18], strict=True))
     rows = [(name, caption, split[name]) for name, caption in two_each()]
     with pytest.raises(DataError, match=r"1 images .* the same: 000.jpg \(test, line 2\) = 007.jpg \(train, line 16\)"):
-        made_of(write_csv(rows, ("image", "caption", "split")), features=Path("f.npy"))
+        new_dataset(write_csv(rows, ("image", "caption", "split")), features=Path("f.npy"))
     assert not Path("datasets/mine").exists()

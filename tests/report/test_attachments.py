@@ -20,7 +20,7 @@ def test_a_page_takes_its_style_and_pictures_and_nothing_else(tmp_path: Path) ->
     (tmp_path / "cached").write_text("drawn", "utf-8")
     (report / "plots" / "a b.png").symlink_to(tmp_path / "cached")  # as DVC links a file into its cache
 
-    found = {str(path.relative_to(report)): inside for path, inside in page_files(report, "runs/r.html").items()}
+    attached = {str(path.relative_to(report)): inside for path, inside in page_files(report, "runs/r.html").items()}
 
     plots = dict.fromkeys(("plots/a.png", "plots/a-dark.png", "plots/a b.png"), "plots")
-    assert found == {"runs/r.html": "runs", "style.css": "", **plots}
+    assert attached == {"runs/r.html": "runs", "style.css": "", **plots}

@@ -28,8 +28,10 @@ LONG = [(f"{i}{'w' * (i % 14)}", i % 3 > 0, [(i % 4, 0.4)]) for i in range(30)]
 
 def test_marks_are_the_strongest_regions_in_order_with_their_share_of_the_strongest() -> None:
     boxes = [[0, 0, 20, 30], [20, 0, 40, 30], [10, 10, 20, 20], *REST, *REST]
-    found = explanation([("dog", True, [(0, 0.6), (2, 0.3), (1, 0.08)])], boxes=boxes)  # 0.08: faint, though above even
-    marks = explanations.marks(found.words[0], found, SIZE)
+    example = explanation(
+        [("dog", True, [(0, 0.6), (2, 0.3), (1, 0.08)])], boxes=boxes
+    )  # 0.08: faint, though above even
+    marks = explanations.marks(example.words[0], example, SIZE)
     assert [(mark.region, mark.weight, round(mark.share, 6)) for mark in marks] == [
         (1, 0.6, 1.0),
         (3, 0.3, 0.5),
@@ -39,29 +41,29 @@ def test_marks_are_the_strongest_regions_in_order_with_their_share_of_the_strong
 
 def test_boxes_are_cut_off_at_the_pictures_edges_and_empty_ones_left_out() -> None:
     boxes = [[-5, 10, 50, 90], [10, 10, 10, 20], [60, 0, 70, 5], *REST]
-    found = explanation([("dog", True, [(0, 0.4), (1, 0.4), (2, 0.2)])], boxes=boxes)
-    for marks in (explanations.marks(found.words[0], found, SIZE), explanations.all_boxes(found, SIZE)):
+    example = explanation([("dog", True, [(0, 0.4), (1, 0.4), (2, 0.2)])], boxes=boxes)
+    for marks in (explanations.marks(example.words[0], example, SIZE), explanations.all_boxes(example, SIZE)):
         assert [(mark.region, mark.x, mark.y, mark.width, mark.height) for mark in marks] == [(1, 0, 10, 40, 20)]
 
 
 def test_of_many_words_those_that_look_most_at_one_region_are_shown_in_the_captions_order() -> None:
     words = [(f"word{i}", i != 5, [(0, (i * 7 % 20 + 1) / 20)]) for i in range(20)]
-    found = explanation(words)
-    shown = explanations.shown(found.words)
+    example = explanation(words)
+    shown = explanations.shown(example.words)
     strongest = sorted((word for word in words if word[1]), key=lambda word: -word[2][0][1])[: explanations.MOST_WORDS]
     assert [word.text for word in shown] == [word[0] for word in words if word in strongest]
     assert (
-        explanations.left_out(found)
+        explanations.left_out(example)
         == f"Shown: the {explanations.MOST_WORDS} of 19 words that look most at one region."
     )
     assert explanations.left_out(explanation([DOG])) == ""
 
 
 def test_a_word_that_looks_everywhere_alike_shows_no_region_and_has_no_tint() -> None:
-    found = explanation([("in", False, [(0, 0.26), (1, 0.25), (2, 0.25)]), DOG, ("cat", True, [(0, 1.0)])])
-    assert [len(explanations.marks(word, found, SIZE)) for word in found.words] == [0, 2, 1]
-    assert [explanations.strength(word, found) for word in found.words] == ["even", "60 %", "100 %"]
-    tints = [explanations.tint(word, found) for word in found.words]
+    example = explanation([("in", False, [(0, 0.26), (1, 0.25), (2, 0.25)]), DOG, ("cat", True, [(0, 1.0)])])
+    assert [len(explanations.marks(word, example, SIZE)) for word in example.words] == [0, 2, 1]
+    assert [explanations.strength(word, example) for word in example.words] == ["even", "60 %", "100 %"]
+    tints = [explanations.tint(word, example) for word in example.words]
     assert tints == pytest.approx([0.01 / 0.75, 0.35 / 0.75, 1.0])
     alone = explanation([("cat", True, [(0, 1.0)])], boxes=[[0, 0, 9, 9]])
     assert explanations.tint(alone.words[0], alone) == 0 and explanations.strength(alone.words[0], alone) == "even"
@@ -75,11 +77,11 @@ def test_percentages_are_short(weight: float, shown: str) -> None:
 # The PNG
 
 
-def panel(found: Explanation, number: int, value: int = 200) -> np.ndarray:
+def panel(example: Explanation, number: int, value: int = 200) -> np.ndarray:
     """A panel of the picture made of a grey square of 362 pixels: 0 all regions, then the words'."""
     side, margin, gap = 362, 40, 24
     grey = Image.new("RGB", (side, side), (value,) * 3)
-    sheet = np.asarray(explanation_picture.draw(found, grey, "facts"))
+    sheet = np.asarray(explanation_picture.draw(example, grey, "facts"))
     x = margin + number * (side + gap)
     below = sheet.shape[0] - margin
     return sheet[below - side : below, x : x + side]
@@ -87,8 +89,8 @@ def panel(found: Explanation, number: int, value: int = 200) -> np.ndarray:
 
 def test_outside_of_its_regions_a_words_picture_is_dark_and_inside_as_bright_as_the_weight() -> None:
     boxes = [[20, 20, 120, 120], [200, 20, 300, 120], *REST]
-    found = explanation([("dog", True, [(0, 0.6), (1, 0.3)])], boxes=boxes)
-    pixels = panel(found, 1)
+    example = explanation([("dog", True, [(0, 0.6), (1, 0.3)])], boxes=boxes)
+    pixels = panel(example, 1)
     assert pixels[70, 70].tolist() == [200] * 3
     assert pixels[300, 300].tolist() == pytest.approx([200 * (1 - explanations.DARK)] * 3, abs=1)
     assert pixels[70, 250].tolist() == pytest.approx([200 * (1 - explanations.DARK / 2)] * 3, abs=2)
@@ -96,8 +98,8 @@ def test_outside_of_its_regions_a_words_picture_is_dark_and_inside_as_bright_as_
 
 def test_lines_lie_around_a_region_thicker_for_more_weight_and_inside_of_the_picture() -> None:
     boxes = [[100, 100, 110, 110], [200, 100, 300, 200], [0, 0, 362, 362], *REST]
-    found = explanation([("dog", True, [(0, 0.6), (1, 0.12), (2, 0.12)])], boxes=boxes)
-    pixels = panel(found, 1)
+    example = explanation([("dog", True, [(0, 0.6), (1, 0.12), (2, 0.12)])], boxes=boxes)
+    pixels = panel(example, 1)
     yellow = (pixels == np.array([255, 224, 77])).all(2)
     assert not yellow[100:110, 100:110].any()  # a small region is not hidden by its own line
     assert yellow[105, 94:100].sum() == 5 and yellow[150, 190:200].sum() == 2
@@ -141,8 +143,8 @@ def test_boxes_of_real_detections_lie_in_the_stored_picture_and_reach_its_edges(
         boxes = detections["boxes"]
     for about, own in zip(json.loads((folder / "meta.json").read_text()), boxes, strict=True):
         with Image.open(folder / "images" / f"{about['img_id']}.jpg") as picture:
-            found = explanation([("all", True, [(35, 1.0)])], boxes=own.tolist())
-            marks = explanations.all_boxes(found, picture.size)
+            example = explanation([("all", True, [(35, 1.0)])], boxes=own.tolist())
+            marks = explanations.all_boxes(example, picture.size)
             assert len(marks) == 36
             for mark, (x1, y1, x2, y2) in zip(marks, own.tolist(), strict=True):
                 assert (mark.x, mark.y, mark.width, mark.height) == pytest.approx((x1, y1, x2 - x1, y2 - y1), abs=1)
@@ -152,15 +154,15 @@ def test_boxes_of_real_detections_lie_in_the_stored_picture_and_reach_its_edges(
 # The page
 
 
-def put_explained(root: Path, found: list[list[Explanation]]) -> None:
+def put_explained(root: Path, queries: list[list[Explanation]]) -> None:
     """A run whose text→image queries have these explanations' captions."""
     put_run(root, evaluation("esl-1", "toy", "esl", 1, 20.0))
     folder = root / "results" / "toy" / "esl-1"
     retrieved = json.loads((folder / "retrieved.json").read_text())
     [query] = retrieved["text_to_image"]
-    changes = [{"caption": one[0].caption, "kind": ("good", "bad")[i % 2]} for i, one in enumerate(found)]
+    changes = [{"caption": one[0].caption, "kind": ("good", "bad")[i % 2]} for i, one in enumerate(queries)]
     write(folder / "retrieved.json", retrieved | {"text_to_image": [query | change for change in changes]})
-    write(folder / "explained.json", Explained(text_to_image=tuple(map(tuple, found))).model_dump())
+    write(folder / "explained.json", Explained(text_to_image=tuple(map(tuple, queries))).model_dump())
 
 
 def page_of(root: Path) -> str:

@@ -25,20 +25,20 @@ def board() -> list[Any]:
 
 def draw(folder: Path) -> list[Path]:
     many = [Curve(f"group {i % 8}", [1, 2, 3], [10.0 + i, 20.0, 40.0 * (i + 1)]) for i in range(9)]
-    made = [
+    drawn = [
         recall_bars(folder, "bars", board(), "i2t", "Recall"),
         curves(folder, "many", many, "Loss", "epoch", log=True),
         curves(folder, "one", [Curve("rsum", [1, 2, 3], [300.0, 310.5, 305.0], mark=2)], "rsum", "epoch"),
     ]
-    return [folder / path for plot in made for path in (plot.path, plot.dark)]
+    return [folder / path for plot in drawn for path in (plot.path, plot.dark)]
 
 
 def test_a_theme_painted_second_looks_as_if_it_had_been_drawn_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = draw(tmp_path / "as it is")
+    drawn = draw(tmp_path / "as it is")
     monkeypatch.setattr(plots, "THEMES", (DARK, LIGHT))
-    for one, other in zip(found, draw(tmp_path / "the other way round"), strict=True):
+    for one, other in zip(drawn, draw(tmp_path / "the other way round"), strict=True):
         np.testing.assert_array_equal(np.asarray(Image.open(one)), np.asarray(Image.open(other)))
 
 

@@ -76,11 +76,13 @@ def compared(benchmark: Any, family: str | None, **other: Any) -> Comparison | N
 def test_what_is_evaluated_decides_which_published_figures_fit(
     benchmark: str, family: str, other: dict[str, Any], kind: str, expected: list[float]
 ) -> None:
-    found = compared(benchmark, family, **other)
-    assert found is not None
-    assert found.kind == kind
-    assert list(found.figures.values()) == expected
-    assert found.difference == pytest.approx({key: figures(80.0)[key] - found.figures[key] for key in FIGURES})
+    comparison = compared(benchmark, family, **other)
+    assert comparison is not None
+    assert comparison.kind == kind
+    assert list(comparison.figures.values()) == expected
+    assert comparison.difference == pytest.approx(
+        {key: figures(80.0)[key] - comparison.figures[key] for key in FIGURES}
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_what_is_evaluated_decides_which_published_figures_fit(
         ("f30k", "esa_bigru", {"n_images": 5000, "n_captions": 25000}),
         ("f30k", "esa_bigru", {"members": ["a", "b", "c"]}),
         ("f30k", "vse_infty_bigru", {"members": ["a", "b"]}),  # one model alone was published
-        ("f30k", "esa_bert+esa_bigru", {"members": ["a", "b"]}),  # of several families, and nobody put these together
+        ("f30k", "esa_bert+esa_bigru", {"members": ["a", "b"]}),  # of two families that were not published together
         ("f30k", "saf_bigru", {"members": ["a", "b"]}),  # its ensemble with SGR was published, not with another SAF
         ("f30k", "saf_bigru+sgr_bigru", {"members": ["a", "b", "c"]}),
         ("f30k", "esa_bigru_of_mine", {}),
@@ -107,30 +109,30 @@ def test_nothing_stands_beside_what_was_not_published(benchmark: Any, family: st
 
 
 def test_figures_that_were_not_published_are_absent_and_never_zero() -> None:
-    found = compared("f30k", "saf_bigru")
-    assert found is not None
-    assert found.figures == dict(zip(FIGURES[:6], SAF_F30K, strict=True))
-    assert found.difference.keys() == found.figures.keys()
+    comparison = compared("f30k", "saf_bigru")
+    assert comparison is not None
+    assert comparison.figures == dict(zip(FIGURES[:6], SAF_F30K, strict=True))
+    assert comparison.difference.keys() == comparison.figures.keys()
 
 
 def test_sgr_and_saf_together_stand_beside_sgraf() -> None:
-    found = compared("f30k", "saf_bigru+sgr_bigru", members=["a", "b"])
-    assert found is not None
-    assert found.kind == "ensemble"
-    assert list(found.figures.values()) == SGRAF_F30K
+    comparison = compared("f30k", "saf_bigru+sgr_bigru", members=["a", "b"])
+    assert comparison is not None
+    assert comparison.kind == "ensemble"
+    assert list(comparison.figures.values()) == SGRAF_F30K
 
 
 def test_one_fold_is_not_passed_off_as_five() -> None:
-    found, other = compared("coco", "esa_bigru"), compared("f30k", "esa_bigru")
-    assert found is not None
+    comparison, other = compared("coco", "esa_bigru"), compared("f30k", "esa_bigru")
+    assert comparison is not None
     assert other is not None
-    assert "five folds" in found.source
+    assert "five folds" in comparison.source
     assert other.source == ESA_SOURCE
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """ESA with two seeds and their ensemble, SAF, and a method that nobody published."""
+    """ESA with two seeds and their ensemble, SAF, and a method without published figures."""
     root = tmp_path_factory.mktemp("results")
     methods = {"esa-1": "esa_bigru", "esa-2": "esa_bigru", "saf": "saf_bigru", "mine": "mine"}
     for seed, (name, method) in enumerate(methods.items(), 1):
@@ -142,11 +144,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 def test_a_row_is_compared_by_its_mean_over_seeds(results: Results) -> None:
     board = as_json(results)["flickr"]
-    found = board["esa_bigru/small"]["published"]
-    assert found["figures"] == dict(zip(FIGURES, ESA_F30K, strict=True))
-    assert found["difference"]["i2t_r1"] == pytest.approx(83.0 - 82.6)  # seeds with 82 and 84
-    assert found["difference"]["rsum"] == pytest.approx(6 * 83.0 + 60 - 514.7)
-    assert found["source"] == ESA_SOURCE
+    published_entry = board["esa_bigru/small"]["published"]
+    assert published_entry["figures"] == dict(zip(FIGURES, ESA_F30K, strict=True))
+    assert published_entry["difference"]["i2t_r1"] == pytest.approx(83.0 - 82.6)  # seeds with 82 and 84
+    assert published_entry["difference"]["rsum"] == pytest.approx(6 * 83.0 + 60 - 514.7)
+    assert published_entry["source"] == ESA_SOURCE
     assert board["esa-both"]["published"]["difference"]["i2t_r1"] == pytest.approx(85.0 - 83.1)
     assert "published" not in board["mine/small"]
 
@@ -186,8 +188,8 @@ def test_in_a_narrow_terminal_a_long_name_is_folded_and_no_figure_is_cut(tmp_pat
     name = "a_method_whose_name_is_long"
     for seed in (1, 2):
         put_run(tmp_path, evaluation(f"a{seed}", "flickr", name, seed, 80.0 + seed, **(F30K | {"family": "esa_bigru"})))
-    found = collect(tmp_path, {"a1": "flickr", "a2": "flickr"}, {}, {"flickr": "f30k"})
-    text = "\n".join(printed(found))
+    results = collect(tmp_path, {"a1": "flickr", "a2": "flickr"}, {}, {"flickr": "f30k"})
+    text = "\n".join(printed(results))
     assert "549.0±4.2" in text
     first, second = (line.split() for line in text.split("published [1]")[0].splitlines()[-3:-1])
     assert first[0] + second[0] == f"{name}/small"
@@ -210,15 +212,15 @@ def test_pages_show_a_row_by_its_mean_and_a_run_by_itself(results: Results, tmp_
 
 def test_where_nothing_matches_nothing_speaks_of_published_figures(tmp_path: Path) -> None:
     put_run(tmp_path, evaluation("a", "flickr", "esa_bigru", 1, 80.0, **(F30K | {"features": "simulated"})))
-    found = collect(tmp_path, {"a": "flickr"}, {}, {"flickr": "f30k"})
-    write_report(found, tmp_path / "report", ReportSettings(title="t"), {}, {})
+    results = collect(tmp_path, {"a": "flickr"}, {}, {"flickr": "f30k"})
+    write_report(results, tmp_path / "report", ReportSettings(title="t"), {}, {})
     texts = [
         path.read_text("utf-8")
         for path in (tmp_path / "report").rglob("*.*")
         if path.suffix in (".html", ".md", ".json")
     ]
     assert len(texts) == 4
-    assert not any("ublished" in text for text in [*texts, *printed(found)])
+    assert not any("ublished" in text for text in [*texts, *printed(results)])
 
 
 def test_the_configuration_says_which_data_set_is_a_benchmark(tmp_path: Path) -> None:

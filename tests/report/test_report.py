@@ -76,10 +76,10 @@ class Page(HTMLParser):
         self.feed(path.read_text("utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {key: value or "" for key, value in attrs}
-        self.tags.append((tag, found))
+        attributes = {key: value or "" for key, value in attrs}
+        self.tags.append((tag, attributes))
         if tag not in ("img", "meta", "link", "source", "br"):
-            self._classes.append(found.get("class", ""))
+            self._classes.append(attributes.get("class", ""))
 
     def handle_endtag(self, tag: str) -> None:
         self._classes.pop()
@@ -181,8 +181,8 @@ def test_different_data_digests_are_pointed_out(tmp_path: Path) -> None:
     put_run(tmp_path, evaluation("b", "toy", "m", 2, 20.0, data_digest="e" * 64))
     for names, shown in ((("a", "b"), True), (("a",), False)):
         folder = tmp_path / "-".join(names)
-        found = collect(tmp_path, dict.fromkeys(names, "toy"), {})
-        write_report(found, folder, ReportSettings(title="t"), {}, {})
+        results = collect(tmp_path, dict.fromkeys(names, "toy"), {})
+        write_report(results, folder, ReportSettings(title="t"), {}, {})
         assert ("Different data." in (folder / "index.html").read_text("utf-8")) is shown
 
 
@@ -281,17 +281,17 @@ def test_names_that_lead_outside_are_seen(name: str) -> None:
 
 def test_something_that_is_no_picture_is_not_copied(root: Path, tmp_path: Path) -> None:
     (tmp_path / "one.png").write_text("<script>", "utf-8")
-    found = collect(root, {"weak-1": "toy"}, {})
-    write_report(found, tmp_path / "report", ReportSettings(title="t"), {"toy": tmp_path}, {})
+    results = collect(root, {"weak-1": "toy"}, {})
+    write_report(results, tmp_path / "report", ReportSettings(title="t"), {"toy": tmp_path}, {})
     assert not (tmp_path / "report" / "pictures").exists()
     assert "no picture" in (tmp_path / "report" / "runs" / "weak-1.html").read_text("utf-8")
 
 
 def test_plots_leave_matplotlib_as_it_was(root: Path, tmp_path: Path) -> None:
     before, backend = dict(matplotlib.rcParams), matplotlib.get_backend()
-    found = collect(root, {"weak-1": "toy"}, {})
-    write_report(found, tmp_path / "a", ReportSettings(title="t"), {}, {})
-    write_report(found, tmp_path / "b", ReportSettings(title="t"), {}, {})
+    results = collect(root, {"weak-1": "toy"}, {})
+    write_report(results, tmp_path / "a", ReportSettings(title="t"), {}, {})
+    write_report(results, tmp_path / "b", ReportSettings(title="t"), {}, {})
     assert dict(matplotlib.rcParams) == before
     assert matplotlib.get_backend() == backend
     drawn = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.png"))

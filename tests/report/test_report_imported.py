@@ -110,8 +110,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fact(page: Path, name: str) -> str:
-    found: str = page.read_text("utf-8").split(f"<dt>{name}</dt><dd>")[1].split("</dd>")[0]
-    return found
+    text: str = page.read_text("utf-8").split(f"<dt>{name}</dt><dd>")[1].split("</dd>")[0]
+    return text
 
 
 def test_values_that_an_ensemble_joins_are_listed_once_each(mixed: Path) -> None:

@@ -57,11 +57,11 @@ COMBINATIONS: list[tuple[tuple[str, ...], Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("keys", "value", "said"), COMBINATIONS, ids=lambda value: str(value)[:40])
-def test_what_cannot_go_together_is_refused(keys: tuple[str, ...], value: Any, said: str, complaints: Any) -> None:
+@pytest.mark.parametrize(("keys", "value", "message"), COMBINATIONS, ids=lambda value: str(value)[:40])
+def test_what_cannot_go_together_is_refused(keys: tuple[str, ...], value: Any, message: str, complaints: Any) -> None:
     data = plain()
     at(data, *keys[:-1])[keys[-1]] = value
-    assert complaints(data)[0].startswith(said)
+    assert complaints(data)[0].startswith(message)
 
 
 def test_all_names_that_do_not_exist_are_reported_together(complaints: Any) -> None:
@@ -165,7 +165,7 @@ def test_a_data_set_that_reads_no_such_download_is_named(complaints: Any, tmp_pa
     assert (params.download_of("tiny"), params.download_of("other")) == ("f30k", None)
 
 
-def test_what_is_read_of_a_download_that_nobody_fetches_is_named(complaints: Any) -> None:
+def test_a_path_in_a_download_that_the_data_set_does_not_read_is_named(complaints: Any) -> None:
     data = plain()
     data["downloads"] = {"f30k": {"karpathy": {"sources": ["https://mirror/caption_datasets.zip"]}}}
     data["datasets"]["tiny"]["source"]["karpathy"] = "downloads/f30k/dataset_flickr30k.json"

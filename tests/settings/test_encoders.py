@@ -17,10 +17,10 @@ WRONG_BERTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "said"), WRONG_BERTS, ids=lambda value: str(value)[:40])
-def test_a_bert_that_cannot_be_built_is_named(change: dict[str, Any], said: str, complaints: Any) -> None:
+@pytest.mark.parametrize(("change", "message"), WRONG_BERTS, ids=lambda value: str(value)[:40])
+def test_a_bert_that_cannot_be_built_is_named(change: dict[str, Any], message: str, complaints: Any) -> None:
     data = plain()
     method = data["methods"]["vse"]
     method["model"]["text"], method["recipe"]["factors"] = BERT | change, {"bert": 0.1}
     [line] = complaints(data)
-    assert line.startswith(f"{VSE}: model.text") and said in line
+    assert line.startswith(f"{VSE}: model.text") and message in line

@@ -29,10 +29,10 @@ def test_a_new_experiment_is_like_another_one_and_has_its_own_folder(tmp_path: P
     for name in ("params.yaml", "nltk.yaml", "dvc.yaml"):
         shutil.copyfile(ROOT / name, tmp_path / name)
     folder = create(tmp_path, "mine", tmp_path)
-    made = load(folder / "params.yaml")
-    assert (made.experiment, made.project, folder) == ("mine", tmp_path, tmp_path / "experiments" / "mine")
-    assert made.runs == load(tmp_path / "params.yaml").runs
-    check_steps(made, folder)
+    created = load(folder / "params.yaml")
+    assert (created.experiment, created.project, folder) == ("mine", tmp_path, tmp_path / "experiments" / "mine")
+    assert created.runs == load(tmp_path / "params.yaml").runs
+    check_steps(created, folder)
     assert {path.name for path in folder.iterdir()} == {"params.yaml", "dvc.yaml", ".dvc", ".dvcignore"}
     for name, told in (("mine", "there already"), ("../x", "cannot be an experiment's name")):
         with pytest.raises(ConfigError, match=told):

@@ -80,7 +80,7 @@ def test_a_scale_has_one_origin(kind: str, complaints: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("loss", "said"),
+    ("loss", "message"),
     [
         (TRIPLET, "recipes/vse.yaml: loss: the key 'kind' is missing"),
         ({"kind": "hing", **TRIPLET}, "recipes/vse.yaml: loss: "),
@@ -90,9 +90,9 @@ def test_a_scale_has_one_origin(kind: str, complaints: Any) -> None:
     ],
     ids=["no kind", "unknown kind", "superfluous", "missing", "not positive"],
 )
-def test_what_is_wrong_in_a_loss_is_said_at_its_place(loss: dict[str, Any], said: str, complaints: Any) -> None:
+def test_what_is_wrong_in_a_loss_is_said_at_its_place(loss: dict[str, Any], message: str, complaints: Any) -> None:
     (line,) = complaints(experiment("vse_pp_bigru", loss))
-    assert line.startswith(said)
+    assert line.startswith(message)
 
 
 def test_an_unknown_kind_is_told_which_there_are(complaints: Any) -> None:

@@ -70,7 +70,7 @@ def test_an_experiment_is_called_as_its_folder_and_the_embedded_one_not_at_all()
     assert [load(path).experiment for path in EXPERIMENTS] == ["", "coco", "f30k", "f30k-simulated"]
 
 
-def test_what_is_wrong_in_nltk_yaml_is_named_when_it_is_read_and_troubles_nobody_else(tmp_path: Path) -> None:
+def test_what_is_wrong_in_nltk_yaml_is_named_when_it_is_read_and_not_before(tmp_path: Path) -> None:
     params, path = load(write(tmp_path)), tmp_path / "nltk.yaml"
     with pytest.raises(ConfigError, match=r"nltk\.yaml: not found; it says where nltk's sentence data comes from"):
         _ = params.nltk
@@ -93,7 +93,7 @@ def test_an_unknown_run_is_named_with_the_nearest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("asked", "message"),
     [
         (("vsee",), r"^params\.yaml: method: no 'vsee' in recipes; did you mean 'vse'\? \(known: vse\)$"),
         (("vse", "slo"), rf"{VSE}: no variant 'slo'; did you mean 'slow'\? \(known: wide, slow\)$"),
@@ -102,10 +102,10 @@ def test_an_unknown_run_is_named_with_the_nearest(tmp_path: Path) -> None:
     ids=["recipe", "variant", "profile"],
 )
 def test_what_is_asked_for_and_not_there_is_named_with_the_nearest(
-    asked: tuple[str, ...], said: str, tmp_path: Path
+    asked: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
     params = load(write(tmp_path))
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         params.method_with(*asked)
     with pytest.raises(KeyError):
         params.recipes["vsee"]

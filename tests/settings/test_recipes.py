@@ -35,9 +35,9 @@ def test_there_are_recipes_and_variants_to_look_at() -> None:
 @pytest.mark.parametrize(("method", "variant"), VARIANTS)
 def test_a_shipped_variant_changes_what_it_says_and_nothing_else(method: str, variant: str) -> None:
     path = ROOT / "recipes" / f"{method}.yaml"
-    recipe, said = Recipe(path), leaves(yaml_of(path)["variants"][variant])
+    recipe, changed = Recipe(path), leaves(yaml_of(path)["variants"][variant])
     before, after = leaves_of(recipe.settings), leaves_of(recipe.variants[variant])
-    assert {keys: value for keys, value in after.items() if before.get(keys) != value} == said
+    assert {keys: value for keys, value in after.items() if before.get(keys) != value} == changed
     assert after.keys() == before.keys()
 
 
@@ -103,7 +103,7 @@ def test_what_is_wrong_in_a_variant_is_named_with_it_though_no_run_takes_it(comp
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", ": expected a mapping of sections (model, loss, recipe, source, variants)"),
         ("- 1", ": expected a mapping of sections"),
@@ -113,13 +113,13 @@ def test_what_is_wrong_in_a_variant_is_named_with_it_though_no_run_takes_it(comp
     ],
     ids=["empty", "list", "no YAML", "a key twice", "a date"],
 )
-def test_a_file_that_is_no_recipe_is_a_clear_error(text: str, said: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_recipe_is_a_clear_error(text: str, message: str, tmp_path: Path) -> None:
     path = write(tmp_path)
     (tmp_path / VSE).write_text(text)
     with pytest.raises(ConfigError) as caught:
         load(path)
     [line] = str(caught.value).splitlines()
-    assert line.startswith(f"{tmp_path / VSE}") and said in line, line
+    assert line.startswith(f"{tmp_path / VSE}") and message in line, line
 
 
 def test_recipes_that_no_run_uses_are_not_read(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_a_run_is_either_trained_or_imported(complaints: Any, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"sha256": "a" * 63}, "runs.new.checkpoint.sha256: String should match pattern"),
         ({"text_digest": "none"}, "runs.new.checkpoint.text_digest: String should match pattern"),
@@ -32,11 +32,11 @@ def test_a_run_is_either_trained_or_imported(complaints: Any, tmp_path: Path) ->
         ({"sha": "a" * 64}, "runs.new.checkpoint: unknown key 'sha'; did you mean 'sha256'?"),
     ],
 )
-def test_a_checkpoint_that_is_not_said_in_full_is_named(change: dict[str, str], said: str, complaints: Any) -> None:
+def test_a_checkpoint_that_is_not_said_in_full_is_named(change: dict[str, str], message: str, complaints: Any) -> None:
     data = plain()
     data["runs"]["new"] = {**IMPORTED, "checkpoint": CHECKPOINT | change}
     [line] = complaints(data)
-    assert line.startswith(said)
+    assert line.startswith(message)
 
 
 def test_a_checkpoint_without_a_digest_of_its_ids_is_refused(complaints: Any) -> None:

@@ -132,15 +132,15 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("keys", "value", "said"), WRONG, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("keys", "value", "message"), WRONG, ids=lambda value: str(value)[:40])
 def test_a_wrong_value_is_named_with_its_place_and_what_was_expected(
-    keys: tuple[str, ...], value: Any, said: str, complaints: Any
+    keys: tuple[str, ...], value: Any, message: str, complaints: Any
 ) -> None:
     data = plain()
     at(data, *keys[:-1])[keys[-1]] = value
     line = complaints(data)[0]
     assert line.startswith(f"{named(*(keys[:-1] if keys[-1] == 'kind' else keys))}: "), line
-    assert said in line, line
+    assert message in line, line
 
 
 @pytest.mark.parametrize(

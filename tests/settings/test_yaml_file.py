@@ -23,7 +23,7 @@ def test_a_key_given_twice_is_refused_with_its_line(complaints: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("report: {title: [}", "line 1: not valid YAML"),
         ("", "expected a mapping of sections (root, downloads, datasets"),
@@ -40,8 +40,8 @@ def test_a_key_given_twice_is_refused_with_its_line(complaints: Any) -> None:
         ("[" * 5000, "not valid YAML"),
     ],
 )
-def test_what_is_no_such_file_at_all_is_a_clear_error(text: str | bytes, said: str, complaints: Any) -> None:
-    assert any(said in line for line in complaints(text))
+def test_what_is_no_such_file_at_all_is_a_clear_error(text: str | bytes, message: str, complaints: Any) -> None:
+    assert any(message in line for line in complaints(text))
 
 
 def test_a_file_that_is_not_there_says_where_it_was_looked_for(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ OUTPUTS = {"raw": "raw", "splits": "captions.parquet", "nltk": "nltk", "vocab": 
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScanFolder:
+def scan_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScanFolder:
     monkeypatch.chdir(tmp_path)
     return write_scan_folder(Path("scan"))
 
@@ -57,7 +57,7 @@ def run_until_error(params: Params) -> tuple[str, str]:
     raise AssertionError("no stage found the damage")
 
 
-def test_a_sound_folder_becomes_shards_a_table_and_a_vocabulary(made: ScanFolder) -> None:
+def test_a_sound_folder_becomes_shards_a_table_and_a_vocabulary(scan_folder: ScanFolder) -> None:
     params = write_params()
     for name, stage in STAGES.items():
         stage(params, "toy")
@@ -69,10 +69,10 @@ def test_a_sound_folder_becomes_shards_a_table_and_a_vocabulary(made: ScanFolder
     store = FeatureStore(layout.region_shards("toy"), "test")
     store.verify()
     assert store.image_ids == [image.image_id for image in captions.read(layout.captions("toy"), "test")]
-    np.testing.assert_allclose(store.gather(range(4))[0], made.features["test"], rtol=2**-10)
+    np.testing.assert_allclose(store.gather(range(4))[0], scan_folder.features["test"], rtol=2**-10)
 
 
-def test_a_changed_file_outside_changes_the_record_that_later_stages_depend_on(made: ScanFolder) -> None:
+def test_a_changed_file_outside_changes_the_record_that_later_stages_depend_on(scan_folder: ScanFolder) -> None:
     params = write_params()
     records = []
     for change in ("", "caps.txt", "ims.npy"):
@@ -85,7 +85,7 @@ def test_a_changed_file_outside_changes_the_record_that_later_stages_depend_on(m
     assert len(set(records)) == 3
 
 
-def test_made_features_cannot_be_passed_off_as_real_ones(made: ScanFolder) -> None:
+def test_made_features_cannot_be_passed_off_as_real_ones(scan_folder: ScanFolder) -> None:
     Path("scan/source.json").write_text(
         '{"folder": "scan", "splits": {}, "features": "simulated", "pictures": null, "content": null}', "utf-8"
     )
@@ -99,8 +99,8 @@ def corrupt(path: Path, change: Callable[[bytes], bytes]) -> None:
 
 
 def with_value(value: float) -> Callable[[ScanFolder], None]:
-    def damage(made: ScanFolder) -> None:
-        features = made.features["test"].copy()
+    def damage(scan_folder: ScanFolder) -> None:
+        features = scan_folder.features["test"].copy()
         features[3, 0, 0] = value
         np.save("scan/test_ims.npy", features)
 
@@ -145,16 +145,16 @@ DAMAGES: dict[str, tuple[Callable[[ScanFolder], Any], str, str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_source_leaves_no_output_of_the_stage_that_finds_it(made: ScanFolder, name: str) -> None:
+def test_a_damaged_source_leaves_no_output_of_the_stage_that_finds_it(scan_folder: ScanFolder, name: str) -> None:
     damage, found_by, message = DAMAGES[name]
-    damage(made)
+    damage(scan_folder)
     stage, error = run_until_error(write_params())
     assert stage == found_by and message in error
     finished = list(OUTPUTS.values())[: list(OUTPUTS).index(found_by)]
     assert left() == set(finished)
 
 
-def test_a_folder_changed_after_it_was_checked_is_found(made: ScanFolder) -> None:
+def test_a_folder_changed_after_it_was_checked_is_found(scan_folder: ScanFolder) -> None:
     params = write_params()
     for name in ("raw", "splits", "nltk", "vocab"):
         STAGES[name](params, "toy")
@@ -164,7 +164,7 @@ def test_a_folder_changed_after_it_was_checked_is_found(made: ScanFolder) -> Non
     assert left() == set(OUTPUTS.values()) - {"shards"}
 
 
-def test_a_vocabulary_that_cannot_be_made_leaves_none(made: ScanFolder) -> None:
+def test_a_vocabulary_that_cannot_be_made_leaves_none(scan_folder: ScanFolder) -> None:
     params = write_params(vocabulary={"min_count": 1000})
     assert run_until_error(params)[0] == "vocab"
     Vocabulary.build(["a dog"], 1, WordSplitter(None)).save(Path("released.json"))
@@ -174,25 +174,25 @@ def test_a_vocabulary_that_cannot_be_made_leaves_none(made: ScanFolder) -> None:
     assert left() == {"raw", "captions.parquet", "nltk"}
 
 
-def test_sentence_data_of_another_checksum_leave_nothing(made: ScanFolder) -> None:
+def test_sentence_data_of_another_checksum_leave_nothing(scan_folder: ScanFolder) -> None:
     params = write_params(nltk_sources=[str(write_punkt_folder(Path("nltk_data")))])
     with pytest.raises(DataError, match="sha256"):
         stages.nltk_data.main(params, "")
     assert left() == set()
 
 
-def test_an_error_keeps_the_output_of_an_earlier_run(made: ScanFolder) -> None:
+def test_an_error_keeps_the_output_of_an_earlier_run(scan_folder: ScanFolder) -> None:
     params = write_params()
     for stage in STAGES.values():
         stage(params, "toy")
     before = read_json(layout.region_shards("toy") / "shards.json")
-    with_value(np.nan)(made)
+    with_value(np.nan)(scan_folder)
     with pytest.raises(DataError, match="found nan"):
         stages.shards.main(params, "toy")
     assert read_json(layout.region_shards("toy") / "shards.json") == before and left() == set(OUTPUTS.values())
 
 
-def test_a_source_interrupted_while_it_is_made_leaves_nothing(made: ScanFolder) -> None:
+def test_a_source_interrupted_while_it_is_made_leaves_nothing(scan_folder: ScanFolder) -> None:
     scenes = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text("utf-8"))["datasets"]["scenes"]["source"]
     small = {"images": {"train": 4, "dev": 2, "test": 2}, "picture_size": 32}
     settings = write_params(source=scenes | small).datasets["toy"].source
@@ -211,11 +211,11 @@ def start(stage: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-m", f"stages.{stage}", "toy"], env=environment, text=True, **options)
 
 
-def test_a_user_sees_one_sentence_and_no_traceback(made: ScanFolder) -> None:
+def test_a_user_sees_one_sentence_and_no_traceback(scan_folder: ScanFolder) -> None:
     params = write_params()
     for name in ("raw", "splits"):
         STAGES[name](params, "toy")
-    with_value(np.nan)(made)
+    with_value(np.nan)(scan_folder)
     child = start("shards", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     _, shown = child.communicate()
     assert child.returncode == 1 and "Traceback" not in shown
@@ -223,7 +223,7 @@ def test_a_user_sees_one_sentence_and_no_traceback(made: ScanFolder) -> None:
 
 
 @pytest.mark.slow
-def test_a_stage_killed_while_it_writes_leaves_nothing_that_counts_as_its_output(made: ScanFolder) -> None:
+def test_a_stage_killed_while_it_writes_leaves_nothing_that_counts_as_its_output(scan_folder: ScanFolder) -> None:
     """A real SIGKILL; 170 MB of features in a file without blocks on the disk."""
     n = 600
     with open("scan/train_ims.npy", "wb") as handle:

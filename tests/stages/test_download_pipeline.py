@@ -20,14 +20,14 @@ pytestmark = pytest.mark.slow
 KARPATHY_SPLITS = {"train": "train", "dev": "val", "test": "test"}
 
 
-def publish(made: ScanFolder, folder: Path) -> Path:
+def publish(scan_folder: ScanFolder, folder: Path) -> Path:
     """What others publish: the features in an archive with another data set's, Karpathy's JSON in one of its own."""
-    shutil.copytree(made.path, folder / "in" / "data" / "toy_precomp")
-    shutil.copytree(made.path, folder / "in" / "data" / "other_precomp")
+    shutil.copytree(scan_folder.path, folder / "in" / "data" / "toy_precomp")
+    shutil.copytree(scan_folder.path, folder / "in" / "data" / "other_precomp")
     described = [
         KarpathyImage(i, f"{i}.jpg", KARPATHY_SPLITS[split], [10 * i, 10 * i + 1], texts)
         for split in SPLITS
-        for i, texts in zip(made.ids[split], made.captions[split], strict=True)
+        for i, texts in zip(scan_folder.ids[split], scan_folder.captions[split], strict=True)
     ]
     (folder / "json").mkdir()
     karpathy.write(folder / "json" / "dataset_toy.json", "toy", described)
@@ -98,18 +98,20 @@ def test_the_shipped_settings_of_the_real_data_sets_take_a_small_archive_of_thei
     tmp_path: Path, name: str
 ) -> None:
     """Only the sources are others than in experiments/{name}: where from, not what."""
-    made = write_scan_folder(tmp_path / "made", {"train": 7, "dev": 3, "testall" if name == "coco" else "test": 4})
+    scan_folder = write_scan_folder(
+        tmp_path / "made", {"train": 7, "dev": 3, "testall" if name == "coco" else "test": 4}
+    )
     for data in ("f30k", "coco"):
-        shutil.copytree(made.path, tmp_path / "in" / "data" / f"{data}_precomp")
+        shutil.copytree(scan_folder.path, tmp_path / "in" / "data" / f"{data}_precomp")
     (tmp_path / "json").mkdir()
     described = [
         KarpathyImage(i, f"{i}.jpg", {"train": "train", "dev": "val"}.get(split, "test"), [10 * i, 10 * i + 1], texts)
-        for split, ids in made.ids.items()
-        for i, texts in zip(ids, made.captions[split], strict=True)
+        for split, ids in scan_folder.ids.items()
+        for i, texts in zip(ids, scan_folder.captions[split], strict=True)
     ]
     for file in ("dataset_flickr30k.json", "dataset_coco.json", "dataset_flickr8k.json"):
         karpathy.write(tmp_path / "json" / file, file, described)
-    scan.write_id_mapping(tmp_path, {i: f"{i}.jpg" for ids in made.ids.values() for i in ids})
+    scan.write_id_mapping(tmp_path, {i: f"{i}.jpg" for ids in scan_folder.ids.values() for i in ids})
     (tmp_path / "glove").mkdir()
     (tmp_path / "glove" / "glove.840B.300d.txt").write_text(
         "".join(f"{word}{' 0.5' * 300}\n" for word in ("picture", ". ."))

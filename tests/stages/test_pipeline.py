@@ -39,11 +39,11 @@ def params_of(project: Project) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = Project(tmp_path_factory.mktemp("pipeline"))
-    made.write_params(params_of(made))
-    made.repro()
-    made.commit()
-    return made
+    project = Project(tmp_path_factory.mktemp("pipeline"))
+    project.write_params(params_of(project))
+    project.repro()
+    project.commit()
+    return project
 
 
 def test_everything_is_made(project: Project) -> None:
@@ -87,8 +87,8 @@ def test_code_of_one_method_runs_its_runs_again(project: Project) -> None:
     with project.changed():
         project.replace("itrcore/methods/sgraf/lhsc.py", "class LHSC", "NEW = 1\n\n\nclass LHSC")
         assert project.stale() == {"train@scenes-lhsc_bigru-1", "evaluate@scenes-lhsc_bigru-1"}
-        told = project.run(sys.executable, "-m", "itrcore.cli.app", "why", "scenes-lhsc_bigru-1").stdout
-        assert "train: itrcore/methods/sgraf/lhsc.py has changed" in told
+        output = project.run(sys.executable, "-m", "itrcore.cli.app", "why", "scenes-lhsc_bigru-1").stdout
+        assert "train: itrcore/methods/sgraf/lhsc.py has changed" in output
 
 
 def test_code_of_a_loss_trains_the_runs_that_have_it_again(project: Project) -> None:
@@ -151,8 +151,8 @@ def test_a_recipe_runs_its_runs_again(project: Project) -> None:
     with project.changed():
         project.replace("recipes/lhsc_bigru.yaml", "learning_rate: 2.0e-4", "learning_rate: 3.0e-4")
         assert project.stale() == {"train@scenes-lhsc_bigru-1"}
-        told = project.run(sys.executable, "-m", "itrcore.cli.app", "why", "scenes-lhsc_bigru-1").stdout
-        assert "train: recipe.learning_rate was 0.0002 and is 0.0003" in told
+        output = project.run(sys.executable, "-m", "itrcore.cli.app", "why", "scenes-lhsc_bigru-1").stdout
+        assert "train: recipe.learning_rate was 0.0002 and is 0.0003" in output
         # Who knows better keeps the weights.
         project.dvc("commit", "-f", "train@scenes-lhsc_bigru-1")
         assert project.stale() == set()
@@ -215,8 +215,8 @@ def test_trials_of_a_learning_rate_side_by_side(project: Project) -> None:
     assert (before[key], after[key]) == ("0.0005", "0.004")
     rsum = f"{file}:test/rsum"
     assert all(float(row[f"{file}:{metric}"]) > 0 for row in shown for metric in ("test/rsum", "dev/rsum"))
-    found = json.loads(project.dvc("metrics", "diff", "--all", "--json", "HEAD", "trial"))
-    assert found[file]["test/rsum"]["new"] == float(after[rsum])
+    differences = json.loads(project.dvc("metrics", "diff", "--all", "--json", "HEAD", "trial"))
+    assert differences[file]["test/rsum"]["new"] == float(after[rsum])
     table = project.dvc("metrics", "show", "--md").splitlines()
     assert len(table[0].split("|")) == 5 and len([line for line in table if "metrics/" in line]) == len(TRAININGS) + 1
     project.dvc("plots", "show")

@@ -62,11 +62,11 @@ def check() -> str:
 
 
 def test_karpathys_json_and_pictures_become_image_shards() -> None:
-    made = write_scan_folder(Path("unused"))
+    scan_folder = write_scan_folder(Path("unused"))
     described = [
         KarpathyImage(i, f"{i}.jpg", KARPATHY_SPLITS[split], [10 * i, 10 * i + 1], texts)
         for split in SPLITS
-        for i, texts in zip(made.ids[split], made.captions[split], strict=True)
+        for i, texts in zip(scan_folder.ids[split], scan_folder.captions[split], strict=True)
     ]
     karpathy.write(Path("dataset_toy.json"), "toy", described)
     pictures = write_pictures(Path("pictures"), [image.imgid for image in described])
@@ -74,18 +74,18 @@ def test_karpathys_json_and_pictures_become_image_shards() -> None:
     run_stages(source=source, shards={"images": IMAGES})
     for split in SPLITS:
         store = ImageStore(layout.image_shards("toy"), split)
-        assert store.image_ids == made.ids[split]
-        assert [store.bytes(row) for row in range(len(store))] == [pictures[i] for i in made.ids[split]]
+        assert store.image_ids == scan_folder.ids[split]
+        assert [store.bytes(row) for row in range(len(store))] == [pictures[i] for i in scan_folder.ids[split]]
         assert [i.captions for i in captions.read(layout.captions("toy"), split)] == [
-            c[:1] for c in made.captions[split]
+            c[:1] for c in scan_folder.captions[split]
         ]
     assert not layout.region_shards("toy").exists()
     assert "JPEG" in check()
 
 
 def test_features_and_pictures_in_vse_inftys_layout_become_both_kinds_of_shards() -> None:
-    made = write_scan_folder(Path("data_in/toy/precomp"))
-    ids = [i for split in SPLITS for i in made.ids[split]]
+    scan_folder = write_scan_folder(Path("data_in/toy/precomp"))
+    ids = [i for split in SPLITS for i in scan_folder.ids[split]]
     scan.write_id_mapping(Path("data_in/toy"), {i: f"{i}.jpg" for i in ids})
     write_pictures(Path("data_in/toy/images"), ids)
     source = {
@@ -96,12 +96,12 @@ def test_features_and_pictures_in_vse_inftys_layout_become_both_kinds_of_shards(
     assert len(ImageStore(layout.image_shards("toy"), "train")) == 7
     vocabulary = Vocabulary.load(layout.vocabulary("toy") / layout.WORDS, layout.NLTK)
     features = regions_of(open_split("toy", "test", vocabulary, RegionInput()).images.batch([2]))
-    np.testing.assert_allclose(features.regions[0], made.features["test"][2], rtol=2**-10)
+    np.testing.assert_allclose(features.regions[0], scan_folder.features["test"][2], rtol=2**-10)
 
 
 def test_a_picture_that_is_cut_short_leaves_no_shards_of_either_kind() -> None:
-    made = write_scan_folder(Path("scan"))
-    ids = [i for split in SPLITS for i in made.ids[split]]
+    scan_folder = write_scan_folder(Path("scan"))
+    ids = [i for split in SPLITS for i in scan_folder.ids[split]]
     scan.write_id_mapping(Path("scan"), {i: f"{i}.jpg" for i in ids})
     write_pictures(Path("scan/images"), ids)
     path = Path("scan/images/108.jpg")
@@ -114,7 +114,7 @@ def test_a_picture_that_is_cut_short_leaves_no_shards_of_either_kind() -> None:
     assert layout.region_shards("toy").is_dir() and layout.image_shards("toy").is_dir()
 
 
-def test_links_that_lead_nowhere_or_in_circles_harm_nobody_who_does_not_speak_of_them() -> None:
+def test_links_that_lead_nowhere_or_in_circles_do_no_harm_where_no_caption_names_them() -> None:
     write_scan_folder(Path("scan"))
     Path("scan/images").mkdir()
     Path("scan/images/gone.jpg").symlink_to("nowhere.jpg")
@@ -124,8 +124,8 @@ def test_links_that_lead_nowhere_or_in_circles_harm_nobody_who_does_not_speak_of
 
 def test_a_download_that_lost_a_file_is_named_with_what_to_do() -> None:
     """What is optional, such as counts and Karpathy's JSON, would silently be left out."""
-    made = write_scan_folder(Path("mirror/toy_precomp"))
-    np.save(made.path / "train_counts.npy", np.array([3, 1, 2, 3, 3, 3, 1]))
+    scan_folder = write_scan_folder(Path("mirror/toy_precomp"))
+    np.save(scan_folder.path / "train_counts.npy", np.array([3, 1, 2, 3, 3, 3, 1]))
     features = {"sources": ["mirror"], "only": ["*toy_precomp/*"], "into": "precomp"}
     download = {"toy": {"features": features}}
     fetch("toy", {"features": DownloadSettings.model_validate(features)}, layout.DOWNLOADS)
@@ -152,7 +152,7 @@ def mirror(tmp_path: Path) -> Iterator[str]:
 
 
 def test_what_one_pipeline_publishes_another_reads(mirror: str) -> None:
-    made = write_scan_folder(Path("scan"))
+    scan_folder = write_scan_folder(Path("scan"))
     run_stages()
     shutil.copytree("data/toy", "bucket/toy")
     vocabulary = (layout.vocabulary("toy") / layout.WORDS).read_bytes()
@@ -168,6 +168,8 @@ def test_what_one_pipeline_publishes_another_reads(mirror: str) -> None:
         RegionInput(),
         verify=True,
     )
-    np.testing.assert_allclose(regions_of(split.images.batch([4])).regions[0], made.features["train"][4], rtol=2**-10)
+    np.testing.assert_allclose(
+        regions_of(split.images.batch([4])).regions[0], scan_folder.features["train"][4], rtol=2**-10
+    )
     assert len(list(Path("cache/shards").glob("*.tar"))) == 3
     assert "bottom-up attention" in check()  # its features are looked at too

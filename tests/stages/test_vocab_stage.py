@@ -77,10 +77,10 @@ def test_glove_is_looked_up_for_the_words_and_its_hit_rate_is_told_and_kept(fold
     assert vectors.vectors.shape == (n, 4)
     row = words().index(known[7])
     np.testing.assert_allclose(vectors.vectors[row], [7.0, 7.1, 7.2, 7.3], rtol=1e-6)
-    told = read_json(FOLDER / "glove.json")
-    assert (told["source"], told["sha256"]) == ("glove.txt", sha256(Path("glove.txt")))
-    assert told["hit_rate"] == pytest.approx(20 / n)
-    assert told["missing"] == [word for word in words() if word not in known]
+    record = read_json(FOLDER / "glove.json")
+    assert (record["source"], record["sha256"]) == ("glove.txt", sha256(Path("glove.txt")))
+    assert record["hit_rate"] == pytest.approx(20 / n)
+    assert record["missing"] == [word for word in words() if word not in known]
     assert capsys.readouterr().out.splitlines()[-1] == (
         f"tiny: 20 of {n} words ({100 * 20 / n:.1f} %) have a vector in glove.txt; data/tiny/vocab/glove.json lists the "
         "others"

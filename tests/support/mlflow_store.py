@@ -22,18 +22,18 @@ class Store:
         experiment = self.client.get_experiment_by_name("tiny")
         if experiment is None:
             return []
-        found = self.client.search_runs([experiment.experiment_id], run_view_type=view)
-        return [run for run in found if run.info.run_name == name]
+        runs = self.client.search_runs([experiment.experiment_id], run_view_type=view)
+        return [run for run in runs if run.info.run_name == name]
 
     def one(self, name: str = "one") -> Any:
         (run,) = self.runs(name)
         return run
 
     def files(self, run: Any, path: str | None = None) -> list[str]:
-        found = []
+        paths = []
         for item in self.client.list_artifacts(run.info.run_id, path):
-            found += self.files(run, item.path) if item.is_dir else [item.path]
-        return sorted(found)
+            paths += self.files(run, item.path) if item.is_dir else [item.path]
+        return sorted(paths)
 
     def histories(self, run: Any) -> dict[str, list[tuple[int, float]]]:
         keys = [key for key in run.data.metrics if not key.startswith("system/")]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from itrcore.own_data.make import Made, make
+from itrcore.own_data.make import NewDataset, make
 
 N, REGIONS, WIDTH = 20, 3, 4
 NAMES = [f"{number:03}.jpg" for number in range(N)]
@@ -40,7 +40,7 @@ def write_pictures(names: Sequence[str] = NAMES) -> Path:
     return folder
 
 
-def made_of(captions: Path, **settings: Any) -> Made:
+def new_dataset(captions: Path, **settings: Any) -> NewDataset:
     if "features" in settings:
         settings.setdefault("kind", "synthetic")
     return make("mine", captions, **settings)

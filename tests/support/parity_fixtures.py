@@ -146,12 +146,12 @@ def released_parts(fixture: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
 
 def clip_entries(fixture: dict[str, Any], **sizes: Any) -> dict[str, torch.Tensor]:
     """A small CLIP's entries, as OpenAI names them; `sizes`: of `OpenAIClip`."""
-    made = OpenAIClip(fixture["opt"]["embed_dim"], **sizes).entries()
+    entries = OpenAIClip(fixture["opt"]["embed_dim"], **sizes).entries()
     entries = {
         name: torch.from_numpy(
             tensor(fixture["seed"], "clip", name, value.shape, "gain" if "ln_" in name else "normal")
         )
-        for name, value in made.items()
+        for name, value in entries.items()
         if value.dim()
     }
     return entries | {"clip.logit_scale": torch.tensor(math.log(50.0))}

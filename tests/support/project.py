@@ -94,10 +94,10 @@ class Project:
 
     def environment(self) -> dict[str, str]:
         """This copy's code before any installed one, one thread, no outside server, nothing kept outside of the copy."""
-        found = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PREFECT_"))}
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PREFECT_"))}
         return {
-            **found,
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), found.get("PATH", "")]),
+            **environment,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")]),
             "PYTHONPATH": str(self.folder),
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "100",

@@ -54,7 +54,7 @@ def encoded_image(images: Any, regions: Tensor) -> Tensor:
 
 
 def encoded_caption(texts: Any, ids: list[int], longest: int) -> Tensor:
-    """(l, d) of a caption among others, the longest of which has so many words; 0 pads it."""
+    """The encoded words of a caption, (l, d). longest: words of the longest one in its batch; 0 pads it to that."""
     x = texts.embed(torch.tensor(ids + [0] * (longest - len(ids))))
     for number in range(1, 5):
         if (layer := getattr(texts, f"W_att{number}", None)) is None:

@@ -71,7 +71,7 @@ def retrieved() -> dict[str, Any]:
 
 
 def history(an_epoch: int = 1) -> dict[str, Any]:
-    """Three evaluations, so many an epoch; the last is the best."""
+    """Three evaluations, `an_epoch` of them in each epoch; the last is the best."""
     records = [
         {
             "evaluation": number, "epoch": number / an_epoch if number % an_epoch else number // an_epoch,

@@ -36,21 +36,21 @@ def write_scan_folder(
 ) -> ScanFolder:
     """One row and one id per image in train, one id per caption elsewhere; ids are 100, 101, … over all splits."""
     path.mkdir(parents=True)
-    made = ScanFolder(path)
+    scan_folder = ScanFolder(path)
     rng = np.random.default_rng(5)
     number = 100
     for split, n in sizes.items():
-        made.ids[split] = list(range(number, number + n))
-        made.features[split] = rng.normal(size=(n, *shape)).astype(np.float32)
-        made.captions[split] = [
-            [f"the {split} picture {i} says {j}" for j in range(per_image)] for i in made.ids[split]
+        scan_folder.ids[split] = list(range(number, number + n))
+        scan_folder.features[split] = rng.normal(size=(n, *shape)).astype(np.float32)
+        scan_folder.captions[split] = [
+            [f"the {split} picture {i} says {j}" for j in range(per_image)] for i in scan_folder.ids[split]
         ]
         ids_per: Literal["image", "caption"] = "image" if split == "train" else "caption"
         scan.write_split(
-            path, split, (n, *shape), made.features[split], made.ids[split], made.captions[split], ids_per
+            path, split, (n, *shape), scan_folder.features[split], scan_folder.ids[split], scan_folder.captions[split], ids_per
         )  # fmt: skip
         number += n
-    return made
+    return scan_folder
 
 
 def image(split: scan.ScanSplit, index: int) -> np.ndarray:

@@ -71,11 +71,11 @@ def test_an_import_is_one_finished_run_with_its_checkpoint_and_no_training(folde
     assert tags.items() <= run.data.tags.items()
     params = run.data.params
     assert {"data": "tiny", "method": "esa", "profile": "published", "model.dim": "16"}.items() <= params.items()
-    # What it was trained with nobody knows: our recipe, loss and training settings would be made up.
+    # What it was trained with is not known: our recipe, loss and training settings would be wrong there.
     assert params.keys() == {"data", "method", "profile", "parameters", "model.kind", "model.dim"}
-    found = set(Store().histories(run))
-    assert not {key for key in found if key.startswith(("dev/", "loss/", "train_")) or key == "learning_rate"}
-    assert {"test/rsum", "test/i2t_r1", "encode_image_ms"} <= found
+    metrics = set(Store().histories(run))
+    assert not {key for key in metrics if key.startswith(("dev/", "loss/", "train_")) or key == "learning_rate"}
+    assert {"test/rsum", "test/i2t_r1", "encode_image_ms"} <= metrics
     assert Store().files(run) == [
         *(f"checkpoint/{name}" for name in ("model.safetensors", "run.json", "text/vocab.json")),
         *(f"evaluation/{name}" for name in ("metrics.json", "ranks.safetensors", "retrieved.json")),

@@ -79,9 +79,9 @@ def test_four_processes_may_be_the_first_users_of_a_fresh_store_at_the_same_mome
         output = process.communicate()[0]
         assert process.returncode == 0 and output == "", output  # nothing about tables and migrations either
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    (experiment,) = [found for found in client.search_experiments() if found.name == "tiny"]
-    found = client.search_runs([experiment.experiment_id])
-    assert sorted((run.info.run_name, run.info.status) for run in found) == [(name, "FINISHED") for name in "abcd"]
+    (experiment,) = [known for known in client.search_experiments() if known.name == "tiny"]
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted((run.info.run_name, run.info.status) for run in runs) == [(name, "FINISHED") for name in "abcd"]
     with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database:
         assert database.execute("pragma integrity_check").fetchall() == [("ok",)]
         assert len(database.execute("select * from alembic_version").fetchall()) == 1
@@ -133,11 +133,11 @@ def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     )
     try:
         deadline = time.monotonic() + 180
-        while not (found := re.search(r"running on (http://127\.0\.0\.1:\d+)", (home / "log").read_text())):
+        while not (address := re.search(r"running on (http://127\.0\.0\.1:\d+)", (home / "log").read_text())):
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail((home / "log").read_text()[-2000:])
             time.sleep(0.1)
-        yield found[1], process
+        yield address[1], process
     finally:
         end(process)
         log.close()
@@ -161,8 +161,8 @@ def test_a_server_holds_the_runs_and_its_death_in_mid_training_costs_no_result(
     client = MlflowClient(address)
     experiment = client.get_experiment_by_name("tiny")
     assert experiment is not None
-    (found,) = client.search_runs([experiment.experiment_id])
-    assert found.info.status == "FINISHED"
+    (logged,) = client.search_runs([experiment.experiment_id])
+    assert logged.info.status == "FINISHED"
     copies = list((folder / "server" / "artifacts").rglob("model.safetensors"))
     assert [path.read_bytes() for path in copies] == [whole]  # in the server's store, not in a folder of ours
     assert not (folder / "mlflow.db").exists() and not (folder / "mlartifacts").exists()
@@ -176,5 +176,5 @@ def test_a_server_holds_the_runs_and_its_death_in_mid_training_costs_no_result(
     shutil.rmtree(run)
     capsys.readouterr()
     assert weights(train(load(), "one", Dying(Tracker()))) == whole
-    said = capsys.readouterr().err
-    assert said.count("warning:") == 1 and f"MLflow at {address} failed" in said, said
+    errors = capsys.readouterr().err
+    assert errors.count("warning:") == 1 and f"MLflow at {address} failed" in errors, errors

@@ -87,9 +87,9 @@ def test_a_store_lost_in_mid_training_costs_no_result_is_told_once_and_can_be_re
     shutil.rmtree(RUN)
     train(load(), "one", observer)
     assert weights(RUN) == whole
-    said = capsys.readouterr().err
-    assert said.count("warning:") == 1 and "the server is gone" in said and "run: itr track" in said
-    assert "and more" not in said
+    errors = capsys.readouterr().err
+    assert errors.count("warning:") == 1 and "the server is gone" in errors and "run: itr track" in errors
+    assert "and more" not in errors
     assert observer.broken.calls == (1 if back else 2)  # each may wait for a dead server: one in time, one at the end
     steps = [step for step, _ in Store().histories(Store().one())["dev/rsum"]]
     assert (Store().one().info.status, steps) == (("FINISHED", [1, 2, 3]) if back else ("RUNNING", [1]))
@@ -112,8 +112,8 @@ def test_a_store_that_cannot_be_used_costs_no_evaluation_and_is_told_once(folder
     tracker = Tracker()
     assert not tracker.record(RUN, RESULTS)
     assert not tracker.record_ensemble(ENSEMBLE)
-    said = capsys.readouterr().err
-    assert said.count("warning:") == 1 and "mlflow.db failed" in said
+    errors = capsys.readouterr().err
+    assert errors.count("warning:") == 1 and "mlflow.db failed" in errors
 
 
 def test_a_password_in_the_address_is_not_printed(folder: Path, monkeypatch: Any) -> None:

@@ -16,8 +16,8 @@ def test_everything_with_results_is_recorded_with_its_page_and_what_has_none_is_
         (folder / "report" / page).parent.mkdir(parents=True)
         (folder / "report" / page).write_text("<p>page</p>")
     shutil.rmtree("results/tiny/two")
-    found = synchronise(load())
-    assert (found.held, found.refused, found.missing) == (["one", "both"], [], ["two"])
+    outcome = synchronise(load())
+    assert (outcome.held, outcome.refused, outcome.missing) == (["one", "both"], [], ["two"])
     assert [len(Store().runs(name)) for name in ("one", "two", "both")] == [1, 0, 1]
     assert "report/runs/one.html" in Store().files(Store().one())
     assert "report/ensembles/both.html" in Store().files(Store().one("both"))
@@ -28,6 +28,6 @@ def test_everything_with_results_is_recorded_with_its_page_and_what_has_none_is_
 
 def test_what_mlflow_does_not_take_is_named_and_told_once(folder: Path, capsys: Any) -> None:
     Path("mlflow.db").write_text("this is no database" * 100)
-    found = synchronise(load())
-    assert (found.held, found.refused, found.missing) == ([], ["one", "two", "both"], [])
+    outcome = synchronise(load())
+    assert (outcome.held, outcome.refused, outcome.missing) == ([], ["one", "two", "both"], [])
     assert capsys.readouterr().err.count("warning:") == 1

@@ -106,7 +106,7 @@ def test_a_killed_training_goes_on_in_its_own_run_without_an_epoch_twice(folder:
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(StateFolder, "save", save)
-        patch.setattr(LiveTraining, "fail", lambda self: None)  # a killed process tells nobody
+        patch.setattr(LiveTraining, "fail", lambda self: None)  # a killed process reports nothing
         train(load(), "one", Tracker().training())
     run = Store().one()
     assert (run.info.status, [step for step, _ in Store().histories(run)["dev/rsum"]]) == ("RUNNING", [1])
@@ -179,7 +179,7 @@ def test_an_ensemble_is_a_run_with_its_members_and_the_report_goes_where_the_res
 def test_each_experiment_has_its_own_experiments_in_the_one_store(folder: Path) -> None:
     assert Tracker(folder, "f30k").record(RUN, RESULTS)
     assert Tracker(folder).record(Path("runs/tiny/two"), Path("results/tiny/two"))
-    held = {found.name: found.experiment_id for found in Store().client.search_experiments()}
+    held = {experiment.name: experiment.experiment_id for experiment in Store().client.search_experiments()}
     assert {"tiny", "f30k/tiny"} <= held.keys()
     names = [[run.info.run_name for run in Store().client.search_runs([held[name]])] for name in ("f30k/tiny", "tiny")]
     assert names == [["one"], ["two"]]

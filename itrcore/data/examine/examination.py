@@ -62,17 +62,17 @@ class Examined:
 
 
 def examine(name: str, settings: DatasetSettings, progress: Show) -> Examined:
-    """Look over the data set of this name in the project in the current folder.
+    """Examine the data set of this name, of the project in the current folder.
 
-    `progress` is called with what is being looked at, how much is done, how much it is.
-    What cannot be read becomes a problem, and the rest is still looked at.
+    progress: called with what is being examined, how much of it is done, how much there is
+    What cannot be read becomes a problem, and the rest is examined nevertheless.
     """
     examined = Examined(name)
     raw, table, words = layout.raw(name), layout.captions(name), layout.vocabulary(name) / layout.WORDS
     source = _read(examined, raw / "source.json", "raw", lambda: Source.read(raw))
     splits = _read(examined, table, "splits", lambda: {split: captions.read(table, split) for split in SPLITS})
     vocabulary = _read(examined, words, "vocab", lambda: Vocabulary.load(words, layout.NLTK))
-    # Of a data set with published shards the stage `raw` tells which there are, not params.yaml.
+    # Which published shards there are, the stage `raw` finds out; params.yaml does not say.
     regions = (settings.shards.regions or (raw / "shards" / "regions").is_dir()) and _made(
         examined, layout.region_shards(name) / "shards.json", "shards"
     )
@@ -84,18 +84,21 @@ def examine(name: str, settings: DatasetSettings, progress: Show) -> Examined:
         examined.texts = texts.examine(splits, vocabulary, partial(progress, "captions"))
         files: dict[str, ScanSplit] = {}
         if regions:
-            folder, looked = layout.region_shards(name), partial(progress, "features")
-            examined.features = _attempt(examined, lambda: features.examine(folder, splits, looked))
+            folder = layout.region_shards(name)
+            count_features = partial(progress, "features")
+            examined.features = _attempt(examined, lambda: features.examine(folder, splits, count_features))
         if images:
             _attempt(examined, lambda: _verify_image_shards(layout.image_shards(name)))
         if source and source.pictures:
             limit = settings.shards.images.max_megapixels if settings.shards.images else math.inf
-            needed, looked = settings.shards.images is not None, partial(progress, "pictures")
-            examined.pictures = pictures.examine(Path(source.pictures), needed, limit, splits, looked)
+            needed = settings.shards.images is not None
+            examined.pictures = pictures.examine(
+                Path(source.pictures), needed, limit, splits, partial(progress, "pictures")
+            )
         if source and source.folder and settings.shards.regions:
             files = _scan_files(examined, source, splits)
-            known = examined.pictures.splits if examined.pictures else {}
-            sizes = {split: figures.sizes for split, figures in known.items()}
+            readable = examined.pictures.splits if examined.pictures else {}
+            sizes = {split: figures.sizes for split, figures in readable.items()}
             examined.boxes = boxes.examine(files, splits, sizes)
         examined.samples = list(_samples(examined, splits, files, source))
     parts = (examined.texts, examined.features, examined.pictures, examined.boxes)
@@ -107,7 +110,7 @@ T = TypeVar("T")
 
 
 def _made(examined: Examined, path: Path, stage: str) -> bool:
-    """Whether the stage has made it; said in `examined` where not."""
+    """Whether the stage has made this file; where not, it is added to `examined.missing`."""
     if not path.exists():
         examined.missing[str(path)] = f"dvc repro {stage}@{examined.name}"
     return path.exists()
@@ -143,7 +146,7 @@ def _scan_files(examined: Examined, source: Source, splits: Splits) -> dict[str,
                 )
             files[split] = opened
         except DataError as error:
-            # Shards are made and serve without them; boxes cannot be looked at.
+            # The shards are made and need these files no more; only their boxes cannot be examined.
             examined.problems.append(Problem("warning", "source files that cannot be read any more", 1, (str(error),)))
     return files
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +72,7 @@ class AllFeatures:
 
 
 def examine(folder: Path, splits: Splits, progress: Count) -> AllFeatures:
-    """Read every feature once, in blocks, and check the shards' bytes.
+    """Read every feature once, in blocks, and check the bytes of the shards.
 
     folder: of the region shards; progress: called with images done, images in all
     `DataError` where the shards' description is missing or damaged; another damaged file becomes a problem.
@@ -90,7 +89,10 @@ def examine(folder: Path, splits: Splits, progress: Count) -> AllFeatures:
             if store.image_ids != [image.image_id for image in images]:
                 path = folder / f"{split}.arrow"
                 raise DataError.at(path, "other images than the caption table's", "the same", do="Run: dvc repro")
-            onward = partial(_onward, progress, done, total)
+
+            def onward(read: int, before: int = done) -> None:
+                progress(before + read, total)
+
             figures[split], of_split = _examine_split(store, dtype, split, images, shared, onward)
             problems += of_split
         except DataError as error:
@@ -111,11 +113,12 @@ def _examine_split(
     shared: Shared,
     progress: Callable[[int], None],
 ) -> tuple[Features, list[Problem]]:
+    """The figures of one split and what is wrong with it. progress: called with the images of the split that are done"""
     problems = []
     try:
         store.verify()
     except DataError as error:
-        problems.append(unreadable(error))  # what can be read is looked at all the same
+        problems.append(unreadable(error))  # what can be read is examined nevertheless
     sums = _Sums()
     broken = Finding("error", f"images of {split} with features that are not finite")
     empty = Finding("warning", f"regions of {split} that are all zeros")
@@ -142,10 +145,6 @@ def _examine_split(
     return Features(dtype, len(store), store.width, regions, sums.minimum, sums.maximum, mean, zeros, norms), problems
 
 
-def _onward(progress: Count, before: int, total: int, read: int) -> None:
-    progress(before + read, total)
-
-
 def _unlike_bottom_up(split: str, features: Features) -> list[Problem]:
     norm = float(features.norms.mean()) if len(features.norms) else BOTTOM_UP_NORM
     unlike = []
@@ -155,5 +154,5 @@ def _unlike_bottom_up(split: str, features: Features) -> list[Problem]:
         unlike.append(f"mean norm {norm:.3g}; theirs is about {BOTTOM_UP_NORM:g}")
     if not _ZEROS_RANGE[0] <= features.zeros <= _ZEROS_RANGE[1]:
         unlike.append(f"{features.zeros:.1%} zeros; theirs have about {BOTTOM_UP_ZEROS:.0%}")
-    what = f"ways in which the features of {split} are unlike bottom-up attention's, as which they are labelled"
+    what = f"ways in which the features of {split}, labelled {BOTTOM_UP}, are unlike it"
     return [Problem("warning", what, len(unlike), tuple(unlike))] if unlike else []

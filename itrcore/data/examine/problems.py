@@ -85,7 +85,7 @@ class Shared:
         return Duplicates(len(self._twice()) if can_repeat else None, len(self._within()), len(self._across()))
 
     def problems(self, twice: Severity, within: Severity, across: Severity, quoted: bool = False) -> list[Problem]:
-        """One for each kind of duplicate that occurs; `quoted`: keys are texts to show."""
+        """A problem for each kind of duplicate that occurs; `quoted`: keys are texts to show."""
         kinds: list[tuple[Severity, str, list[str]]] = [
             (across, f"{self._things} that images of several splits share", self._across()),
             (within, f"{self._things} that several images of a split share", self._within()),
@@ -108,7 +108,7 @@ class Shared:
 
     def _example(self, key: str, quoted: bool) -> str:
         places = list(dict.fromkeys(self._places[key]))
-        # One of each split first: what is in two splits must be seen to be.
+        # One of each split first, so that the example shows that several splits have it.
         first_of = {split: (split, position) for split, position in reversed(places)}
         places = sorted(places, key=lambda place: place != first_of[place[0]])
         names = [name_of(split, self._splits[split][position]) for split, position in places[:_NAMED]]

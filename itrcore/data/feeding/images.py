@@ -13,7 +13,7 @@ from itrcore.data.shards.files import Store
 
 
 class Images(ABC):
-    """One split's images; threads may share it."""
+    """One split's images. Threads may share one object."""
 
     store: Store
 
@@ -32,11 +32,11 @@ class Images(ABC):
 
     @abstractmethod
     def batch(self, rows: Sequence[int] | np.ndarray) -> ImageBatch:
-        """The given images as they are."""
+        """The images of these rows of the split, unchanged."""
 
     @abstractmethod
     def training_batch(self, rows: Sequence[int] | np.ndarray, rng: np.random.Generator) -> ImageBatch:
-        """The given images as training changes them; all that is random about it comes from `rng`."""
+        """The images of these rows as training changes them; all chance comes from `rng`."""
 
     def verify(self) -> None:
         """Read every shard once. `DataError` names one whose bytes have changed."""

@@ -1,7 +1,7 @@
-"""In which order training sees pairs, and how it changes them.
+"""The order in which training sees pairs, and the batches that it makes of them.
 
-Training order is a seeded permutation of all (image, caption) pairs of the split, another one each epoch; everything
-random about a batch follows from (seed, epoch, step), so a run can be continued at any step.
+The order is a seeded permutation of all (image, caption) pairs of the split, another one each epoch. All chance in a batch
+follows from (seed, epoch, step), so that a run can be continued at any step.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from itrcore.settings.methods import TokenViewSettings
 
 @dataclass(frozen=True)
 class Views:
-    """How a method wants its captions changed in training; a method without views leaves them as they are.
+    """How a method wants captions changed in training; by default each is taken once, unchanged.
 
-    captions: token sequences made of each caption; touch: how each is touched, and with which ids
+    captions: how many token sequences are made of each caption; touch: how each is changed, and with which ids
     """
 
     captions: int = 1
@@ -44,7 +44,7 @@ class TrainingBatches:
         self.split, self.batch_size, self.seed, self.views = split, batch_size, seed, views
 
     def __len__(self) -> int:
-        """Steps per epoch. The rest that does not fill a batch sits out; another one each epoch."""
+        """Steps per epoch. The last pairs of the epoch's order, too few for a batch, are left out: other pairs each epoch."""
         return self.split.n_captions // self.batch_size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -74,8 +74,8 @@ class TrainingBatches:
 
 
 def _ahead(make: Callable[[int], Batch], steps: Sequence[int]) -> Iterator[Batch]:
-    # Threads, as reading and converting features lets the others run, and as batches then need not be copied between
-    # processes. Half of the cores: the training needs the others on a small machine, and a GPU keeps few of them busy.
+    # Threads: while one reads and converts features others run, and no batch is copied between processes. Half of the
+    # cores: on a small machine the training needs the others, and a GPU keeps few of them busy.
     workers = max(2, cores() // 2)
     with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
         waiting = [pool.submit(make, step) for step in steps[: workers + 1]]

@@ -52,6 +52,6 @@ def _there(data: str, folder: Path) -> Path:
             folder,
             "no such folder",
             f"{folder.name} of {data} in shards",
-            do=f"Give datasets.{data}.shards.{folder.name}, then: dvc repro. Published shards have what their address has.",
+            do=f"Give datasets.{data}.shards.{folder.name}, then: dvc repro. Published shards hold what was published.",
         )
     return folder

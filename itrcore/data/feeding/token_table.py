@@ -50,7 +50,7 @@ class TokenTable:
         return self.words[self.starts[row] : self.starts[row + 1]]
 
     def first(self, captions: int) -> TokenTable:
-        """The first captions."""
+        """The table of the first captions. captions: how many"""
         end = self.starts[captions]
         return TokenTable(self.ids[:end], self.words[:end], self.starts[: captions + 1])
 
@@ -60,8 +60,8 @@ def touch_tokens(
 ) -> list[np.ndarray]:
     """The given captions with words masked, replaced or removed at random; special tokens stay.
 
-    What is drawn for a word holds for all of its pieces; each of them is replaced by a random one of its own.
-    Returns the ids of each row.
+    A word's pieces share its fate; of a replaced word each piece is replaced by a random one of its own.
+    Returns the ids of each caption, (length,).
     """
     captions = [table.ids_of(row) for row in rows]
     lengths = np.array([len(caption) for caption in captions])

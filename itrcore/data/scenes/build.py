@@ -107,7 +107,7 @@ def _random(settings: ScenesSource, split: str, stream: str, index: int) -> np.r
 
 
 def _check(settings: ScenesSource) -> None:
-    """Limits of the world that a settings model without it cannot know."""
+    """`ConfigError` where a setting exceeds the world's limits, which its model does not know."""
     limits = {
         "max_objects": (world.MAX_OBJECTS, "places in the room"),
         "near_duplicates": (world.MAX_NEAR_DUPLICATES, "scenes that differ from a small one in one thing"),

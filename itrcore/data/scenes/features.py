@@ -124,8 +124,8 @@ def _distractor(scene: Scene, kind: str, rng: np.random.Generator) -> Region:
         weights = {name: float(rng.uniform(0.4, 0.9)) for name in seen if name.startswith(("colour=", "material="))}
         return Region(weights, _clip((x, y, x + side, y + side)))
     second = int((first + 1 + rng.integers(things - 1)) % things)
-    one, other = scene.box(first), scene.box(second)
-    union = (min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3]))
+    a, b = scene.box(first), scene.box(second)
+    union = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
     weights = dict[str, float]()
     for name in [*_attributes(scene, first), *_attributes(scene, second)]:
         weights[name] = weights.get(name, 0.0) + float(rng.uniform(0.1, 0.6))

@@ -260,12 +260,12 @@ class _Writer:
 
         share: scales how often size and material are mentioned; full: colour and shape are named in any case
         """
-        said = {kind: bool(self.rng.random() < often) for kind, often in MENTIONED.items()}
-        shape = said["shape"] or full
+        mentioned = {kind: bool(self.rng.random() < often) for kind, often in MENTIONED.items()}
+        shape = mentioned["shape"] or full
         noun = self._word(NOUNS[thing.shape]) if shape else self._word(ANY_NOUN)
-        colour = said["colour"] or full or not shape
-        size = said["size"] and self.rng.random() < share
-        material = (said["material"] and self.rng.random() < share) or not (colour or size)
+        colour = mentioned["colour"] or full or not shape
+        size = mentioned["size"] and self.rng.random() < share
+        material = (mentioned["material"] and self.rng.random() < share) or not (colour or size)
         before, behind = [], ""
         if size:
             before.append(self._word(SIZE_WORDS[thing.size]))

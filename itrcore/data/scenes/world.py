@@ -97,7 +97,7 @@ class Scene:
 class Family:
     """Near-duplicates: each of `scenes[1:]` differs from `scenes[0]` in one attribute of one object or one swap.
 
-    changed: indices of the objects that some member of the family shows otherwise
+    changed: indices of the objects that are not the same in all members of the family
     """
 
     scenes: tuple[Scene, ...]
@@ -106,21 +106,21 @@ class Family:
 
 def relations(scene: Scene, a: int, b: int) -> tuple[str, ...]:
     """Names of the relations that object `a` has to object `b`, one or two; left and right come first."""
-    one, other = scene.things[a], scene.things[b]
-    if one.on == b:
+    first, second = scene.things[a], scene.things[b]
+    if first.on == b:
         return ("on",)
-    if other.on == a:
+    if second.on == a:
         return ("under",)
     names = []
-    dx = one.place.x - other.place.x
-    rows = (one.place.row, other.place.row)
+    dx = first.place.x - second.place.x
+    rows = (first.place.row, second.place.row)
     if dx < -APART:
         names.append("left")
     elif dx > APART:
         names.append("right")
     elif "shelf" in rows:
         names.append("above" if rows[0] == "shelf" else "below")
-    if abs(dx) < NEAR and one.on is None and other.on is None:
+    if abs(dx) < NEAR and first.on is None and second.on is None:
         if rows == ("front", "back"):
             names.append("front")
         elif rows == ("back", "front"):
@@ -134,9 +134,9 @@ def relations(scene: Scene, a: int, b: int) -> tuple[str, ...]:
 
 def between(scene: Scene, a: int, b: int, c: int) -> bool:
     """Whether object `a` stands between `b` (left) and `c` (right) in one row."""
-    one, left, right = (scene.things[i] for i in (a, b, c))
-    same = one.place.row == left.place.row == right.place.row and one.on is left.on is right.on is None
-    return same and left.place.x + APART < one.place.x < right.place.x - APART
+    middle, left, right = (scene.things[i] for i in (a, b, c))
+    same_row = middle.place.row == left.place.row == right.place.row and middle.on is left.on is right.on is None
+    return same_row and left.place.x + APART < middle.place.x < right.place.x - APART
 
 
 def draw_family(rng: np.random.Generator, min_objects: int, max_objects: int, members: int) -> Family:

@@ -30,14 +30,14 @@ class ShardCache:
 
     @classmethod
     def of(cls, shards: Path) -> ShardCache | None:
-        """The one that a folder without shards of its own is recorded with; None for other folders."""
+        """The cache from which a folder's shards are taken (`record`); None for a folder with shards of its own."""
         if not _address(shards).exists():
             return None
         remote = read_json(_address(shards))
         return cls(remote["url"], Path(remote["cache"]))
 
     def record(self, shards: Path) -> None:
-        """Record that the shards of that folder, which has description and indexes alone, are taken from here."""
+        """Record that the shards of a folder, which holds description and indexes alone, are taken from this cache."""
         write_json(_address(shards), {"url": self.url, "cache": str(self.folder)})
 
     def path(self, file: Mapping[str, Any]) -> Path:
@@ -45,10 +45,10 @@ class ShardCache:
         return self.folder / f"{file['sha256']}.tar"
 
     def fetch(self, files: Sequence[Mapping[str, Any]]) -> list[Path]:
-        """Their paths; those that are missing are downloaded first, one after the other, and verified.
+        """The paths of these shards; missing ones are downloaded first, one after the other, and verified.
 
         A download that was cut continues where it stopped. One process at a time downloads a shard; others wait for it.
-        `DataError` where one is not to be had, or comes with other bytes; what came so far is kept.
+        `DataError` where a shard cannot be had, or has other bytes; what was downloaded so far is kept.
         """
         missing = [file for file in files if not self._has(file)]
         if missing:
@@ -65,7 +65,7 @@ class ShardCache:
         return path.exists() and path.stat().st_size == file["bytes"]
 
     def _download(self, file: Mapping[str, Any], bars: Bars, before: int, total: int) -> None:
-        """before, total: bytes of the shards before this one, and of all, for the one bar of all"""
+        """before, total: bytes of the shards before this one, and of all: one bar shows all"""
         url, target = f"{self.url}/{file['file']}", self.path(file)
         expected = f"the shard as shards.json describes it (sha256 {file['sha256'][:12]}…)"
         do = f"Run it again when it is there; what is in {self.folder} already is kept."

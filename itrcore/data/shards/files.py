@@ -43,7 +43,7 @@ def read_index(folder: Path, split: str) -> pa.Table:
 
 
 def numbers(table: pa.Table, name: str) -> np.ndarray:
-    """A column of whole numbers, none missing, read-only. Arrow's own `to_numpy` would import pandas: a quarter of a second."""
+    """A column of whole numbers, none missing, read-only: (n,). Arrow's own `to_numpy` would import pandas, in 0.25 s."""
     return np.from_dlpack(table[name].combine_chunks())
 
 
@@ -102,12 +102,12 @@ class ShardFiles:
         weakref.finalize(self, _close, self.descriptors)
 
     def read(self, shard: int, offset: int, values: np.ndarray) -> None:
-        """Fill the contiguous array with the bytes from `offset` on. `DataError` where the shard ends before that."""
+        """Fill the contiguous array with the bytes from `offset` on. `DataError` where the shard ends too early."""
         if os.preadv(self.descriptors[shard], [values.data], offset) != values.nbytes:
             raise self._damaged(shard, "it was cut short while in use")
 
     def expect(self, shard: int, offset: int, size: int) -> None:
-        """Have the disk begin to read what will soon be asked for."""
+        """Have the system read ahead what will soon be asked for."""
         if hasattr(os, "posix_fadvise"):  # not on macOS
             os.posix_fadvise(self.descriptors[shard], offset, size, os.POSIX_FADV_WILLNEED)
 
@@ -139,5 +139,5 @@ def _close(descriptors: list[int]) -> None:
 
 def _damaged(path: Path, found: str) -> DataError:
     return DataError.at(
-        path, f"this file is damaged: {found}", "it as written", do=f"Remove {path.parent} and run: dvc repro"
+        path, f"this file is damaged: {found}", "it as it was written", do=f"Remove {path.parent} and run: dvc repro"
     )

@@ -67,7 +67,7 @@ def write(
             processes,
         )
     except UnusablePictures:
-        # Once they are mended the identity is another one, and these shards would never be used.
+        # Mended pictures have another identity: these shards would never be used.
         for left in work.parent.glob(f"{work.name}-*"):
             remove(left)
         raise
@@ -88,7 +88,7 @@ def _file_names(table: Path, splits: Mapping[str, Sequence[Image]]) -> dict[str,
 
 
 def _state(folder: Path, file_name: str) -> list[Any]:
-    """What tells a picture from a changed one."""
+    """What differs when a picture has changed: name, size and time of its file."""
     try:
         stat = pictures.find(folder, file_name).stat()
     except (DataError, OSError):
@@ -109,7 +109,7 @@ class _Samples:
         return _Shard(self.folder, rows, self.splits[split][rows.start : rows.stop], self.max_megapixels)
 
     def describe(self, indexes: Mapping[str, pa.Table]) -> dict[str, Any]:
-        """Kinds that are converted when they are read, or the error where pictures cannot be used."""
+        """Kinds of pictures that are converted when they are read. `UnusablePictures` where some cannot be used."""
         modes: dict[str | None, list[str]] = {}
         for split, index in indexes.items():
             for name, mode in zip(self.file_names[split], index["mode"].to_pylist(), strict=True):

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from itrcore.data import captions as caption_table
 from itrcore.data import scan
 from itrcore.data.captions import Image
 from itrcore.data.shards import writing
+from itrcore.data.shards.files import numbers
 from itrcore.data.shards.regions import INDEX_SCHEMA
 from itrcore.data.shards.writing import Sample
 from itrcore.errors import DataError
@@ -39,7 +39,8 @@ def write(
 
     features: what the features are (bottom-up attention, synthetic, simulated); goes with them into every result
     work, progress, processes: as in `writing.write`
-    `DataError` names file and row of the first value that is not finite, of other widths, of ids in two splits.
+    `DataError` where a value is not finite or too large for the type (with its file and row), the splits' features differ
+    in width, an image is in two splits, or the table is of other images.
     """
     splits = {split: scan.open_split(raw, split_names[split]) for split in SPLITS}
     scan.check_splits(splits)
@@ -78,14 +79,12 @@ class _Captions:
     @classmethod
     def read(cls, path: Path, splits: Mapping[str, scan.ScanSplit]) -> dict[str, _Captions]:
         table = caption_table.read_table(path)
-        return {
-            name: cls._of(table.filter(pc.equal(table["split"], name)), path, split) for name, split in splits.items()
-        }
+        return {name: cls._of(caption_table.rows_of(table, name), path, split) for name, split in splits.items()}
 
     @classmethod
     def _of(cls, table: pa.Table, path: Path, split: scan.ScanSplit) -> _Captions:
-        starts = np.flatnonzero(np.diff(table["position"].to_numpy(), prepend=-1, append=-1))
-        if table["image_id"].to_numpy()[starts[:-1]].tolist() != split.image_ids:
+        starts = np.flatnonzero(np.diff(numbers(table, "position"), prepend=-1, append=-1))
+        if numbers(table, "image_id")[starts[:-1]].tolist() != split.image_ids:
             raise DataError.at(
                 path, f"other images than {split.path}", "the table made from this folder", do="Run: dvc repro"
             )

@@ -58,7 +58,7 @@ class Samples(Protocol):
         """The samples of one shard, in order.
 
         What is returned is pickled and iterated over in another process. A sample's buffers need to last until the next
-        one is asked for. Bad input raises `DataError`, also where reading fails: an `OSError` is reported as one of writing.
+        sample is asked for. Bad input raises `DataError`, also where reading fails: an `OSError` is taken for one of writing.
         """
         ...
 
@@ -173,7 +173,7 @@ class _Tar:
         self.hash = hashlib.sha256()
 
     def add(self, sample: Sample) -> int:
-        """Write the sample's members in order of their names; the offset for the index."""
+        """Write the sample's members in the order of their names; returns the offset for the index."""
         indexed = 0
         for ending, pieces in sorted(sample.members.items()):
             info = tarfile.TarInfo(f"{sample.key}.{ending}")

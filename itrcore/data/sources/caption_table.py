@@ -58,6 +58,7 @@ def build(source: Source, settings: SourceSettings, raw: Path) -> tuple[pa.Table
     """The caption table of a data set, and what each split has.
 
     raw: the output of the stage `raw`
+    `DataError` as `from_scan`, `from_karpathy` and `compare` raise it.
     """
     described = karpathy.read(Path(source.karpathy)) if source.karpathy else []
     compared = False
@@ -121,8 +122,8 @@ def from_karpathy(file: Path, described: Sequence[KarpathyImage], captions_per_i
     """The caption table of Karpathy's JSON alone.
 
     file: the JSON, for messages; described: its images
-    captions_per_image: the first so many are taken, as SCAN's files have them; None: all
-    `DataError` where a split has no image, or an image fewer captions than that, or an empty one.
+    captions_per_image: how many captions of each image are taken, the first ones, as in SCAN's files; None: all
+    `DataError` where a split has no image, or an image has fewer captions than that or an empty one.
     """
     least = captions_per_image or 1
     for image in described:
@@ -179,7 +180,7 @@ def compare(images: Sequence[Image], described: Sequence[KarpathyImage], split: 
 
 
 def _check_names(folder: Path, images: Mapping[str, Sequence[Image]]) -> None:
-    """`DataError` where one picture goes by two ids: it could be trained on and tested on."""
+    """`DataError` where one picture has two ids: it could be in train and in test."""
     owner: dict[str, str] = {}
     for split, group in images.items():
         for image in group:

@@ -24,7 +24,7 @@ _KARPATHY = {
 
 @dataclass(frozen=True)
 class Located:
-    """The folder of the SCAN files, and what was found for them; None where there is none."""
+    """The folder of the SCAN files, and what lies with them; None for what is not there."""
 
     folder: Path
     id_mapping: Path | None
@@ -37,7 +37,7 @@ def locate(folder: Path, train: str, karpathy: Path | None = None) -> Located:
     """Find the data set whose training captions are `{train}_caps.txt` (or `.txt.gz`) in `folder` or below it.
 
     karpathy: the JSON, where it is known already
-    `DataError` where there is none, or where several are and the folder does not say which.
+    `DataError` where there is no data set, or more than one, or several of Karpathy's files of which none is known to fit.
     """
     if not folder.is_dir():
         raise DataError.at(folder, "no such folder", "one that holds SCAN's files", do="Correct source.folder.")

@@ -28,7 +28,9 @@ from itrcore.settings.datasets import (
 
 
 def make(settings: SourceSettings, raw: Path, progress: Count) -> Source:
-    """Fill `raw` with the data set's files, or with `source.json` alone, which says where they lie. All of it or nothing.
+    """Fill the folder `raw` with the data set's files, or with `source.json` alone, which says where they lie.
+
+    After an error the folder is as it was.
 
     progress: called with images done, images in all, where files are made
     `DataError` names what is missing or wrong.
@@ -76,12 +78,12 @@ def _scan(settings: ScanSource) -> Source:
     else:
         ids = {split: scan.read_captions(folder, prefix)[0] for split, prefix in splits.items()}
     scan.check_ids(folder, splits, ids)
-    if (folder / "source.json").exists() and (made := Source.read(folder).features) != settings.features:
+    if (folder / "source.json").exists() and (recorded := Source.read(folder).features) != settings.features:
         raise DataError.at(
             folder / "source.json",
-            f"these features are {made}, params.yaml calls them {settings.features}",
+            f"these features are {recorded}, params.yaml calls them {settings.features}",
             "what they are, as every table will say so",
-            do=f"Set the source's features to {made}.",
+            do=f"Set the source's features to {recorded}.",
         )
     pictures = _given(settings.pictures, "pictures") or located.pictures
     others = [path for path in (located.id_mapping, located.karpathy, located.vocabulary) if path]
@@ -113,7 +115,7 @@ def _text(path: Path | None) -> str | None:
 
 
 def _check_downloads(*paths: str | None) -> None:
-    """`DataError` where a download that is read has lost files: optional ones would silently be left out."""
+    """`DataError` where a download that these paths lie in has lost files: optional files would silently be left out."""
     for name in {record.owner(Path(path)) for path in paths if path}:
         if name is not None:
             record.check_present(layout.download_record(name), layout.download(name))
@@ -126,7 +128,7 @@ def _content(folder: Path, splits: Mapping[str, str], others: list[Path], pictur
 
 
 def _listing(pictures: Path) -> str:
-    """A digest of the names and sizes of all files: a hundred thousand pictures are listed in a second, not read in one."""
+    """A digest of the names and sizes of all files: listing 100,000 pictures takes a second, reading them far longer."""
     sizes: dict[str, int | None] = {}
     seen: set[tuple[int, int]] = set()
     for folder, below, names in os.walk(pictures, followlinks=True):

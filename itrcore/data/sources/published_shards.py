@@ -50,7 +50,7 @@ def obtain(settings: ShardsSource, raw: Path) -> Source:
             try:
                 download(f"{address}/shards.json", folder / "shards.json")
             except SourceError as error:
-                if error.status not in _ABSENT:  # a server that fails just now says nothing about what is published
+                if error.status not in _ABSENT:  # a server that fails now tells nothing about what is published
                     raise
                 missing.append(f"{kind}: {error}")
                 shutil.rmtree(folder)
@@ -108,7 +108,7 @@ def _indexes(url: str, folder: Path) -> dict[str, Any]:
 
 
 def _described(url: str, folder: Path) -> dict[str, Any]:
-    """`shards.json`. It comes from outside, and names in it become paths."""
+    """`shards.json`, checked: it comes from outside, and names in it become paths."""
     try:
         described = read_description(folder)
         splits = described["splits"]

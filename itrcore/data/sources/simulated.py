@@ -31,7 +31,7 @@ from itrcore.progress import Count
 from itrcore.settings.datasets import SPLITS, SimulatedSource
 
 # What follows defines the simulation, as the formula of a loss defines the loss; experiments vary the settings instead.
-# Amplitudes in a region's signal, before it is scaled to unit variance:
+# Amplitudes in a region's signal, before that is scaled to unit variance:
 THING, ATTRIBUTE, ACTION = 1.0, 0.7, 0.7
 # Standard deviations relative to the signal's, of what all regions of an image share:
 SHARED = 0.8

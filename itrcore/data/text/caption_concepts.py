@@ -181,7 +181,7 @@ def stem(word: str) -> str:
 
 _ACTORS = frozenset(stem(word) for word in _ACTOR_WORDS.split())
 _VERB_STEMS = frozenset(stem(word) for word in _VERBS.split())
-# What captions say often: the pool from which the simulated features draw things, looks and actions nobody named.
+# Frequent in captions: the pool from which simulated features draw things, looks and actions that no caption names.
 COMMON_NOUNS = tuple(dict.fromkeys(stem(word) for word in _COMMON_NOUNS.split()))
 COMMON_ATTRIBUTES = tuple(dict.fromkeys(stem(word) for word in _ADJECTIVES.split()))
 COMMON_ACTIONS = tuple(dict.fromkeys(stem(word) for word in _VERBS.split()))

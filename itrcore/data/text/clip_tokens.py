@@ -25,6 +25,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as PreTokenizers
 from tokenizers.processors import RobertaProcessing
 
+from itrcore.data.text.subwords import in_order, numbered, tokenised
 from itrcore.data.text.tokens import TokenIds, Tokenised, Tokeniser
 from itrcore.errors import DataError
 from itrcore.fetch import hub
@@ -66,14 +67,7 @@ class CLIPTokens:
         merges: pairs of tokens that become one, the first ones first
         limit: tokens of the longest caption, both marks included: the CLIP's number of positions; None: any number
         """
-        ids = {token: i for i, token in enumerate(tokens)}
-        if missing := [mark for mark in (START, END) if mark not in ids]:
-            raise ValueError(f"no {', '.join(missing)}")
-        if len(ids) != len(tokens):
-            twice = next(token for i, token in enumerate(tokens) if ids[token] != i)
-            raise ValueError(f"{twice!r} stands in it twice")
-        if len(ids) == 2:
-            raise ValueError("nothing but special tokens")
+        ids = numbered(tokens, (START, END))
         self.tokens, self.merges, self.limit = list(tokens), list(merges), limit
         self._tokenizer = Tokenizer(BPE(ids, self.merges, unk_token=END, end_of_word_suffix=_LAST))
         words = Split(_WORDS, "removed", invert=True)
@@ -98,12 +92,8 @@ class CLIPTokens:
 
     def encode(self, caption: str) -> Tokenised:
         """Start mark, the tokens of the caption's words, end mark; a caption over the limit loses its last tokens."""
-        # Python's `lower`, as OpenAI's: of a Σ that ends a word it makes ς, where tokenizers makes σ.
-        encoding = self._tokenizer.encode(unicodedata.normalize("NFC", caption).lower())
-        ids, words = encoding.ids, [-1 if word is None else word for word in encoding.word_ids]
-        if self.limit is not None and len(ids) > self.limit:
-            ids, words = [*ids[: self.limit - 1], ids[-1]], [*words[: self.limit - 1], -1]
-        return Tokenised(ids, words)
+        # Python's `lower`, as OpenAI has it: it turns a Σ that ends a word into ς, tokenizers turns it into σ.
+        return tokenised(self._tokenizer.encode(unicodedata.normalize("NFC", caption).lower()), self.limit)
 
     def token_texts(self, caption: str) -> list[str]:
         """The text of each token of `encode`; a token that ends within a character has � there."""
@@ -133,15 +123,15 @@ class CLIPTokens:
     def pretrained(cls, name: str | Path, revision: str | None = None) -> CLIPTokens:
         """The tokeniser of a CLIP: a folder, or a name on the Hugging Face hub with a `revision` of it.
 
-        `DataError` where it is not to be had, or not a CLIP's.
+        `DataError` where it cannot be loaded, or is not a CLIP's.
         """
         from transformers import CLIPTokenizer
         from transformers.utils.hub import cached_file
 
         try:
             if not Path(name).is_dir():
-                # Asked for first: CLIPTokenizer tries for minutes to get files without a network, then takes them for files
-                # that do not exist, and makes a vocabulary of two tokens.
+                # Asked for first: without a network CLIPTokenizer tries for minutes, then behaves as if the files did not
+                # exist, and makes a vocabulary of two tokens.
                 cached_file(name, "config.json", revision=revision)
             loaded = CLIPTokenizer.from_pretrained(name, revision=revision or "main").backend_tokenizer
             return cls._of(json.loads(loaded.to_str()))
@@ -157,12 +147,8 @@ class CLIPTokens:
             raise ValueError(f"{model.get('type')} with words that end in {model.get('end_of_word_suffix')!r}")
         if not model["merges"]:
             raise ValueError("no byte pairs")
-        ids: dict[str, int] = model["vocab"]
-        tokens = sorted(ids, key=ids.__getitem__)
-        if tokens and ids[tokens[-1]] != len(tokens) - 1:
-            raise ValueError(f"{len(tokens)} tokens with ids up to {ids[tokens[-1]]}")
         pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])  # old files: text
-        return cls(tokens, [(first, second) for first, second in pairs])
+        return cls(in_order(model["vocab"]), [(first, second) for first, second in pairs])
 
     def save(self, path: Path) -> None:
         """Write a `tokenizer.json`, as `read`, tokenizers and transformers take it."""

@@ -135,7 +135,7 @@ def _read(path: Path, wanted: set[bytes], width: int) -> dict[bytes, np.ndarray]
 def _spaced_word(text: bytes, path: Path, number: int, width: int) -> bytes:
     """The word of a line whose number of spaces is not `width`: glove.840B has words with spaces in them."""
     word, *values = text.rsplit(b" ", width)
-    no_word = all(_is_number(part) for part in word.split(b" ")[1:])  # so too where there are too few values
+    no_word = all(_is_number(part) for part in word.split(b" ")[1:])  # also where there are too few values
     if no_word or not all(_is_number(value) for value in values):
         raise _wrong(path, number, f"{text.count(b' ')} values", width)
     return word

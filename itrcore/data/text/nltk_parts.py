@@ -1,8 +1,8 @@
-"""The parts of nltk that this project uses, imported without scipy and scikit-learn. Import it where words are split, not before.
+"""The parts of nltk that this project uses, imported without scipy and scikit-learn. Import this module only where words are split.
 
 `import nltk` imports every part of nltk, and two of them look for scipy.stats and scikit-learn, which MLflow brings along:
-four fifths of the time that nltk takes. Here nltk is told that they are not installed, a case that it provides for: a
-significance test and two of its parsers and classifiers then do without them. Packages that are imported already stay.
+four fifths of the time that nltk takes. Here the two seem not to be installed, a case that nltk provides for: a significance
+test and two of its parsers and classifiers then do without them. Packages that are imported already stay.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
 
 @contextmanager
 def _not_installed(*names: str) -> Iterator[None]:
-    """Meanwhile importing these packages fails, as if they were not installed, unless they are imported already."""
+    """Inside, importing these packages fails as if they were not installed; those that are imported already stay."""
     hidden = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is Python's way to say that there is none
     try:

@@ -24,7 +24,7 @@ _INSIDE = Path("tokenizers", "punkt_tab", "english")
 
 
 def fetch(settings: PunktSettings, folder: Path) -> str:
-    """Fill `folder` from the first source that has the data; returns one line saying what came of it.
+    """Fill `folder` from the first source that has the data; returns one line that says where it is from, or why there is none.
 
     A source that cannot be reached is passed over; the next run continues its unfinished download. A file with a wrong
     checksum is a `DataError`, and no other source is tried: words could get other ids without anyone noticing.
@@ -40,7 +40,10 @@ def fetch(settings: PunktSettings, folder: Path) -> str:
             actual = sha256(files[name]).hexdigest()
             if actual != expected:
                 raise DataError.at(
-                    source, f"{name} has sha256 {actual}", expected, do="Remove this source or correct nltk.files."
+                    source,
+                    f"{name} has sha256 {actual}",
+                    expected,
+                    do="Remove this source from nltk.yaml, or correct its files there.",
                 )
         with replacing(folder) as temporary:
             (temporary / _INSIDE).mkdir(parents=True)
@@ -84,13 +87,13 @@ def _read_source(source: str, settings: PunktSettings, unfinished: Path) -> dict
             # These entries only: nothing else of the archive is unpacked.
             return {name: archive.read(f"punkt_tab/english/{name}") for name in settings.files}
     except (KeyError, zipfile.BadZipFile) as error:
-        expected = "a zip with punkt_tab/english/ and each file of nltk.files"
-        raise DataError.at(source, str(error), expected, do="Correct nltk in params.yaml.") from error
+        expected = "a zip with punkt_tab/english/ and each file that nltk.yaml lists"
+        raise DataError.at(source, str(error), expected, do="Correct nltk.yaml.") from error
 
 
 def _download(url: str, settings: PunktSettings, target: Path) -> bytes:
     try:
-        download(url, target, sha256=settings.sha256, timeout=settings.timeout)
+        download(url, target, sha256=settings.sha256, source="nltk.yaml", timeout=settings.timeout)
     except WrongContent as error:
         raise _wrong(url, str(error), settings) from error
     finally:

@@ -20,6 +20,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import BertProcessing
 from tokenizers.trainers import WordPieceTrainer
 
+from itrcore.data.text.subwords import in_order, numbered, tokenised
 from itrcore.data.text.tokens import TokenIds, Tokenised
 from itrcore.errors import DataError
 from itrcore.fetch import hub
@@ -43,17 +44,9 @@ class WordPieces:
         normaliser: what is done to characters; None: lower-casing and accents removed, as for uncased BERTs
         limit: tokens of the longest caption, [CLS] and [SEP] included: the BERT's number of positions; None: any number
         """
-        ids = {piece: i for i, piece in enumerate(pieces)}
-        missing = [token for token in SPECIAL if token not in ids]
-        if missing:
-            raise ValueError(f"no {', '.join(missing)}")
+        ids = numbered(pieces, SPECIAL)
         if ids["[PAD]"] != 0:
             raise ValueError(f"[PAD] has id {ids['[PAD]']}")
-        if len(ids) != len(pieces):
-            twice = next(piece for i, piece in enumerate(pieces) if ids[piece] != i)
-            raise ValueError(f"{twice!r} stands in it twice")
-        if len(ids) == len(SPECIAL):
-            raise ValueError("nothing but special tokens")
         self.pieces, self.limit = list(pieces), limit
         self._normaliser = normaliser or BertNormalizer(lowercase=True)
         # No added tokens: with them a caption's literal "[MASK]" would become the mask token. The released loaders call
@@ -87,13 +80,9 @@ class WordPieces:
     def encode(self, caption: str) -> Tokenised:
         """[CLS], the pieces of the caption's words, [SEP]; a caption over the limit loses its last pieces."""
         if self.lower and "Σ" in caption:
-            # At a word's end Python's lower, which the released loaders use, makes ς of it; tokenizers always makes σ.
+            # Python's `lower`, as in the released loaders: it turns a Σ that ends a word into ς, tokenizers turns it into σ.
             caption = _CLEAN.normalize_str(caption).lower()
-        encoding = self._tokenizer.encode(caption)
-        ids, words = encoding.ids, [-1 if word is None else word for word in encoding.word_ids]
-        if self.limit is not None and len(ids) > self.limit:
-            ids, words = [*ids[: self.limit - 1], ids[-1]], [*words[: self.limit - 1], -1]
-        return Tokenised(ids, words)
+        return tokenised(self._tokenizer.encode(caption), self.limit)
 
     def token_texts(self, caption: str) -> list[str]:
         """The text of each token of `encode`, without the ## of a word's later pieces."""
@@ -135,7 +124,7 @@ class WordPieces:
             show_progress=False,
         )
         tokenizer.train_from_iterator(captions, trainer)
-        return cls(_in_order(tokenizer))
+        return cls(in_order(tokenizer.get_vocab(with_added_tokens=False)))
 
     @classmethod
     def read(cls, path: Path) -> WordPieces:
@@ -163,7 +152,7 @@ class WordPieces:
     def pretrained(cls, name: str | Path, revision: str | None = None) -> WordPieces:
         """The tokeniser of a BERT: a folder, or a name on the Hugging Face hub with a `revision` of it.
 
-        `DataError` where it is not to be had, or not a BERT's.
+        `DataError` where it cannot be loaded, or is not a BERT's.
         """
         from transformers import BertTokenizer
         from transformers.utils.hub import cached_file
@@ -173,8 +162,8 @@ class WordPieces:
                 # BertTokenizer takes nothing but the pieces from it, and so would lower-case for a cased one.
                 return cls._of(Tokenizer.from_file(str(Path(name, "tokenizer.json"))))
             if not Path(name).is_dir():
-                # Asked for first: BertTokenizer tries for minutes to get files without a network, then takes them for files
-                # that do not exist, and makes a vocabulary of five tokens.
+                # Asked for first: without a network BertTokenizer tries for minutes, then behaves as if the files did not
+                # exist, and makes a vocabulary of five tokens.
                 cached_file(name, "config.json", revision=revision)
             return cls._of(BertTokenizer.from_pretrained(name, revision=revision or "main").backend_tokenizer)
         except Exception as error:  # transformers, the hub's client and tokenizers each have errors of their own
@@ -186,7 +175,7 @@ class WordPieces:
         normaliser = tokenizer.normalizer
         if not isinstance(tokenizer.model, WordPiece) or not isinstance(normaliser, BertNormalizer):
             raise ValueError(f"{type(tokenizer.model).__name__} after {type(normaliser).__name__}")
-        return cls(_in_order(tokenizer), normaliser)
+        return cls(in_order(tokenizer.get_vocab(with_added_tokens=False)), normaliser)
 
     def save(self, path: Path) -> None:
         """Write a `tokenizer.json`, as `read`, tokenizers and transformers take it."""
@@ -197,12 +186,3 @@ class WordPieces:
         """Write a `vocab.txt`: one piece per line."""
         with replacing(path) as temporary:
             temporary.write_text("".join(f"{piece}\n" for piece in self.pieces), "utf-8")
-
-
-def _in_order(tokenizer: Tokenizer) -> list[str]:
-    """The model's pieces by id; `ValueError` where ids are left out."""
-    ids = tokenizer.get_vocab(with_added_tokens=False)
-    pieces = sorted(ids, key=ids.__getitem__)
-    if pieces and ids[pieces[-1]] != len(pieces) - 1:
-        raise ValueError(f"{len(pieces)} pieces with ids up to {ids[pieces[-1]]}")
-    return pieces

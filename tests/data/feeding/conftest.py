@@ -15,15 +15,15 @@ N, PER_IMAGE = 60, 3
 
 
 @pytest.fixture(scope="package")
-def made(tmp_path_factory: pytest.TempPathFactory) -> ScanFolder:
+def scan_folder(tmp_path_factory: pytest.TempPathFactory) -> ScanFolder:
     sizes = {"train": N, "dev": 3, "test": 3}
     return write_scan_folder(tmp_path_factory.mktemp("batches") / "scan", sizes, PER_IMAGE, (6, 4))
 
 
 @pytest.fixture(scope="package")
-def split(made: ScanFolder, tmp_path_factory: pytest.TempPathFactory) -> Split:
-    shards = write_shards(made, tmp_path_factory.mktemp("shards"), per_shard=7)
-    texts = [caption for group in made.captions["train"] for caption in group]
+def split(scan_folder: ScanFolder, tmp_path_factory: pytest.TempPathFactory) -> Split:
+    shards = write_shards(scan_folder, tmp_path_factory.mktemp("shards"), per_shard=7)
+    texts = [caption for group in scan_folder.captions["train"] for caption in group]
     vocabulary = Vocabulary.build(texts, 1, WordSplitter(None))
     return Split.open(
         RegionImages(FeatureStore(shards, "train")),

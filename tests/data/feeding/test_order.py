@@ -54,7 +54,7 @@ def same(a: Batch, b: Batch) -> bool:
 # Pairs
 
 
-def test_a_batch_holds_matching_pairs(made: ScanFolder, split: Split) -> None:
+def test_a_batch_holds_matching_pairs(scan_folder: ScanFolder, split: Split) -> None:
     """Caption k of image i beside the features of image i, for every pair of an epoch."""
     for batch in TrainingBatches(split, 8, 1, Views()).epoch(0):
         images = regions_of(batch.images)
@@ -62,7 +62,7 @@ def test_a_batch_holds_matching_pairs(made: ScanFolder, split: Split) -> None:
         for row, (image_id, caption_id) in enumerate(zip(batch.image_ids, batch.caption_ids, strict=True)):
             i = image_id - 100
             assert caption_id // PER_IMAGE == i
-            np.testing.assert_array_equal(images.regions[row].numpy(), made.features["train"][i])
+            np.testing.assert_array_equal(images.regions[row].numpy(), scan_folder.features["train"][i])
             words = batch.texts.ids[row, : batch.texts.lengths[row]].tolist()
             assert words == split.tokens.ids_of(caption_id).tolist() and words[0] == 1 and words[-1] == 2
             assert not batch.texts.ids[row, batch.texts.lengths[row] :].any()
@@ -183,7 +183,7 @@ def test_an_epoch_left_early_leaves_no_thread(split: Split) -> None:
     assert not any(thread.name.startswith("batches") for thread in threading.enumerate())
 
 
-def test_batches_with_dropped_regions_are_what_the_plain_way_makes(made: ScanFolder, split: Split) -> None:
+def test_batches_with_dropped_regions_are_what_the_plain_way_makes(scan_folder: ScanFolder, split: Split) -> None:
     """Whole batches, then regions taken out one by one, drawing as `keep_regions` documents."""
     for step, batch in enumerate(TrainingBatches(dropping(split, 0.6), 8, 3, Views()).epoch(2)):
         images = regions_of(batch.images)
@@ -191,7 +191,7 @@ def test_batches_with_dropped_regions_are_what_the_plain_way_makes(made: ScanFol
         for row, image_id in enumerate(batch.image_ids):
             if not kept[row].any():
                 continue  # one is drawn then: tested above
-            expected = made.features["train"][image_id - 100][kept[row]]
+            expected = scan_folder.features["train"][image_id - 100][kept[row]]
             assert int(images.lengths[row]) == len(expected)
             np.testing.assert_array_equal(images.regions[row, : len(expected)].numpy(), expected)
             assert not images.regions[row, len(expected) :].any()

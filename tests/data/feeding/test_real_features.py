@@ -48,12 +48,12 @@ def captions_of_classes(real: Path) -> list[list[str]]:
     names = (real / "objects_vocab.txt").read_text("utf-8").splitlines()
     with np.load(real / "detections.npz") as detections:
         ids, confidence = detections["objects_id"], detections["objects_conf"]
-    made = []
+    captions = []
     for classes, certain in zip(ids, confidence, strict=True):
         sure = [names[i].split(",")[0] for i in classes[np.argsort(-certain)[:4]]]
         often = [names[i].split(",")[0] for i in np.argsort(-np.bincount(classes), kind="stable")[:4]]
-        made.append([f"detected: {' and '.join(sure)}", f"detected: {' and '.join(often)}"])
-    return made
+        captions.append([f"detected: {' and '.join(sure)}", f"detected: {' and '.join(often)}"])
+    return captions
 
 
 @pytest.fixture(scope="module")

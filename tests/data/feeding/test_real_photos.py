@@ -88,10 +88,10 @@ def project(folder: Path, rows: Iterable[tuple[str, str, str]], images: Path, me
         params["profiles"]["tried"] = changes
         params["runs"] = {"one": {"data": "photos", "method": method, "seed": 1, "profile": "tried"}}
         _write(yaml, params, folder / "params.yaml")
-        made = load()
+        params = load()
         for stage in (raw, splits, vocab, shards):
-            stage.main(made, "photos")
-    return made
+            stage.main(params, "photos")
+    return params
 
 
 def _write(yaml: YAML, value: Any, path: Path) -> None:

@@ -32,7 +32,7 @@ def test_first_with_uneven_captions(split: Split) -> None:
     ]  # fmt: skip
 
 
-def test_shards_and_captions_of_other_images_do_not_make_a_split(made: ScanFolder, split: Split) -> None:
+def test_shards_and_captions_of_other_images_do_not_make_a_split(scan_folder: ScanFolder, split: Split) -> None:
     images = captions.read(split.images.folder.parent / "captions.parquet", "train")
     vocabulary = Vocabulary.build(["a"], 1, WordSplitter(None))
     for wrong in (images[::-1], images[:-1], [*images, images[0]]):

@@ -29,7 +29,7 @@ from tests.support.picture_data import SETTINGS, PictureFolder, content, encoded
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> PictureFolder:
+def picture_folder(tmp_path: Path) -> PictureFolder:
     return PictureFolder(tmp_path)
 
 
@@ -40,9 +40,9 @@ def written(folder: Path) -> dict[str, bytes]:
 # What is written
 
 
-def test_every_picture_is_read_back_as_the_bytes_of_its_file(made: PictureFolder, tmp_path: Path) -> None:
-    out = made.write(tmp_path / "out")
-    for split, files in made.files.items():
+def test_every_picture_is_read_back_as_the_bytes_of_its_file(picture_folder: PictureFolder, tmp_path: Path) -> None:
+    out = picture_folder.write(tmp_path / "out")
+    for split, files in picture_folder.files.items():
         store = ImageStore(out, split)
         assert len(store) == len(files)
         for row in reversed(range(len(files))):  # at random, not as they lie
@@ -52,17 +52,17 @@ def test_every_picture_is_read_back_as_the_bytes_of_its_file(made: PictureFolder
     assert ImageStore(out, "train").image_ids == list(range(100, 107))
 
 
-def test_webdataset_streams_files_and_captions(made: PictureFolder, tmp_path: Path) -> None:
-    out = made.write(tmp_path / "out")
+def test_webdataset_streams_files_and_captions(picture_folder: PictureFolder, tmp_path: Path) -> None:
+    out = picture_folder.write(tmp_path / "out")
     streamed = []
     for number in range(3):
         shard = webdataset.WebDataset(str(out / f"train-{number:05d}.tar"), shardshuffle=False)
         streamed += list(shard)
-    images = captions.read(made.table, "train")
+    images = captions.read(picture_folder.table, "train")
     assert [sample["__key__"] for sample in streamed] == [f"{row:07d}" for row in range(7)]
     for row, (sample, image) in enumerate(zip(streamed, images, strict=True)):
         ending = ["jpg", "jpg", "jpg", "png", "webp", "jpg", "gif"][row]
-        assert sample[ending] == made.files["train"][row]
+        assert sample[ending] == picture_folder.files["train"][row]
         assert json.loads(sample["json"]) == {
             "image_id": image.image_id,
             "file_name": image.file_name,
@@ -71,9 +71,9 @@ def test_webdataset_streams_files_and_captions(made: PictureFolder, tmp_path: Pa
         }
 
 
-def test_the_index_says_what_each_picture_is(made: PictureFolder, tmp_path: Path) -> None:
-    made.put("f.jpg", encoded(photo(0, (40, 80)).convert("L"), "PNG"))  # named .jpg all the same
-    out = made.write(tmp_path / "out")
+def test_the_index_says_what_each_picture_is(picture_folder: PictureFolder, tmp_path: Path) -> None:
+    picture_folder.put("f.jpg", encoded(photo(0, (40, 80)).convert("L"), "PNG"))  # named .jpg all the same
+    out = picture_folder.write(tmp_path / "out")
     with pa.memory_map(str(out / "train.arrow")) as source:
         rows = pa.ipc.open_file(source).read_all().to_pylist()
     assert [row["format"] for row in rows] == ["JPEG", "JPEG", "JPEG", "PNG", "WEBP", "PNG", "GIF"]
@@ -81,11 +81,11 @@ def test_the_index_says_what_each_picture_is(made: PictureFolder, tmp_path: Path
     assert ImageStore(out, "train").image(5).size == (40, 80)
 
 
-def test_the_description_counts_and_names_what_is_converted(made: PictureFolder, tmp_path: Path) -> None:
+def test_the_description_counts_and_names_what_is_converted(picture_folder: PictureFolder, tmp_path: Path) -> None:
     for name in ("a.jpg", "h.jpg"):
-        made.put(name, encoded(photo().convert("L")))
-    made.put("i.jpg", encoded(photo().convert("CMYK")))
-    out = made.write(tmp_path / "out")
+        picture_folder.put(name, encoded(photo().convert("L")))
+    picture_folder.put("i.jpg", encoded(photo().convert("CMYK")))
+    out = picture_folder.write(tmp_path / "out")
     info = ImageShardInfo.read(out)
     assert info.pictures == 10
     assert info.converted == {"CMYK": (1, ["i.jpg"]), "L": (2, ["a.jpg", "h.jpg"]), "P": (1, ["g.gif"])}
@@ -98,15 +98,19 @@ def test_the_description_counts_and_names_what_is_converted(made: PictureFolder,
 
 
 def test_of_many_converted_pictures_the_first_few_are_named(tmp_path: Path) -> None:
-    made = PictureFolder(tmp_path, {"train": [f"{n}.jpg" for n in range(7)], "dev": ["x.jpg"], "test": ["y.jpg"]})
+    picture_folder = PictureFolder(
+        tmp_path, {"train": [f"{n}.jpg" for n in range(7)], "dev": ["x.jpg"], "test": ["y.jpg"]}
+    )
     for n in range(7):
-        made.put(f"{n}.jpg", encoded(photo().convert("L")))
-    lines = ImageShardInfo.read(made.write(tmp_path / "out")).lines()
+        picture_folder.put(f"{n}.jpg", encoded(photo().convert("L")))
+    lines = ImageShardInfo.read(picture_folder.write(tmp_path / "out")).lines()
     assert lines[1] == "of these greyscale, converted to RGB when read: 7 (0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, …)"
 
 
-def test_two_processes_write_the_bytes_of_one_without_loading_torch(made: PictureFolder, tmp_path: Path) -> None:
-    one, two = made.write(tmp_path / "one"), made.write(tmp_path / "two", processes=2)
+def test_two_processes_write_the_bytes_of_one_without_loading_torch(
+    picture_folder: PictureFolder, tmp_path: Path
+) -> None:
+    one, two = picture_folder.write(tmp_path / "one"), picture_folder.write(tmp_path / "two", processes=2)
     assert written(one) == written(two)
     command = "import itrcore.data.shards.image_writer, sys; sys.exit('torch' in sys.modules)"
     assert os.spawnlp(os.P_WAIT, sys.executable, sys.executable, "-c", command) == 0
@@ -116,18 +120,18 @@ def test_two_processes_write_the_bytes_of_one_without_loading_torch(made: Pictur
 
 
 def test_all_unusable_pictures_are_counted_the_first_named_and_nothing_is_left(
-    made: PictureFolder, tmp_path: Path
+    picture_folder: PictureFolder, tmp_path: Path
 ) -> None:
-    (made.folder / "a.jpg").unlink()
-    made.put("b.JPG", made.files["train"][1][:-200])
-    made.put("zebras/d.png", encoded(photo(), "PNG", save_all=True, append_images=[photo(1)]))
-    made.put("f.jpg", png_header(2000, 1000))
-    made.put("h.jpg", b"<!DOCTYPE html>")
-    made.put("i.jpg", b"")
+    (picture_folder.folder / "a.jpg").unlink()
+    picture_folder.put("b.JPG", picture_folder.files["train"][1][:-200])
+    picture_folder.put("zebras/d.png", encoded(photo(), "PNG", save_all=True, append_images=[photo(1)]))
+    picture_folder.put("f.jpg", png_header(2000, 1000))
+    picture_folder.put("h.jpg", b"<!DOCTYPE html>")
+    picture_folder.put("i.jpg", b"")
     with pytest.raises(UnusablePictures) as caught:
-        made.write(tmp_path / "out", processes=2)
+        picture_folder.write(tmp_path / "out", processes=2)
     first, *lines = str(caught.value).splitlines()
-    assert f"{made.folder}: 6 of 10 pictures cannot be used" in first
+    assert f"{picture_folder.folder}: 6 of 10 pictures cannot be used" in first
     for line, words in zip(
         lines,
         ["a.jpg: no such", "b.JPG: damaged", "an animation", "too large", "no picture", "and 1 more"],
@@ -135,56 +139,58 @@ def test_all_unusable_pictures_are_counted_the_first_named_and_nothing_is_left(
     ):
         assert words in line
     assert not (tmp_path / "out").exists()
-    assert list(made.work.parent.iterdir()) == []
+    assert list(picture_folder.work.parent.iterdir()) == []
 
 
-def test_after_mending_the_shards_are_those_of_a_whole_folder(made: PictureFolder, tmp_path: Path) -> None:
-    made.put("e.webp", b"")
+def test_after_mending_the_shards_are_those_of_a_whole_folder(picture_folder: PictureFolder, tmp_path: Path) -> None:
+    picture_folder.put("e.webp", b"")
     with pytest.raises(UnusablePictures, match=r"1 of 10 pictures cannot be used(.|\n)*e\.webp: an empty file"):
-        made.write(tmp_path / "out")
-    made.put("e.webp", made.files["train"][4])
-    assert ImageStore(made.write(tmp_path / "out"), "train").bytes(4) == made.files["train"][4]
+        picture_folder.write(tmp_path / "out")
+    picture_folder.put("e.webp", picture_folder.files["train"][4])
+    assert ImageStore(picture_folder.write(tmp_path / "out"), "train").bytes(4) == picture_folder.files["train"][4]
 
 
-def test_a_picture_that_changed_is_written_anew_though_shards_were_left(made: PictureFolder, tmp_path: Path) -> None:
-    made.finished()
-    made.put("a.jpg", content(77, "a.jpg"))
-    assert ImageStore(made.write(tmp_path / "out"), "train").bytes(0) == content(77, "a.jpg")
+def test_a_picture_that_changed_is_written_anew_though_shards_were_left(
+    picture_folder: PictureFolder, tmp_path: Path
+) -> None:
+    picture_folder.finished()
+    picture_folder.put("a.jpg", content(77, "a.jpg"))
+    assert ImageStore(picture_folder.write(tmp_path / "out"), "train").bytes(0) == content(77, "a.jpg")
 
 
-def test_shards_that_are_finished_are_not_written_again(made: PictureFolder, tmp_path: Path) -> None:
-    finished = made.finished()
+def test_shards_that_are_finished_are_not_written_again(picture_folder: PictureFolder, tmp_path: Path) -> None:
+    finished = picture_folder.finished()
     for path in finished.glob("*.tar"):
         os.utime(path, (1, 1))
     (finished / "train-00001.tar").unlink()
-    again = made.finished()
+    again = picture_folder.finished()
     assert [path.name for path in again.glob("*.tar") if path.stat().st_mtime > 1] == ["train-00001.tar"]
     writing.move(again, tmp_path / "out")
-    assert ImageStore(tmp_path / "out", "train").bytes(3) == made.files["train"][3]
+    assert ImageStore(tmp_path / "out", "train").bytes(3) == picture_folder.files["train"][3]
 
 
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
-    made = PictureFolder(tmp_path, {"train": ["a.jpg"], "dev": ["../photos/b.jpg"], "test": ["c.jpg"]})
+    picture_folder = PictureFolder(tmp_path, {"train": ["a.jpg"], "dev": ["../photos/b.jpg"], "test": ["c.jpg"]})
     with pytest.raises(UnusablePictures, match=r"1 of 3 (.|\n)*leads out of this folder"):
-        made.write(tmp_path / "out")
+        picture_folder.write(tmp_path / "out")
 
 
 def test_images_without_file_names_are_an_error_that_says_what_to_add(tmp_path: Path) -> None:
-    made = PictureFolder(tmp_path, {"train": ["a.jpg", None], "dev": ["b.jpg"], "test": ["c.jpg"]})
+    picture_folder = PictureFolder(tmp_path, {"train": ["a.jpg", None], "dev": ["b.jpg"], "test": ["c.jpg"]})
     with pytest.raises(DataError, match=r"1 images of train have no file name.*id_mapping\.json"):
-        made.write(tmp_path / "out")
+        picture_folder.write(tmp_path / "out")
 
 
-def test_a_missing_folder_is_named(made: PictureFolder, tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(picture_folder: PictureFolder, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="elsewhere: no such folder"):
-        image_writer.write(made.table, tmp_path / "elsewhere", SETTINGS, made.work)
+        image_writer.write(picture_folder.table, tmp_path / "elsewhere", SETTINGS, picture_folder.work)
 
 
 # Damage
 
 
-def test_a_shard_that_is_missing_cut_or_changed_is_named(made: PictureFolder, tmp_path: Path) -> None:
-    out = made.write(tmp_path / "out")
+def test_a_shard_that_is_missing_cut_or_changed_is_named(picture_folder: PictureFolder, tmp_path: Path) -> None:
+    out = picture_folder.write(tmp_path / "out")
     shard = out / "train-00001.tar"
     data = shard.read_bytes()
     changed = bytearray(data)
@@ -201,16 +207,16 @@ def test_a_shard_that_is_missing_cut_or_changed_is_named(made: PictureFolder, tm
     ImageStore(out, "dev")
 
 
-def test_a_shard_that_is_cut_short_while_in_use_is_named(made: PictureFolder, tmp_path: Path) -> None:
-    out = made.write(tmp_path / "out")
+def test_a_shard_that_is_cut_short_while_in_use_is_named(picture_folder: PictureFolder, tmp_path: Path) -> None:
+    out = picture_folder.write(tmp_path / "out")
     store = ImageStore(out, "train")
     os.truncate(out / "train-00000.tar", 600)
     with pytest.raises(DataError, match=r"train-00000\.tar.*damaged"):
         store.bytes(2)
 
 
-def test_a_changed_index_or_description_is_named(made: PictureFolder, tmp_path: Path) -> None:
-    out = made.write(tmp_path / "out")
+def test_a_changed_index_or_description_is_named(picture_folder: PictureFolder, tmp_path: Path) -> None:
+    out = picture_folder.write(tmp_path / "out")
     index = out / "train.arrow"
     index.write_bytes(index.read_bytes() + b"x")
     with pytest.raises(DataError, match=r"train\.arrow.*damaged"):
@@ -224,8 +230,8 @@ def test_a_changed_index_or_description_is_named(made: PictureFolder, tmp_path: 
 # Shards that someone has published
 
 
-def test_pictures_are_read_from_published_shards(made: PictureFolder, tmp_path: Path) -> None:
-    published, here = made.write(tmp_path / "published"), tmp_path / "here"
+def test_pictures_are_read_from_published_shards(picture_folder: PictureFolder, tmp_path: Path) -> None:
+    published, here = picture_folder.write(tmp_path / "published"), tmp_path / "here"
     here.mkdir()
     for name in ("shards.json", "train.arrow"):
         shutil.copy(published / name, here / name)
@@ -235,7 +241,7 @@ def test_pictures_are_read_from_published_shards(made: PictureFolder, tmp_path: 
     try:
         ShardCache(f"http://127.0.0.1:{server.server_port}", tmp_path / "cache").record(here)
         store = ImageStore(here, "train")
-        assert [store.bytes(row) for row in range(len(store))] == made.files["train"]
+        assert [store.bytes(row) for row in range(len(store))] == picture_folder.files["train"]
     finally:
         server.shutdown()
         server.server_close()

@@ -19,9 +19,9 @@ N, REGIONS, WIDTH = 40, 9, 64
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images of one to nine regions, in shards of seven."""
     path = tmp_path_factory.mktemp(request.param)
-    made = write_scan_folder(path / "scan", {"train": N, "dev": 3, "test": 3}, 1, (REGIONS, WIDTH))
-    np.save(made.path / "train_counts.npy", np.random.default_rng(3).integers(1, REGIONS + 1, N))
-    return write_shards(made, path, request.param, per_shard=7)
+    scan_folder = write_scan_folder(path / "scan", {"train": N, "dev": 3, "test": 3}, 1, (REGIONS, WIDTH))
+    np.save(scan_folder.path / "train_counts.npy", np.random.default_rng(3).integers(1, REGIONS + 1, N))
+    return write_shards(scan_folder, path, request.param, per_shard=7)
 
 
 @pytest.fixture(scope="module")

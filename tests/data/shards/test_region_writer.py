@@ -19,7 +19,7 @@ from tests.support.scan_data import OWN_NAMES, ScanFolder, write_scan_folder, wr
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> ScanFolder:
+def scan_folder(tmp_path: Path) -> ScanFolder:
     return write_scan_folder(tmp_path / "scan")
 
 
@@ -44,29 +44,31 @@ def test_float16_is_numpys_for_every_value_and_every_border_between_two() -> Non
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("source", ["<f2", "<f8", ">f4"])
-def test_any_floating_point_source_is_rounded_once(made: ScanFolder, tmp_path: Path, source: str, dtype: str) -> None:
-    features = made.features["train"].astype(source) * 1.0000001
-    np.save(made.path / "train_ims.npy", features.astype(source))
-    (sample, *_) = regions.samples(write_shards(made, tmp_path / "out", dtype) / "train-00000.tar")
+def test_any_floating_point_source_is_rounded_once(
+    scan_folder: ScanFolder, tmp_path: Path, source: str, dtype: str
+) -> None:
+    features = scan_folder.features["train"].astype(source) * 1.0000001
+    np.save(scan_folder.path / "train_ims.npy", features.astype(source))
+    (sample, *_) = regions.samples(write_shards(scan_folder, tmp_path / "out", dtype) / "train-00000.tar")
     np.testing.assert_array_equal(sample["regions"], features.astype(source).astype(dtype)[0])
 
 
-def test_features_in_fortran_order_are_read_as_what_they_are(made: ScanFolder, tmp_path: Path) -> None:
-    np.save(made.path / "train_ims.npy", np.asfortranarray(made.features["train"]))
-    store = FeatureStore(write_shards(made, tmp_path / "out"), "train")
-    np.testing.assert_array_equal(store.gather(np.arange(7))[0], made.features["train"])
+def test_features_in_fortran_order_are_read_as_what_they_are(scan_folder: ScanFolder, tmp_path: Path) -> None:
+    np.save(scan_folder.path / "train_ims.npy", np.asfortranarray(scan_folder.features["train"]))
+    store = FeatureStore(write_shards(scan_folder, tmp_path / "out"), "train")
+    np.testing.assert_array_equal(store.gather(np.arange(7))[0], scan_folder.features["train"])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_padding_is_left_out(made: ScanFolder, tmp_path: Path, dtype: str) -> None:
+def test_padding_is_left_out(scan_folder: ScanFolder, tmp_path: Path, dtype: str) -> None:
     counts = np.array([3, 1, 2, 3, 2, 1, 3])
-    padded = made.features["train"].copy()
+    padded = scan_folder.features["train"].copy()
     for row, count in enumerate(counts):
         padded[row, count:] = np.nan  # whatever it holds
-    np.save(made.path / "train_ims.npy", padded)
-    np.save(made.path / "train_counts.npy", counts)
-    np.save(made.path / "train_boxes.npy", np.ones((7, 3, 4), np.float32))
-    folder = write_shards(made, tmp_path / "out", dtype)
+    np.save(scan_folder.path / "train_ims.npy", padded)
+    np.save(scan_folder.path / "train_counts.npy", counts)
+    np.save(scan_folder.path / "train_boxes.npy", np.ones((7, 3, 4), np.float32))
+    folder = write_shards(scan_folder, tmp_path / "out", dtype)
     store = FeatureStore(folder, "train")
     assert store.n_regions.tolist() == counts.tolist()
     np.testing.assert_array_equal(store.gather([2])[0][0], padded[2, :2].astype(dtype))
@@ -78,92 +80,98 @@ def test_padding_is_left_out(made: ScanFolder, tmp_path: Path, dtype: str) -> No
 
 
 @pytest.mark.parametrize("repeated", [False, True])
-def test_a_value_too_large_for_float16_names_the_files_row(made: ScanFolder, tmp_path: Path, repeated: bool) -> None:
-    features = made.features["train"].copy()
+def test_a_value_too_large_for_float16_names_the_files_row(
+    scan_folder: ScanFolder, tmp_path: Path, repeated: bool
+) -> None:
+    features = scan_folder.features["train"].copy()
     features[4, 1, 1] = 70000
-    np.save(made.path / "train_ims.npy", np.repeat(features, 2, axis=0) if repeated else features)
+    np.save(scan_folder.path / "train_ims.npy", np.repeat(features, 2, axis=0) if repeated else features)
     row = 8 if repeated else 4
     with pytest.raises(DataError, match=rf"train_ims\.npy, row {row}: 70000 does not fit float16; .*to float32"):
-        write_shards(made, tmp_path / "half", "float16")
-    assert FeatureStore(write_shards(made, tmp_path / "full", "float32"), "train").gather([4])[0].max() == 70000
+        write_shards(scan_folder, tmp_path / "half", "float16")
+    assert FeatureStore(write_shards(scan_folder, tmp_path / "full", "float32"), "train").gather([4])[0].max() == 70000
 
 
-def test_a_value_too_large_for_float32_is_not_blamed_on_float16(made: ScanFolder, tmp_path: Path) -> None:
-    np.save(made.path / "train_ims.npy", np.full((7, 3, 4), 1e39))
+def test_a_value_too_large_for_float32_is_not_blamed_on_float16(scan_folder: ScanFolder, tmp_path: Path) -> None:
+    np.save(scan_folder.path / "train_ims.npy", np.full((7, 3, 4), 1e39))
     with pytest.raises(
         DataError, match=r"1e\+39 does not fit float32; expected values within ±3\.40282e\+38"
     ) as caught:
-        write_shards(made, tmp_path / "out")
+        write_shards(scan_folder, tmp_path / "out")
     assert "Set shards.regions.dtype" not in str(caught.value)
 
 
-def test_a_caption_table_of_another_folder_is_refused(made: ScanFolder, tmp_path: Path) -> None:
-    table = write_table(made, tmp_path / "captions.parquet")
-    (made.path / "dev_ids.txt").write_text("107\n107\n109\n109\n108\n108\n")
+def test_a_caption_table_of_another_folder_is_refused(scan_folder: ScanFolder, tmp_path: Path) -> None:
+    table = write_table(scan_folder, tmp_path / "captions.parquet")
+    (scan_folder.path / "dev_ids.txt").write_text("107\n107\n109\n109\n108\n108\n")
     settings = RegionShardSettings(dtype="float32", samples_per_shard=3)
     with pytest.raises(DataError, match=r"captions\.parquet: other images than .*dev_ims\.npy"):
-        region_writer.write(made.path, OWN_NAMES, table, "synthetic", settings, tmp_path / "work")
+        region_writer.write(scan_folder.path, OWN_NAMES, table, "synthetic", settings, tmp_path / "work")
 
 
 @pytest.mark.parametrize("damage", ["width", "ids"])
-def test_splits_that_do_not_go_together_are_refused(made: ScanFolder, tmp_path: Path, damage: str) -> None:
+def test_splits_that_do_not_go_together_are_refused(scan_folder: ScanFolder, tmp_path: Path, damage: str) -> None:
     """Also here, where features are read, and not only in stage raw: a pointed-to folder can change in between."""
     if damage == "width":
-        np.save(made.path / "test_ims.npy", np.ones((4, 3, 5), np.float32))
+        np.save(scan_folder.path / "test_ims.npy", np.ones((4, 3, 5), np.float32))
     else:
-        (made.path / "dev_ids.txt").write_text("107\n107\n101\n101\n109\n109\n")
+        (scan_folder.path / "dev_ids.txt").write_text("107\n107\n101\n101\n109\n109\n")
     with pytest.raises(DataError, match=r"test_ims\.npy: found feature width 5|dev_ids\.txt: image id 101"):
-        write_shards(made, tmp_path / "out")
+        write_shards(scan_folder, tmp_path / "out")
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_other_features_in_an_images_second_row_are_refused(made: ScanFolder, tmp_path: Path, split: str) -> None:
-    repeated = np.repeat(made.features[split], 2, axis=0)
+def test_other_features_in_an_images_second_row_are_refused(
+    scan_folder: ScanFolder, tmp_path: Path, split: str
+) -> None:
+    repeated = np.repeat(scan_folder.features[split], 2, axis=0)
     repeated[7, 2, 3] += 1e-6
-    np.save(made.path / f"{split}_ims.npy", repeated)
+    np.save(scan_folder.path / f"{split}_ims.npy", repeated)
     with pytest.raises(DataError, match=rf"{split}_ims\.npy, row 7: found other features than in row 6"):
-        write_shards(made, tmp_path / "out", "float16")
+        write_shards(scan_folder, tmp_path / "out", "float16")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_value_that_is_not_finite_names_its_row(made: ScanFolder, tmp_path: Path, value: float, dtype: str) -> None:
-    made.features["test"][3, 2, 3] = value
-    np.save(made.path / "test_ims.npy", made.features["test"])
+def test_a_value_that_is_not_finite_names_its_row(
+    scan_folder: ScanFolder, tmp_path: Path, value: float, dtype: str
+) -> None:
+    scan_folder.features["test"][3, 2, 3] = value
+    np.save(scan_folder.path / "test_ims.npy", scan_folder.features["test"])
     with pytest.raises(DataError, match=rf"test_ims\.npy, row 3: found {value}; expected finite numbers"):
-        write_shards(made, tmp_path / "out", dtype)
+        write_shards(scan_folder, tmp_path / "out", dtype)
 
 
 # Going on, and doing it again
 
 
-def write_again(made: ScanFolder, tmp_path: Path, dtype: Literal["float16", "float32"] = "float32") -> list[str]:
+def write_again(scan_folder: ScanFolder, tmp_path: Path, dtype: Literal["float16", "float32"] = "float32") -> list[str]:
     """Write into the same work folder; which shards were written now."""
     settings = RegionShardSettings(dtype=dtype, samples_per_shard=3)
-    table = write_table(made, tmp_path / "captions.parquet")
+    table = write_table(scan_folder, tmp_path / "captions.parquet")
     before = {path: path.stat().st_ino for path in (tmp_path / "state").glob("*/shards/*.tar")}
     finished = region_writer.write(
-        made.path, OWN_NAMES, table, "synthetic", settings, tmp_path / "state" / "regions", processes=1
+        scan_folder.path, OWN_NAMES, table, "synthetic", settings, tmp_path / "state" / "regions", processes=1
     )  # fmt: skip
     assert len(list((tmp_path / "state").iterdir())) == 1
     return [path.name for path in sorted(finished.glob("*.tar")) if before.get(path) != path.stat().st_ino]
 
 
 def test_finished_shards_are_used_only_while_nothing_has_changed_that_decides_them(
-    made: ScanFolder, tmp_path: Path
+    scan_folder: ScanFolder, tmp_path: Path
 ) -> None:
     every = [f"dev-{0:05d}.tar", *(f"test-{i:05d}.tar" for i in range(2)), *(f"train-{i:05d}.tar" for i in range(3))]
-    assert write_again(made, tmp_path) == every
-    assert write_again(made, tmp_path) == []
-    assert write_again(made, tmp_path, "float16") == every
-    made.features["dev"][2, 2, 3] += 1
-    np.save(made.path / "dev_ims.npy", made.features["dev"])
-    assert write_again(made, tmp_path, "float16") == every
-    captions = made.path / "train_caps.txt"
+    assert write_again(scan_folder, tmp_path) == every
+    assert write_again(scan_folder, tmp_path) == []
+    assert write_again(scan_folder, tmp_path, "float16") == every
+    scan_folder.features["dev"][2, 2, 3] += 1
+    np.save(scan_folder.path / "dev_ims.npy", scan_folder.features["dev"])
+    assert write_again(scan_folder, tmp_path, "float16") == every
+    captions = scan_folder.path / "train_caps.txt"
     captions.write_text(captions.read_text().replace("says 0", "says none"))
-    assert write_again(made, tmp_path, "float16") == every
-    np.save(made.path / "test_boxes.npy", np.ones((4, 3, 4), np.float32))
-    assert write_again(made, tmp_path, "float16") == every
+    assert write_again(scan_folder, tmp_path, "float16") == every
+    np.save(scan_folder.path / "test_boxes.npy", np.ones((4, 3, 4), np.float32))
+    assert write_again(scan_folder, tmp_path, "float16") == every
 
 
 def test_writing_processes_do_not_load_torch() -> None:

@@ -27,13 +27,13 @@ from tests.support.scan_data import ScanFolder, image, write_scan_folder, write_
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> ScanFolder:
+def scan_folder(tmp_path: Path) -> ScanFolder:
     return write_scan_folder(tmp_path / "scan")
 
 
 @pytest.fixture
-def folder(made: ScanFolder, tmp_path: Path) -> Path:
-    return write_shards(made, tmp_path / "out")
+def folder(scan_folder: ScanFolder, tmp_path: Path) -> Path:
+    return write_shards(scan_folder, tmp_path / "out")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -71,19 +71,21 @@ write_shards(ScanFolder(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
 
-def test_another_process_at_another_time_writes_the_same_bytes(made: ScanFolder, folder: Path, tmp_path: Path) -> None:
+def test_another_process_at_another_time_writes_the_same_bytes(
+    scan_folder: ScanFolder, folder: Path, tmp_path: Path
+) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "5", "TZ": "Asia/Tokyo", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", _WRITE, str(made.path), str(tmp_path / "again")]
+    command = [sys.executable, "-c", _WRITE, str(scan_folder.path), str(tmp_path / "again")]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
     assert contents(tmp_path / "again" / "shards") == contents(folder)
     with tarfile.open(folder / "train-00000.tar") as tar:
         assert {(member.mtime, member.uid, member.gid) for member in tar} == {(0, 0, 0)}
 
 
-def test_another_value_gives_another_digest(made: ScanFolder, folder: Path, tmp_path: Path) -> None:
-    made.features["dev"][2, 2, 3] += 1
-    np.save(made.path / "dev_ims.npy", made.features["dev"])
-    assert ShardInfo.read(write_shards(made, tmp_path / "b")).digest != ShardInfo.read(folder).digest
+def test_another_value_gives_another_digest(scan_folder: ScanFolder, folder: Path, tmp_path: Path) -> None:
+    scan_folder.features["dev"][2, 2, 3] += 1
+    np.save(scan_folder.path / "dev_ims.npy", scan_folder.features["dev"])
+    assert ShardInfo.read(write_shards(scan_folder, tmp_path / "b")).digest != ShardInfo.read(folder).digest
 
 
 def test_nothing_is_pickled(folder: Path) -> None:
@@ -100,33 +102,35 @@ def test_nothing_is_pickled(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_webdataset_streams_what_was_written(made: ScanFolder, tmp_path: Path, dtype: str) -> None:
+def test_webdataset_streams_what_was_written(scan_folder: ScanFolder, tmp_path: Path, dtype: str) -> None:
     boxes = np.arange(7 * 3 * 4, dtype=np.float32).reshape(7, 3, 4)
-    np.save(made.path / "train_boxes.npy", boxes)
-    folder = write_shards(made, tmp_path / "boxed", dtype)
+    np.save(scan_folder.path / "train_boxes.npy", boxes)
+    folder = write_shards(scan_folder, tmp_path / "boxed", dtype)
     samples = [sample for path in sorted(folder.glob("train-*.tar")) for sample in regions.samples(path)]
-    assert [sample["json"]["image_id"] for sample in samples] == made.ids["train"]
+    assert [sample["json"]["image_id"] for sample in samples] == scan_folder.ids["train"]
     for i, sample in enumerate(samples):
-        assert sample["json"]["captions"] == made.captions["train"][i]
+        assert sample["json"]["captions"] == scan_folder.captions["train"][i]
         assert sample["json"]["caption_ids"] == [2 * i, 2 * i + 1] and sample["json"]["file_name"] is None
         assert sample["regions"].dtype == np.dtype(dtype)
-        np.testing.assert_array_equal(sample["regions"], made.features["train"][i].astype(dtype))
+        np.testing.assert_array_equal(sample["regions"], scan_folder.features["train"][i].astype(dtype))
         np.testing.assert_array_equal(sample["boxes"], boxes[i])
     # Plain webdataset, as any other project would open them.
     urls = [str(path) for path in sorted(folder.glob("train-*.tar"))]
     streamed = list(webdataset.WebDataset(urls, shardshuffle=False).decode(only=["json"]))
-    assert [sample["json"]["image_id"] for sample in streamed] == made.ids["train"]
+    assert [sample["json"]["image_id"] for sample in streamed] == scan_folder.ids["train"]
 
 
 @pytest.mark.parametrize("repeated", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_random_access_gives_the_sources_values(made: ScanFolder, tmp_path: Path, dtype: str, repeated: bool) -> None:
-    features = made.features["train"]
+def test_random_access_gives_the_sources_values(
+    scan_folder: ScanFolder, tmp_path: Path, dtype: str, repeated: bool
+) -> None:
+    features = scan_folder.features["train"]
     if repeated:
-        np.save(made.path / "train_ims.npy", np.repeat(features, 2, axis=0))
-    store = FeatureStore(write_shards(made, tmp_path / dtype, dtype), "train")
+        np.save(scan_folder.path / "train_ims.npy", np.repeat(features, 2, axis=0))
+    store = FeatureStore(write_shards(scan_folder, tmp_path / dtype, dtype), "train")
     store.verify()
-    assert (len(store), store.image_ids, store.width) == (7, made.ids["train"], 4)
+    assert (len(store), store.image_ids, store.width) == (7, scan_folder.ids["train"], 4)
     for rows in ([6, 0, 3, 3, 2, 5], [4], np.arange(7)):
         got, lengths = store.gather(rows)
         assert got.dtype == np.float32 and lengths.tolist() == [3] * len(rows)
@@ -135,9 +139,9 @@ def test_random_access_gives_the_sources_values(made: ScanFolder, tmp_path: Path
         np.testing.assert_allclose(store.gather(np.arange(7))[0], features, rtol=2**-11)
 
 
-def test_splits_may_have_other_numbers_of_regions(made: ScanFolder, tmp_path: Path) -> None:
-    np.save(made.path / "dev_ims.npy", np.ones((3, 5, 4), np.float32))
-    folder = write_shards(made, tmp_path / "out")
+def test_splits_may_have_other_numbers_of_regions(scan_folder: ScanFolder, tmp_path: Path) -> None:
+    np.save(scan_folder.path / "dev_ims.npy", np.ones((3, 5, 4), np.float32))
+    folder = write_shards(scan_folder, tmp_path / "out")
     assert FeatureStore(folder, "dev").gather([2, 0])[0].shape == (2, 5, 4)
     assert FeatureStore(folder, "train").gather([2, 0])[0].shape == (2, 3, 4)
 
@@ -201,8 +205,8 @@ def test_a_damaged_index_is_found_when_opened(folder: Path, damage: str) -> None
         FeatureStore(folder, "train")
 
 
-def test_an_index_of_another_writing_is_found(made: ScanFolder, folder: Path, tmp_path: Path) -> None:
-    other = write_shards(made, tmp_path / "other", per_shard=2)
+def test_an_index_of_another_writing_is_found(scan_folder: ScanFolder, folder: Path, tmp_path: Path) -> None:
+    other = write_shards(scan_folder, tmp_path / "other", per_shard=2)
     (folder / "train.arrow").write_bytes((other / "train.arrow").read_bytes())
     with pytest.raises(DataError, match=r"train\.arrow: this file is damaged"):
         FeatureStore(folder, "train")
@@ -224,9 +228,9 @@ def test_a_changed_description_is_found(folder: Path) -> None:
         FeatureStore(folder, "train")
 
 
-def test_the_array_read_by_the_shards_is_the_readers(made: ScanFolder, folder: Path) -> None:
+def test_the_array_read_by_the_shards_is_the_readers(scan_folder: ScanFolder, folder: Path) -> None:
     """Reader and store, side by side: row i of the store is image i of SCAN's file."""
     for name in SPLITS:
-        split, store = scan.open_split(made.path, name), FeatureStore(folder, name)
+        split, store = scan.open_split(scan_folder.path, name), FeatureStore(folder, name)
         for i in range(len(split)):
             np.testing.assert_array_equal(store.gather([i])[0][0], image(split, i))

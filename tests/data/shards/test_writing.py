@@ -193,7 +193,7 @@ def wait_until(condition: Any) -> None:
 
 
 @pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_writing_leaves_no_process_and_is_gone_on_with(
+def test_a_stopped_writing_leaves_no_process_and_continues_later(
     halfway: tuple[subprocess.Popen[bytes], list[psutil.Process]],
     expected: dict[str, bytes],
     tmp_path: Path,

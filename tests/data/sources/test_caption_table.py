@@ -49,7 +49,7 @@ def test_karpathys_json_alone_makes_the_table_with_restval_after_train() -> None
 
 
 @pytest.mark.parametrize(
-    ("images", "said"),
+    ("images", "message"),
     [
         (COCO[2:], "no image in split test"),
         ([*COCO, coco(6, "val", 4)], r"has 4 captions \(imgid 6\); expected 5 for each image"),
@@ -57,17 +57,17 @@ def test_karpathys_json_alone_makes_the_table_with_restval_after_train() -> None
     ],
     ids=["no test images", "too few captions", "an empty caption"],
 )
-def test_what_karpathys_json_lacks_is_refused(images: list[KarpathyImage], said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_what_karpathys_json_lacks_is_refused(images: list[KarpathyImage], message: str) -> None:
+    with pytest.raises(DataError, match=message):
         caption_table.from_karpathy(Path("dataset_coco.json"), images, 5)
 
 
 def test_one_picture_under_two_ids_is_refused(tmp_path: Path) -> None:
-    made = write_scan_folder(tmp_path / "scan")
-    names = {i: f"{i}.jpg" for ids in made.ids.values() for i in ids}
-    scan.write_id_mapping(made.path, {**names, 112: "103.jpg"})
+    scan_folder = write_scan_folder(tmp_path / "scan")
+    names = {i: f"{i}.jpg" for ids in scan_folder.ids.values() for i in ids}
+    scan.write_id_mapping(scan_folder.path, {**names, 112: "103.jpg"})
     with pytest.raises(DataError, match=r"image 103 of train and image 112 of test have the same file name, 103\.jpg"):
-        table_of(made.path)
+        table_of(scan_folder.path)
 
 
 def test_the_same_words_agree_whatever_case_and_punctuation() -> None:
@@ -103,12 +103,12 @@ def test_the_stage_reports_per_split_and_leaves_nothing_where_the_files_do_not_b
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    made = write_scan_folder(Path("scan"))
+    scan_folder = write_scan_folder(Path("scan"))
     names = {"train": "train", "dev": "val", "test": "test"}
     described = [
         KarpathyImage(i, f"{i}.jpg", names[split], [10 * i, 10 * i + 1], texts)
         for split in SPLITS
-        for i, texts in zip(made.ids[split], made.captions[split], strict=True)
+        for i, texts in zip(scan_folder.ids[split], scan_folder.captions[split], strict=True)
     ]
     karpathy.write(Path("scan/dataset_toy.json"), "toy", described)
     params = write_params()

@@ -41,8 +41,8 @@ from tests.support.scan_data import write_scan_folder, write_shards
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`captions.parquet` and `shards/` as a pipeline leaves them: 30 images in shards of 7."""
     path = tmp_path_factory.mktemp("published")
-    made = write_scan_folder(path / "scan", {"train": 30, "dev": 3, "test": 3}, 2, (9, 64))
-    write_shards(made, path, "float16", per_shard=7)
+    scan_folder = write_scan_folder(path / "scan", {"train": 30, "dev": 3, "test": 3}, 2, (9, 64))
+    write_shards(scan_folder, path, "float16", per_shard=7)
     return path
 
 

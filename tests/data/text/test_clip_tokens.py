@@ -156,23 +156,23 @@ def test_the_texts_of_a_words_tokens_are_the_word() -> None:
 
 
 def test_what_is_saved_reads_back_the_same_whoever_wrote_it(tmp_path: Path) -> None:
-    made = small()
+    tokeniser = small()
     for name in ("a", "b"):
-        made.save(tmp_path / name / "tokenizer.json")
+        tokeniser.save(tmp_path / name / "tokenizer.json")
     assert sha256(tmp_path / "a" / "tokenizer.json") == sha256(tmp_path / "b" / "tokenizer.json")
-    of_transformers(made).save_pretrained(tmp_path / "theirs")
+    of_transformers(tokeniser).save_pretrained(tmp_path / "theirs")
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(made.tokens)}))
-    lines = ["#version: 0.2", *(" ".join(merge) for merge in made.merges)]
+    (tmp_path / "old" / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokeniser.tokens)}))
+    lines = ["#version: 0.2", *(" ".join(merge) for merge in tokeniser.merges)]
     (tmp_path / "old" / "merges.txt").write_text("\n".join(lines) + "\n", "utf-8")
     for back in (
         CLIPTokens.read(tmp_path / "a" / "tokenizer.json"),
         CLIPTokens.read(tmp_path / "theirs" / "tokenizer.json"),
         *(CLIPTokens.pretrained(tmp_path / name) for name in ("a", "theirs", "old")),
     ):
-        assert (back.tokens, back.merges, back.digest) == (made.tokens, made.merges, made.digest)
-        assert [back.encode(caption) for caption in CAPTIONS] == [made.encode(caption) for caption in CAPTIONS]
-    assert CLIPTokens(made.tokens, made.merges[::-1]).digest != made.digest
+        assert (back.tokens, back.merges, back.digest) == (tokeniser.tokens, tokeniser.merges, tokeniser.digest)
+        assert [back.encode(caption) for caption in CAPTIONS] == [tokeniser.encode(caption) for caption in CAPTIONS]
+    assert CLIPTokens(tokeniser.tokens, tokeniser.merges[::-1]).digest != tokeniser.digest
 
 
 def test_merges_written_as_text_are_read_too(tmp_path: Path) -> None:

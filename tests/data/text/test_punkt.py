@@ -117,9 +117,9 @@ def test_sources_are_tried_in_order_past_those_out_of_reach(tmp_path: Path) -> N
 
 
 def unused_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def test_where_no_source_can_be_reached_the_status_and_the_message_say_so(tmp_path: Path) -> None:

@@ -151,22 +151,24 @@ def test_training_on_nothing_or_for_too_few_pieces_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "vocab.txt"])
 def test_what_is_saved_reads_back_the_same(tmp_path: Path, name: str) -> None:
-    made = WordPieces.train(CAPTIONS, 80, 1)
+    tokeniser = WordPieces.train(CAPTIONS, 80, 1)
     for folder in (tmp_path / "a", tmp_path / "b"):
-        (made.save if name == "tokenizer.json" else made.save_vocabulary)(folder / name)
+        (tokeniser.save if name == "tokenizer.json" else tokeniser.save_vocabulary)(folder / name)
     assert sha256(tmp_path / "a" / name) == sha256(tmp_path / "b" / name)
     for back in (WordPieces.read(tmp_path / "a" / name), WordPieces.pretrained(tmp_path / "a")):
-        assert (back.pieces, back.digest) == (made.pieces, made.digest)
-        assert [back.encode(caption) for caption in CAPTIONS] == [made.encode(caption) for caption in CAPTIONS]
+        assert (back.pieces, back.digest) == (tokeniser.pieces, tokeniser.digest)
+        assert [back.encode(caption) for caption in CAPTIONS] == [tokeniser.encode(caption) for caption in CAPTIONS]
 
 
 def test_the_saved_tokenizer_is_one_for_transformers_too(tmp_path: Path) -> None:
     from transformers import BertTokenizer
 
-    made = WordPieces.train(CAPTIONS, 80, 1)
-    made.save(tmp_path / "tokenizer.json")
+    tokeniser = WordPieces.train(CAPTIONS, 80, 1)
+    tokeniser.save(tmp_path / "tokenizer.json")
     theirs = BertTokenizer.from_pretrained(tmp_path)
-    assert [theirs(caption).input_ids for caption in CAPTIONS] == [made.encode(caption).ids for caption in CAPTIONS]
+    assert [theirs(caption).input_ids for caption in CAPTIONS] == [
+        tokeniser.encode(caption).ids for caption in CAPTIONS
+    ]
 
 
 def test_a_cased_bert_stays_cased(tmp_path: Path) -> None:
@@ -241,8 +243,8 @@ def test_files_that_are_no_vocabulary_are_refused(tmp_path: Path) -> None:
     other.normalizer = BertNormalizer()
     other.save(str(tmp_path / "bpe.json"))
     (tmp_path / "broken.json").write_text("{")
-    made = WordPieces.train(CAPTIONS, 80, 1)
-    made.save(tmp_path / "gap.json")
+    tokeniser = WordPieces.train(CAPTIONS, 80, 1)
+    tokeniser.save(tmp_path / "gap.json")
     holed = json.loads((tmp_path / "gap.json").read_text("utf-8"))
     del holed["model"]["vocab"]["a"]
     (tmp_path / "gap.json").write_text(json.dumps(holed))
@@ -260,6 +262,6 @@ def test_files_that_are_no_vocabulary_are_refused(tmp_path: Path) -> None:
 
 def test_pieces_may_hold_any_character_but_a_line_feed(tmp_path: Path) -> None:
     pieces = [*SPECIAL, "a\u2028b", "c\u0085d", "\u3000"]  # str.splitlines would split at the first two
-    made = WordPieces(pieces)
-    made.save_vocabulary(tmp_path / "vocab.txt")
+    tokeniser = WordPieces(pieces)
+    tokeniser.save_vocabulary(tmp_path / "vocab.txt")
     assert WordPieces.read(tmp_path / "vocab.txt").pieces == pieces
