@@ -17,6 +17,8 @@ from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.contract import DataName, Layout, Sizes
 from itrcore.released.layouts import layout_of
+from itrcore.runs.folder import RUN, read
+from itrcore.runs.records import Run
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,12 @@ def export_run(folder: Path, out: Path) -> Exported:
     `ConfigError` where its method has no released checkpoints, or these have no place for its weights. `DataError` where the
     run cannot be read, `out` is a folder, or another vocabulary is already beside it. Nothing is written then.
     """
+    record = read(folder / RUN, Run, f"train@{folder.name}")
+    settings, layout = record.settings, layout_of(record.settings)  # refuses before weights are read
     if out.is_dir():
         raise DataError.at(out, "a folder", f"the file to write, such as {out / 'model_best.pth'}")
     run = load_run(folder)
-    record, method, text = run.record, run.method, run.assets.text
-    settings, layout = record.settings, layout_of(record.settings)
+    method, text = run.method, run.assets.text
     # The released codes tell data sets apart by whether `coco` is in their name.
     data: DataName = "coco" if "coco" in record.data.lower() else "f30k"
     words = text.tokeniser if isinstance(text, Words) else None
