@@ -5,9 +5,10 @@ The published numbers of every method stand in recipes/, with their source; thes
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializeAsAny, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
 from itrcore import registry
@@ -138,7 +139,7 @@ class MethodSettings(Settings):
 
     @field_validator("model", mode="plain")
     @classmethod
-    def _of_its_kind(cls, value: Any) -> ModelSettings:
+    def _of_its_kind(cls, value: Any, info: ValidationInfo) -> ModelSettings:
         if isinstance(value, ModelSettings):
             return value
         if not isinstance(value, dict):
@@ -153,6 +154,8 @@ class MethodSettings(Settings):
                 "union_tag_invalid", {"discriminator": "'kind'", "tag": kind, "expected_tags": tags}
             )
         settings: type[ModelSettings] = registry.load(registry.METHODS[kind][0])
+        if info.mode == "json":  # by JSON's rules again: a list may be a tuple
+            return settings.model_validate_json(json.dumps(value))
         return settings.model_validate(value)
 
     @model_validator(mode="after")
