@@ -23,6 +23,7 @@ from filelock import FileLock
 from itrcore.errors import ITRError
 from itrcore.files import sha256
 from itrcore.runs.folder import HISTORY, METRICS, RUN, read
+from itrcore.runs.observer import Observer
 from itrcore.runs.records import Evaluation, History, Point, Run, RunDescription
 from itrcore.settings.params import Params
 from itrcore.terminal import warn
@@ -272,7 +273,7 @@ def _read_run(folder: Path) -> Run:
     return read(folder / RUN, Run, f"train@{folder.name}")
 
 
-class LiveTraining:
+class LiveTraining(Observer):
     """Logs a training while it goes on (an `Observer`)."""
 
     def __init__(self, tracker: Tracker) -> None:

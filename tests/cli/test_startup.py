@@ -97,10 +97,10 @@ def test_a_run_of_a_bigru_needs_no_text_models_and_its_ensembles_arrays_and_capt
     project(tmp_path)
     train = """
 from itrcore.settings.load import load
-from itrcore.runs.observer import Silent
+from itrcore.runs.observer import Observer
 from itrcore.training.train import train
 for name in ("one", "two"):
-    train(load(), name, Silent())
+    train(load(), name, Observer())
 """
     evaluate = """
 from itrcore.settings.load import load

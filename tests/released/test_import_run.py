@@ -26,7 +26,7 @@ from itrcore.files import read_json, sha256, write_json
 from itrcore.released import importing
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.exporting import export_run
-from itrcore.runs.observer import Silent
+from itrcore.runs.observer import Observer
 from itrcore.settings import edit
 from itrcore.settings.load import load
 from tests.support.exported import CHANGES, METHOD, ON_WORDS, exported
@@ -60,7 +60,7 @@ def added(name: str, path: Path | None = None, vocabulary: Path | None = None, *
 def imported(observer: Any = None) -> Any:
     """Import, evaluate and judge run `new`; its run.json."""
     params = load()
-    run = importing.import_run(params, "new", observer or Silent())
+    run = importing.import_run(params, "new", observer or Observer())
     evaluate(params, "new")
     judge(params, "new")
     return read_json(run / "run.json")
@@ -72,7 +72,7 @@ def similarity(name: str) -> bytes:
 
 def refusal() -> str:
     with pytest.raises(DataError) as caught:
-        importing.import_run(load(), "new", Silent())
+        importing.import_run(load(), "new", Observer())
     said = str(caught.value)
     assert "\n" not in said
     assert not Path("runs/tiny/new").exists()
@@ -182,8 +182,8 @@ from itrcore import code
 from itrcore.released.importing import import_run
 from itrcore.runs import inputs
 from itrcore.settings.load import load
-from itrcore.runs.observer import Silent
-import_run(load(), "new", Silent())
+from itrcore.runs.observer import Observer
+import_run(load(), "new", Observer())
 empty = code.text_digest("'A docstring.'")
 loaded = {
     name for name in sys.modules
@@ -311,7 +311,7 @@ def test_an_import_that_fails_keeps_the_folder_of_an_earlier_one(folder: Path, m
     imported()
     before = sorted((path, path.read_bytes()) for path in Path("runs/tiny/new").rglob("*") if path.is_file())
 
-    class Watching(Silent):
+    class Watching(Observer):
         failed = 0
 
         def fail(self) -> None:
@@ -347,7 +347,7 @@ def test_an_export_takes_its_vocabulary_along_and_overwrites_no_other(folder: Pa
 
 def test_a_run_that_is_to_be_trained_is_not_imported(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"^runs\.one has a seed to train with, and no checkpoint to import$"):
-        importing.import_run(load(), "one", Silent())
+        importing.import_run(load(), "one", Observer())
 
 
 def test_a_method_without_released_code_is_not_exported(folder: Path) -> None:

@@ -28,9 +28,9 @@ def missing(record):
 def train(name):
     from itrcore.runs import inputs
     from itrcore.settings.load import load
-    from itrcore.runs.observer import Silent
+    from itrcore.runs.observer import Observer
     from itrcore.training.train import train
-    train(load(), name, Silent())
+    train(load(), name, Observer())
     return missing(inputs.training(load(), name))
 
 def evaluate(name):

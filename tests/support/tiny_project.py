@@ -18,7 +18,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from itrcore.files import read_json
-from itrcore.runs.observer import Observer, Silent
+from itrcore.runs.observer import Observer
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
 from itrcore.training.train import train
@@ -243,7 +243,7 @@ def project(folder: Path, changes: Mapping[str, Any] | None = None) -> Params:
 def train_in(folder: Path, name: str = "one", observer: Observer | None = None) -> Path:
     """Train in this process; the folder of the results."""
     with contextlib.chdir(folder):
-        return folder / train(load(), name, observer or Silent())
+        return folder / train(load(), name, observer or Observer())
 
 
 def freeze_code(folder: Path) -> Path:

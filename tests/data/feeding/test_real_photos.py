@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
 from itrcore.own_data.make import make
-from itrcore.runs.observer import Silent
+from itrcore.runs.observer import Observer
 from itrcore.runs.records import Evaluation
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
@@ -102,7 +102,7 @@ def _write(yaml: YAML, value: Any, path: Path) -> None:
 def evaluated(folder: Path, params: Params) -> Evaluation:
     """What a training gives on test."""
     with contextlib.chdir(folder):
-        train(params, "one", Silent())
+        train(params, "one", Observer())
         evaluate(params, "one")
         evaluation = judge(params, "one")
     assert evaluation.features == "pixels"

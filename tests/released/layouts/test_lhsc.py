@@ -20,7 +20,7 @@ from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.contract import Sizes
 from itrcore.released.exporting import export_run, options
 from itrcore.released.layouts import LAYOUTS
-from itrcore.runs.observer import Silent
+from itrcore.runs.observer import Observer
 from tests.support.cross_released import check_export, checkpoint_of, imported, regions, similarity, small
 from tests.support.parity_fixtures import published, with_model
 from tests.support.tiny_project import PARAMS, project, train_in, write_params
@@ -127,7 +127,7 @@ def test_a_trained_run_goes_out_and_in_again_with_the_same_similarities(tmp_path
         checkpoint = {"path": str(path), "sha256": sha256(path), "text_digest": loaded.text.digest}
         new = {"data": "tiny", "method": "lhsc", "checkpoint": checkpoint}
         params = write_params(Path("."), {**lhsc(), "runs.new": new})
-        importing.import_run(params, "new", Silent())
+        importing.import_run(params, "new", Observer())
         evaluate(params, "new")
         ours, theirs = (np.load(Path("evaluations/tiny", name, "similarity.npy")) for name in ("one", "new"))
         np.testing.assert_array_equal(ours, theirs)
