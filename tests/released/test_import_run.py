@@ -22,27 +22,19 @@ from itrcore.errors import ConfigError, DataError
 from itrcore.evaluation.ensemble import evaluate_ensemble
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
-from itrcore.files import read_json, sha256, write_json
+from itrcore.files import read_json, sha256
 from itrcore.released import importing
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.exporting import export_run
 from itrcore.runs.observer import Observer
 from itrcore.settings import edit
 from itrcore.settings.load import load
-from tests.support.exported import CHANGES, METHOD, ON_WORDS, exported
+from tests.support.exported import CHANGES, METHOD, ON_WORDS
 from tests.support.helpers import released_file
 from tests.support.parity_fixtures import ROOT
 from tests.support.tiny_project import write_params
 
 OWN = Path("f30k_precomp_vocab.json")  # a vocabulary that is given
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: Any) -> Path:
-    """A copy of the project with exported runs, as the current folder."""
-    shutil.copytree(exported(), tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def added(name: str, path: Path | None = None, vocabulary: Path | None = None, **changes: Any) -> None:
@@ -329,31 +321,6 @@ def test_an_import_that_fails_keeps_the_folder_of_an_earlier_one(folder: Path, m
     assert [path.name for path in Path("runs/tiny").iterdir() if path.name.startswith(".")] == []
 
 
-def test_an_export_takes_its_vocabulary_along_and_overwrites_no_other(folder: Path) -> None:
-    exported = export_run(Path("runs/tiny/one"), Path("here/model_best.pth"))
-    assert exported.vocabulary == Path("here/f30k_precomp_vocab.json") and exported.cautions == []
-    words = Vocabulary.load(exported.vocabulary, Path("data/nltk")).words
-    assert words == Vocabulary.load(Path("data/tiny/vocab/vocab.json"), Path("data/nltk")).words
-    write_json(exported.vocabulary, {"word2idx": {word: i for i, word in enumerate(words)}, "mine": True})
-    export_run(Path("runs/tiny/one"), Path("here/model_best.pth"))
-    assert read_json(exported.vocabulary)["mine"]  # of the same words: as good as ours
-    write_json(exported.vocabulary, {"word2idx": {}})
-    Path("here/model_best.pth").unlink()
-    with pytest.raises(DataError, match=r"here/f30k_precomp_vocab\.json: another vocabulary; .*into another folder"):
-        export_run(Path("runs/tiny/one"), Path("here/model_best.pth"))
-    assert {path.name for path in Path("here").iterdir()} == {"f30k_precomp_vocab.json"}
-    assert export_run(Path("runs/tiny/three"), Path("here/model_best.pth")).vocabulary is None
-
-
 def test_a_run_that_is_to_be_trained_is_not_imported(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"^runs\.one has a seed to train with, and no checkpoint to import$"):
         importing.import_run(load(), "one", Observer())
-
-
-def test_a_method_without_released_code_is_not_exported(folder: Path) -> None:
-    run = read_json(Path("runs/tiny/two/run.json"))
-    run["settings"]["model"]["pooling"] = {"kind": "mean"}
-    write_json(Path("runs/tiny/two/run.json"), run)
-    with pytest.raises(ConfigError, match="vse_pp_bigru has no released checkpoints"):
-        export_run(Path("runs/tiny/two"), Path("x.pth"))
-    assert not Path("x.pth").exists()

@@ -1,0 +1,37 @@
+"""Runs as released checkpoints: what is written, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from itrcore.data.text.vocabulary import Vocabulary
+from itrcore.errors import ConfigError, DataError
+from itrcore.files import read_json, write_json
+from itrcore.released.exporting import export_run
+
+
+def test_an_export_takes_its_vocabulary_along_and_overwrites_no_other(folder: Path) -> None:
+    exported = export_run(Path("runs/tiny/one"), Path("here/model_best.pth"))
+    assert exported.vocabulary == Path("here/f30k_precomp_vocab.json") and exported.cautions == []
+    words = Vocabulary.load(exported.vocabulary, Path("data/nltk")).words
+    assert words == Vocabulary.load(Path("data/tiny/vocab/vocab.json"), Path("data/nltk")).words
+    write_json(exported.vocabulary, {"word2idx": {word: i for i, word in enumerate(words)}, "mine": True})
+    export_run(Path("runs/tiny/one"), Path("here/model_best.pth"))
+    assert read_json(exported.vocabulary)["mine"]  # of the same words: as good as ours
+    write_json(exported.vocabulary, {"word2idx": {}})
+    Path("here/model_best.pth").unlink()
+    with pytest.raises(DataError, match=r"here/f30k_precomp_vocab\.json: another vocabulary; .*into another folder"):
+        export_run(Path("runs/tiny/one"), Path("here/model_best.pth"))
+    assert {path.name for path in Path("here").iterdir()} == {"f30k_precomp_vocab.json"}
+    assert export_run(Path("runs/tiny/three"), Path("here/model_best.pth")).vocabulary is None
+
+
+def test_a_method_without_released_code_is_not_exported(folder: Path) -> None:
+    run = read_json(Path("runs/tiny/two/run.json"))
+    run["settings"]["model"]["pooling"] = {"kind": "mean"}
+    write_json(Path("runs/tiny/two/run.json"), run)
+    with pytest.raises(ConfigError, match="vse_pp_bigru has no released checkpoints"):
+        export_run(Path("runs/tiny/two"), Path("x.pth"))
+    assert not Path("x.pth").exists()
