@@ -54,6 +54,39 @@ def test_a_faulty_table_is_one_error_that_names_the_line(content: str | bytes, m
     assert str(caught.value).startswith(str(tmp_path / "c.csv"))
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        (["image,caption", 'a.jpg,"go home', "b.jpg,a red bus", 'c.jpg,a screen of 42"', "d.jpg,a dog"], 2),
+        (["image,caption", "z.jpg,x", 'a.jpg,"go home', 'b.png,a screen of 42"'], 3),
+        (["image,caption", 'a.jpg,"go home', 'b.jpg,"'], 2),
+        (["image,caption", "01,x", '02,"go home', '03,a screen of 42"'], 3),
+        (["caption,image", '"go home,a.jpg', 'a screen of 42",b.jpg'], 2),
+        (["image,caption,id", 'a.jpg,"go home,1', "b.jpg,x,2", 'c.jpg,42",3'], 2),
+        (["image,caption,note", "z.jpg,x,", 'a.jpg,"one', 'two","no', 'b.jpg,x,42"'], 4),
+        (["image,caption,note", 'a.jpg,x,"no', 'b.jpg,x,42"'], 2),
+        (["note,image,caption", '"no,a.jpg,x', '42",b.jpg,x'], 2),
+        (['image,caption,"note', 'a.jpg,x,42"', "b.jpg,x,"], 1),
+        (["image,caption", '"a.jpg', 'b.jpg",x'], 2),
+    ],
+)
+def test_a_quotation_mark_that_swallows_rows_is_named_with_its_line(
+    rows: list[str], line: int, ending: str, tmp_path: Path
+) -> None:
+    for name, delimiter in (("c.csv", ","), ("c.tsv", "\t")):
+        text = "".join(row.replace(",", delimiter) + ending for row in rows)
+        (tmp_path / name).write_bytes(text.encode())
+        with pytest.raises(DataError, match=rf"{name}, line {line}: a cell that begins with a quotation mark"):
+            read(tmp_path / name)
+
+
+def test_a_caption_may_span_lines_that_hold_commas(tmp_path: Path) -> None:
+    path = tmp_path / "c.csv"
+    path.write_text('image,caption\na.jpg,"A cat, grey\nTwo dogs, brown,\non a mat in the U.S., 3.5 m long"\nb.jpg,x\n')
+    assert [image.name for image in read(path)] == ["a.jpg", "b.jpg"]
+
+
 def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.csv", tmp_path):
         with pytest.raises(DataError, match=f"{path}: cannot be read"):
