@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,6 +107,47 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a UTF-8 JSON file."""
     return json.loads(path.read_text("utf-8"))
+
+
+class WrongKind(ValueError):
+    """A value of a JSON file is of another kind than it should be.
+
+    found: which value it is and what it holds; expected: what it should hold
+    """
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(f"{found}; expected {expected}")
+        self.found, self.expected = found, expected
+
+
+def text_of(value: Any, what: str) -> str:
+    """A JSON value that has to be text. `WrongKind` where it is not: `str` would make the text "None" of null.
+
+    what: names the value in the message
+    """
+    if not isinstance(value, str):
+        raise WrongKind(f"{what} is {_kind(value)}", "text")
+    return value
+
+
+def number_of(value: Any, what: str) -> int:
+    """A JSON value that has to be a whole number of 64 bits, perhaps written as text or as 3.0. `WrongKind` where it is not.
+
+    what: names the value in the message
+    """
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value.strip()):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 or not -(2**63) <= value < 2**63:
+        raise WrongKind(f"{what} is {_kind(value)}", "a whole number")
+    return int(value)
+
+
+def _kind(value: Any) -> str:
+    """How a message shows a JSON value."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    shown = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else repr(value)
+    return shown if len(shown) <= 40 else f"{shown[:40]}…"
 
 
 def sha256(path: Path) -> str:

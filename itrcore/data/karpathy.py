@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from itrcore.errors import DataError
-from itrcore.files import write_json
+from itrcore.files import WrongKind, number_of, text_of, write_json
 
 # Karpathy's names → ours. `restval` is the part of COCO val that every published method trains on.
 _SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
@@ -107,15 +107,20 @@ def _parse(path: Path, row: int, item: Any) -> KarpathyImage:
     try:
         sentences = item["sentences"]
         image = KarpathyImage(
-            int(item["imgid"]),
-            str(item["filename"]),
-            str(item["split"]),
-            [int(sentence["sentid"]) for sentence in sentences],
-            [str(sentence["raw"]) for sentence in sentences],
-            str(item["filepath"]) if "filepath" in item else None,
-            int(item["cocoid"]) if "cocoid" in item else None,
+            number_of(item["imgid"], "imgid"),
+            text_of(item["filename"], "filename"),
+            text_of(item["split"], "split"),
+            [number_of(sentence["sentid"], f"sentid of sentence {i}") for i, sentence in enumerate(sentences)],
+            [text_of(sentence["raw"], f"raw of sentence {i}") for i, sentence in enumerate(sentences)],
+            text_of(item["filepath"], "filepath") if "filepath" in item else None,
+            number_of(item["cocoid"], "cocoid") if "cocoid" in item else None,
         )
-        listed = [int(sentid) for sentid in item.get("sentids", image.sentids)]
+        listed = [
+            number_of(sentid, f"sentids, number {i},") for i, sentid in enumerate(item.get("sentids", image.sentids))
+        ]
+    except WrongKind as error:
+        do = "Correct the entry; a table with missing values gives such files."
+        raise DataError.at(path, error.found, error.expected, row, do) from error
     except (KeyError, TypeError, ValueError) as error:
         raise DataError.at(path, f"image entry lacks or garbles {error}", "Karpathy's fields", row) from error
     if image.split not in _SPLITS:

@@ -20,7 +20,7 @@ import numpy as np
 
 from itrcore.arrays import open_array
 from itrcore.errors import DataError
-from itrcore.files import read_json, write_json
+from itrcore.files import WrongKind, number_of, read_json, text_of, write_json
 
 _GIVE_BACK = 16 << 20  # bytes read between two calls that give mapped pages back
 
@@ -243,9 +243,13 @@ def files_of(folder: Path, prefixes: Sequence[str]) -> list[Path]:
 def read_id_mapping(path: Path) -> dict[int, str]:
     """`id_mapping.json` as image id → file name."""
     try:
-        return {int(key): str(name) for key, name in read_json(path).items()}
+        names = read_json(path).items()
+        return {number_of(key, "an image id"): text_of(name, f"the file name of image {key}") for key, name in names}
     except FileNotFoundError:
         raise DataError.at(path, "no such file", "id_mapping.json") from None
+    except WrongKind as error:
+        expected = f'{error.expected}, as in {{"0": "1000092795.jpg"}}'
+        raise DataError.at(path, error.found, expected, do="Correct the entry.") from error
     except (ValueError, AttributeError) as error:
         raise DataError.at(path, f"cannot be read ({error})", 'JSON like {"0": "1000092795.jpg"}') from error
 

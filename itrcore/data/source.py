@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from itrcore.errors import DataError
-from itrcore.files import read_json
+from itrcore.files import read_json, text_of
 from itrcore.settings.datasets import SPLITS
 
 
@@ -42,7 +42,14 @@ class Source:
         if not path.exists():
             raise DataError.at(path, "no such file", "the output of stage raw", do="Run: dvc repro")
         try:
-            return cls(**read_json(path))
+            source = cls(**read_json(path))
+            for name, value in vars(source).items():
+                if isinstance(value, dict) and name in ("splits", "published"):
+                    for key, text in value.items():
+                        text_of(text, f"{key} of {name}")
+                elif value is not None or name in ("features", "splits"):
+                    text_of(value, name)
+            return source
         except (TypeError, ValueError) as error:
             raise DataError.at(
                 path, f"cannot be read ({error})", "what stage raw writes", do="Run: dvc repro"

@@ -309,7 +309,17 @@ def test_a_garbled_id_mapping_is_named(scan_folder: ScanFolder) -> None:
         scan.read_id_mapping(path)
     scan.write_id_mapping(scan_folder.path, {3: "c.jpg", 100: "é.jpg"})
     assert scan.read_id_mapping(path) == {3: "c.jpg", 100: "é.jpg"}
-    for text in ("[1]", '{"a": "b"}', "{", "\udcff"):
+    for text in ("[1]", "{", "\udcff"):
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
         with pytest.raises(DataError, match=r"id_mapping\.json: cannot be read"):
+            scan.read_id_mapping(path)
+    for text, found in (
+        ('{"a": "b"}', "an image id is 'a'; expected a whole number, as in"),
+        ('{"1_0": "b"}', "an image id is '1_0'; expected a whole number, as in"),
+        ('{"7": null}', "the file name of image 7 is null; expected text, as in"),
+        ('{"7": 5}', "the file name of image 7 is 5; expected text, as in"),
+        ('{"7": []}', "the file name of image 7 is a list; expected text, as in"),
+    ):
+        path.write_text(text)
+        with pytest.raises(DataError, match=rf"id_mapping\.json: {found}"):
             scan.read_id_mapping(path)

@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from itrcore.errors import DataError
-from itrcore.files import replacing, sha256
+from itrcore.files import replacing, sha256, text_of
 
 _BUFFER = 1 << 20  # bytes read at once
 _HEADER = re.compile(rb"\d+ +(\d+)")  # word2vec's first line: number of words, values of each
@@ -65,7 +65,8 @@ class WordVectors:
         try:
             with safe_open(path, "numpy") as file:
                 source = json.loads(file.metadata()["source"])
-                return cls(file.get_tensor("vectors"), file.get_tensor("found"), source["name"], source["sha256"])
+                name, digest = text_of(source["name"], "name of source"), text_of(source["sha256"], "sha256 of source")
+                return cls(file.get_tensor("vectors"), file.get_tensor("found"), name, digest)
         except FileNotFoundError:
             raise DataError.at(path, "no such file", "word vectors", do="Run: dvc repro") from None
         except (KeyError, OSError, SafetensorError, TypeError, ValueError) as error:

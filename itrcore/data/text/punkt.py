@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 from itrcore.errors import DataError
 from itrcore.fetch.download import download
 from itrcore.fetch.problems import SourceError, WrongContent
-from itrcore.files import digest, read_json, remove, replacing, write_json
+from itrcore.files import digest, read_json, remove, replacing, text_of, write_json
 from itrcore.settings.downloads import PunktSettings
 
 _INSIDE = Path("tokenizers", "punkt_tab", "english")
@@ -62,9 +62,17 @@ def fetch(settings: PunktSettings, folder: Path) -> str:
 
 
 def data_digest(folder: Path) -> str | None:
-    """Digest of the sentence data in `folder`, or None where there is none."""
+    """Digest of the sentence data in `folder`, or None where there is none. `DataError` where its record is damaged."""
     status = folder / "status.json"
-    return read_json(status).get("digest") if status.exists() else None
+    if not status.exists():
+        return None
+    try:
+        record = read_json(status)
+        return text_of(record["digest"], "digest") if "digest" in record else None
+    except (TypeError, ValueError) as error:
+        raise DataError.at(
+            status, f"cannot be read ({error})", "what stage nltk writes", do="Run: dvc repro --force nltk"
+        ) from error
 
 
 def _unfinished(folder: Path, source: str) -> Path:

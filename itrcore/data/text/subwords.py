@@ -26,10 +26,14 @@ def numbered(tokens: Sequence[str], special: Sequence[str]) -> dict[str, int]:
 
 
 def in_order(ids: Mapping[str, int]) -> list[str]:
-    """The tokens by id, from 0; `ValueError` where ids are left out."""
+    """The tokens by id, from 0; `ValueError` where ids are left out, come twice or are no whole numbers."""
+    if wrong := [token for token, number in ids.items() if type(number) is not int]:
+        raise ValueError(f"the id of {wrong[0]!r} is {ids[wrong[0]]!r}")
     tokens = sorted(ids, key=ids.__getitem__)
     if tokens and ids[tokens[-1]] != len(tokens) - 1:
         raise ValueError(f"{len(tokens)} tokens with ids up to {ids[tokens[-1]]}")
+    if twice := next((token for i, token in enumerate(tokens) if ids[token] != i), None):
+        raise ValueError(f"no token has the id {tokens.index(twice)}")
     return tokens
 
 

@@ -22,7 +22,7 @@ from itrcore.cores import cores
 from itrcore.data.text import punkt
 from itrcore.data.text.tokens import TokenIds, Tokenised
 from itrcore.errors import DataError
-from itrcore.files import read_json, write_json
+from itrcore.files import WrongKind, read_json, text_of, write_json
 
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 START, END, UNKNOWN = range(1, 4)  # after PAD
@@ -134,13 +134,17 @@ class Vocabulary:
         try:
             data = read_json(path)
             ids, idx2word = data["word2idx"], data["idx2word"]
-            words = [idx2word[str(i)] for i in range(len(idx2word))]
-            if any(ids.get(word) != i for i, word in enumerate(words)) or len(ids) != len(words):
+            words = [text_of(idx2word[str(i)], f"word {i} of idx2word") for i in range(len(idx2word))]
+            numbers = [ids.get(word) for word in words]
+            if numbers != list(range(len(ids))) or any(type(number) is not int for number in numbers):
                 raise ValueError("word2idx and idx2word disagree")
-            described = data.get("tokenizer")
-            split, wanted = (described["sentence_split"], described["sentence_data"]) if described else (True, None)
+            described = "tokenizer" in data
+            split, wanted = _sentences(data["tokenizer"]) if described else (True, None)
         except FileNotFoundError:
             raise DataError.at(path, "no such file", "a vocabulary", do="Run: dvc repro") from None
+        except WrongKind as error:
+            do = "Take the file as it was published or written; dvc repro --force writes ours again."
+            raise DataError.at(path, error.found, error.expected, do=do) from error
         except (AttributeError, KeyError, ValueError, TypeError) as error:
             raise DataError.at(path, f"not a vocabulary ({error!r})", "SCAN's JSON: word2idx, idx2word, idx") from error
         available = punkt.data_digest(nltk_folder)
@@ -158,6 +162,14 @@ class Vocabulary:
             return cls(words, WordSplitter(wanted, nltk_folder))
         except ValueError as error:
             raise DataError.at(path, "its first words are not the special tokens", str(SPECIAL)) from error
+
+
+def _sentences(described: Any) -> tuple[bool, str | None]:
+    """Whether a vocabulary's captions were split into sentences, and the digest of the data for it."""
+    split, data = described["sentence_split"], described["sentence_data"]
+    if not isinstance(split, bool):
+        raise WrongKind(f"sentence_split of tokenizer is {split!r}", "true or false")
+    return split, None if data is None else text_of(data, "sentence_data of tokenizer")
 
 
 def _count_words(captions: Sequence[str], splitter: WordSplitter) -> Iterator[Counter[str]]:

@@ -243,7 +243,13 @@ def test_files_that_are_no_clips_are_refused(tmp_path: Path) -> None:
     (tmp_path / "none.json").write_text(json.dumps(holed))
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "list.json").write_text("[]")
-    for name in ("bert.json", "gap.json", "none.json", "broken.json", "list.json", "missing.json"):
+    for name, token, number in (("null", "z", None), ("true", "b", True), ("twice", "b", 2), ("real", "b", 1.0)):
+        small().save(tmp_path / f"{name}.json")
+        changed = json.loads((tmp_path / f"{name}.json").read_text("utf-8"))
+        changed["model"]["vocab"][token] = number
+        (tmp_path / f"{name}.json").write_text(json.dumps(changed))
+    names = ("bert", "gap", "none", "broken", "list", "missing", "null", "true", "twice", "real")
+    for name in [f"{name}.json" for name in names]:
         with pytest.raises(DataError) as error:
             CLIPTokens.read(tmp_path / name)
         assert str(error.value).startswith(str(tmp_path / name)) and "\n" not in str(error.value), name

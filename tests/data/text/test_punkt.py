@@ -233,3 +233,10 @@ def test_data_that_were_fetched_stay_where_a_later_fetch_fails(tmp_path: Path) -
     with pytest.raises(DataError):
         punkt.fetch(settings(folder), tmp_path / "out")
     assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("content", ['{"digest": null}', '{"digest": 5}', "5", "{"])
+def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "status.json").write_text(content)
+    with pytest.raises(DataError, match=r"status\.json: cannot be read .* expected what stage nltk writes"):
+        punkt.data_digest(tmp_path)

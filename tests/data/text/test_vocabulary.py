@@ -221,6 +221,32 @@ def test_a_file_that_contradicts_itself_is_named(released: Path, with_data: Path
         Vocabulary.load(released, with_data)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"idx2word": {"0": "<pad>", "1": None}}, "word 1 of idx2word is null; expected text. Take the file"),
+        ({"idx2word": {"0": 5}}, "word 0 of idx2word is 5; expected text"),
+        ({"word2idx": {"<pad>": 0, "<start>": True, "<end>": 2, "<unk>": 3, "dog": 4, "rides": 5, ".": 6}}, "disagree"),
+        (
+            {"tokenizer": {"sentence_split": None, "sentence_data": None}},
+            "sentence_split of tokenizer is None; expected",
+        ),
+        (
+            {"tokenizer": {"sentence_split": False, "sentence_data": 5}},
+            "sentence_data of tokenizer is 5; expected text",
+        ),
+        ({"tokenizer": None}, "not a vocabulary"),
+        ({"tokenizer": []}, "not a vocabulary"),
+    ],
+)
+def test_null_or_a_number_is_never_taken_for_text(
+    released: Path, with_data: Path, change: dict[str, Any], message: str
+) -> None:
+    released.write_text(json.dumps({**json.loads(released.read_text()), **change}))
+    with pytest.raises(DataError, match=rf"released\.json: .*{message}"):
+        Vocabulary.load(released, with_data)
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'"word2idx"'])
 def test_a_file_that_is_no_vocabulary_is_named(tmp_path: Path, with_data: Path, content: bytes) -> None:
     (tmp_path / "vocab.json").write_bytes(content)
