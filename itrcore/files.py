@@ -126,7 +126,7 @@ def text_of(value: Any, what: str) -> str:
     what: names the value in the message
     """
     if not isinstance(value, str):
-        raise WrongKind(f"{what} is {_kind(value)}", "text")
+        raise WrongKind(f"{what} is {kind_of(value)}", "text")
     return value
 
 
@@ -138,11 +138,11 @@ def number_of(value: Any, what: str) -> int:
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value.strip()):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 or not -(2**63) <= value < 2**63:
-        raise WrongKind(f"{what} is {_kind(value)}", "a whole number")
+        raise WrongKind(f"{what} is {kind_of(value)}", "a whole number")
     return int(value)
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
     """How a message shows a JSON value."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"

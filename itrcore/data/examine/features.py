@@ -12,7 +12,7 @@ import numpy as np
 from itrcore.data.captions import Image
 from itrcore.data.examine.problems import Duplicates, Finding, Problem, Shared, Splits, name_of, unreadable
 from itrcore.data.shards.files import read_description
-from itrcore.data.shards.regions import FeatureStore
+from itrcore.data.shards.regions import KIND, FeatureStore
 from itrcore.errors import DataError
 from itrcore.progress import Count
 
@@ -77,7 +77,7 @@ def examine(folder: Path, splits: Splits, progress: Count) -> AllFeatures:
     folder: of the region shards; progress: called with images done, images in all
     `DataError` where the shards' description is missing or damaged; another damaged file becomes a problem.
     """
-    described = read_description(folder)
+    described = read_description(folder, KIND)
     label, dtype = str(described["features"]), str(described["dtype"])
     shared = Shared("identical features", splits)
     figures: dict[str, Features] = {}

@@ -9,6 +9,7 @@ from itrcore.data import captions
 from itrcore.data.feeding.split import Split
 from itrcore.data.image_inputs import PixelInput, RegionInput
 from itrcore.data.shards.files import read_description
+from itrcore.data.shards.regions import KIND
 from itrcore.data.text.tokens import Tokeniser
 from itrcore.errors import DataError
 from itrcore.settings.datasets import PIXELS, SYNTHETIC
@@ -31,7 +32,7 @@ def open_split(
 def feature_width(data: str) -> int | None:
     """Of the data set's region features; None where it has none."""
     shards = layout.region_shards(data)
-    return int(read_description(shards)["width"]) if shards.exists() else None
+    return int(read_description(shards, KIND)["width"]) if shards.exists() else None
 
 
 def features_of(data: str, pixels: bool, drawn: bool) -> str:
@@ -40,7 +41,7 @@ def features_of(data: str, pixels: bool, drawn: bool) -> str:
     pixels: pictures in place of region features; drawn: pictures that a program drew
     """
     shards = layout.region_shards(data)
-    kind = str(read_description(shards)["features"]) if shards.exists() or not pixels else PIXELS
+    kind = str(read_description(shards, KIND)["features"]) if shards.exists() or not pixels else PIXELS
     if not pixels or kind == SYNTHETIC:  # also of published shards, whose features say where they come from
         return kind
     return SYNTHETIC if drawn else PIXELS

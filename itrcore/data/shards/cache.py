@@ -14,7 +14,7 @@ from typing import Any
 from itrcore.errors import DataError
 from itrcore.fetch.download import download, locked
 from itrcore.fetch.problems import required
-from itrcore.files import read_json, write_json
+from itrcore.files import read_json, text_of, write_json
 from itrcore.progress import Bars, byte_bars
 
 
@@ -33,8 +33,13 @@ class ShardCache:
         """The cache from which a folder's shards are taken (`record`); None for a folder with shards of its own."""
         if not _address(shards).exists():
             return None
-        remote = read_json(_address(shards))
-        return cls(remote["url"], Path(remote["cache"]))
+        try:
+            remote = read_json(_address(shards))
+            return cls(text_of(remote["url"], "url"), Path(text_of(remote["cache"], "cache")))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError.at(
+                _address(shards), f"cannot be read ({error})", "url and cache of published shards", do="Run: dvc repro"
+            ) from error
 
     def record(self, shards: Path) -> None:
         """Record that the shards of a folder, which holds description and indexes alone, are taken from this cache."""

@@ -7,44 +7,65 @@ shards.json      counts, sizes and SHA-256 of every shard and index; what the sa
 
 from __future__ import annotations
 
+import hashlib
 import os
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from itrcore.data.shards.cache import ShardCache
+from itrcore.data.shards.checks import Kind, check_description, check_index, index_table, numbers
 from itrcore.errors import DataError
-from itrcore.files import digest, read_json, sha256
+from itrcore.files import WrongKind, digest, read_json, sha256
 
 
-def read_description(folder: Path) -> dict[str, Any]:
-    """`shards.json`. `DataError` where it is missing, or is not as it was written."""
+def read_description(
+    folder: Path, kind: Kind | None = None, where: Path | str = "", do: str = "Run: dvc repro"
+) -> dict[str, Any]:
+    """`shards.json`. `DataError` where it is missing, is not as it was written, or says what cannot be.
+
+    kind: what else it has to say; None: nothing but its splits is read
+    where, do: for messages: where it is from, and what to do
+    """
     path = folder / "shards.json"
+    where = where or path
     try:
         value: dict[str, Any] = read_json(path)
-    except (FileNotFoundError, ValueError) as error:
-        raise DataError.at(path, f"cannot be read ({error})", "finished shards", do="Run: dvc repro") from error
-    if not isinstance(value, dict) or value.get("digest") != digest({k: v for k, v in value.items() if k != "digest"}):
-        raise _damaged(path, "its digest is not that of its content")
+        whole = isinstance(value, dict) and value.get("digest") == digest(
+            {k: v for k, v in value.items() if k != "digest"}
+        )
+    except (FileNotFoundError, ValueError, RecursionError) as error:
+        raise DataError.at(where, f"cannot be read ({error})", "finished shards", do=do) from error
+    if not whole:
+        raise _damaged(path, "its digest is not that of its content", where, do)
+    try:
+        check_description(value, kind)
+    except WrongKind as error:
+        raise DataError.at(where, error.found, error.expected, do=do) from error
     return value
 
 
-def read_index(folder: Path, split: str) -> pa.Table:
-    """The index of a split. `DataError` where it is missing, or is not the one that `shards.json` describes."""
+def read_index(folder: Path, split: str, kind: Kind, where: Path | str = "", do: str = "Run: dvc repro") -> pa.Table:
+    """The index of a split. `DataError` where it is missing, is not the one that `shards.json` describes, or is malformed.
+
+    where, do: as for `read_description`
+    """
     path = folder / f"{split}.arrow"
-    expected = read_description(folder)["splits"][split]["index_sha256"]
-    if not path.exists() or sha256(path) != expected:
-        raise _damaged(path, "no such file" if not path.exists() else "its bytes have changed")
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all()
-
-
-def numbers(table: pa.Table, name: str) -> np.ndarray:
-    """A column of whole numbers, none missing, read-only: (n,). Arrow's own `to_numpy` would import pandas, in 0.25 s."""
-    return np.from_dlpack(table[name].combine_chunks())
+    where = where or path
+    described = read_description(folder, kind)
+    # Read once and as a whole: mapped, a file that is cut short meanwhile would end the process.
+    data = path.read_bytes() if path.exists() else None
+    if data is None or hashlib.sha256(data).hexdigest() != described["splits"][split]["index_sha256"]:
+        raise _damaged(path, "no such file" if data is None else "its bytes have changed", where, do)
+    try:
+        table = index_table(pa.py_buffer(data), kind.schema)
+        check_index(table, described, split)
+    except WrongKind as error:
+        raise DataError.at(where, error.found, error.expected, do=do) from error
+    return table
 
 
 class Store:
@@ -53,10 +74,12 @@ class Store:
     image_ids: of every sample, in order
     """
 
+    kind: ClassVar[Kind]
+
     def __init__(self, folder: Path, split: str) -> None:
-        """`DataError` names a damaged index, and a shard that is missing or of another size; see `verify` for the rest."""
+        """`DataError` names a damaged or wrong index, and a shard that is missing or of another size; see `verify` for the rest."""
         self.folder = folder
-        self._index = read_index(folder, split)
+        self._index = read_index(folder, split, self.kind)
         self.image_ids: list[int] = self._index["image_id"].to_pylist()
         self._shard, self._offset = numbers(self._index, "shard"), numbers(self._index, "offset")
         self._files = ShardFiles(folder, split)
@@ -103,7 +126,7 @@ class ShardFiles:
 
     def read(self, shard: int, offset: int, values: np.ndarray) -> None:
         """Fill the contiguous array with the bytes from `offset` on. `DataError` where the shard ends too early."""
-        if os.preadv(self.descriptors[shard], [values.data], offset) != values.nbytes:
+        if offset < 0 or os.preadv(self.descriptors[shard], [values.data], offset) != values.nbytes:
             raise self._damaged(shard, "it was cut short while in use")
 
     def expect(self, shard: int, offset: int, size: int) -> None:
@@ -137,7 +160,7 @@ def _close(descriptors: list[int]) -> None:
         os.close(descriptor)
 
 
-def _damaged(path: Path, found: str) -> DataError:
-    return DataError.at(
-        path, f"this file is damaged: {found}", "it as it was written", do=f"Remove {path.parent} and run: dvc repro"
-    )
+def _damaged(path: Path, found: str, where: Path | str = "", do: str = "Run: dvc repro") -> DataError:
+    if where in ("", path):
+        do = f"Remove {path.parent} and run: dvc repro"
+    return DataError.at(where or path, f"this file is damaged: {found}", "it as it was written", do=do)

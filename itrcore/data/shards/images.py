@@ -17,7 +17,8 @@ import pyarrow as pa
 from PIL.Image import Image
 
 from itrcore.data import pictures
-from itrcore.data.shards.files import Store, numbers, read_description
+from itrcore.data.shards.checks import Kind, numbers
+from itrcore.data.shards.files import Store, read_description
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -32,6 +33,8 @@ INDEX_SCHEMA = pa.schema(
         ("mode", pa.string()),  # Pillow's name: RGB, L, CMYK, …
     ]
 )
+
+KIND = Kind(INDEX_SCHEMA, ("converted",))
 
 _WORDS = {"L": "greyscale", "1": "black and white", "P": "palette", "RGBA": "RGB with transparency"}
 
@@ -50,7 +53,7 @@ class ImageShardInfo:
     @classmethod
     def read(cls, folder: Path) -> ImageShardInfo:
         """Read it; `DataError` where it is missing or damaged."""
-        value = read_description(folder)
+        value = read_description(folder, KIND)
         converted = {mode: (kind["pictures"], kind["first"]) for mode, kind in value["converted"].items()}
         return cls(sum(split["samples"] for split in value["splits"].values()), converted, value["digest"])
 
@@ -65,6 +68,8 @@ class ImageShardInfo:
 
 class ImageStore(Store):
     """The pictures of one split, read at random from the shards."""
+
+    kind = KIND
 
     def __init__(self, folder: Path, split: str) -> None:
         super().__init__(folder, split)

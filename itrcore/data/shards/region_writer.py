@@ -16,7 +16,7 @@ from itrcore.data import captions as caption_table
 from itrcore.data import scan
 from itrcore.data.captions import Image
 from itrcore.data.shards import writing
-from itrcore.data.shards.files import numbers
+from itrcore.data.shards.checks import numbers
 from itrcore.data.shards.regions import INDEX_SCHEMA
 from itrcore.data.shards.writing import Sample
 from itrcore.errors import DataError

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from itrcore.data.shards.files import Store, numbers, read_description
+from itrcore.data.shards.checks import Kind, numbers
+from itrcore.data.shards.files import Store, read_description
 from itrcore.errors import DataError
 
 INDEX_SCHEMA = pa.schema(
@@ -34,6 +35,8 @@ INDEX_SCHEMA = pa.schema(
     ]
 )
 
+KIND = Kind(INDEX_SCHEMA, ("features", "dtype", "width"))
+
 
 @dataclass(frozen=True)
 class ShardInfo:
@@ -45,8 +48,8 @@ class ShardInfo:
 
     @classmethod
     def read(cls, folder: Path) -> ShardInfo:
-        """Read it; `DataError` where it is missing."""
-        value = read_description(folder)
+        """Read it; `DataError` where it is missing or wrong."""
+        value = read_description(folder, KIND)
         return cls(value["features"], value["width"], value["digest"])
 
 
@@ -56,9 +59,11 @@ class FeatureStore(Store):
     n_regions: (n,) regions of each image
     """
 
+    kind = KIND
+
     def __init__(self, folder: Path, split: str) -> None:
         super().__init__(folder, split)
-        described = read_description(folder)
+        described = read_description(folder, KIND)
         self.width: int = described["width"]
         self._dtype = np.dtype(described["dtype"])
         self.n_regions: np.ndarray = numbers(self._index, "n_regions")
@@ -104,9 +109,14 @@ class FeatureStore(Store):
             member = tarfile.TarInfo.frombuf(self._read(shard, start, tarfile.BLOCKSIZE), "utf-8", "strict")
             if not member.name.endswith(".boxes.npy"):
                 return None
+            # The size may be any number: the features, which the index has placed inside the shard, lie behind the boxes.
+            if not 0 <= member.size <= int(self._offset[row]) - start - tarfile.BLOCKSIZE:
+                raise ValueError(f"boxes of {member.size} bytes")
             data = self._read(shard, start + tarfile.BLOCKSIZE, member.size)
             boxes: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
-        except (tarfile.HeaderError, ValueError) as error:
+            if boxes.shape != (self.n_regions[row], 4) or boxes.dtype != np.float32:
+                raise ValueError(f"boxes {boxes.shape} of {boxes.dtype}")
+        except (MemoryError, tarfile.HeaderError, ValueError) as error:
             raise DataError.at(
                 self._files.paths[shard], f"its bytes have changed ({error})", "boxes as they were written", row
             ) from error

@@ -11,7 +11,6 @@ when a split is first opened (`itrcore/data/shards/files.py`), and kept (`itrcor
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from itrcore.data import captions
-from itrcore.data.shards import regions
+from itrcore.data.shards import images, regions
 from itrcore.data.shards.cache import ShardCache
+from itrcore.data.shards.checks import Kind
 from itrcore.data.shards.files import read_description, read_index
 from itrcore.data.source import Source
 from itrcore.errors import DataError
@@ -29,7 +29,7 @@ from itrcore.fetch.problems import SourceError, required
 from itrcore.files import digest, sha256
 from itrcore.settings.datasets import SPLITS, ShardsSource
 
-KINDS = ("regions", "images")
+KINDS = {"regions": regions.KIND, "images": images.KIND}
 _ABSENT = (403, 404, 410)  # buckets answer 403 for what is not there
 _AGAIN = "Correct source.url, or run it again when it is there."
 
@@ -44,7 +44,7 @@ def obtain(settings: ShardsSource, raw: Path) -> Source:
     _fetch(f"{url}/captions.parquet", table)
     described: dict[str, dict[str, Any]] = {}
     missing = []
-    for kind in KINDS:
+    for kind, shape in KINDS.items():
         address, folder = f"{url}/shards/{kind}", raw / "shards" / kind
         with required(address, "published shards", _AGAIN):
             try:
@@ -55,13 +55,13 @@ def obtain(settings: ShardsSource, raw: Path) -> Source:
                 missing.append(f"{kind}: {error}")
                 shutil.rmtree(folder)
                 continue
-        described[kind] = _indexes(address, folder)
+        described[kind] = _indexes(address, folder, shape)
     if not described:
         raise DataError.at(f"{url}/shards", f"no shards.json ({'; '.join(missing)})", "published shards", do=_AGAIN)
     for reason in missing:
         print(f"{url}/shards has no {reason}")
     for kind in described:
-        _check_images(url, table, raw / "shards" / kind)
+        _check_images(url, table, raw / "shards" / kind, KINDS[kind])
     return Source(
         described["regions"]["features"] if "regions" in described else "none",
         published={"url": url, "cache": settings.cache},
@@ -89,7 +89,7 @@ def samples(url: str, split: str, cache: Path) -> Iterator[dict[str, Any]]:
     folder_url = f"{url.rstrip('/')}/shards/regions"
     with tempfile.TemporaryDirectory() as temporary:
         _fetch(f"{folder_url}/shards.json", Path(temporary, "shards.json"))
-        described = _described(folder_url, Path(temporary))
+        described = _described(folder_url, Path(temporary), regions.KIND)
     kept = ShardCache(folder_url, cache)
     for file in described["splits"][split]["shards"]:
         yield from regions.samples(*kept.fetch([file]))
@@ -100,40 +100,28 @@ def _fetch(url: str, target: Path, expected: str | None = None) -> None:
         download(url, target, sha256=expected, source="shards.json")
 
 
-def _indexes(url: str, folder: Path) -> dict[str, Any]:
-    described = _described(url, folder)
+def _indexes(url: str, folder: Path, kind: Kind) -> dict[str, Any]:
+    described = _described(url, folder, kind)
     for split in SPLITS:
         _fetch(f"{url}/{split}.arrow", folder / f"{split}.arrow", described["splits"][split]["index_sha256"])
     return described
 
 
-def _described(url: str, folder: Path) -> dict[str, Any]:
+def _described(url: str, folder: Path, kind: Kind) -> dict[str, Any]:
     """`shards.json`, checked: it comes from outside, and names in it become paths."""
-    try:
-        described = read_description(folder)
-        splits = described["splits"]
-        files = [file for split in SPLITS for file in splits[split]["shards"]]
-        if set(splits) == set(SPLITS) and all(_is_safe(file["file"], file["sha256"]) for file in files):
-            return described
-        found = "it names other files than shards"
-    except (DataError, KeyError, TypeError) as error:
-        found = f"it cannot be read ({error})"
-    raise DataError.at(f"{url}/shards.json", found, "the description of train, dev and test shards", do=_AGAIN)
+    return read_description(folder, kind, f"{url}/shards.json", _AGAIN)
 
 
-def _is_safe(name: str, sha: str) -> bool:
-    return bool(re.fullmatch(r"\w+-\d+\.tar", name) and re.fullmatch(r"[0-9a-f]{64}", sha))
-
-
-def _check_images(url: str, table: Path, folder: Path) -> None:
+def _check_images(url: str, table: Path, folder: Path, kind: Kind) -> None:
     for split in SPLITS:
         try:
-            images = [image.image_id for image in captions.read(table, split)]
+            described = [image.image_id for image in captions.read(table, split)]
         except (DataError, OSError) as error:  # pyarrow raises both for a damaged file
             raise DataError.at(
                 f"{url}/{table.name}", f"it cannot be read ({error})", "a caption table", do=_AGAIN
             ) from error
-        if images != read_index(folder, split)["image_id"].to_pylist():
+        index = read_index(folder, split, kind, f"{url}/shards/{folder.name}/{split}.arrow", _AGAIN)
+        if described != index["image_id"].to_pylist():
             raise DataError.at(
                 f"{url}/{table.name}",
                 f"other {split} images than in the shards of {folder.name}",

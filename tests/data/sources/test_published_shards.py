@@ -22,18 +22,19 @@ from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
 from itrcore.data.image_inputs import RegionInput
-from itrcore.data.shards import regions
+from itrcore.data.shards import image_writer, regions, writing
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.source import Source
 from itrcore.data.sources import published_shards
 from itrcore.data.text.vocabulary import Vocabulary, WordSplitter
 from itrcore.errors import DataError
 from itrcore.fetch import download as downloads
-from itrcore.files import digest, read_json, write_json
+from itrcore.files import digest, read_json, sha256, write_json
 from itrcore.settings.datasets import ShardsSource
 from tests.conftest import ROOT
 from tests.support.fetch_server import Served, Server, serving
 from tests.support.helpers import regions_of
+from tests.support.picture_data import SETTINGS, encoded, photo
 from tests.support.scan_data import write_scan_folder, write_shards
 
 
@@ -95,11 +96,10 @@ def test_the_address_may_end_in_a_slash(server: Server, tmp_path: Path) -> None:
     assert len(FeatureStore(obtain(server, tmp_path, url="f30k/"), "dev")) == 3
 
 
-def test_what_is_published_is_taken_regions_pictures_or_both(server: Server, tmp_path: Path) -> None:
+def test_what_is_published_is_taken_regions_pictures_or_both(server: Server, local: Path, tmp_path: Path) -> None:
     assert {path.name for path in obtain(server, tmp_path / "a").parent.iterdir()} == {"regions", "regions.remote.json"}
     regions = [name for name in server.files if "regions" in name]
-    for name in regions:
-        server.files[name.replace("regions", "images")] = server.files[name]
+    publish_pictures(server, local, tmp_path)
     both = obtain(server, tmp_path / "b").parent
     assert {path.name for path in both.iterdir()} > {"regions", "images"}
     assert read_json(both / "images.remote.json")["url"].endswith("f30k/shards/images")
@@ -299,8 +299,45 @@ def test_names_that_lead_elsewhere_are_refused(server: Server, tmp_path: Path, c
     described = read_json_bytes(server, tmp_path)
     described["splits"]["train"]["shards"][0].update(change)
     publish_description(server, tmp_path, described)
-    with pytest.raises(DataError, match=r"shards\.json: it names other files than shards"):
+    with pytest.raises(
+        DataError, match=r"shards\.json: (it names other files than shards|sha256 of shard 0 of train is)"
+    ):
         obtain(server, tmp_path / "x")
+
+
+@pytest.mark.parametrize("change", [{"dtype": "O"}, {"width": -1}, {"features": None}, {"splits": {"train": None}}])
+def test_a_description_that_cannot_be_is_refused(server: Server, tmp_path: Path, change: dict[str, object]) -> None:
+    publish_description(server, tmp_path, {**read_json_bytes(server, tmp_path), **change})
+    with pytest.raises(
+        DataError, match=rf"^{server.url}f30k/shards/regions/shards\.json: .*Correct source\.url"
+    ) as error:
+        obtain(server, tmp_path / "x")
+    assert str(tmp_path) not in str(error.value)
+    with pytest.raises(DataError, match=rf"^{server.url}f30k/shards/regions/shards\.json: .*Correct source\.url"):
+        next(published_shards.samples(f"{server.url}f30k", "train", tmp_path / "y"))
+
+
+def test_an_index_that_points_out_of_its_shards_is_refused(server: Server, tmp_path: Path) -> None:
+    described = read_json_bytes(server, tmp_path)
+    index = pa.ipc.open_file(server.files["f30k/shards/regions/dev.arrow"].data).read_all()
+    offsets = pa.array([-512, *index["offset"].to_pylist()[1:]], pa.int64())
+    with pa.ipc.new_file(str(tmp_path / "dev.arrow"), index.schema) as writer:
+        writer.write_table(index.set_column(3, "offset", offsets))
+    server.files["f30k/shards/regions/dev.arrow"] = Served((tmp_path / "dev.arrow").read_bytes())
+    described["splits"]["dev"]["index_sha256"] = sha256(tmp_path / "dev.arrow")
+    publish_description(server, tmp_path, described)
+    with pytest.raises(DataError, match=rf"^{server.url}f30k/shards/regions/dev\.arrow: offset is -512 in row 0;"):
+        obtain(server, tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "content", ['{"url": null, "cache": "c"}', '{"url": "u", "cache": 5}', '{"url": "u"}', "[]", "{"]
+)
+def test_a_damaged_record_of_the_address_is_named(server: Server, tmp_path: Path, content: str) -> None:
+    folder = obtain(server, tmp_path)
+    folder.with_name("regions.remote.json").write_text(content)
+    with pytest.raises(DataError, match=r"regions\.remote\.json: cannot be read .* Run: dvc repro"):
+        FeatureStore(folder, "train")
 
 
 def test_captions_of_another_run_are_refused(server: Server, tmp_path: Path) -> None:
@@ -322,3 +359,16 @@ def publish_description(server: Server, path: Path, described: dict) -> None:
     described.pop("digest")
     write_json(path / "shards.json", {**described, "digest": digest(described)})
     server.files["f30k/shards/regions/shards.json"] = Served((path / "shards.json").read_bytes())
+
+
+def publish_pictures(server: Server, local: Path, path: Path) -> None:
+    table = captions.read_table(local / "captions.parquet")
+    names = [f"{image_id}.jpg" for image_id in table["image_id"].to_pylist()]
+    captions.write(table.set_column(1, "file_name", pa.array(names)), path / "named.parquet")
+    (path / "pictures").mkdir()
+    for name in names:
+        (path / "pictures" / name).write_bytes(encoded(photo()))
+    finished = image_writer.write(path / "named.parquet", path / "pictures", SETTINGS, path / "work", processes=1)
+    writing.move(finished, path / "images")
+    for file in (path / "images").iterdir():
+        server.files[f"f30k/shards/images/{file.name}"] = Served(file.read_bytes())
