@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickletools
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -118,6 +119,28 @@ def test_webdataset_streams_what_was_written(scan_folder: ScanFolder, tmp_path: 
     urls = [str(path) for path in sorted(folder.glob("train-*.tar"))]
     streamed = list(webdataset.WebDataset(urls, shardshuffle=False).decode(only=["json"]))
     assert [sample["json"]["image_id"] for sample in streamed] == scan_folder.ids["train"]
+
+
+@pytest.mark.parametrize(
+    "left", [{"RANK": "0", "WORLD_SIZE": "2"}, {"WORKER": "1", "NUM_WORKERS": "2"}], ids=["ranks", "workers"]
+)
+def test_a_shard_is_streamed_whole_whatever_a_launcher_left_in_the_environment(
+    folder: Path, left: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = [sample["key"] for sample in regions.samples(folder / "train-00000.tar")]
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    assert [sample["key"] for sample in regions.samples(folder / "train-00000.tar")] == whole != []
+
+
+@pytest.mark.parametrize("name", ["{a,b}", "a::b", "what?", "itr%20main", "file:x"])
+def test_a_shard_is_streamed_from_a_folder_of_any_name(
+    folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, name)
+    whole = [sample["key"] for sample in regions.samples(folder / "train-00000.tar")]
+    assert [sample["key"] for sample in regions.samples(Path(name) / "train-00000.tar")] == whole != []
 
 
 @pytest.mark.parametrize("repeated", [False, True])
