@@ -17,4 +17,5 @@ def command(*arguments: str) -> list[str]:
 
 def environment() -> Mapping[str, str]:
     """This process's, in which `python` is this Python even where its environment was not activated."""
-    return {**os.environ, "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])}
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": path}
