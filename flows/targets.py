@@ -9,12 +9,12 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from itrcore import repro
 from itrcore.errors import ITRError
 
 _GRACE = 10.0  # seconds between SIGTERM and SIGKILL
@@ -33,23 +33,19 @@ def reproduce(targets: Sequence[str], log: Callable[[str], None], env: Mapping[s
     """Run `dvc --wait-for-lock repro -s TARGET …`, the targets in this order; `TargetFailed` where one fails.
 
     -s: without it two targets that run at once both check the stages above them, and one fails as "busy".
-    --wait-for-lock: without it DVC gives up after 3 s and throws a finished training away.
     log: called with each line of output; env: variables added for the child
     Any exception raised here meanwhile (a cancelled task, a time limit) ends the whole process group first.
     """
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", *targets]
-    # The stages' `python` must be this one, even where the environment was not activated.
-    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
     with _guard:
         if _stopped:
             raise TargetFailed(f"{' '.join(targets)} was not started: the flow is being stopped")
         process = subprocess.Popen(
-            command,
+            repro.command("-s", *targets),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **(env or {})},
+            env={**repro.environment(), "PYTHONUNBUFFERED": "1", **(env or {})},
         )
         _running.add(process)
     last: deque[str] = deque(maxlen=_LAST_LINES)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from itrcore import layout
+from itrcore import layout, repro
 from itrcore.errors import ConfigError, DataError, nearest
 from itrcore.terminal import user_errors, warn
 
@@ -71,7 +70,7 @@ def import_(
         print(f"Next: dvc repro judge@{name}")
         return
     # The steps are DVC's; this only starts them, as a user would.
-    done = subprocess.run([sys.executable, "-m", "dvc", "--wait-for-lock", "repro", f"judge@{name}"])
+    done = subprocess.run(repro.command(f"judge@{name}"), env=repro.environment())
     if done.returncode == 0:
         print("\nNext: itr leaderboard, or dvc repro for the report")
     raise typer.Exit(done.returncode)

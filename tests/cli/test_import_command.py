@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from dvc.repo import Repo
 from typer.testing import CliRunner
 
 from itrcore.cli.app import app
@@ -55,6 +57,21 @@ def digest_of(vocabulary: Path | None = None) -> str:
     """The text digest of run `one`'s export with a vocabulary."""
     settings = load().method_of("one")
     return importing.load(Path("one/model_best.pth"), settings, vocabulary, "tiny").text.digest
+
+
+def test_without_an_activated_environment_the_stages_still_find_this_python(folder: Path, monkeypatch: Any) -> None:
+    program = "import sys; open('prefix', 'w').write(sys.prefix)"
+    do = {"cmd": f'python -c "{program}"'}
+    Path("dvc.yaml").write_text(json.dumps({"stages": {"judge": {"foreach": ["new"], "do": do}}}))
+    Repo.init(no_scm=True)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    result = itr(
+        *("import", "--method", "esa", "--text", "bigru", "--dataset", "tiny", "--name", "new"),
+        *("--checkpoint", "one/model_best.pth"),
+    )
+    assert result.exit_code == 0, result.output
+    assert result.output.endswith("\nNext: itr leaderboard, or dvc repro for the report\n")
+    assert Path("prefix").read_text() == sys.prefix
 
 
 def test_an_import_says_what_it_found_and_adds_an_entry_and_nothing_else(folder: Path) -> None:

@@ -125,14 +125,18 @@ class FeatureStore(Store):
 
 def samples(path: Path) -> Iterator[dict[str, Any]]:
     """Stream one shard through webdataset: dictionaries with `json`, `regions` (n_regions, width) and perhaps `boxes`."""
-    import webdataset
+    from webdataset import tariterators
 
-    for sample in webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False):
-        decoded: dict[str, Any] = {"key": sample["__key__"], "json": json.loads(sample["json"])}
-        for name in ("regions", "boxes"):
-            if f"{name}.npy" in sample:
-                decoded[name] = np.load(io.BytesIO(sample[f"{name}.npy"]), allow_pickle=False)
-        yield decoded
+    # Not through `webdataset.WebDataset`: it reads a path as an address (braces, `::`, `?`, a scheme), and leaves shards out
+    # where RANK or WORKER in the environment says that others read them.
+    with open(path, "rb") as stream:
+        members = tariterators.tar_file_expander([{"url": str(path), "stream": stream}])
+        for sample in tariterators.group_by_keys(members):
+            decoded: dict[str, Any] = {"key": sample["__key__"], "json": json.loads(sample["json"])}
+            for name in ("regions", "boxes"):
+                if f"{name}.npy" in sample:
+                    decoded[name] = np.load(io.BytesIO(sample[f"{name}.npy"]), allow_pickle=False)
+            yield decoded
 
 
 def _empty(shape: tuple[int, int, int]) -> np.ndarray:

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import pickletools
+import resource
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -120,6 +122,28 @@ def test_webdataset_streams_what_was_written(scan_folder: ScanFolder, tmp_path: 
     assert [sample["json"]["image_id"] for sample in streamed] == scan_folder.ids["train"]
 
 
+@pytest.mark.parametrize(
+    "left", [{"RANK": "0", "WORLD_SIZE": "2"}, {"WORKER": "1", "NUM_WORKERS": "2"}], ids=["ranks", "workers"]
+)
+def test_a_shard_is_streamed_whole_whatever_a_launcher_left_in_the_environment(
+    folder: Path, left: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = [sample["key"] for sample in regions.samples(folder / "train-00000.tar")]
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    assert [sample["key"] for sample in regions.samples(folder / "train-00000.tar")] == whole != []
+
+
+@pytest.mark.parametrize("name", ["{a,b}", "a::b", "what?", "itr%20main", "file:x"])
+def test_a_shard_is_streamed_from_a_folder_of_any_name(
+    folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, name)
+    whole = [sample["key"] for sample in regions.samples(folder / "train-00000.tar")]
+    assert [sample["key"] for sample in regions.samples(Path(name) / "train-00000.tar")] == whole != []
+
+
 @pytest.mark.parametrize("repeated", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_random_access_gives_the_sources_values(
@@ -181,6 +205,36 @@ def test_a_shard_cut_short_while_in_use_is_an_error_and_no_crash(folder: Path) -
     assert store.gather([0, 6])[0].shape == (2, 3, 4)
     with pytest.raises(DataError, match=r"train-00001\.tar: this file is damaged: it was cut short while in use"):
         store.gather([5])
+
+
+def test_more_shards_are_read_than_files_may_be_open(tmp_path: Path) -> None:
+    """All splits at once, as a training and its evaluation have them; beside the shards kept open and without them."""
+    made = write_scan_folder(tmp_path / "scan", {"train": 100, "dev": 90, "test": 3}, 1, (2, 4))
+    folder = write_shards(made, tmp_path / "out", per_shard=1)
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 60, hard))
+    try:
+        for split in ("train", "dev"):
+            store = FeatureStore(folder, split)
+            rows = np.random.default_rng(0).permutation(len(store))
+            np.testing.assert_array_equal(store.gather(rows)[0], made.features[split][rows])
+        held = [FeatureStore(folder, split) for split in ("train", "dev", "test") for _ in range(2)]
+        np.testing.assert_array_equal(held[0].gather([99, 0])[0], made.features["train"][[99, 0]])
+        (folder / "train-00099.tar").unlink()
+        with pytest.raises(DataError, match=r"train-00099\.tar: this file is damaged: it was removed while in use"):
+            held[0].gather([99])
+        spare = []
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                while True:
+                    spare.append(os.open(folder, os.O_RDONLY))
+            with pytest.raises(DataError, match=r"train-00098\.tar: cannot be opened \(Too many open files\)"):
+                held[0].gather([98])
+        finally:
+            for descriptor in spare:
+                os.close(descriptor)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
 
 
 def test_a_store_that_is_let_go_closes_its_files(folder: Path) -> None:

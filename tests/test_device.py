@@ -1,0 +1,57 @@
+"""One process computes, whatever variables of a launcher of several processes a shell still has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROGRAM = """
+import os
+from itrcore.device import make_accelerator
+from itrcore.settings.load import load
+from itrcore.terminal import user_errors
+before = dict(os.environ)
+with user_errors():
+    made = make_accelerator(load().training)
+    print(made.num_processes, made.device.type, made.mixed_precision, {**before, **os.environ} == dict(os.environ))
+"""
+ADDRESS = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29541"}
+
+
+def made(left: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, as accelerate keeps what it found; an hour of waiting for others counts as failing."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **left}
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100
+    )
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"LOCAL_RANK": "0"},
+        {"RANK": "1", "LOCAL_RANK": "1", **ADDRESS},
+        {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", **ADDRESS},
+        {"LOCAL_RANK": "none", "WORLD_SIZE": "", "ACCELERATE_MIXED_PRECISION": "half", "ACCELERATE_USE_FSDP": "true"},
+    ],
+    ids=["local rank", "rank", "one process", "no numbers"],
+)
+def test_variables_that_are_left_over_change_nothing(left: dict[str, str]) -> None:
+    done = made(left)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "1 cpu no True\n"
+
+
+@pytest.mark.parametrize("count", ["WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"])
+def test_one_of_several_processes_is_refused_in_one_line(count: str) -> None:
+    done = made({count: "2", "RANK": "0", "LOCAL_RANK": "0", **ADDRESS})
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {count} is 2 in the environment, but training over several processes is not supported; "
+        f"start it without torchrun, mpirun or accelerate launch, or run: unset {count}\n"
+    )
