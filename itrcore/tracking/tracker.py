@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from filelock import FileLock
 
@@ -50,10 +51,8 @@ class Tracker:
         trial: the name of a `dvc exp` that runs in a copy of the experiment's folder: its runs replace none of the experiment's
         """
         self._root, self._prefix, self._trial = root.absolute(), experiment and f"{experiment}/", trial
-        self._uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self._root / 'mlflow.db'}"
-        self._sqlite = (
-            self._uri.removeprefix("sqlite:///").partition("?")[0] if self._uri.startswith("sqlite:") else None
-        )
+        self._uri = os.environ.get("MLFLOW_TRACKING_URI") or _address(self._root / "mlflow.db")
+        self._sqlite = _path(self._uri)
         self._failed = False
 
     @classmethod
@@ -267,6 +266,20 @@ class Tracker:
         where = re.sub(r"//[^@/]*@", "//", self._uri)  # without a password
         first = (str(error).strip() or "no message").splitlines()[0]
         return f"MLflow at {where} failed ({type(error).__name__}: {first})."
+
+
+def _address(store: Path) -> str:
+    """The address of an SQLite store as SQLAlchemy, with which MLflow opens it, reads it: %25 and %3F for `%` and `?`.
+
+    With the driver's name: without it MLflow makes the folder once more, named as it stands in the address.
+    """
+    return "sqlite+pysqlite:///" + str(store).replace("%", "%25").replace("?", "%3F")
+
+
+def _path(uri: str) -> str | None:
+    """The file of an SQLite store; None for other stores."""
+    kind, _, path = uri.partition(":///")
+    return unquote(path.partition("?")[0]) if kind.partition("+")[0] == "sqlite" else None
 
 
 def _read_run(folder: Path) -> Run:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -31,6 +34,27 @@ def test_another_store_is_used_where_the_environment_names_one(folder: Path, tem
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     assert Tracker().record(RUN, RESULTS)
     assert Store().one().info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("name", ["itr%20main", "100%", "a%2Fb", "what?", "what?x=1", "a b#c"])
+def test_a_project_in_a_folder_of_any_name_has_its_store_in_it(
+    folder: Path, templates: Path, name: str, monkeypatch: Any
+) -> None:
+    project = folder / "moved" / name
+    shutil.copytree(templates / "project", project)
+    monkeypatch.chdir(project)
+    assert Tracker().record(RUN, RESULTS)
+    assert [path.name for path in project.parent.iterdir()] == [name]  # nothing beside it
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        assert database.execute("select name, status from runs").fetchall() == [("one", "FINISHED")]
+    (copy,) = (project / "mlartifacts" / "tiny").rglob("model.safetensors")
+    assert copy.read_bytes() == weights(RUN)
+    # Named as MLflow's own tools name it.
+    address = "sqlite:///" + quote(str(project / "mlflow.db"))
+    assert "checkpoint/model.safetensors" in Store(address).files(Store(address).one())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert Tracker().record_ensemble(ENSEMBLE)
+    assert Path("mlflow.db.lock").exists() and Store(address).one("both").info.status == "FINISHED"
 
 
 def test_using_one_store_does_not_redirect_the_next_tracker(folder: Path, templates: Path) -> None:
