@@ -123,7 +123,3 @@ def track() -> None:
 def _print_missing(names: Sequence[str]) -> None:
     if names:
         print(f"No results yet, run dvc repro: {', '.join(names)}")
-
-
-if __name__ == "__main__":
-    app()

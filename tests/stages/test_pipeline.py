@@ -87,7 +87,7 @@ def test_code_of_one_method_runs_its_runs_again(project: Project) -> None:
     with project.changed():
         project.replace("itrcore/methods/sgraf/lhsc.py", "class LHSC", "NEW = 1\n\n\nclass LHSC")
         assert project.stale() == {"train@scenes-lhsc_bigru-1", "evaluate@scenes-lhsc_bigru-1"}
-        output = project.run(sys.executable, "-m", "itrcore.cli.app", "why", "scenes-lhsc_bigru-1").stdout
+        output = project.run(sys.executable, "-m", "itrcore.cli", "why", "scenes-lhsc_bigru-1").stdout
         assert "train: itrcore/methods/sgraf/lhsc.py has changed" in output
 
 
@@ -151,7 +151,7 @@ def test_a_recipe_runs_its_runs_again(project: Project) -> None:
     with project.changed():
         project.replace("recipes/lhsc_bigru.yaml", "learning_rate: 2.0e-4", "learning_rate: 3.0e-4")
         assert project.stale() == {"train@scenes-lhsc_bigru-1"}
-        output = project.run(sys.executable, "-m", "itrcore.cli.app", "why", "scenes-lhsc_bigru-1").stdout
+        output = project.run(sys.executable, "-m", "itrcore.cli", "why", "scenes-lhsc_bigru-1").stdout
         assert "train: recipe.learning_rate was 0.0002 and is 0.0003" in output
         # Who knows better keeps the weights.
         project.dvc("commit", "-f", "train@scenes-lhsc_bigru-1")
@@ -230,7 +230,7 @@ def test_trials_of_a_learning_rate_side_by_side(project: Project) -> None:
 
 def test_an_imported_run_goes_through_the_pipeline_like_any_other(project: Project) -> None:
     params = project.params
-    cli = [sys.executable, "-m", "itrcore.cli.app"]
+    cli = [sys.executable, "-m", "itrcore.cli"]
     name, imported = "scenes-esa_bigru-1", "scenes-esa_bigru-released"
     project.run(*cli, "export", "--run", name, "--out", "out/model_best.pth")
     options = {"method": "esa", "text": "bigru", "dataset": "scenes", "checkpoint": "out/model_best.pth"}
