@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -22,60 +17,18 @@ from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
 from itrcore.data.image_inputs import RegionInput
-from itrcore.data.shards import image_writer, regions, writing
+from itrcore.data.shards import regions
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.source import Source
 from itrcore.data.sources import published_shards
 from itrcore.data.text.vocabulary import Vocabulary, WordSplitter
 from itrcore.errors import DataError
-from itrcore.fetch import download as downloads
-from itrcore.files import digest, read_json, sha256, write_json
+from itrcore.files import read_json, write_json
 from itrcore.settings.datasets import ShardsSource
 from tests.conftest import ROOT
-from tests.support.fetch_server import Served, Server, serving
+from tests.support.fetch_server import Served, Server
 from tests.support.helpers import regions_of
-from tests.support.picture_data import SETTINGS, encoded, photo
-from tests.support.scan_data import write_scan_folder, write_shards
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`captions.parquet` and `shards/` as a pipeline leaves them: 30 images in shards of 7."""
-    path = tmp_path_factory.mktemp("published")
-    scan_folder = write_scan_folder(path / "scan", {"train": 30, "dev": 3, "test": 3}, 2, (9, 64))
-    write_shards(scan_folder, path, "float16", per_shard=7)
-    return path
-
-
-@pytest.fixture
-def server(local: Path) -> Iterator[Server]:
-    with serving() as running:
-        running.files["f30k/captions.parquet"] = Served((local / "captions.parquet").read_bytes())
-        for path in (local / "shards").iterdir():
-            running.files[f"f30k/shards/regions/{path.name}"] = Served(path.read_bytes())
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "WAIT", 0.01)
-
-
-def obtain(server: Server, path: Path, cache: str = "cache", url: str = "f30k") -> Path:
-    """What stages `raw` and `shards` do; the region shards' folder."""
-    raw = path / "raw"
-    raw.mkdir(parents=True)
-    settings = ShardsSource(kind="shards", url=server.url + url, cache=str(path / cache))
-    source = published_shards.obtain(settings, raw)
-    assert source.published
-    write_json(raw / "source.json", asdict(source))
-    published_shards.place(source.published, raw, path / "shards")
-    return path / "shards" / "regions"
-
-
-def shard_requests(server: Server) -> list[str]:
-    return [name.rpartition("/")[2] for name, _ in server.asked if name.endswith(".tar")]
-
+from tests.support.published import obtain, publish_pictures, shard_requests
 
 # From the address to the folder
 
@@ -275,100 +228,3 @@ def test_a_damaged_cache_is_found_and_mended(server: Server, tmp_path: Path, dam
         kept.unlink()
     FeatureStore(folder, "train").verify()
     assert len(shard_requests(server)) == 6
-
-
-def test_an_address_without_shards_says_what_was_missed(server: Server, tmp_path: Path) -> None:
-    del server.files["f30k/shards/regions/shards.json"]
-    expected = r"f30k/shards: no shards\.json \(regions: the server answers 404 Not Found; images: .*404"
-    with pytest.raises(DataError, match=expected):
-        obtain(server, tmp_path)
-
-
-@pytest.mark.parametrize("name", ["shards.json", "dev.arrow", "../../captions.parquet"])
-def test_files_that_are_not_what_they_should_be_are_named(server: Server, tmp_path: Path, name: str) -> None:
-    path = os.path.normpath(f"f30k/shards/regions/{name}")
-    server.files[path] = Served(server.files[path].data.replace(b"0", b"1"))
-    with pytest.raises(DataError, match=rf"^{re.escape(server.url + path)}: .*source\.url") as error:
-        obtain(server, tmp_path)
-    assert str(tmp_path) not in str(error.value).partition(": ")[0]
-
-
-@pytest.mark.parametrize("change", [{"file": "../../x.tar"}, {"sha256": "../" * 4 + "x" * 52}])
-def test_names_that_lead_elsewhere_are_refused(server: Server, tmp_path: Path, change: dict[str, str]) -> None:
-    """Both become paths, and shards.json comes from outside with a digest that anybody can make."""
-    described = read_json_bytes(server, tmp_path)
-    described["splits"]["train"]["shards"][0].update(change)
-    publish_description(server, tmp_path, described)
-    with pytest.raises(
-        DataError, match=r"shards\.json: (it names other files than shards|sha256 of shard 0 of train is)"
-    ):
-        obtain(server, tmp_path / "x")
-
-
-@pytest.mark.parametrize("change", [{"dtype": "O"}, {"width": -1}, {"features": None}, {"splits": {"train": None}}])
-def test_a_description_that_cannot_be_is_refused(server: Server, tmp_path: Path, change: dict[str, object]) -> None:
-    publish_description(server, tmp_path, {**read_json_bytes(server, tmp_path), **change})
-    with pytest.raises(
-        DataError, match=rf"^{server.url}f30k/shards/regions/shards\.json: .*Correct source\.url"
-    ) as error:
-        obtain(server, tmp_path / "x")
-    assert str(tmp_path) not in str(error.value)
-    with pytest.raises(DataError, match=rf"^{server.url}f30k/shards/regions/shards\.json: .*Correct source\.url"):
-        next(published_shards.samples(f"{server.url}f30k", "train", tmp_path / "y"))
-
-
-def test_an_index_that_points_out_of_its_shards_is_refused(server: Server, tmp_path: Path) -> None:
-    described = read_json_bytes(server, tmp_path)
-    index = pa.ipc.open_file(server.files["f30k/shards/regions/dev.arrow"].data).read_all()
-    offsets = pa.array([-512, *index["offset"].to_pylist()[1:]], pa.int64())
-    with pa.ipc.new_file(str(tmp_path / "dev.arrow"), index.schema) as writer:
-        writer.write_table(index.set_column(3, "offset", offsets))
-    server.files["f30k/shards/regions/dev.arrow"] = Served((tmp_path / "dev.arrow").read_bytes())
-    described["splits"]["dev"]["index_sha256"] = sha256(tmp_path / "dev.arrow")
-    publish_description(server, tmp_path, described)
-    with pytest.raises(DataError, match=rf"^{server.url}f30k/shards/regions/dev\.arrow: offset is -512 in row 0;"):
-        obtain(server, tmp_path / "x")
-
-
-@pytest.mark.parametrize(
-    "content", ['{"url": null, "cache": "c"}', '{"url": "u", "cache": 5}', '{"url": "u"}', "[]", "{"]
-)
-def test_a_damaged_record_of_the_address_is_named(server: Server, tmp_path: Path, content: str) -> None:
-    folder = obtain(server, tmp_path)
-    folder.with_name("regions.remote.json").write_text(content)
-    with pytest.raises(DataError, match=r"regions\.remote\.json: cannot be read .* Run: dvc repro"):
-        FeatureStore(folder, "train")
-
-
-def test_captions_of_another_run_are_refused(server: Server, tmp_path: Path) -> None:
-    path = tmp_path / "captions.parquet"
-    path.write_bytes(server.files["f30k/captions.parquet"].data)
-    table = pq.read_table(path)
-    pq.write_table(table.filter(pa.compute.not_equal(table["image_id"], 131)), path)
-    server.files["f30k/captions.parquet"] = Served(path.read_bytes())
-    with pytest.raises(DataError, match=r"captions\.parquet: other dev images than in the shards of regions"):
-        obtain(server, tmp_path / "x")
-
-
-def read_json_bytes(server: Server, path: Path) -> dict:
-    (path / "shards.json").write_bytes(server.files["f30k/shards/regions/shards.json"].data)
-    return read_json(path / "shards.json")
-
-
-def publish_description(server: Server, path: Path, described: dict) -> None:
-    described.pop("digest")
-    write_json(path / "shards.json", {**described, "digest": digest(described)})
-    server.files["f30k/shards/regions/shards.json"] = Served((path / "shards.json").read_bytes())
-
-
-def publish_pictures(server: Server, local: Path, path: Path) -> None:
-    table = captions.read_table(local / "captions.parquet")
-    names = [f"{image_id}.jpg" for image_id in table["image_id"].to_pylist()]
-    captions.write(table.set_column(1, "file_name", pa.array(names)), path / "named.parquet")
-    (path / "pictures").mkdir()
-    for name in names:
-        (path / "pictures" / name).write_bytes(encoded(photo()))
-    finished = image_writer.write(path / "named.parquet", path / "pictures", SETTINGS, path / "work", processes=1)
-    writing.move(finished, path / "images")
-    for file in (path / "images").iterdir():
-        server.files[f"f30k/shards/images/{file.name}"] = Served(file.read_bytes())
