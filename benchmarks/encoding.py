@@ -23,7 +23,7 @@ from benchmarks.simulated_captions import F30K_IDS, PIECES, WORDS, captions
 from benchmarks.untrained import ROOT, method_of
 from itrcore.assets.pieces import BertSource
 from itrcore.cores import cores
-from itrcore.data import scan
+from itrcore.data import scan_writing
 from itrcore.data.captions import write
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
@@ -52,7 +52,7 @@ def shards(folder: Path, n_images: int) -> Path:
     for split, n in {"train": 1, "dev": 1, "test": n_images}.items():
         ids = range(first, first + n)
         lines = [[f"caption {i} of image {image}" for i in range(CAPTIONS)] for image in ids]
-        scan.write_split(raw, split, (n, REGIONS, WIDTH), feature_rows(n), ids, lines, "image")
+        scan_writing.write_split(raw, split, (n, REGIONS, WIDTH), feature_rows(n), ids, lines, "image")
         first += n
     names = {split: split for split in SPLITS}
     write(splits.from_scan(raw, names, None), folder / "captions.parquet")

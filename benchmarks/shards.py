@@ -25,7 +25,7 @@ import numpy as np
 import psutil
 
 from benchmarks.simulated_arrays import feature_rows
-from itrcore.data import captions, scan
+from itrcore.data import captions, scan_writing
 from itrcore.data.shards import region_writer
 from itrcore.data.sources import caption_table as splits
 from itrcore.files import remove, write_json
@@ -47,7 +47,7 @@ def make(folder: Path, n_images: int) -> None:
         lines = [
             [f"A man in a blue shirt stands on ladder {i} and cleans a window." for _ in range(CAPTIONS)] for i in ids
         ]
-        scan.write_split(folder, split, (n, 36, 2048), feature_rows(n), ids, lines, "image")
+        scan_writing.write_split(folder, split, (n, 36, 2048), feature_rows(n), ids, lines, "image")
         first += n
     captions.write(splits.from_scan(folder, {split: split for split in SPLITS}, None), folder / "captions.parquet")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from itrcore.data import scan
+from itrcore.data import scan_writing
 from itrcore.data.pictures import read as read_picture
 from itrcore.errors import DataError
 from itrcore.files import remove, replacing
@@ -98,7 +98,7 @@ def make(
 
     with replacing(folder) as temporary:
         temporary.mkdir()
-        scan.write_id_mapping(temporary, {position: image.name for position, image in enumerate(table)})
+        scan_writing.write_id_mapping(temporary, {position: image.name for position, image in enumerate(table)})
         for split in SPLITS:
             positions = [position for position, its_split in enumerate(splits) if its_split == split]
             _write_split(temporary, split, table, positions, opened, survey, lambda: progress(next(steps), total))
@@ -221,9 +221,9 @@ def _write_split(
 
     captions = [table[position].captions for position in positions]
     if features is None:
-        scan.write_captions(folder, split, positions, captions, "caption")
+        scan_writing.write_captions(folder, split, positions, captions, "caption")
         return
-    scan.write_split(
+    scan_writing.write_split(
         folder, split, (len(positions), most, survey.width), rows(features), positions, captions, "caption"
     )
     if min(survey.regions) < most:

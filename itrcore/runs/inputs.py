@@ -47,7 +47,7 @@ def training(params: Params, name: str) -> Inputs:
         return {
             "code": code.of(_IMPORTED, *layouts, *modules(settings)),
             "settings": {
-                **settings.model_dump(mode="json", exclude={"recipe"}),
+                **settings.model_dump(mode="json", exclude={"loss", "recipe"}),
                 "checkpoint": run.checkpoint.model_dump(include={"sha256", "text_digest"}),
             },
             "data": _assets(run.data, settings),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from itrcore.data import captions, karpathy, scan
+from itrcore.data import captions, karpathy, scan_writing
 from itrcore.data.karpathy import KarpathyImage
 from itrcore.errors import DataError
 from itrcore.files import read_json, write_json
@@ -35,7 +35,7 @@ def described(scan_folder: ScanFolder, extra_captions: int = 0) -> list[Karpathy
 
 
 def name_images(scan_folder: ScanFolder) -> None:
-    scan.write_id_mapping(scan_folder.path, {i: f"{i}.jpg" for ids in scan_folder.ids.values() for i in ids})
+    scan_writing.write_id_mapping(scan_folder.path, {i: f"{i}.jpg" for ids in scan_folder.ids.values() for i in ids})
 
 
 def test_holds_every_caption_once_in_order(scan_folder: ScanFolder, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_without_id_mapping_karpathys_file_gives_names_and_is_matched_by_id(
 
 
 def test_an_id_without_a_file_name_is_named(scan_folder: ScanFolder) -> None:
-    scan.write_id_mapping(scan_folder.path, {i: f"{i}.jpg" for i in range(100, 109)})
+    scan_writing.write_id_mapping(scan_folder.path, {i: f"{i}.jpg" for i in range(100, 109)})
     with pytest.raises(DataError, match=r"id_mapping\.json: no entry for image id 109 of dev"):
         table_of(scan_folder.path)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from itrcore.arrays import open_array
-from itrcore.data import scan
+from itrcore.data import scan, scan_writing
 from itrcore.errors import DataError
 from tests.support.scan_data import OWN_NAMES, ScanFolder, image, write_scan_folder
 
@@ -307,7 +307,7 @@ def test_a_garbled_id_mapping_is_named(scan_folder: ScanFolder) -> None:
     path = scan_folder.path / "id_mapping.json"
     with pytest.raises(DataError, match=r"id_mapping\.json: no such file"):
         scan.read_id_mapping(path)
-    scan.write_id_mapping(scan_folder.path, {3: "c.jpg", 100: "é.jpg"})
+    scan_writing.write_id_mapping(scan_folder.path, {3: "c.jpg", 100: "é.jpg"})
     assert scan.read_id_mapping(path) == {3: "c.jpg", 100: "é.jpg"}
     for text in ("[1]", "{", "\udcff"):
         path.write_bytes(text.encode("utf-8", "surrogateescape"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from itrcore.data import captions, karpathy, scan
+from itrcore.data import captions, karpathy, scan_writing
 from itrcore.data.karpathy import KarpathyImage
 from itrcore.files import read_json
 from itrcore.settings.datasets import SPLITS
@@ -111,7 +111,7 @@ def test_the_shipped_settings_of_the_real_data_sets_take_a_small_archive_of_thei
     ]
     for file in ("dataset_flickr30k.json", "dataset_coco.json", "dataset_flickr8k.json"):
         karpathy.write(tmp_path / "json" / file, file, described)
-    scan.write_id_mapping(tmp_path, {i: f"{i}.jpg" for ids in scan_folder.ids.values() for i in ids})
+    scan_writing.write_id_mapping(tmp_path, {i: f"{i}.jpg" for ids in scan_folder.ids.values() for i in ids})
     (tmp_path / "glove").mkdir()
     (tmp_path / "glove" / "glove.840B.300d.txt").write_text(
         "".join(f"{word}{' 0.5' * 300}\n" for word in ("picture", ". ."))

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from itrcore import layout
 from itrcore.cli.app import app
-from itrcore.data import captions, karpathy, scan
+from itrcore.data import captions, karpathy, scan_writing
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.image_inputs import RegionInput
 from itrcore.data.karpathy import KarpathyImage
@@ -86,7 +86,7 @@ def test_karpathys_json_and_pictures_become_image_shards() -> None:
 def test_features_and_pictures_in_vse_inftys_layout_become_both_kinds_of_shards() -> None:
     scan_folder = write_scan_folder(Path("data_in/toy/precomp"))
     ids = [i for split in SPLITS for i in scan_folder.ids[split]]
-    scan.write_id_mapping(Path("data_in/toy"), {i: f"{i}.jpg" for i in ids})
+    scan_writing.write_id_mapping(Path("data_in/toy"), {i: f"{i}.jpg" for i in ids})
     write_pictures(Path("data_in/toy/images"), ids)
     source = {
         "kind": "scan", "folder": "data_in", "features": "synthetic",
@@ -102,7 +102,7 @@ def test_features_and_pictures_in_vse_inftys_layout_become_both_kinds_of_shards(
 def test_a_picture_that_is_cut_short_leaves_no_shards_of_either_kind() -> None:
     scan_folder = write_scan_folder(Path("scan"))
     ids = [i for split in SPLITS for i in scan_folder.ids[split]]
-    scan.write_id_mapping(Path("scan"), {i: f"{i}.jpg" for i in ids})
+    scan_writing.write_id_mapping(Path("scan"), {i: f"{i}.jpg" for i in ids})
     write_pictures(Path("scan/images"), ids)
     path = Path("scan/images/108.jpg")
     path.write_bytes(path.read_bytes()[:-60])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from itrcore.data import scan
+from itrcore.data import scan_writing
 from itrcore.data.examine.examination import Examined, examine
 from itrcore.data.examine.problems import Problem
 from itrcore.settings.params import Params
@@ -61,8 +61,8 @@ def write(toy: Toy, folder: Path, **shards: Any) -> Params:
     (place / "images").mkdir(parents=True)
     for split, features in toy.features.items():
         ids, captions, boxes = list(IDS[split]), toy.captions[split], toy.boxes[split]
-        scan.write_split(place, split, features.shape, features, ids, captions, "caption", boxes)
-    scan.write_id_mapping(place, {i: f"{i}.png" for ids in IDS.values() for i in ids})
+        scan_writing.write_split(place, split, features.shape, features, ids, captions, "caption", boxes)
+    scan_writing.write_id_mapping(place, {i: f"{i}.png" for ids in IDS.values() for i in ids})
     for name, data in toy.pictures.items():
         (place / "images" / name).write_bytes(data)
     dataset = {

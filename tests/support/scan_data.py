@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from itrcore.data import captions, karpathy, scan
+from itrcore.data import captions, karpathy, scan, scan_writing
 from itrcore.data.shards import region_writer, writing
 from itrcore.data.sources import caption_table
 from itrcore.data.sources.locate import locate
@@ -46,7 +46,7 @@ def write_scan_folder(
             [f"the {split} picture {i} says {j}" for j in range(per_image)] for i in scan_folder.ids[split]
         ]
         ids_per: Literal["image", "caption"] = "image" if split == "train" else "caption"
-        scan.write_split(
+        scan_writing.write_split(
             path, split, (n, *shape), scan_folder.features[split], scan_folder.ids[split], scan_folder.captions[split], ids_per
         )  # fmt: skip
         number += n

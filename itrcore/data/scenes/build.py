@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from itrcore.data import karpathy, scan
+from itrcore.data import karpathy, scan_writing
 from itrcore.data.scenes import features, grammar, rendering, world
 from itrcore.errors import ConfigError
 from itrcore.progress import Count
@@ -33,7 +33,7 @@ def write_scenes(settings: ScenesSource, folder: Path, progress: Count | None = 
     entries: list[karpathy.KarpathyImage] = []
     for split in SPLITS:
         entries += _write_split(settings, folder, split, len(entries), progress)
-    scan.write_id_mapping(folder, {entry.imgid: entry.filename for entry in entries})
+    scan_writing.write_id_mapping(folder, {entry.imgid: entry.filename for entry in entries})
     karpathy.write(folder / "dataset_scenes.json", "scenes", entries)
 
 
@@ -81,7 +81,7 @@ def _write_split(
         )
         if progress is not None:
             progress(number + 1, sum(getattr(settings.images, name) for name in SPLITS))
-    scan.write_split(
+    scan_writing.write_split(
         folder,
         split,
         shape=(count, settings.regions, settings.width),

@@ -24,7 +24,7 @@ from typing import Literal
 
 import numpy as np
 
-from itrcore.data import scan
+from itrcore.data import scan, scan_writing
 from itrcore.data.text.caption_concepts import COMMON_ACTIONS, COMMON_ATTRIBUTES, COMMON_NOUNS, Thing, find_things
 from itrcore.errors import DataError
 from itrcore.progress import Count
@@ -78,9 +78,9 @@ def write_simulated(settings: SimulatedSource, folder: Path, progress: Count | N
         shape = (len(image_ids), settings.regions, settings.width)
         # As in SCAN's Flickr30K: one id per image for train, one per caption for dev and test.
         ids_per: Literal["image", "caption"] = "image" if split == "train" else "caption"
-        scan.write_split(folder, split, shape, rows(image_ids, captions), image_ids, captions, ids_per)
+        scan_writing.write_split(folder, split, shape, rows(image_ids, captions), image_ids, captions, ids_per)
     if (source / "id_mapping.json").exists():
-        scan.write_id_mapping(folder, scan.read_id_mapping(source / "id_mapping.json"))
+        scan_writing.write_id_mapping(folder, scan.read_id_mapping(source / "id_mapping.json"))
 
 
 def _read(folder: Path, name: str, split: str, wanted: int) -> tuple[list[int], list[list[str]]]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from itrcore.arrays import open_array
-from itrcore.data import captions, scan
+from itrcore.data import captions, scan, scan_writing
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
 from itrcore.data.shards import region_writer, regions, writing
@@ -66,7 +66,9 @@ def folder(real: Path, boxes: np.ndarray, tmp_path_factory: pytest.TempPathFacto
     for split, rows in ROWS.items():
         shape = (len(rows), *features.shape[1:])
         own = [texts[row] for row in rows]
-        scan.write_split(folder, split, shape, (features[row] for row in rows), rows, own, "caption", boxes[rows])
+        scan_writing.write_split(
+            folder, split, shape, (features[row] for row in rows), rows, own, "caption", boxes[rows]
+        )
     return folder
 
 

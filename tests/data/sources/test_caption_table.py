@@ -10,7 +10,7 @@ import pytest
 
 import stages.splits
 from itrcore import layout
-from itrcore.data import captions, karpathy, scan
+from itrcore.data import captions, karpathy, scan, scan_writing
 from itrcore.data.captions import Image
 from itrcore.data.karpathy import KarpathyImage
 from itrcore.data.sources import caption_table
@@ -65,7 +65,7 @@ def test_what_karpathys_json_lacks_is_refused(images: list[KarpathyImage], messa
 def test_one_picture_under_two_ids_is_refused(tmp_path: Path) -> None:
     scan_folder = write_scan_folder(tmp_path / "scan")
     names = {i: f"{i}.jpg" for ids in scan_folder.ids.values() for i in ids}
-    scan.write_id_mapping(scan_folder.path, {**names, 112: "103.jpg"})
+    scan_writing.write_id_mapping(scan_folder.path, {**names, 112: "103.jpg"})
     with pytest.raises(DataError, match=r"image 103 of train and image 112 of test have the same file name, 103\.jpg"):
         table_of(scan_folder.path)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itrcore.data import scan
+from itrcore.data import scan, scan_writing
 from itrcore.data.sources.simulated import appearance, image_features, write_simulated
 from itrcore.data.text.caption_concepts import COMMON_NOUNS, find_things, stem
 from itrcore.errors import DataError
@@ -114,7 +114,7 @@ def test_concepts_do_not_depend_on_inflection_or_case() -> None:
 def test_writes_scans_layout(tmp_path: Path) -> None:
     source, out = tmp_path / "captions", tmp_path / "out"
     write_captions(source, {"train": 8, "dev": 3, "testall": 5})
-    scan.write_id_mapping(source, {i: f"{i}.jpg" for i in range(16)})
+    scan_writing.write_id_mapping(source, {i: f"{i}.jpg" for i in range(16)})
     out.mkdir()
     steps: list[tuple[int, int]] = []
     write_simulated(settings(source), out, progress=lambda done, total: steps.append((done, total)))
