@@ -8,7 +8,7 @@ from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
-WIDTH, LEFT, MARGIN = 1280, 224, 24  # of the picture; of the floors' names; around everything
+WIDTH, LEFT, MARGIN = 1280, 224, 24  # of the picture, at least; of the floors' names; around everything
 ROOF, BAND, ROOM, FOOT = 104, 96, 48, 44  # heights: of the roof, of a floor, of its rooms, of what is below the ground
 LETTER, GAP, LANE = 8.45, 22, 8  # width of a letter in a room's name; between rooms; between arrows side by side
 
@@ -66,12 +66,17 @@ class _Drawing:
         return MARGIN + ROOF + (len(self.floors) - 1 - floor) * BAND + (BAND - ROOM) / 2
 
     def _boxes(self) -> dict[str, Box]:
-        boxes = {}
+        """Every room's place. The picture grows with its widest floor."""
+        rows = []
         for height, floor in enumerate(self.floors):
             widths = [max(LETTER * len(name_of(room)) + 26, 40 + 0.12 * self.lines[room]) for room in floor.rooms]
             gaps = [GAP + LANE * len(self.lanes.get((height, gap), ())) for gap in range(1, len(widths))]
-            x = LEFT + (WIDTH - LEFT - MARGIN - sum(widths) - sum(gaps)) / 2
-            for room, width, gap in zip(floor.rooms, widths, [*gaps, 0], strict=True):
+            rows.append((widths, [*gaps, 0]))
+        self.width = max(WIDTH, round(LEFT + 2 * MARGIN + max(sum(widths) + sum(gaps) for widths, gaps in rows)))
+        boxes = {}
+        for height, (floor, (widths, gaps)) in enumerate(zip(self.floors, rows, strict=True)):
+            x = LEFT + (self.width - LEFT - MARGIN - sum(widths) - sum(gaps)) / 2
+            for room, width, gap in zip(floor.rooms, widths, gaps, strict=True):
                 boxes[room] = Box(x, width, self._y(height))
                 x += width + gap
         return boxes
@@ -104,17 +109,18 @@ class _Drawing:
         return [*way, (self.boxes[of].middle, self.boxes[of].y, self.boxes[of].y)]
 
     def svg(self) -> str:
-        ground = MARGIN + ROOF + len(self.floors) * BAND
+        width, ground = self.width, MARGIN + ROOF + len(self.floors) * BAND
+        right = width - MARGIN
         return "\n".join(
             [
-                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {ground + FOOT}" role="img" aria-label="{TITLE}">',
+                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {ground + FOOT}" role="img" aria-label="{TITLE}">',
                 STYLE,
-                f'<rect class="paper" width="{WIDTH}" height="{ground + FOOT}" rx="14"/>',
-                f'<path class="roof" d="M{MARGIN} {MARGIN + ROOF}L{WIDTH / 2:g} {MARGIN}L{WIDTH - MARGIN} {MARGIN + ROOF}z"/>',
-                f'<text class="title" x="{WIDTH / 2:g}" y="{MARGIN + ROOF - 22}">{TITLE}</text>',
+                f'<rect class="paper" width="{width}" height="{ground + FOOT}" rx="14"/>',
+                f'<path class="roof" d="M{MARGIN} {MARGIN + ROOF}L{width / 2:g} {MARGIN}L{right} {MARGIN + ROOF}z"/>',
+                f'<text class="title" x="{width / 2:g}" y="{MARGIN + ROOF - 22}">{TITLE}</text>',
                 *(self._band(floor) for floor in range(len(self.floors))),
-                f'<path class="ground" d="M{MARGIN} {ground}H{WIDTH - MARGIN}"/>',
-                f'<text class="legend" x="{WIDTH / 2:g}" y="{ground + 27}">{LEGEND}</text>',
+                f'<path class="ground" d="M{MARGIN} {ground}H{right}"/>',
+                f'<text class="legend" x="{width / 2:g}" y="{ground + 27}">{LEGEND}</text>',
                 *(f'<path class="arrow" d="{_curve(way)}" marker-end="url(#head)"/>' for way in self.ways),
                 *(self._room(room, box) for room, box in self.boxes.items()),
                 "</svg>\n",
@@ -124,7 +130,7 @@ class _Drawing:
     def _band(self, floor: int) -> str:
         y = self._y(floor) - (BAND - ROOM) / 2
         return (
-            f'<rect class="band{floor % 2}" x="{MARGIN}" y="{y:g}" width="{WIDTH - 2 * MARGIN}" height="{BAND}"/>'
+            f'<rect class="band{floor % 2}" x="{MARGIN}" y="{y:g}" width="{self.width - 2 * MARGIN}" height="{BAND}"/>'
             f'<text class="number" x="{MARGIN + 50}" y="{y + BAND / 2 + 8:g}">{floor + 1}</text>'
             f'<text class="floor" x="{MARGIN + 64}" y="{y + BAND / 2 + 5:g}">{escape(self.floors[floor].name)}</text>'
         )
