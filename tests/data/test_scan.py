@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import pickle
 import re
 from pathlib import Path
 
@@ -208,7 +209,7 @@ def test_a_pickled_array_is_refused_without_running_it(scan_folder: ScanFolder) 
 
     np.save(scan_folder.path / "train_ims.npy", np.array([Evil()] * 7, object), allow_pickle=True)
     refuses("pickled Python objects", scan_folder.path)
-    (scan_folder.path / "train_ims.npy").write_bytes(__import__("pickle").dumps(Evil()))
+    (scan_folder.path / "train_ims.npy").write_bytes(pickle.dumps(Evil()))
     refuses(r"train_ims\.npy: not a readable \.npy", scan_folder.path)
     assert not witness.exists()
 
