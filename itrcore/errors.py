@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+# Control characters and those that turn the direction of writing: a terminal obeys them. Lone surrogates cannot be written.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_PASSWORD = re.compile(r"(?<=://)[^\s/@]*@")
+_TOKEN = re.compile(r"(?i)([?&][\w-]*(?:token|key|secret|signature|password|credential)[\w-]*=)[^&\s#'\"]+")
+
+
+def shown(text: str) -> str:
+    """A text from outside as it may be shown: without passwords and tokens of addresses, and with `\\x1b` for an escape.
+
+    Ends of lines stay.
+    """
+    text = _TOKEN.sub(r"\1…", _PASSWORD.sub("", text))
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
 
 class ITRError(Exception):
-    """Base of all errors that a user can cause and mend; commands print them without a traceback."""
+    """Base of all errors that a user can cause and mend; commands print them without a traceback.
+
+    The message goes through `shown`: it often quotes what a file or a server says.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
 
 
 class ConfigError(ITRError):

@@ -32,8 +32,10 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
         else:
             _replace_folder(temporary, path)
-    except BaseException:
+    except BaseException as error:
         remove(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk is noticed by a write, which does not say where
         raise
 
 

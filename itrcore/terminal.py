@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
 
-from itrcore.errors import ITRError
+from itrcore.errors import ITRError, shown
+
+# Full disks, missing permissions, failing disks: nothing that the code could have got right.
+_OUTSIDE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
+
+STOPPED = 130  # exit status after Ctrl-C, as shells have it
 
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn an error that a user can mend into its message and exit status 1."""
+    """Turn an error that a user can mend into its message and exit status 1, and Ctrl-C into one line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: not every encoding has every character
     try:
         yield
     except ITRError as error:
         _print("[red bold]error:[/]", str(error))
         raise SystemExit(1) from None
+    except OSError as error:
+        if error.errno not in _OUTSIDE:
+            raise
+        _print(
+            "[red bold]error:[/]", shown(f"{error.filename or 'a file'}: {error.strerror}. Mend that and run it again.")
+        )
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        _print("[yellow bold]stopped;[/]", "run it again to go on")
+        raise SystemExit(STOPPED) from None
 
 
 def warn(text: str) -> None:
     """Something went wrong that does not stop the work."""
-    _print("[yellow bold]warning:[/]", text)
+    _print("[yellow bold]warning:[/]", shown(text))
 
 
 def _print(mark: str, text: str) -> None:
