@@ -24,11 +24,13 @@ FORMS = ("itrcore.runs.examples", "itrcore.runs.records")
 # These decide no result: what params.yaml may say (the values do, and are recorded as such), paths, messages, how files are
 # written, what watches a training. All else counts: a module forgotten here costs a needless training, never a wrong result.
 _NEUTRAL = (
+    "itrcore.cache",
     "itrcore.code",
     "itrcore.cores",
     "itrcore.errors",
     "itrcore.fetch",  # what it downloads is checked by digests
     "itrcore.files",
+    "itrcore.intact",
     "itrcore.layout",
     "itrcore.methods.describe",
     "itrcore.progress",
@@ -39,6 +41,7 @@ _NEUTRAL = (
     "itrcore.terminal",
     "itrcore.tracking",
     "itrcore.training.display",
+    "itrcore.training.kept",
     "itrcore.training.state",
     "stages",  # a stage's own module is asked for by its name
 )

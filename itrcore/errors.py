@@ -48,6 +48,11 @@ class DataError(ITRError):
         where = f"{path}" if row is None else f"{path}, row {row}"
         return cls(f"{where}: {found}; expected {expected}." + (f" {do}" if do else ""))
 
+    @classmethod
+    def damaged(cls, path: Path | str, found: str = "its bytes have changed") -> DataError:
+        """A file that the pipeline made is not as it was written. DVC's cache may hold the damage too, and would restore it."""
+        return cls.at(path, found, "it as it was written", do="Run: itr heal, then: dvc repro")
+
 
 class TrainingError(ITRError):
     """Training cannot go on: a loss that is not finite, or another process that trains the same run."""

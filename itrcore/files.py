@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -106,6 +106,21 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
 
 
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object with a digest of itself, atomically, for `sealed`."""
+    write_json(path, {**value, "digest": digest(value)})
+
+
+def sealed(value: Any) -> dict[str, Any]:
+    """What `write_sealed` was given. `ValueError` where it is not as it was written."""
+    if not isinstance(value, dict) or "digest" not in value:
+        raise ValueError("it has no digest of its content")
+    content = {key: inner for key, inner in value.items() if key != "digest"}
+    if digest(content) != value["digest"]:
+        raise ValueError("its digest is not that of its content")
+    return content
+
+
 def read_json(path: Path) -> Any:
     """Read a UTF-8 JSON file."""
     return json.loads(path.read_text("utf-8"))
@@ -156,6 +171,12 @@ def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_of_all(folder: Path) -> dict[str, str]:
+    """Path below the folder → SHA-256, of every file in it, in the order of their paths."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
 
 
 def digest(value: Any) -> str:

@@ -36,7 +36,7 @@ def captions(data: str) -> Path:
 
 
 def splits(data: str) -> Path:
-    """The numbers of images and captions of each split, and how far they agree with Karpathy's JSON."""
+    """The caption table's digest; the images and captions of each split, and how far they agree with Karpathy's JSON."""
     return Path("data", data, "splits.json")
 
 

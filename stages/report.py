@@ -28,6 +28,10 @@ def main(params: Params, _: str) -> None:
     print(
         f"{layout.REPORT}/index.html: {len(results.entries)} runs and ensembles. The leaderboard alone: itr leaderboard"
     )
+    if layout.STATE.exists():
+        from itrcore.training.kept import clear_recorded  # here: it loads torch
+
+        clear_recorded(params)
     # Here, where all results are there: MLflow takes seconds to load, and this stage is not restored from DVC's cache.
     synchronise(params)
 

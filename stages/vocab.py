@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from itrcore import layout
+from itrcore import intact, layout
 from itrcore.data import captions
 from itrcore.data.source import Source
 from itrcore.data.text import glove
@@ -51,6 +51,7 @@ def main(params: Params, name: str) -> None:
                 f"{name}: {len(vocabulary) - len(missing):,} of {len(vocabulary):,} words ({100 * vectors.hit_rate:.1f} %) "
                 f"have a vector in {vectors.source}; {layout.vocabulary(name) / 'glove.json'} lists the others"
             )
+        intact.seal(folder)
 
 
 def _words(name: str, settings: VocabularySettings, texts: list[str]) -> Vocabulary:

@@ -120,6 +120,23 @@ def track() -> None:
     _print_missing(recorded.missing)
 
 
+@app.command()
+def heal() -> None:
+    """Remove damaged files from DVC's cache and outputs, so that dvc repro makes them anew.
+
+    DVC trusts its cache and would restore the damage. Every file is read; run no stage meanwhile.
+    """
+    with user_errors():
+        from itrcore.cache import remove_damaged
+
+        removed = remove_damaged()
+    for path in removed:
+        print(f"removed {os.path.relpath(path)}")
+    print(
+        f"{len(removed)} damaged files." + (" Next: dvc repro, or dvc pull where a remote has them" if removed else "")
+    )
+
+
 def _print_missing(names: Sequence[str]) -> None:
     if names:
         print(f"No results yet, run dvc repro: {', '.join(names)}")

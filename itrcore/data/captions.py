@@ -1,17 +1,26 @@
-"""The caption table of a data set: one Parquet row per caption, the same whatever the source was."""
+"""The caption table of a data set: one Parquet row per caption, the same whatever the source was.
+
+captions.parquet    the table, its pages with checksums
+splits.json         beside it: its SHA-256, and what each split has
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from itrcore.errors import DataError
-from itrcore.files import replacing
+from itrcore.files import read_json, replacing, sealed, sha256, write_sealed
+from itrcore.settings.datasets import SPLITS
 
 SCHEMA = pa.schema(
     [
@@ -24,8 +33,8 @@ SCHEMA = pa.schema(
     ]
 )
 
-
 _ROWS = 4096
+_RECORD, _SHA256 = "splits.json", "captions_sha256"
 
 
 @dataclass(frozen=True)
@@ -42,10 +51,14 @@ class Image:
         return json.dumps(asdict(self), ensure_ascii=False).encode()
 
 
-def write(table: pa.Table, path: Path) -> None:
-    """Write the table as Parquet, atomically."""
+def write(table: pa.Table, path: Path, counts: Mapping[str, Any] | None = None) -> None:
+    """Write the table as Parquet, then splits.json beside it; each atomically.
+
+    counts: what each split has, as JSON values, for people
+    """
     with replacing(path) as temporary:
-        pq.write_table(table, temporary)
+        pq.write_table(table, temporary, write_page_checksum=True)
+    write_sealed(path.with_name(_RECORD), {_SHA256: sha256(path), "splits": counts or {}})
 
 
 def rows_of(table: pa.Table, split: str) -> pa.Table:
@@ -74,9 +87,56 @@ def read(path: Path, split: str) -> list[Image]:
 
 
 def read_table(path: Path) -> pa.Table:
-    """The whole table. `DataError` where it is missing or damaged."""
+    """The whole table, as `write` wrote it. `DataError` where it is missing or has changed since."""
+    data, record = _bytes(path), path.with_name(_RECORD)
     try:
-        with pq.ParquetFile(path) as file:  # `pq.read_table` would import pandas
-            return file.read().select(SCHEMA.names).cast(SCHEMA)
-    except (OSError, KeyError, ValueError) as error:  # ValueError: Arrow's errors too
-        raise DataError.at(path, f"cannot be read ({error})", "the caption table", do="Run: dvc repro") from error
+        wanted = sealed(read_json(record))[_SHA256]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError.damaged(record, f"it cannot be read ({error})") from error
+    if hashlib.sha256(data).hexdigest() != wanted:
+        raise DataError.damaged(path)
+    return _table(data, path)
+
+
+def read_published(path: Path) -> pa.Table:
+    """A table that someone else has made, without splits.json. `DataError` where it cannot be read or is no caption table."""
+    return _table(_bytes(path), path)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _wrong(path, f"cannot be read ({error.strerror})") from error
+
+
+def _table(data: bytes, path: Path) -> pa.Table:
+    try:
+        # `pq.read_table` would import pandas.
+        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+            table: pa.Table = file.read()
+    except (OSError, ValueError) as error:  # ValueError: Arrow's errors too
+        raise _wrong(path, f"cannot be read ({error})") from error
+    if not table.schema.equals(SCHEMA):
+        raise _wrong(
+            path, f"its columns are {', '.join(f'{field.name} ({field.type})' for field in table.schema)[:200]}"
+        )
+    for name in SCHEMA.names:
+        if name != "file_name" and table[name].null_count:
+            raise _wrong(path, f"{name} is missing in {table[name].null_count} rows")
+    rows = {split: rows_of(table, split) for split in SPLITS}
+    if sum(map(len, rows.values())) != len(table):
+        raise _wrong(path, f"it has rows of other splits than {', '.join(SPLITS)}")
+    for split, of_split in rows.items():
+        position = np.from_dlpack(of_split["position"].combine_chunks())
+        image_id = np.from_dlpack(of_split["image_id"].combine_chunks())
+        step = np.diff(position, prepend=-1)
+        if not len(position) or step[0] != 1 or not np.isin(step, (0, 1)).all():
+            raise _wrong(path, f"the images of {split} are not in the order of their positions, from 0")
+        if (np.diff(image_id)[step[1:] == 0] != 0).any():
+            raise _wrong(path, f"two images of {split} have one position")
+    return table
+
+
+def _wrong(path: Path, found: str) -> DataError:
+    return DataError.at(path, found, "a caption table", do="Run: dvc repro")

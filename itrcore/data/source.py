@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from itrcore.errors import DataError
-from itrcore.files import read_json, text_of
+from itrcore.files import read_json, sealed, text_of, write_sealed
 from itrcore.settings.datasets import SPLITS
 
 
@@ -35,14 +35,18 @@ class Source:
     published: dict[str, str] | None = None
     content: str | None = None
 
+    def write(self, raw: Path) -> None:
+        """Write `source.json`."""
+        write_sealed(raw / "source.json", asdict(self))
+
     @classmethod
     def read(cls, raw: Path) -> Source:
-        """Read `source.json`; `DataError` where the stage `raw` has not run."""
+        """Read `source.json`; `DataError` where the stage `raw` has not run, or the file has changed since."""
         path = raw / "source.json"
         if not path.exists():
             raise DataError.at(path, "no such file", "the output of stage raw", do="Run: dvc repro")
         try:
-            source = cls(**read_json(path))
+            source = cls(**sealed(read_json(path)))
             for name, value in vars(source).items():
                 if isinstance(value, dict) and name in ("splits", "published"):
                     for key, text in value.items():

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from itrcore import layout
+from itrcore import intact, layout
 from itrcore.arrays import open_array
 from itrcore.data import captions
 from itrcore.errors import DataError
-from itrcore.files import replacing, sha256
+from itrcore.files import replacing, sha256_of_all
 from itrcore.protocols.results import write_results
 from itrcore.runs.folder import SCORES, SIMILARITY, SPLIT, read
 from itrcore.runs.records import Evaluation, Measured, Scores
@@ -21,7 +21,7 @@ from itrcore.settings.params import Params
 _ROWS = 256
 # What decides an ensemble's scores, and what its results say of each member.
 _RECORDED = {
-    "similarity_sha256", "family", "features", "selected_on", "parameters", "data_digest", "device", "code_version",
+    "files", "family", "features", "selected_on", "parameters", "data_digest", "device", "code_version",
 }  # fmt: skip
 
 
@@ -52,21 +52,18 @@ def evaluate_ensemble(params: Params, name: str) -> Evaluation:
     data, scores = settings.data, members(params, name)
     paths = {run: layout.evaluation(data, run) / SIMILARITY for run in scores}
     for run, path in paths.items():
-        if sha256(path) != scores[run].similarity_sha256:
-            raise DataError.at(
-                path, "its bytes have changed", "what evaluate wrote", do=f"Run: dvc repro --force evaluate@{run}"
-            )
-    measured = _measured(name, list(scores.values()))
+        intact.check(path.parent, {SIMILARITY: scores[run].files[SIMILARITY]})
     with replacing(layout.ensemble(data, name)) as temporary:
         temporary.mkdir(parents=True)
         matrix = mean_of(list(paths.values()), temporary / SIMILARITY)
+        measured = _measured(name, list(scores.values()), sha256_of_all(temporary))
         with replacing(layout.result(data, name)) as results:
             return write_results(
                 results, measured, None, None, matrix, captions.read(layout.captions(data), SPLIT), params.evaluation
             )
 
 
-def _measured(name: str, scores: Sequence[Scores]) -> Measured:
+def _measured(name: str, scores: Sequence[Scores], files: dict[str, str]) -> Measured:
     first = scores[0]
     return Measured(
         kind="ensemble",
@@ -80,6 +77,7 @@ def _measured(name: str, scores: Sequence[Scores]) -> Measured:
         device=first.device,
         code_version=", ".join(sorted({member.code_version for member in scores})),
         data_digest=first.data_digest,
+        files=files,
     )
 
 

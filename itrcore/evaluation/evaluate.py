@@ -13,7 +13,7 @@ from itrcore.data.feeding.prepared import open_split
 from itrcore.device import make_accelerator, precision
 from itrcore.evaluation.load import load_run
 from itrcore.evaluation.scoring import encode, score
-from itrcore.files import replacing, sha256
+from itrcore.files import replacing, sha256_of_all
 from itrcore.methods.contract import Attends, EmbeddingMethod
 from itrcore.runs import inputs
 from itrcore.runs.digests import captions_of
@@ -34,7 +34,7 @@ def evaluate(params: Params, name: str) -> Path:
     accelerator = make_accelerator(params.training)
     run = load_run(layout.run(data, name))
     record, method = run.record, run.method.to(accelerator.device)
-    split = open_split(data, SPLIT, run.assets.text.tokeniser, method.input, verify=True)
+    split = open_split(data, SPLIT, run.assets.text.tokeniser, method.input)
     settings = params.evaluation
     with replacing(layout.evaluation(data, name)) as temporary:
         temporary.mkdir(parents=True)
@@ -71,8 +71,8 @@ def evaluate(params: Params, name: str) -> Path:
             precision=precision(accelerator),
             code_version=record.code_version,
             data_digest=record.data_digest,
+            files=sha256_of_all(temporary),
             attends=isinstance(method, Attends),
-            similarity_sha256=sha256(path),
             test_digest=captions_of(layout.captions(data), SPLIT),
             inputs=inputs.evaluation(params, name),
         )

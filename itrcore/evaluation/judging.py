@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from itrcore import layout
+from itrcore import intact, layout
 from itrcore.arrays import open_array
 from itrcore.data import captions
 from itrcore.files import replacing
@@ -25,6 +25,7 @@ def judge(params: Params, name: str) -> Evaluation:
     run = params.run(name)
     folder = layout.evaluation(run.data, name)
     scores = read(folder / SCORES, Scores, f"evaluate@{name}")
+    intact.check(folder, scores.files)
     matrix, images = open_array(folder / SIMILARITY), captions.read(layout.captions(run.data), SPLIT)
     with replacing(layout.result(run.data, name)) as results:
         evaluation = write_results(results, scores, run.method, run.changes, matrix, images, params.evaluation)

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from itrcore import layout
+from itrcore import intact, layout
 from itrcore.assets import assets
 from itrcore.assets.assets import Assets
 from itrcore.errors import DataError
@@ -29,8 +29,9 @@ class LoadedRun:
 
 
 def load_run(folder: Path) -> LoadedRun:
-    """The run of a folder, built anew from its record, text/, image/ and weights. `DataError` where one cannot be read."""
+    """The run of a folder, built anew from its record, text/, image/ and weights. `DataError` where one is damaged or missing."""
     record = read(folder / RUN, Run, f"train@{folder.name}")
+    intact.check(folder, record.files)
     restored = assets.restore(record.settings.model, folder, layout.NLTK, record.width)
     method = build(record.settings, restored.image, restored.text.source, 0)
     path = folder / layout.WEIGHTS

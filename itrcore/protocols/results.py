@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from itrcore import layout
 from itrcore.data.captions import Image
-from itrcore.files import replacing, write_json
+from itrcore.files import replacing, sha256, write_json
 from itrcore.protocols.retrieved import retrieved
 from itrcore.ranking import metrics, ranks
 from itrcore.runs.folder import METRICS, RANKS, RETRIEVED, SPLIT, write
@@ -35,8 +35,11 @@ def write_results(
     """
     image_of = np.repeat(np.arange(len(images)), [len(image.captions) for image in images])
     ranked = ranks(matrix, image_of, measured.name)
+    with replacing(folder / RANKS) as temporary:
+        save_file({direction: of_queries.astype(np.int32) for direction, of_queries in vars(ranked).items()}, temporary)
     evaluation = Evaluation(
-        **{key: getattr(measured, key) for key in Measured.model_fields},
+        **{key: getattr(measured, key) for key in Measured.model_fields if key != "files"},
+        files={**measured.files, RANKS: sha256(folder / RANKS)},
         method=method,
         profile=profile,
         split=SPLIT,
@@ -45,8 +48,6 @@ def write_results(
         metrics=Metrics(**metrics(ranked)),
     )
     write(folder / METRICS, evaluation)
-    with replacing(folder / RANKS) as temporary:
-        save_file({direction: of_queries.astype(np.int32) for direction, of_queries in vars(ranked).items()}, temporary)
     write(folder / RETRIEVED, retrieved(matrix, images, image_of, ranked, settings.queries, settings.retrieved))
     _write_for_dvc(evaluation)
     return evaluation

@@ -13,7 +13,7 @@ from itrcore.assets.assets import Assets
 from itrcore.assets.text import TextSide
 from itrcore.data.feeding.prepared import feature_width
 from itrcore.errors import ConfigError, DataError
-from itrcore.files import replacing, sha256
+from itrcore.files import replacing, sha256, sha256_of_all
 from itrcore.methods.contract import Method
 from itrcore.methods.describe import describe
 from itrcore.released import convert
@@ -124,7 +124,8 @@ def import_run(params: Params, name: str, observer: Observer) -> Path:
             imported.assets.save(temporary)
             tensors = {key: value.contiguous() for key, value in imported.method.state_dict().items()}
             save_file(tensors, temporary / layout.WEIGHTS)
-            write(temporary / RUN, records.Run(**dict(description), best_epoch=imported.checkpoint.epoch))
+            files = sha256_of_all(temporary)
+            write(temporary / RUN, records.Run(**dict(description), files=files, best_epoch=imported.checkpoint.epoch))
         write_curve(name, [])
         observer.finish(out)
     except BaseException:

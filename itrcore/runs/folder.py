@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from itrcore import layout
 from itrcore.errors import DataError
-from itrcore.files import replacing, write_json
+from itrcore.files import replacing, sealed, write_sealed
 from itrcore.runs.records import Point
 
 SPLIT = "test"
@@ -25,14 +26,20 @@ R = TypeVar("R", bound=BaseModel)
 
 
 def write(path: Path, record: BaseModel) -> None:
-    """Write a record as JSON, atomically."""
-    write_json(path, record.model_dump(mode="json"))
+    """Write a record as JSON, atomically, with a digest of its content."""
+    write_sealed(path, record.model_dump(mode="json"))
 
 
 def read(path: Path, kind: type[R], stage: str) -> R:
-    """Read a stage's record. `DataError` names the stage to run where it is missing, damaged or of another form."""
+    """Read a stage's record. `DataError` names the stage to run where it is missing or of another form, or says it is damaged."""
     try:
-        return kind.model_validate_json(path.read_bytes())
+        data = path.read_bytes()
+        record = kind.model_validate_json(data)
+        try:
+            sealed(json.loads(data))
+        except ValueError as error:
+            raise DataError.damaged(path, str(error)) from error
+        return record
     except FileNotFoundError:
         problem = "no such file"
     except OSError as error:

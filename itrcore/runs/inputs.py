@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from itrcore import code, layout, registry
+from itrcore import code, intact, layout, registry
 from itrcore.errors import ConfigError
 from itrcore.files import read_json, replacing, write_json
 from itrcore.runs import digests
@@ -166,6 +166,8 @@ def _assets(data: str, settings: MethodSettings) -> Inputs:
     Weights of a hub are identified by their name and revision, which are in the settings.
     """
     text, vocabulary, starts_from = settings.model.text, layout.vocabulary(data), dict[str, str | None]()
+    if vocabulary.exists():  # where it does not, the digests say so
+        intact.check_sealed(vocabulary)
     if isinstance(text, BiGRUSettings):
         starts_from["vocabulary"] = digests.file_or_folder(vocabulary / layout.WORDS)
         if text.init == "glove":

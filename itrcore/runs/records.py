@@ -70,10 +70,12 @@ class RunDescription(Record):
 class Run(RunDescription):
     """run.json.
 
+    files: path in the run's folder → SHA-256, of all but the records: weights, text and image side
     best_epoch, dev_rsum: epochs done at the evaluation on dev whose weights are kept, and its rsum
     train_seconds, device, precision: None for an import
     """
 
+    files: dict[str, str]
     best_epoch: int | float | None
     dev_rsum: float | None = None
     train_seconds: float | None = None
@@ -132,6 +134,7 @@ class Measured(Record):
 
     family: an ensemble joins those of its members by +; features: one of `INPUTS`, or a list of them for an ensemble
     members: of an ensemble, which has None for what belongs to a single run
+    files: name → SHA-256, of the scores: similarity.npy, vectors
     encode_…, score_…: milliseconds per image and per caption; precision: of encoding, as similarities are always float32
     """
 
@@ -156,6 +159,7 @@ class Measured(Record):
     precision: str | None = None
     code_version: str
     data_digest: str
+    files: dict[str, str]
 
     @field_validator("features")
     @classmethod
@@ -192,18 +196,17 @@ class Measured(Record):
 class Scores(Measured):
     """evaluation.json: a run's scores on test.
 
-    attends: whether its words attend to regions; similarity_sha256: of similarity.npy
+    attends: whether its words attend to regions
     test_digest: of the captions and images that were scored; inputs: what decides the scores besides the weights
     """
 
     attends: bool
-    similarity_sha256: str
     test_digest: str
     inputs: Inputs
 
 
 class Evaluation(Measured):
-    """metrics.json: the figures of a run or an ensemble."""
+    """metrics.json: the figures of a run or an ensemble. files: also of the ranks."""
 
     method: str | None = None
     profile: str | None = None

@@ -18,7 +18,7 @@ _CONFIG = """\
 [cache]
     # One cache for all experiments. What is taken out of it is linked to it where the file system can, not copied.
     dir = ../../../.dvc/cache
-    type = "reflink,hardlink,symlink"
+    type = "reflink,copy"
 """
 _IGNORED = "/config.local\n/tmp\n/cache\n"
 _NOT_DVC = "*.tmp\n*.old\n"  # files that are being written

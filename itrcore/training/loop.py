@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,21 +27,9 @@ from itrcore.settings.methods import MethodSettings
 from itrcore.settings.optimisation import OptimisationSettings, StepSchedule
 from itrcore.settings.training import TrainingSettings
 from itrcore.training.display import Display
-from itrcore.training.state import StateFolder, TrainingState
+from itrcore.training.state import Finished, StateFolder, TrainingState
 
 Hook = Callable[[TrainingState], None]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished training: its evaluations, the epochs done at the best one and its weights, training seconds, and device."""
-
-    history: list[Point]
-    best_epoch: int | float
-    best_weights: Path
-    seconds: float
-    device: str
-    precision: str
 
 
 class Trainer:
@@ -83,8 +69,8 @@ class Trainer:
         """The method itself."""
         return self.objective.method
 
-    def run(self, folder: StateFolder, identity: str, begin: Hook, after_evaluation: Hook) -> Trained:
-        """Train to the end, from the newest state in `folder` if it has one of this identity.
+    def run(self, folder: StateFolder, identity: str, begin: Hook, after_evaluation: Hook) -> Finished:
+        """Train to the end, from the newest state in `folder` if it has one of this identity; then `folder` has it as finished.
 
         begin: called once before the first step, with the state to start from
         after_evaluation: called after each evaluation on dev, whose record is then the last of the state's history
@@ -98,14 +84,17 @@ class Trainer:
         best = state.best
         if best is None:
             raise TrainingError(f"no evaluation on dev took place in {self.recipe.epochs} epochs")
-        return Trained(
-            state.history,
-            best.epoch,
-            folder.folder / best.file,
-            state.seconds,
-            str(self.accelerator.device),
-            precision(self.accelerator),
+        finished = Finished(
+            identity=identity,
+            history=state.history,
+            best=best,
+            seconds=state.seconds,
+            tracking_id=state.tracking_id,
+            device=str(self.accelerator.device),
+            precision=precision(self.accelerator),
         )
+        folder.finish(finished)
+        return finished
 
     def _restore(self, folder: StateFolder, identity: str) -> TrainingState:
         saved = folder.load(identity)

@@ -2,6 +2,7 @@
 
     <folder>/step-00000620/{model.safetensors, optimiser.safetensors, state.json}
     <folder>/best-00007.safetensors     weights of the best evaluation so far
+    <folder>/finished.json              in place of step-…: the training is done; kept until DVC has recorded its results
 
 Randomness needs no state: everything random in a step follows from (seed, epoch, step).
 """
@@ -22,10 +23,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from itrcore.errors import TrainingError
-from itrcore.files import digest, read_json, remove, replacing, sha256, write_json
+from itrcore.files import digest, read_json, remove, replacing, sealed, sha256, write_json, write_sealed
 from itrcore.runs.records import Point
 
 _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+_FINISHED = "finished.json"
 
 
 class Best(BaseModel):
@@ -59,6 +61,21 @@ class TrainingState(BaseModel):
     part_steps: int = 0
     part_seconds: float = 0.0
     tracking_id: str | None = None
+
+
+class Finished(BaseModel):
+    """A training that is done.
+
+    identity, history, best, seconds, tracking_id: as of its last state; device, precision: what it computed on and with
+    """
+
+    identity: str
+    history: list[Point]
+    best: Best
+    seconds: float
+    tracking_id: str | None
+    device: str
+    precision: str
 
 
 class StateFolder:
@@ -141,6 +158,26 @@ class StateFolder:
         with replacing(path) as temporary:
             save_file(_tensors(method), temporary)
         return Best(epoch=point.epoch, rsum=point.dev.rsum, file=path.name, sha256=sha256(path))
+
+    def finish(self, finished: Finished) -> None:
+        """Write that the training is done, then remove what only a training that goes on needs."""
+        write_sealed(self.folder / _FINISHED, finished.model_dump(mode="json"))
+        for path in self.folder.glob("step-*"):
+            remove(path)
+
+    def finished(self, identity: str | None = None) -> Finished | None:
+        """The finished training of this identity (None: of any) whose weights are undamaged; None where there is none."""
+        try:
+            finished = Finished.model_validate(sealed(read_json(self.folder / _FINISHED)))
+            if identity in (None, finished.identity) and sha256(self.weights(finished.best)) == finished.best.sha256:
+                return finished
+        except (OSError, ValueError):
+            pass
+        return None
+
+    def weights(self, best: Best) -> Path:
+        """The file of the best weights."""
+        return self.folder / best.file
 
     def clear(self) -> None:
         """Remove the folder."""

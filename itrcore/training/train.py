@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from itrcore import layout
 from itrcore.assets import assets
@@ -11,8 +12,9 @@ from itrcore.assets.assets import Assets
 from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.prepared import feature_width, open_split
 from itrcore.errors import ConfigError
-from itrcore.files import digest, replacing
+from itrcore.files import digest, replacing, sha256_of_all
 from itrcore.methods.build import build
+from itrcore.methods.contract import Method
 from itrcore.methods.describe import describe
 from itrcore.methods.objective import Objective
 from itrcore.runs import inputs
@@ -20,8 +22,8 @@ from itrcore.runs.folder import HISTORY, RUN, write, write_curve
 from itrcore.runs.observer import Observer
 from itrcore.runs.records import History, Run, RunDescription
 from itrcore.settings.params import Params
-from itrcore.training.loop import Trained, Trainer
-from itrcore.training.state import StateFolder, TrainingState
+from itrcore.training.loop import Trainer
+from itrcore.training.state import Finished, StateFolder, TrainingState
 
 SELECTED_ON = "dev"
 
@@ -29,6 +31,7 @@ SELECTED_ON = "dev"
 def train(params: Params, name: str, observer: Observer) -> Path:
     """Train run `name` of the configuration, from its unfinished state if there is one; returns its folder.
 
+    A training that was finished, but whose results DVC has not recorded, is only written out again (`kept.py`).
     Writes model.safetensors (the best by dev rsum), text/ (tokeniser), image/ (a grid's backbone), history.json and
     run.json. `ConfigError` where the run is an import. `DataError` where its data set or pretrained weights cannot be read.
     `TrainingError` where the training cannot go on, or another process trains the same run.
@@ -41,12 +44,38 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     image, text = prepared.image, prepared.text
     method = build(settings, image, text.source, seed)
     description = describe(params, name, settings, prepared, method, record, SELECTED_ON)
+    folder = StateFolder(layout.STATE / run.data / name)
+    # With digests of both sides: of a hub's weights the record has only the name.
+    identity = digest([record, text.digest, image.digest])
+
+    def begin(state: TrainingState) -> None:
+        state.tracking_id = observer.begin(description, state.tracking_id)
+
+    def after_evaluation(state: TrainingState) -> None:
+        observer.evaluation(state.history[-1])
+
+    with folder.alone():
+        try:
+            if finished := folder.finished(identity):
+                print(f"Done already, and written out again. To train anew, remove {folder.folder} first.", flush=True)
+                observer.begin(description, finished.tracking_id)
+            else:
+                trainer = _trainer(params, name, seed, method, prepared)
+                finished = trainer.run(folder, identity, begin, after_evaluation)
+            out = _write(layout.run(run.data, name), description, prepared, finished, folder.weights(finished.best))
+            observer.finish(out)
+        except BaseException:
+            observer.fail()
+            raise
+    return out
+
+
+def _trainer(params: Params, name: str, seed: int, method: Method[Any, Any], prepared: Assets) -> Trainer:
+    run, settings, text = params.run(name), params.method_of(name), prepared.text
     touched = settings.model.touched
     views = Views(settings.model.n_views, None if touched is None else (touched, text.tokeniser.token_ids))
-    train_split, dev_split = (
-        open_split(run.data, split, text.tokeniser, method.input, verify=True) for split in ("train", "dev")
-    )
-    trainer = Trainer(
+    train_split, dev_split = (open_split(run.data, split, text.tokeniser, method.input) for split in ("train", "dev"))
+    return Trainer(
         Objective.of(settings, method),
         settings,
         params.training,
@@ -56,41 +85,22 @@ def train(params: Params, name: str, observer: Observer) -> Path:
         params.evaluation.batch_size,
         params.evaluation.tile,
     )
-    folder = StateFolder(layout.STATE / run.data / name)
-
-    def begin(state: TrainingState) -> None:
-        state.tracking_id = observer.begin(description, state.tracking_id)
-
-    def after_evaluation(state: TrainingState) -> None:
-        observer.evaluation(state.history[-1])
-
-    # With digests of both sides: of a hub's weights the record has only the name.
-    identity = digest([record, text.digest, image.digest])
-    with folder.alone():
-        try:
-            trained = trainer.run(folder, identity, begin, after_evaluation)
-            out = _write(layout.run(run.data, name), description, prepared, trained)
-            observer.finish(out)
-        except BaseException:
-            observer.fail()
-            raise
-        folder.clear()
-    return out
 
 
-def _write(out: Path, description: RunDescription, prepared: Assets, trained: Trained) -> Path:
-    run = Run(
-        **dict(description),
-        best_epoch=trained.best_epoch,
-        dev_rsum=max(point.dev.rsum for point in trained.history),
-        train_seconds=trained.seconds,
-        device=trained.device,
-        precision=trained.precision,
-    )
+def _write(out: Path, description: RunDescription, prepared: Assets, finished: Finished, weights: Path) -> Path:
     with replacing(out) as temporary:
         prepared.save(temporary)
-        shutil.copyfile(trained.best_weights, temporary / layout.WEIGHTS)
-        write(temporary / HISTORY, History(evaluations=tuple(trained.history), best_epoch=trained.best_epoch))
+        shutil.copyfile(weights, temporary / layout.WEIGHTS)
+        run = Run(
+            **dict(description),
+            files=sha256_of_all(temporary),
+            best_epoch=finished.best.epoch,
+            dev_rsum=finished.best.rsum,
+            train_seconds=finished.seconds,
+            device=finished.device,
+            precision=finished.precision,
+        )
+        write(temporary / HISTORY, History(evaluations=tuple(finished.history), best_epoch=finished.best.epoch))
         write(temporary / RUN, run)
-    write_curve(run.name, trained.history)
+    write_curve(run.name, finished.history)
     return out

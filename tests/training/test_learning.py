@@ -74,7 +74,7 @@ def test_trained_is_far_above_chance_and_untrained_is_at_chance(
     batches = TrainingBatches(train, settings.recipe.batch_size, 3, views)
     trainer = Trainer(Objective.of(settings, method), settings, PARAMS.training, 3, batches, dev, 256, 512)
     trained = trainer.run(StateFolder(tmp_path), "test", lambda state: None, lambda state: None)
-    method.load_state_dict(load_file(trained.best_weights))
+    method.load_state_dict(load_file(tmp_path / trained.best.file))
     learned = _evaluate(method, test)
     if settings.model.reads_pixels:  # from random weights on 800 pictures: far from what region features give
         assert learned["rsum"] >= 3 * untrained["rsum"]

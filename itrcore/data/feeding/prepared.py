@@ -15,17 +15,14 @@ from itrcore.errors import DataError
 from itrcore.settings.datasets import PIXELS, SYNTHETIC
 
 
-def open_split(
-    data: str, split: str, tokeniser: Tokeniser, given: RegionInput | PixelInput, verify: bool = False
-) -> Split:
+def open_split(data: str, split: str, tokeniser: Tokeniser, given: RegionInput | PixelInput) -> Split:
     """A split of a prepared data set, its images as a method reads them.
 
-    verify: read every shard once and refuse a damaged one. `DataError` where the data set has no images of this kind.
+    `DataError` where a file of it is damaged (every shard is read once), or where the data set has no images of this kind.
     """
     shards = layout.image_shards(data) if isinstance(given, PixelInput) else layout.region_shards(data)
     images = registry.load(registry.READERS[given.kind]).open(_there(data, shards), split, given)
-    if verify:
-        images.verify()
+    images.verify()
     return Split.open(images, captions.read(layout.captions(data), split), tokeniser)
 
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 from itrcore.data.shards.cache import ShardCache
 from itrcore.data.shards.checks import Kind, check_description, check_index, index_table, numbers
 from itrcore.errors import DataError
-from itrcore.files import WrongKind, digest, read_json, sha256
+from itrcore.files import WrongKind, read_json, sealed, sha256
 
 _KEPT_OPEN = 128
 _T = TypeVar("_T")
@@ -38,19 +38,18 @@ def read_description(
     path = folder / "shards.json"
     where = where or path
     try:
-        value: dict[str, Any] = read_json(path)
-        whole = isinstance(value, dict) and value.get("digest") == digest(
-            {k: v for k, v in value.items() if k != "digest"}
-        )
+        value = read_json(path)
     except (FileNotFoundError, ValueError, RecursionError) as error:
         raise DataError.at(where, f"cannot be read ({error})", "finished shards", do=do) from error
-    if not whole:
-        raise _damaged(path, "its digest is not that of its content", where, do)
+    try:
+        sealed(value)
+    except ValueError as error:
+        raise _damaged(path, str(error), where, do) from error
     try:
         check_description(value, kind)
     except WrongKind as error:
         raise DataError.at(where, error.found, error.expected, do=do) from error
-    return value
+    return dict(value)
 
 
 def read_index(folder: Path, split: str, kind: Kind, where: Path | str = "", do: str = "Run: dvc repro") -> pa.Table:
@@ -200,5 +199,5 @@ def _close(descriptors: list[int]) -> None:
 
 def _damaged(path: Path, found: str, where: Path | str = "", do: str = "Run: dvc repro") -> DataError:
     if where in ("", path):
-        do = f"Remove {path.parent} and run: dvc repro"
-    return DataError.at(where or path, f"this file is damaged: {found}", "it as it was written", do=do)
+        return DataError.damaged(path, found)
+    return DataError.at(where, f"this file is damaged: {found}", "it as it was written", do=do)

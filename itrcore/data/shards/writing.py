@@ -29,7 +29,7 @@ import pyarrow as pa
 
 from itrcore.cores import cores
 from itrcore.errors import DataError
-from itrcore.files import digest, read_json, remove, replacing, sha256, write_json
+from itrcore.files import digest, read_json, remove, replacing, sha256, write_sealed
 from itrcore.progress import Count
 
 _VERSION = 1  # raise it when the same samples would give other bytes: then unfinished older work is not used
@@ -263,4 +263,4 @@ def _finish(
             writer.write_table(indexes[split])
         described[split] = {"samples": len(indexes[split]), "index_sha256": sha256(path), "shards": files}
     value = {**describe(indexes), "splits": described}
-    write_json(folder / "shards.json", {**value, "digest": digest(value)})
+    write_sealed(folder / "shards.json", value)

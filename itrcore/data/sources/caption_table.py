@@ -69,7 +69,7 @@ def build(source: Source, settings: SourceSettings, raw: Path) -> tuple[pa.Table
     elif source.karpathy:
         table = from_karpathy(Path(source.karpathy), described, settings.captions_taken)
     else:
-        table = captions.read_table(raw / "captions.parquet")
+        table = captions.read_published(raw / "captions.parquet")
     counts = {}
     for split in SPLITS:
         images = captions.images_of(table, split)

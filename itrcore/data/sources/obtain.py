@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
-from itrcore import layout
+from itrcore import intact, layout
 from itrcore.data import karpathy, scan
 from itrcore.data.scenes.build import write_scenes
 from itrcore.data.source import Source
@@ -15,7 +14,7 @@ from itrcore.data.sources import published_shards
 from itrcore.data.sources.locate import locate
 from itrcore.errors import DataError
 from itrcore.fetch import record
-from itrcore.files import digest, replacing, write_json
+from itrcore.files import digest, replacing
 from itrcore.progress import Count
 from itrcore.settings.datasets import (
     KarpathySource,
@@ -61,7 +60,8 @@ def make(settings: SourceSettings, raw: Path, progress: Count) -> Source:
                 source = _karpathy(settings)
             case ShardsSource():
                 source = published_shards.obtain(settings, temporary)
-        write_json(temporary / "source.json", asdict(source))
+        source.write(temporary)
+        intact.seal(temporary)
     return source
 
 

@@ -113,13 +113,14 @@ def _described(url: str, folder: Path, kind: Kind) -> dict[str, Any]:
 
 
 def _check_images(url: str, table: Path, folder: Path, kind: Kind) -> None:
+    try:
+        whole = captions.read_published(table)
+    except DataError as error:
+        raise DataError.at(
+            f"{url}/{table.name}", f"it cannot be read ({error})", "a caption table", do=_AGAIN
+        ) from error
     for split in SPLITS:
-        try:
-            described = [image.image_id for image in captions.read(table, split)]
-        except (DataError, OSError) as error:  # pyarrow raises both for a damaged file
-            raise DataError.at(
-                f"{url}/{table.name}", f"it cannot be read ({error})", "a caption table", do=_AGAIN
-            ) from error
+        described = [image.image_id for image in captions.images_of(whole, split)]
         index = read_index(folder, split, kind, f"{url}/shards/{folder.name}/{split}.arrow", _AGAIN)
         if described != index["image_id"].to_pylist():
             raise DataError.at(

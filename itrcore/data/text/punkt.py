@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from itrcore import intact
 from itrcore.errors import DataError
 from itrcore.fetch.download import download
 from itrcore.fetch.problems import SourceError, WrongContent
@@ -50,11 +51,13 @@ def fetch(settings: PunktSettings, folder: Path) -> str:
             for name in settings.files:
                 (temporary / _INSIDE / name).write_bytes(files[name])
             write_json(temporary / "status.json", {"available": True, "digest": digest(settings.files)})
+            intact.seal(temporary)
         return f"nltk's sentence data: taken from {source}"
     reason = "; ".join(problems) or "no source is listed"
     with replacing(folder) as temporary:
         temporary.mkdir()
         write_json(temporary / "status.json", {"available": False})
+        intact.seal(temporary)
     return (
         f"nltk's sentence data cannot be had ({reason}). Vocabularies are built without sentence splitting and say so. "
         "To try again later: dvc repro --force --single-item nltk"
@@ -62,10 +65,11 @@ def fetch(settings: PunktSettings, folder: Path) -> str:
 
 
 def data_digest(folder: Path) -> str | None:
-    """Digest of the sentence data in `folder`, or None where there is none. `DataError` where its record is damaged."""
+    """Digest of the sentence data in `folder`, or None where there is none. `DataError` where a file of it is damaged."""
     status = folder / "status.json"
-    if not status.exists():
+    if not folder.exists():
         return None
+    intact.check_sealed(folder)
     try:
         record = read_json(status)
         return text_of(record["digest"], "digest") if "digest" in record else None

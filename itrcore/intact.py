@@ -1,0 +1,45 @@
+"""Whether files are still as the pipeline wrote them: a disk may rot, a hand may slip, and DVC's cache keeps the damage.
+
+What a figure rests on has its SHA-256 in a record, which is written with it and checked before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from itrcore.errors import DataError
+from itrcore.files import read_json, sealed, sha256, sha256_of_all, write_sealed
+
+FILES = "files.json"
+
+
+def check(folder: Path, files: Mapping[str, str]) -> None:
+    """`DataError` names the first file of a folder that is missing or has other bytes than its record says.
+
+    files: path below the folder → SHA-256
+    """
+    for name, wanted in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise DataError.damaged(path, "no such file")
+        if sha256(path) != wanted:
+            raise DataError.damaged(path)
+
+
+def seal(folder: Path) -> None:
+    """Write files.json, the record of all that is in a folder, for `check_sealed`."""
+    write_sealed(folder / FILES, sha256_of_all(folder))
+
+
+def check_sealed(folder: Path, *endings: str) -> None:
+    """`DataError` names the first file of a sealed folder that is missing or has changed.
+
+    endings: of the files that are checked, such as `.npy`; without any, all are
+    """
+    path = folder / FILES
+    try:
+        files = sealed(read_json(path))
+    except (OSError, ValueError) as error:
+        raise DataError.damaged(path, f"it cannot be read ({error})") from error
+    check(folder, {name: wanted for name, wanted in files.items() if not endings or name.endswith(endings)})
