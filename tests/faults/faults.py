@@ -32,6 +32,7 @@ from tests.faults.outcome import (
 )
 from tests.faults.pipeline import DVC, ITR, Attempt, Pipeline, strike
 
+CACHE = ".dvc/cache"
 NEXT = {"fresh": "prepared", "prepared": "done"}
 
 
@@ -42,7 +43,7 @@ class Fault(Protocol):
         """Disturb the pipeline, then let it finish."""
 
 
-def repro(pipeline: Pipeline, state: str) -> tuple[str, ...]:
+def repro(pipeline: Pipeline, state: str = "prepared") -> tuple[str, ...]:
     """The command that makes the next state."""
     return (*DVC, "repro", *pipeline.states[state].goal)
 
@@ -230,7 +231,7 @@ class Damage:
     """One file is damaged or removed, and read. Which file follows from `choice`, as its name may hold a digest.
 
     what: `flip` one bit, `truncate`, or `remove`
-    where: a kind of result, or `state`, of a training that was killed
+    where: a kind of result; DVC's cache, of which all is then taken; or `state`, of a training that was killed
     copy: `output` alone, its copy in the `cache`, or `both`. In the cache, it is then taken from there
     quiet: its time is kept, as when a disk rots, so that DVC does not look at it again
     """
@@ -247,7 +248,7 @@ class Damage:
         """Every kind of result as often as any other, however many files it has."""
         return cls(
             what,
-            random.choice([*RESULTS, "state"]),
+            random.choice([*RESULTS, CACHE, "state"]),
             random.choice(["output", "cache", "both"]),
             random.random() < 0.5,
             random.getrandbits(64),
@@ -257,6 +258,8 @@ class Damage:
     def __str__(self) -> str:
         if self.where == "state":
             return f"{self.what} a file of state, after {self.cut}"
+        if self.where == CACHE:
+            return f"{self.what} a file of DVC's cache{', its time kept' if self.quiet else ''}; then all is taken from there"
         copy = {"output": "the output", "cache": "DVC's copy, which is then taken", "both": "both copies"}[self.copy]
         return f"{self.what} a file of {self.where}: {copy}{', its time kept' if self.quiet else ''}"
 
@@ -269,7 +272,7 @@ class Damage:
 
     def _of_state(self, pipeline: Pipeline, random: Random) -> Iterator[Finding]:
         pipeline.begin("prepared")
-        command = repro(pipeline, "prepared")
+        command = repro(pipeline)
         attempts = [pipeline.run(*command, env=self.cut.env(pipeline))]
         files = sorted(path for path in (pipeline.folder / "state").rglob("*") if path.is_file())
         if not files:
@@ -284,48 +287,51 @@ class Damage:
         above = pipeline.folder / self.where
         file = random.choice(sorted(path for path in [above, *above.rglob("*")] if path.is_file()))
         name = file.relative_to(pipeline.folder).as_posix()
-        md5 = hashlib.md5(file.read_bytes()).hexdigest()
-        if self.copy != "cache":
-            self._damage(file, random)
-        if self.copy != "output":
-            self._damage(pipeline.cached(md5), random)
-        attempts = []
-        if self.copy == "cache":
-            (output,) = [out for out in pipeline.outputs() if f"{name}/".startswith(f"{out}/")]
-            pipeline.remove(output)
-            attempts.append(pipeline.run(*DVC, "checkout", "--force", output))
-        found, healing = False, list[str]()
-        for command in (random.choice(readers(pipeline, name)), [*DVC, "repro"]):
+        copy = pipeline.cached(hashlib.md5(file.read_bytes()).hexdigest())
+        both = {"output": [file], "cache": [copy], "both": [file, copy]}
+        for path in [file] if self.where == CACHE else both[self.copy]:
+            self._damage(path, random)
+        everything = self.where == CACHE
+        taken = [
+            out
+            for out in pipeline.outputs()
+            if everything or (self.copy == "cache" and f"{name}/".startswith(f"{out}/"))
+        ]
+        attempts = [pipeline.take_from_cache(taken)] if taken else []
+        damaged = difference(pipeline.folder, pipeline.undisturbed("done"))
+        refused, healing = list[str](), list[str]()
+        for command in (random.choice(readers(pipeline, name)), repro(pipeline)):
             attempt = pipeline.run(*command)
             attempts.append(attempt)
             yield from seen(attempt)
             if attempt.code:
-                found = True
+                refused.append(f"{attempt}: {last_line(attempt)}")
                 healing += advice(attempt)
-                if name not in attempt.output and name.rpartition("/")[0] not in attempt.output:
-                    yield Finding(Outcome.UGLY, f"{name}: the file is not named: {last_line(attempt)}")
-            elif other := sorted(difference(pipeline.folder, pipeline.undisturbed("done")) - {name}):
+                named = {name, *damaged, *(path.rpartition("/")[0] for path in damaged)}
+                if not any(path in attempt.output for path in named):
+                    yield Finding(Outcome.UGLY, f"{name} is not named: {refused[-1]}")
+            elif other := sorted(difference(pipeline.folder, pipeline.undisturbed("done")) - damaged):
                 yield Finding(Outcome.WRONG, f"{name}: {attempt} made others of {other[:3]}")
                 return
-        for line in healing:
+        for line in dict.fromkeys(healing):
             attempts.append(pipeline.run(*shlex.split(line)))
-        attempts.append(pipeline.run(*DVC, "repro"))
-        pipeline.run(*ITR, "track")  # as after any stage that was run by hand
+        attempts.append(pipeline.run(*repro(pipeline)))
+        if any("stages.train" in attempt.command for attempt in attempts):
+            pipeline.run(*ITR, "track")  # MLflow holds the one trained by hand, which DVC replaced
         if attempts[-1].code:
             yield Finding(Outcome.STUCK, f"{name}: after {healing}: {last_line(attempts[-1])}")
             return
-        if found:
-            yield Finding(Outcome.REFUSED, name)
-        gone = self.copy != "output" and self.where in ("runs", "curves")
+        yield from (Finding(Outcome.REFUSED, line) for line in refused)
+        gone = self.copy != "output" and self.where.startswith(("runs", "curves"))
         for finding in [
-            *compared(pipeline, "done", but=() if found else {name}),
-            *repeated(attempts, trainings=not gone),
+            *compared(pipeline, "done", but=() if refused else damaged),
+            *repeated(attempts, trainings=not gone and not everything),
         ]:
             yield finding._replace(what=f"{name}, then {healing}: {finding.what}")
 
     def _damage(self, file: Path, random: Random) -> None:
         """In place, through any link."""
-        if not file.exists():  # DVC keeps no copy of it
+        if not file.exists():  # DVC keeps no copy of it, or it is the damaged one
             return
         times, mode = file.stat(), file.stat().st_mode
         content = bytearray(file.read_bytes())

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,12 +34,7 @@ class Attempt(NamedTuple):
     output: str
 
     def __str__(self) -> str:
-        words = ["dvc" if word == "dvc" else word for word in self.command]
-        return (
-            " ".join(words)
-            .replace(f"{sys.executable} -m dvc", "dvc")
-            .replace(f"{sys.executable} -m itrcore.cli", "itr")
-        )
+        return " ".join(self.command).replace(f"{sys.executable} -m ", "").replace("itrcore.cli", "itr")
 
 
 class State(NamedTuple):
@@ -62,7 +57,7 @@ class Pipeline:
     """
 
     def __init__(self, folder: Path, small: bool = False) -> None:
-        """small: one run of an embedding method alone, for trials in a minute."""
+        """small: one run of an embedding method up to its figures, for trials in a minute."""
         self.project = Project(folder / "project")
         self.folder = self.project.folder
         self.mark = folder / "struck"
@@ -73,9 +68,10 @@ class Pipeline:
         self.project.commit()
         self._keep("fresh")
         fresh = self._advance("fresh", ("inputs@scenes",), "prepared")
-        prepared = self._advance("prepared", (), "done")
+        prepared = self._advance("prepared", (f"judge@{EMBEDDING}",) if small else (), "done")
         self.states = {"fresh": fresh, "prepared": prepared}
-        self._link_to_the_cache()
+        self.take_from_cache(self.outputs())
+        self._keep("done")
 
     def _params(self) -> dict[str, Any]:
         params = tiny_params(self.project.params)
@@ -105,14 +101,6 @@ class Pipeline:
         self._keep(to)
         return State(name, goal, dict(writes))
 
-    def _link_to_the_cache(self) -> None:
-        """The outputs as DVC gives them out: links to its cache, where it is set up to make them."""
-        for output in self.outputs():
-            if output != "report":  # DVC keeps it where it is
-                self.remove(output)
-        assert self.run(*DVC, "checkout").code == 0
-        self._keep("done")
-
     def _keep(self, name: str) -> None:
         shutil.rmtree(self.undisturbed(name), ignore_errors=True)
         _copy(self.folder, self.undisturbed(name))
@@ -129,10 +117,16 @@ class Pipeline:
         self.mark.unlink(missing_ok=True)
         self.run(*DVC, "status")
 
-    def outputs(self) -> dict[str, str]:
-        """DVC's outputs as dvc.lock has them: path → the MD5 of its content, which names it in DVC's cache."""
+    def outputs(self) -> list[str]:
+        """The outputs that dvc.lock names, but for the report: it is never restored."""
         stages = self.project.read("dvc.lock")["stages"].values()
-        return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+        return [out["path"] for stage in stages for out in stage.get("outs", []) if out["path"] != "report"]
+
+    def take_from_cache(self, outputs: Iterable[str]) -> Attempt:
+        """Remove outputs, and let DVC give them out again: links to its cache, where it is set up to make them."""
+        for output in outputs:
+            self.remove(output)
+        return self.run(*DVC, "checkout", "--force", *outputs)
 
     def cached(self, md5: str) -> Path:
         """DVC's copy of a content."""

@@ -1,0 +1,57 @@
+"""The campaign's short form: a few faults, well chosen, and what the campaign would see of a fault that goes unnoticed.
+
+`python -m tests.faults.campaign` is the long form.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.campaign import kind_of
+from tests.faults.faults import KINDS, Damage, Fault, Hit, Kill
+from tests.faults.outcome import Finding, Outcome
+from tests.faults.pipeline import EMBEDDING, Pipeline
+
+WEIGHTS = f"runs/scenes/{EMBEDDING}/model.safetensors"
+SCORES = f"evaluations/scenes/{EMBEDDING}/similarity.npy"
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    return Pipeline(tmp_path_factory.mktemp("faults"), small=True)
+
+
+def found(fault: Fault, pipeline: Pipeline) -> list[Finding]:
+    findings = [*fault.trial(pipeline)]
+    return [finding for finding in findings if finding.outcome is not Outcome.REFUSED]
+
+
+def write_of(pipeline: Pipeline, process: str, part: str) -> int:
+    """The first write of a process to a path that holds `part`."""
+    return next(number for number, path in enumerate(pipeline.states["prepared"].writes[process]) if part in path)
+
+
+@pytest.mark.slow
+def test_a_training_killed_and_one_left_alone_by_dvc_end_as_undisturbed(pipeline: Pipeline) -> None:
+    train = f"train {EMBEDDING}"
+    hits = (
+        Hit(train, write_of(pipeline, train, "step-00000008"), 0.0, "SIGKILL", "group"),
+        Hit(train, write_of(pipeline, train, f"runs/scenes/.{EMBEDDING}"), 0.0, "SIGKILL", "dvc"),
+    )
+    assert found(Kill("prepared", hits, patient=True), pipeline) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "file", "copy"), [("flip", WEIGHTS, "both"), ("truncate", SCORES, "output")], ids=["weights", "scores"]
+)
+def test_damage_is_refused_in_a_line_whose_advice_heals_it(what: str, file: str, copy: str, pipeline: Pipeline) -> None:
+    unused = Hit("", 0, 0.0, "SIGKILL", "self")
+    damage = Damage(what, file, copy, quiet=True, choice=1, cut=unused)
+    assert found(damage, pipeline) == []
+
+
+def test_a_trial_follows_from_the_seed_and_its_number_alone() -> None:
+    assert [kind_of(1, number) for number in range(1, 200)] == [kind_of(1, number) for number in range(1, 200)]
+    assert {kind_of(1, number) for number in range(1, 200)} == set(KINDS)
+    assert [kind_of(1, number) for number in range(1, 20)] != [kind_of(2, number) for number in range(1, 20)]
