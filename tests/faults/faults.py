@@ -65,13 +65,11 @@ class Hit:
         heavy = {"train": 5, "dvc": 3}  # in a training there is most to lose, and DVC moves every result
         processes = [process for process in writes if process.startswith(only)]
         (process,) = random.choices(processes, [heavy.get(name.split()[0], 1) for name in processes])
-        return cls(
-            process,
-            random.randrange(len(writes[process])),
-            random.choice([0.0, 0.0, round(random.uniform(0, 1), 3)]),
-            random.choice(["SIGKILL", "SIGKILL", "SIGTERM", "SIGINT"]),
-            random.choice(["group", "dvc", "self"]),
-        )
+        write, sent = random.randrange(len(writes[process])), random.choice(["SIGKILL", "SIGKILL", "SIGTERM", "SIGINT"])
+        delay = random.choice([0.0, 0.0, round(random.uniform(0, 1), 3)])
+        if write == 0 and sent == "SIGINT":
+            delay += 0.2  # until then Python itself starts
+        return cls(process, write, delay, sent, random.choice(["group", "dvc", "self"]))
 
     def __str__(self) -> str:
         later = f" and {self.delay:g} s" if self.delay else ""

@@ -163,6 +163,8 @@ class Running:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # A shell that starts a campaign in the background has it ignore Ctrl-C, and all that it starts too.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         self._output.rename(self._output.with_suffix(f".{self._process.pid}"))
         self._output = self._output.with_suffix(f".{self._process.pid}")

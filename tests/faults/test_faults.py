@@ -1,4 +1,4 @@
-"""The campaign's short form: a few faults, well chosen, and what the campaign would see of a fault that goes unnoticed.
+"""The campaign's short form: a few faults, well chosen. What they are judged by is tested in `test_outcome.py`.
 
 `python -m tests.faults.campaign` is the long form.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.campaign import kind_of
-from tests.faults.faults import KINDS, Damage, Fault, Hit, Kill
+from tests.faults.faults import Damage, Fault, Hit, Kill
 from tests.faults.outcome import Finding, Outcome
 from tests.faults.pipeline import EMBEDDING, Pipeline
 
@@ -49,9 +48,3 @@ def test_damage_is_refused_in_a_line_whose_advice_heals_it(what: str, file: str,
     unused = Hit("", 0, 0.0, "SIGKILL", "self")
     damage = Damage(what, file, copy, quiet=True, choice=1, cut=unused)
     assert found(damage, pipeline) == []
-
-
-def test_a_trial_follows_from_the_seed_and_its_number_alone() -> None:
-    assert [kind_of(1, number) for number in range(1, 200)] == [kind_of(1, number) for number in range(1, 200)]
-    assert {kind_of(1, number) for number in range(1, 200)} == set(KINDS)
-    assert [kind_of(1, number) for number in range(1, 20)] != [kind_of(2, number) for number in range(1, 20)]
