@@ -312,7 +312,7 @@ class Damage:
                 yield Finding(Outcome.WRONG, f"{name}: {attempt} made others of {other[:3]}")
                 return
         for line in dict.fromkeys(healing):
-            attempts.append(pipeline.run(*shlex.split(line)))
+            attempts.append(pipeline.run(*(repro(pipeline) if line.endswith(" -m dvc repro") else shlex.split(line))))
         attempts.append(pipeline.run(*repro(pipeline)))
         if any("stages.train" in attempt.command for attempt in attempts):
             pipeline.run(*ITR, "track")  # MLflow holds the one trained by hand, which DVC replaced
