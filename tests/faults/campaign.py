@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -22,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.faults.faults import KINDS, may_mount
+from tests.faults.faults import KINDS
+from tests.faults.fill import may_mount
 from tests.faults.outcome import FAILURES, Finding, Outcome
 from tests.faults.pipeline import Pipeline
 
@@ -86,6 +88,7 @@ def main() -> int:
     if "fill" in kinds and not may_mount():
         print("fill is left out: this user may not mount a file system")
         kinds.remove("fill")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no file system stays mounted
     end = time.monotonic() + options.minutes * 60
     trials = []
     with tempfile.TemporaryDirectory(prefix="itr-faults-") as folder:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from itrcore.files import digest, sha256
-from tests.faults.pipeline import Attempt, Pipeline
+from tests.faults.pipeline import NEXT, Attempt, Pipeline
 
 
 class Outcome(StrEnum):
@@ -59,10 +59,13 @@ RESULTS = (
 # What two undisturbed pipelines differ in: times, the project's commit, and digests over these.
 _VARYING = re.compile(r"seconds|pairs_per_second|_ms$|^code_version$|^digest$")
 
+_UNFINISHED = (".tmp", ".old")  # endings of files and folders that a write has not put into place yet
+
 
 def contents(folder: Path) -> dict[str, str]:
     """Path → digest of each result; of a JSON file without what varies."""
-    files = (path for name in RESULTS for path in [folder / name, *(folder / name).rglob("*")] if path.is_file())
+    paths = (path for name in RESULTS for path in [folder / name, *(folder / name).rglob("*")])
+    files = (path for path in paths if path.is_file() and path.suffix not in _UNFINISHED)
     return {path.relative_to(folder).as_posix(): _content(path) for path in files}
 
 
@@ -87,29 +90,36 @@ def difference(folder: Path, undisturbed: Path) -> set[str]:
     return {path for path in found.keys() | wanted.keys() if found.get(path) != wanted.get(path)}
 
 
+_ACTIVE = "(select * from runs where lifecycle_stage = 'active')"
+
+
 def in_mlflow(folder: Path) -> Counter[tuple[Any, ...]]:
     """What the MLflow store shows: metrics, parameters and files of its active runs, each with how often it is there."""
     if not (folder / "mlflow.db").is_file():
         return Counter()
     with closing(sqlite3.connect(folder / "mlflow.db")) as store:
-        runs = "(select * from runs where lifecycle_stage = 'active') as r"
-        ask = lambda columns, table: store.execute(  # noqa: E731
-            f"select r.name, {columns} from {table} as x join {runs} using (run_uuid)"
-        )
-        rows = [("run", *row) for row in store.execute(f"select name, status from {runs}")]
-        rows += [("parameter", *row) for row in ask("key, value", "params")]
-        for kind, table in (("metric", "metrics"), ("latest", "latest_metrics")):
-            for name, key, step, value in ask("key, step, value", table):
-                if not key.startswith("system/"):
-                    rows.append((kind, name, key, step, _as_on_disk(folder, name, key, value)))
-        places = store.execute(f"select name, artifact_uri from {runs}").fetchall()
-    for name, uri in places:
+        runs = store.execute(f"select name, status, artifact_uri from {_ACTIVE}").fetchall()
+        of_runs = f"join {_ACTIVE} as r using (run_uuid)"
+        parameters = store.execute(f"select r.name, key, value from params {of_runs}").fetchall()
+        figures = {
+            table: store.execute(f"select r.name, key, step, value from {table} {of_runs}").fetchall()
+            for table in ("metrics", "latest_metrics")
+        }
+    found = Counter[tuple[Any, ...]](("parameter", *row) for row in parameters)
+    found.update(("run", name, status) for name, status, _ in runs)
+    found.update(
+        (table, name, key, step, _as_on_disk(folder, name, key, value))
+        for table, rows in figures.items()
+        for name, key, step, value in rows
+        if not key.startswith("system/")
+    )
+    for name, _, uri in runs:
         place = folder / "mlartifacts" / uri.partition("/mlartifacts/")[2]  # the address is that of the trials' place
         for path in place.rglob("*"):
-            figures = path.suffix in (".json", ".safetensors")
-            if path.is_file():
-                rows.append(("file", name, str(path.relative_to(place)), _content(path) if figures else ""))
-    return Counter(rows)
+            if path.is_file():  # pictures and pages name times
+                content = _content(path) if path.suffix in (".json", ".safetensors") else ""
+                found[("file", name, str(path.relative_to(place)), content)] += 1
+    return found
 
 
 def _as_on_disk(folder: Path, name: str, key: str, value: float) -> float | str:
@@ -142,9 +152,9 @@ def compared_in_mlflow(folder: Path, undisturbed: Path) -> Iterator[Finding]:
 
 
 def left_over(folder: Path) -> Iterator[Finding]:
-    """Files of unfinished writes."""
+    """Files of unfinished writes, ours or DVC's."""
     places = [path for path in folder.iterdir() if path.name not in (".dvc", ".git")]
-    files = [path for place in places for path in [place, *place.rglob("*")] if path.suffix in (".tmp", ".old")]
+    files = [path for place in places for path in [place, *place.rglob("*")] if path.suffix in _UNFINISHED]
     if files:
         yield Finding(Outcome.UGLY, f"left over: {_some(path.relative_to(folder) for path in files)}")
 
@@ -189,6 +199,20 @@ def error_line(attempt: Attempt) -> str | None:
     """Our own line about what was wrong."""
     found = re.search(r"^error: (.*)$", attempt.output, re.MULTILINE)
     return found[1] if found else None
+
+
+def last_line(attempt: Attempt) -> str:
+    """What the user reads of a failure."""
+    return error_line(attempt) or (attempt.output.strip().splitlines() or ["no output"])[-1]
+
+
+def finished(pipeline: Pipeline, state: str, attempts: list[Attempt], trainings: bool = True) -> Iterator[Finding]:
+    """The last attempt, undisturbed: it ends well, with the undisturbed results, and repeated nothing."""
+    if attempts[-1].code != 0:
+        yield Finding(Outcome.STUCK, f"{attempts[-1]}: {last_line(attempts[-1])}")
+        return
+    yield from compared(pipeline, NEXT[state])
+    yield from repeated(attempts, trainings)
 
 
 def _some(values: Iterable[Any], most: int = 3) -> str:

@@ -21,6 +21,7 @@ from tests.support.project import Project, tiny_params
 
 DVC = (sys.executable, "-m", "dvc")
 ITR = (sys.executable, "-m", "itrcore.cli")
+NEXT = {"fresh": "prepared", "prepared": "done"}  # states
 EMBEDDING, ATTENTION, ENSEMBLE = "scenes-vse_pp_bigru-1", "scenes-lhsc_bigru-1", "both"
 _SECONDS = 180  # a command that takes longer hangs: the whole pipeline takes 40
 _INSIDE = Path(__file__).parent / "inside"
@@ -139,6 +140,10 @@ class Pipeline:
             shutil.rmtree(target)
         else:
             target.unlink(missing_ok=True)
+
+    def repro(self, state: str = "prepared") -> tuple[str, ...]:
+        """The command that makes the next state."""
+        return (*DVC, "repro", *self.states[state].goal)
 
     def start(self, *command: str, env: Mapping[str, str] | None = None) -> Running:
         """Start a command in the trial's folder, in a session of its own."""

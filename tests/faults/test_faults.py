@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.faults import Damage, Fault, Hit, Kill
+from tests.faults.damage import Damage
+from tests.faults.faults import Fault
+from tests.faults.kill import Hit, Kill
 from tests.faults.outcome import Finding, Outcome
 from tests.faults.pipeline import EMBEDDING, Pipeline
 
