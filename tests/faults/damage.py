@@ -32,12 +32,13 @@ CACHE = ".dvc/cache"
 
 @dataclass(frozen=True)
 class Damage:
-    """One file is damaged or removed, and read. Which file follows from `choice`, as its name may hold a digest.
+    """One file is damaged or removed, and read.
 
     what: `flip` one bit, `truncate`, or `remove`
     where: a kind of result; DVC's cache, of which all is then taken; or `state`, of a training that was killed
     copy: `output` alone, its copy in the `cache`, or `both`. In the cache, it is then taken from there
     quiet: its time is kept, as when a disk rots, so that DVC does not look at it again
+    choice: what decides which file and where in it; reader: the number of the command that reads it first
     """
 
     what: str
@@ -45,6 +46,7 @@ class Damage:
     copy: str
     quiet: bool
     choice: int
+    reader: int
     cut: Hit
 
     @classmethod
@@ -56,6 +58,7 @@ class Damage:
             random.choice(["output", "cache", "both"]),
             random.random() < 0.5,
             random.getrandbits(64),
+            random.getrandbits(16),
             Hit.drawn(random, pipeline, "prepared", only="train"),
         )
 
@@ -104,7 +107,8 @@ class Damage:
         attempts = [pipeline.take_from_cache(taken)] if taken else []
         damaged = difference(pipeline.folder, pipeline.undisturbed("done"))
         refused, healing = list[str](), list[str]()
-        for command in (random.choice(readers(pipeline, name)), pipeline.repro()):
+        known = readers(pipeline, name)
+        for command in (known[self.reader % len(known)], pipeline.repro()):
             attempt = pipeline.run(*command)
             attempts.append(attempt)
             yield from seen(attempt)
@@ -126,6 +130,8 @@ class Damage:
             yield Finding(Outcome.STUCK, f"{name}: after {healing}: {last_line(attempts[-1])}")
             return
         yield from (Finding(Outcome.REFUSED, line) for line in refused)
+        if not refused and difference(pipeline.folder, pipeline.undisturbed("done")):
+            yield Finding(Outcome.MISSED, f"{name}: nothing that ran reads it")
         gone = self.copy != "output" and self.where.startswith(("runs", "curves"))
         for finding in [
             *compared(pipeline, "done", but=() if refused else damaged),

@@ -8,9 +8,8 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.damage import Damage
-from tests.faults.faults import Fault
 from tests.faults.kill import Hit, Kill
-from tests.faults.outcome import Finding, Outcome
+from tests.faults.outcome import Outcome
 from tests.faults.pipeline import EMBEDDING, Pipeline
 
 WEIGHTS = f"runs/scenes/{EMBEDDING}/model.safetensors"
@@ -20,11 +19,6 @@ SCORES = f"evaluations/scenes/{EMBEDDING}/similarity.npy"
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     return Pipeline(tmp_path_factory.mktemp("faults"), small=True)
-
-
-def found(fault: Fault, pipeline: Pipeline) -> list[Finding]:
-    findings = [*fault.trial(pipeline)]
-    return [finding for finding in findings if finding.outcome is not Outcome.REFUSED]
 
 
 def write_of(pipeline: Pipeline, process: str, part: str) -> int:
@@ -39,14 +33,13 @@ def test_a_training_killed_and_one_left_alone_by_dvc_end_as_undisturbed(pipeline
         Hit(train, write_of(pipeline, train, "step-00000008"), 0.0, "SIGKILL", "group"),
         Hit(train, write_of(pipeline, train, f"runs/scenes/.{EMBEDDING}"), 0.0, "SIGKILL", "dvc"),
     )
-    assert found(Kill("prepared", hits, patient=True), pipeline) == []
+    assert [*Kill("prepared", hits, patient=True).trial(pipeline)] == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("what", "file", "copy"), [("flip", WEIGHTS, "both"), ("truncate", SCORES, "output")], ids=["weights", "scores"]
-)
-def test_damage_is_refused_in_a_line_whose_advice_heals_it(what: str, file: str, copy: str, pipeline: Pipeline) -> None:
+@pytest.mark.parametrize(("file", "copy"), [(WEIGHTS, "both"), (SCORES, "output")], ids=["weights", "scores"])
+def test_damage_is_refused_in_a_line_whose_advice_heals_it(file: str, copy: str, pipeline: Pipeline) -> None:
     unused = Hit("", 0, 0.0, "SIGKILL", "self")
-    damage = Damage(what, file, copy, quiet=True, choice=1, cut=unused)
-    assert found(damage, pipeline) == []
+    findings = [*Damage("flip", file, copy, quiet=True, choice=1, reader=0, cut=unused).trial(pipeline)]
+    assert {finding.outcome for finding in findings} == {Outcome.REFUSED}, findings
+    assert file in findings[0].what
