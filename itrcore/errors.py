@@ -51,7 +51,9 @@ class DataError(ITRError):
     @classmethod
     def damaged(cls, path: Path | str, found: str = "its bytes have changed") -> DataError:
         """A file that the pipeline made is not as it was written. DVC's cache may hold the damage too, and would restore it."""
-        return cls.at(path, found, "it as it was written", do="Run: itr heal, then: dvc repro")
+        return cls.at(
+            path, f"this file is damaged: {found}", "it as it was written", do="Run: itr heal, then: dvc repro"
+        )
 
 
 class TrainingError(ITRError):

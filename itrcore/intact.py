@@ -29,11 +29,11 @@ def check(folder: Path, files: Mapping[str, str]) -> None:
 
 def seal(folder: Path) -> None:
     """Write files.json, the record of all that is in a folder, for `check_sealed`."""
-    write_sealed(folder / FILES, sha256_of_all(folder))
+    write_sealed(folder / FILES, {name: value for name, value in sha256_of_all(folder).items() if name != FILES})
 
 
-def check_sealed(folder: Path, *endings: str) -> None:
-    """`DataError` names the first file of a sealed folder that is missing or has changed.
+def check_sealed(folder: Path, *endings: str) -> dict[str, str]:
+    """The files of a sealed folder, path → SHA-256. `DataError` names the first that is missing or has changed.
 
     endings: of the files that are checked, such as `.npy`; without any, all are
     """
@@ -43,3 +43,4 @@ def check_sealed(folder: Path, *endings: str) -> None:
     except (OSError, ValueError) as error:
         raise DataError.damaged(path, f"it cannot be read ({error})") from error
     check(folder, {name: wanted for name, wanted in files.items() if not endings or name.endswith(endings)})
+    return files

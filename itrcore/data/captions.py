@@ -58,7 +58,7 @@ def write(table: pa.Table, path: Path, counts: Mapping[str, Any] | None = None) 
     """
     with replacing(path) as temporary:
         pq.write_table(table, temporary, write_page_checksum=True)
-    write_sealed(path.with_name(_RECORD), {_SHA256: sha256(path), "splits": counts or {}})
+    write_sealed(path.with_name(_RECORD), {**(counts or {}), _SHA256: sha256(path)})
 
 
 def rows_of(table: pa.Table, split: str) -> pa.Table:
@@ -115,7 +115,7 @@ def _table(data: bytes, path: Path) -> pa.Table:
         # `pq.read_table` would import pandas.
         with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
             table: pa.Table = file.read()
-    except (OSError, ValueError) as error:  # ValueError: Arrow's errors too
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:  # a changed size may be any
         raise _wrong(path, f"cannot be read ({error})") from error
     if not table.schema.equals(SCHEMA):
         raise _wrong(

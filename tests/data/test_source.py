@@ -9,12 +9,12 @@ import pytest
 
 from itrcore.data.source import Source
 from itrcore.errors import DataError
-from itrcore.files import write_json
+from itrcore.files import write_sealed
 
 
 def test_reads_back_what_was_written(tmp_path: Path) -> None:
     source = Source("synthetic", folder="a", published={"url": "b", "cache": "c"})
-    write_json(tmp_path / "source.json", asdict(source))
+    source.write(tmp_path)
     assert Source.read(tmp_path) == source
 
 
@@ -30,6 +30,6 @@ def test_reads_back_what_was_written(tmp_path: Path) -> None:
     ],
 )
 def test_null_or_a_number_is_never_taken_for_text(tmp_path: Path, change: dict[str, object], message: str) -> None:
-    write_json(tmp_path / "source.json", {**asdict(Source("none")), **change})
+    write_sealed(tmp_path / "source.json", {**asdict(Source("none")), **change})
     with pytest.raises(DataError, match=rf"source\.json: cannot be read \({message}\).*Run: dvc repro"):
         Source.read(tmp_path)

@@ -15,13 +15,13 @@ from itrcore.errors import DataError
 from itrcore.evaluation.ensemble import evaluate_ensemble, members, recorded
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
-from itrcore.files import read_json, sha256, write_json
+from itrcore.files import read_json, sha256
 from itrcore.protocols.results import summary
 from itrcore.ranking import Ranks, metrics, ranks
 from itrcore.runs import inputs
 from itrcore.runs.records import Evaluation
 from itrcore.settings.load import load
-from tests.support.tiny_project import PARAMS, project, train_in, write_params
+from tests.support.tiny_project import PARAMS, project, rewrite, train_in, write_params
 
 _ESL = {
     **PARAMS["methods"]["esa"],
@@ -66,7 +66,7 @@ def test_an_evaluation_is_scores_and_what_decided_them_and_judges_nothing(folder
     assert not RESULTS.exists() and not Path("metrics").exists()
     scored = read_json(SCORES / "one" / "evaluation.json")
     assert scored["inputs"] == inputs.evaluation(load(), "one")
-    assert scored["similarity_sha256"] == sha256(SCORES / "one" / "similarity.npy")
+    assert scored["files"]["similarity.npy"] == sha256(SCORES / "one" / "similarity.npy")
     assert scored["dev_rsum"] == read_json(Path("runs/tiny/one/run.json"))["dev_rsum"]
     assert (scored["name"], scored["attends"]) == ("one", False)
 
@@ -79,7 +79,7 @@ def test_results_are_those_of_the_stored_scores(folder: Path) -> None:
     assert matrix.shape == (found["n_images"], found["n_captions"]) == (8, 40)
     assert found["metrics"] == metrics(ranks(matrix, IMAGE_OF))
     assert (found["kind"], found["method"], found["profile"], found["seed"]) == ("run", "esa", "published", 1)
-    assert not {"inputs", "similarity_sha256", "test_digest", "attends"} & found.keys()
+    assert not {"inputs", "test_digest", "attends"} & found.keys()
     shown = {"test/rsum": found["metrics"]["rsum"], "dev/rsum": read_json(Path("runs/tiny/one/run.json"))["dev_rsum"]}
     assert read_json(Path("metrics/one.json")) == pytest.approx(shown, abs=6e-4)
     assert summary(evaluation).startswith(f"one: test rsum {found['metrics']['rsum']:.1f}, i2t R@1 ")
@@ -143,15 +143,15 @@ def test_an_ensemble_is_judged_like_a_run_and_has_no_figures_of_dev(folder: Path
 def test_members_change_with_their_scores_and_not_with_how_long_those_took(folder: Path) -> None:
     before = recorded(members(load(), "both"))
     path = SCORES / "one" / "evaluation.json"
-    write_json(path, {**read_json(path), "encode_image_ms": 99.0})
+    rewrite(path, encode_image_ms=99.0)
     assert recorded(members(load(), "both")) == before
-    write_json(path, {**read_json(path), "similarity_sha256": "0" * 64})
+    rewrite(path, files={"similarity.npy": "0" * 64})
     assert recorded(members(load(), "both")) != before
 
 
 def test_members_of_another_test_split_are_refused(folder: Path) -> None:
     path = SCORES / "two" / "evaluation.json"
-    write_json(path, {**read_json(path), "test_digest": "0" * 64})
+    rewrite(path, test_digest="0" * 64)
     with pytest.raises(DataError, match=r"ensembles\.both: its runs were evaluated on different states of tiny"):
         evaluate_ensemble(load(), "both")
     assert not Path("ensembles").exists() and not RESULTS.exists()
@@ -160,6 +160,8 @@ def test_members_of_another_test_split_are_refused(folder: Path) -> None:
 def test_a_matrix_that_is_not_the_evaluated_one_is_refused(folder: Path) -> None:
     path = SCORES / "two" / "similarity.npy"
     np.save(path, np.load(path) + 1)
-    with pytest.raises(DataError, match=r"similarity\.npy: its bytes have changed; .*dvc repro --force evaluate@two"):
+    with pytest.raises(
+        DataError, match=r"similarity\.npy: this file is damaged: its bytes have changed; .*Run: itr heal"
+    ):
         evaluate_ensemble(load(), "both")
     assert not Path("ensembles").exists() and not RESULTS.exists()

@@ -17,6 +17,7 @@ from itrcore.assets.pieces import BertSource
 from itrcore.assets.regions import Regions
 from itrcore.assets.words import BiGRUSource
 from itrcore.errors import ConfigError, DataError
+from itrcore.files import read_json, sha256
 from itrcore.pretrained import bert
 from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint
@@ -28,7 +29,7 @@ from itrcore.settings.methods import MethodSettings
 from tests.support.helpers import released_file
 from tests.support.parity_fixtures import fixture_of, import_file, published, released_parts, write_checkpoint
 from tests.support.released_modules import released_modules
-from tests.support.tiny_project import project, train_in
+from tests.support.tiny_project import project, rewrite, train_in
 
 FAMILIES = sorted(name for name in LAYOUTS if not name.endswith("_grid"))
 
@@ -307,6 +308,8 @@ def test_an_export_says_what_no_weights_shape_tells(tmp_path: Path, monkeypatch:
     assert config.count('"hidden_act": "gelu"') == pieces.count('"lowercase": true') == 1
     (kept / "bert.json").write_text(config.replace('"gelu"', '"relu"').replace("1e-12", "1e-05"), "utf-8")
     (kept / "tokenizer.json").write_text(pieces.replace('"lowercase": true', '"lowercase": false'), "utf-8")
+    files = {name: sha256(kept.parent / name) for name in read_json(kept.parent / "run.json")["files"]}
+    rewrite(kept.parent / "run.json", files=files)
     again = export_run(kept.parent, tmp_path / "three" / "again.pth").cautions
     assert again[-3:] == [
         "its BERT's hidden_act is relu; the released code builds bert-base-uncased, with gelu",

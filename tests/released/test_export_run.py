@@ -10,6 +10,7 @@ from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import ConfigError, DataError
 from itrcore.files import read_json, write_json
 from itrcore.released.exporting import export_run
+from tests.support.tiny_project import rewrite
 
 
 def test_an_export_takes_its_vocabulary_along_and_overwrites_no_other(folder: Path) -> None:
@@ -29,9 +30,10 @@ def test_an_export_takes_its_vocabulary_along_and_overwrites_no_other(folder: Pa
 
 
 def test_a_method_without_released_code_is_not_exported(folder: Path) -> None:
-    run = read_json(Path("runs/tiny/two/run.json"))
-    run["settings"]["model"]["pooling"] = {"kind": "mean"}
-    write_json(Path("runs/tiny/two/run.json"), run)
+    path = Path("runs/tiny/two/run.json")
+    settings = read_json(path)["settings"]
+    settings["model"]["pooling"] = {"kind": "mean"}
+    rewrite(path, settings=settings)
     with pytest.raises(ConfigError, match="vse_pp_bigru has no released checkpoints"):
         export_run(Path("runs/tiny/two"), Path("x.pth"))
     assert not Path("x.pth").exists()

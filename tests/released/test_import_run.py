@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from itrcore import intact
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import ConfigError, DataError
@@ -226,6 +227,8 @@ def swapped(path: Path) -> None:
         vocabulary = Vocabulary.load(path, Path("data/nltk"))
         *words, last, last_but_one = vocabulary.words
         Vocabulary([*words, last_but_one, last], vocabulary.splitter).save(path)
+    if (path.parent / intact.FILES).exists():
+        intact.seal(path.parent)
 
 
 @pytest.mark.parametrize(("name", "file"), [("one", "vocab.json"), ("three", "wordpieces.txt")])

@@ -86,9 +86,7 @@ def test_a_changed_file_outside_changes_the_record_that_later_stages_depend_on(s
 
 
 def test_made_features_cannot_be_passed_off_as_real_ones(scan_folder: ScanFolder) -> None:
-    Path("scan/source.json").write_text(
-        '{"folder": "scan", "splits": {}, "features": "simulated", "pictures": null, "content": null}', "utf-8"
-    )
+    source.Source("simulated", {}, folder="scan").write(Path("scan"))
     with pytest.raises(DataError, match=r"these features are simulated, params\.yaml calls them bottom-up attention"):
         STAGES["raw"](write_params(), "toy")
     assert left() == set()

@@ -166,7 +166,6 @@ def test_what_one_pipeline_publishes_another_reads(mirror: str) -> None:
         "train",
         Vocabulary.load(layout.vocabulary("toy") / layout.WORDS, layout.NLTK),
         RegionInput(),
-        verify=True,
     )
     np.testing.assert_allclose(
         regions_of(split.images.batch([4])).regions[0], scan_folder.features["train"][4], rtol=2**-10

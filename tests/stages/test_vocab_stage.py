@@ -47,7 +47,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_only_what_is_asked_for_is_made(folder: Path, capsys: Any) -> None:
     vocab.main(write_params(folder, {VOCABULARY: {"min_count": 1}}), "tiny")
-    assert set(content(FOLDER)) == {"vocab.json"}
+    assert set(content(FOLDER)) == {"vocab.json", "files.json"}
     assert capsys.readouterr().out == f"tiny: {len(words())} words, captions split without nltk's sentence data\n"
 
 
@@ -130,7 +130,7 @@ def test_glove_no_longer_asked_for_is_gone(folder: Path) -> None:
     vocab.main(write_params(folder, {f"{VOCABULARY}.glove": GLOVE}), "tiny")
     assert "glove.json" in content(FOLDER)
     vocab.main(write_params(folder), "tiny")
-    assert set(content(FOLDER)) == {"vocab.json", "wordpieces.txt"}
+    assert set(content(FOLDER)) == {"vocab.json", "wordpieces.txt", "files.json"}
 
 
 def test_a_killed_stage_leaves_the_old_folder(folder: Path, monkeypatch: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,7 +22,7 @@ def obtain(server: Server, path: Path, cache: str = "cache", url: str = "f30k") 
     settings = ShardsSource(kind="shards", url=server.url + url, cache=str(path / cache))
     source = published_shards.obtain(settings, raw)
     assert source.published
-    write_json(raw / "source.json", asdict(source))
+    source.write(raw)
     published_shards.place(source.published, raw, path / "shards")
     return path / "shards" / "regions"
 

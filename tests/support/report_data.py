@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from itrcore.files import write_sealed
 
 SCRIPT = "<script>alert(1)</script> & \"quoted\" 'cap'"
 OUTSIDE = "../../etc/x.jpg"
@@ -27,7 +28,7 @@ def evaluation(name: str, data: str, method: str | None, seed: int | None, r1: f
         "metrics": figures(r1), "parameters": 2_100_000, "train_seconds": 12.3, "encode_image_ms": 0.4,
         "encode_caption_ms": 0.2, "score_image_ms": 0.01, "score_caption_ms": 0.01, "device": "cpu",
         "precision": "float32" if method else None,
-        "code_version": "abc123", "data_digest": "d" * 64,
+        "code_version": "abc123", "data_digest": "d" * 64, "files": {},
     } | other  # fmt: skip
 
 
@@ -84,8 +85,7 @@ def history(an_epoch: int = 1) -> dict[str, Any]:
 
 
 def write(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value), "utf-8")
+    write_sealed(path, {key: inner for key, inner in value.items() if key != "digest"})
 
 
 def put_run(root: Path, value: dict[str, Any]) -> None:

@@ -17,10 +17,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from itrcore.files import read_json
+from itrcore import layout
+from itrcore.files import read_json, sealed, write_sealed
 from itrcore.runs.observer import Observer
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
+from itrcore.training.state import StateFolder
 from itrcore.training.train import train
 
 ROOT = Path(__file__).parents[2]
@@ -243,7 +245,15 @@ def project(folder: Path, changes: Mapping[str, Any] | None = None) -> Params:
 def train_in(folder: Path, name: str = "one", observer: Observer | None = None) -> Path:
     """Train in this process; the folder of the results."""
     with contextlib.chdir(folder):
-        return folder / train(load(), name, observer or Observer())
+        params = load()
+        run = train(params, name, observer or Observer())
+        StateFolder(layout.STATE / params.run(name).data / name).clear()  # as the report does, once DVC has recorded it
+    return folder / run
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    """Change entries of a record, as if its stage had written it so."""
+    write_sealed(path, {**sealed(read_json(path)), **changes})
 
 
 def freeze_code(folder: Path) -> Path:
@@ -268,7 +278,7 @@ def stage(folder: Path, name: str, *arguments: str, code: Path = ROOT, **env: st
 
 def timeless(run: Path) -> Any:
     """A run's history.json without its times, which are the one thing that may differ between two same trainings."""
-    history = read_json(run / "history.json")
+    history = sealed(read_json(run / "history.json"))  # the digest is of the times too
     for record in history["evaluations"]:
         del record["seconds"], record["pairs_per_second"]
     return history

@@ -10,14 +10,14 @@ import pytest
 
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
-from itrcore.files import read_json, sha256, write_json
+from itrcore.files import read_json, sha256
 from itrcore.runs.records import Point
 from itrcore.settings.load import load
 from itrcore.tracking import LiveTraining, Tracker
 from itrcore.training.state import StateFolder
 from itrcore.training.train import train
 from tests.support.mlflow_store import ENSEMBLE, RESULTS, RUN, Store
-from tests.support.tiny_project import weights, write_params
+from tests.support.tiny_project import rewrite, weights, write_params
 
 
 def retrain(**changes: Any) -> Path:
@@ -155,9 +155,7 @@ def test_going_back_to_an_earlier_result_brings_its_run_back(folder: Path) -> No
 def test_a_new_evaluation_of_the_same_training_updates_its_run(folder: Path) -> None:
     tracker = Tracker()
     assert tracker.record(RUN, RESULTS)
-    result = read_json(RESULTS / "metrics.json")
-    result["metrics"]["rsum"] = 123.0
-    write_json(RESULTS / "metrics.json", result)
+    rewrite(RESULTS / "metrics.json", metrics={**read_json(RESULTS / "metrics.json")["metrics"], "rsum": 123.0})
     assert tracker.record(RUN, RESULTS)
     assert Store().one().data.metrics["test/rsum"] == 123.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -24,8 +25,10 @@ from itrcore.files import read_json
 from itrcore.layers.losses.triplet import SelfExpanding
 from itrcore.layers.progress import Progress
 from itrcore.methods.vse.esa import ESA
-from itrcore.training.state import StateFolder
-from tests.support.killing import Kill, Killed, saved
+from itrcore.runs.observer import Observer
+from itrcore.settings.load import load
+from itrcore.training.train import train
+from tests.support.killing import Kill, saved
 from tests.support.tiny_project import (
     PIXELS,
     freeze_code,
@@ -204,15 +207,31 @@ def test_a_damaged_state_means_a_fresh_start_and_the_same_result(tmp_path: Path,
     assert weights(train_in(tmp_path)) == whole
 
 
-def test_killed_between_the_results_and_the_end_of_its_state_it_ends_the_same(tmp_path: Path, monkeypatch: Any) -> None:
-    project(tmp_path)
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(StateFolder, "clear", lambda self: (_ for _ in ()).throw(Killed))
-        train_in(tmp_path)
-    before = weights(tmp_path / "runs" / "tiny" / "one")
-    history = (tmp_path / "runs" / "tiny" / "one" / "history.json").read_bytes()
-    assert weights(train_in(tmp_path)) == before
-    assert (tmp_path / "runs" / "tiny" / "one" / "history.json").read_bytes() == history  # no epoch was done again
+@pytest.mark.parametrize("lost", ["nothing", "results", "weights"])
+def test_a_finished_training_is_written_out_again_without_a_step_until_its_state_is_cleared(
+    lost: str, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    params = project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    out = train(params, "one", Observer())
+    before, history = weights(out), (out / "history.json").read_bytes()
+    state = Path("state/tiny/one")
+    assert {path.suffix for path in state.iterdir()} == {
+        ".json",
+        ".safetensors",
+    }  # no optimiser's state, which is large
+    if lost == "results":
+        shutil.rmtree(out)
+    if lost == "weights":
+        (path,) = state.glob("*.safetensors")
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    capsys.readouterr()
+    train(params, "one", Observer())
+    assert ("epoch" not in capsys.readouterr().out) == (lost != "weights")
+    assert weights(out) == before
+    assert lost == "weights" or (out / "history.json").read_bytes() == history
+    write_params(tmp_path, {"runs.one.seed": 2})
+    assert weights(train(load(), "one", Observer())) is not None and weights(out) != before
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from itrcore import code
+from itrcore import code, intact
+from itrcore.data import captions
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.data.text.wordpieces import WordPieces
 from itrcore.files import read_json
@@ -60,12 +60,12 @@ def copied(tmp_path: Path, monkeypatch: Any) -> Iterator[Code]:
 def caption_changed(folder: Path, split: str) -> None:
     """The first caption of a split says something else; as many words as before, in a table that is written anew."""
     path = folder / "data" / "tiny" / "captions.parquet"
-    table = pq.read_table(path)
+    table = captions.read_table(path)
     texts = table["text"].to_pylist()
     row = table["split"].to_pylist().index(split)
     texts[row] = " ".join(reversed(texts[row].split()))
     at = table.schema.get_field_index("text")
-    pq.write_table(table.set_column(at, table.schema.field(at), pa.array(texts, table.schema.field(at).type)), path)
+    captions.write(table.set_column(at, table.schema.field(at), pa.array(texts, table.schema.field(at).type)), path)
 
 
 def region_changed(folder: Path) -> None:
@@ -76,6 +76,7 @@ def region_changed(folder: Path) -> None:
     features = np.load(path)
     features[0, 0, 0] += 1
     np.save(path, features)
+    intact.seal(path.parent)
     with contextlib.chdir(folder):
         shards.main(load(), "tiny")
 
@@ -84,11 +85,13 @@ def vocabulary_changed(folder: Path) -> None:
     vocab = folder / "data" / "tiny" / "vocab"
     vocabulary = Vocabulary.load(vocab / "vocab.json", folder / "data" / "nltk")
     Vocabulary([*vocabulary.words[:-1], "unheard-of"], vocabulary.splitter).save(vocab / "vocab.json")
+    intact.seal(vocab)
 
 
 def pieces_changed(folder: Path) -> None:
     path = folder / "data" / "tiny" / "vocab" / "wordpieces.txt"
     WordPieces([*WordPieces.read(path).pieces[:-1], "unheard"]).save_vocabulary(path)
+    intact.seal(path.parent)
 
 
 # What a change is: entries of params.yaml or of a recipe, or a change of the data, or an edit of the code.

@@ -1,6 +1,6 @@
 """nltk's English sentence data (`punkt_tab`): fetched once with a checksum, or a record that there is none.
 
-The folder made here is laid out as nltk expects (`tokenizers/punkt_tab/english/…`) and holds `status.json`. Its bytes
+The folder made here is laid out as nltk expects (`tokenizers/punkt_tab/english/…`) and sealed. Its bytes
 depend on the data alone, not on where it came from or why none came: trainings depend on this folder.
 """
 
@@ -18,7 +18,7 @@ from itrcore import intact
 from itrcore.errors import DataError
 from itrcore.fetch.download import download
 from itrcore.fetch.problems import SourceError, WrongContent
-from itrcore.files import digest, read_json, remove, replacing, text_of, write_json
+from itrcore.files import digest, remove, replacing
 from itrcore.settings.downloads import PunktSettings
 
 _INSIDE = Path("tokenizers", "punkt_tab", "english")
@@ -50,13 +50,11 @@ def fetch(settings: PunktSettings, folder: Path) -> str:
             (temporary / _INSIDE).mkdir(parents=True)
             for name in settings.files:
                 (temporary / _INSIDE / name).write_bytes(files[name])
-            write_json(temporary / "status.json", {"available": True, "digest": digest(settings.files)})
             intact.seal(temporary)
         return f"nltk's sentence data: taken from {source}"
     reason = "; ".join(problems) or "no source is listed"
     with replacing(folder) as temporary:
         temporary.mkdir()
-        write_json(temporary / "status.json", {"available": False})
         intact.seal(temporary)
     return (
         f"nltk's sentence data cannot be had ({reason}). Vocabularies are built without sentence splitting and say so. "
@@ -66,17 +64,10 @@ def fetch(settings: PunktSettings, folder: Path) -> str:
 
 def data_digest(folder: Path) -> str | None:
     """Digest of the sentence data in `folder`, or None where there is none. `DataError` where a file of it is damaged."""
-    status = folder / "status.json"
     if not folder.exists():
         return None
-    intact.check_sealed(folder)
-    try:
-        record = read_json(status)
-        return text_of(record["digest"], "digest") if "digest" in record else None
-    except (TypeError, ValueError) as error:
-        raise DataError.at(
-            status, f"cannot be read ({error})", "what stage nltk writes", do="Run: dvc repro --force nltk"
-        ) from error
+    files = intact.check_sealed(folder)
+    return digest({Path(name).name: file for name, file in files.items()}) if files else None
 
 
 def _unfinished(folder: Path, source: str) -> Path:

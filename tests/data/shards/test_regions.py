@@ -195,7 +195,7 @@ def test_a_shard_of_another_size_is_found_when_opened(folder: Path, damage: str)
     path.unlink()
     if damage != "missing":
         path.write_bytes({"empty": b"", "truncated": whole[:-512], "longer": whole + b"\0"}[damage])
-    with pytest.raises(DataError, match=r"train-00002\.tar: this file is damaged: .*run: dvc repro"):
+    with pytest.raises(DataError, match=r"train-00002\.tar: this file is damaged: .*Run: itr heal"):
         FeatureStore(folder, "train")
 
 

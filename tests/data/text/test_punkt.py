@@ -19,7 +19,6 @@ from itrcore.data.text import punkt
 from itrcore.data.text.vocabulary import splitter_for
 from itrcore.errors import DataError
 from itrcore.fetch import download
-from itrcore.files import read_json
 from itrcore.settings.downloads import PunktSettings
 from tests.support.scan_data import PUNKT_FILES, write_punkt_folder
 
@@ -97,7 +96,7 @@ def test_every_kind_of_source_gives_the_same_bytes(tmp_path: Path) -> None:
             results.append(contents(tmp_path / f"out{number}"))
     assert results[0] == results[1] == results[2] == results[3]
     inside = {f"tokenizers/punkt_tab/english/{name}": content for name, content in PUNKT_FILES.items()}
-    assert inside.items() <= results[0].items() and set(results[0]) == {*inside, "status.json"}
+    assert inside.items() <= results[0].items() and set(results[0]) == {*inside, "files.json"}
     assert punkt.data_digest(tmp_path / "out0") is not None and splits_sentences(tmp_path / "out0")
 
 
@@ -125,7 +124,7 @@ def unused_port() -> int:
 def test_where_no_source_can_be_reached_the_status_and_the_message_say_so(tmp_path: Path) -> None:
     missing, refused = tmp_path / "absent.zip", f"http://127.0.0.1:{unused_port()}/p.zip"
     message = punkt.fetch(settings(missing, refused), tmp_path / "out")
-    assert read_json(tmp_path / "out" / "status.json") == {"available": False}
+    assert punkt.data_digest(tmp_path / "out") is None
     assert "cannot be had" in message and "without sentence splitting" in message
     assert str(missing) in message and refused in message and "refused" in message
     assert punkt.data_digest(tmp_path / "out") is None and not splits_sentences(tmp_path / "out")
@@ -163,7 +162,7 @@ def test_a_server_that_stalls_is_given_up_after_the_timeout(tmp_path: Path, sent
         waited = time.monotonic() - start
         release.set()
     assert 4 * 0.3 <= waited < 15 and "timed out" in message
-    assert read_json(tmp_path / "out" / "status.json") == {"available": False}
+    assert punkt.data_digest(tmp_path / "out") is None
 
 
 def test_a_zip_of_another_checksum_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:
@@ -235,8 +234,9 @@ def test_data_that_were_fetched_stay_where_a_later_fetch_fails(tmp_path: Path) -
     assert contents(tmp_path / "out") == before
 
 
-@pytest.mark.parametrize("content", ['{"digest": null}', '{"digest": 5}', "5", "{"])
-def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
-    (tmp_path / "status.json").write_text(content)
-    with pytest.raises(DataError, match=r"status\.json: cannot be read .* expected what stage nltk writes"):
-        punkt.data_digest(tmp_path)
+def test_damaged_data_are_named(tmp_path: Path) -> None:
+    punkt.fetch(settings(write_punkt_folder(tmp_path / "nltk_data")), tmp_path / "out")
+    path = tmp_path / "out" / "tokenizers" / "punkt_tab" / "english" / "abbrev_types.txt"
+    path.write_bytes(path.read_bytes().replace(b"mr", b"ms"))
+    with pytest.raises(DataError, match=r"abbrev_types\.txt: this file is damaged: its bytes have changed.*itr heal"):
+        splits_sentences(tmp_path / "out")
