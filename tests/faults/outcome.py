@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from itrcore.files import digest, sha256
-from tests.faults.pipeline import NEXT, Attempt, Pipeline
+from tests.faults.pipeline import ITR, NEXT, Attempt, Pipeline
 
 
 class Outcome(StrEnum):
@@ -211,6 +211,8 @@ def finished(pipeline: Pipeline, state: str, attempts: list[Attempt], trainings:
     if attempts[-1].code != 0:
         yield Finding(Outcome.STUCK, f"{attempts[-1]}: {last_line(attempts[-1])}")
         return
+    if any("run: itr track" in attempt.output for attempt in attempts):
+        pipeline.run(*ITR, "track")
     yield from compared(pipeline, NEXT[state])
     yield from repeated(attempts, trainings)
 
