@@ -1,12 +1,17 @@
-"""Opening `.npy` files memory-mapped, after looking whether they are whole."""
+"""Opening `.npy` files memory-mapped, after looking whether they are whole; a file's bytes for Arrow."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from itrcore.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def open_array(path: Path) -> np.ndarray:
@@ -39,3 +44,16 @@ def open_array(path: Path) -> np.ndarray:
         )
     array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
+
+
+def read_buffer(path: Path) -> pa.Buffer:
+    """A file's bytes, in memory of Arrow's own. `OSError` where it cannot be read.
+
+    Not in Python's: one of Arrow's threads may be the last to let them go, and if Python is just ending, the process aborts.
+    """
+    import pyarrow as pa
+
+    with open(path, "rb") as file:
+        buffer = pa.allocate_buffer(os.fstat(file.fileno()).st_size)
+        read = file.readinto(memoryview(buffer))
+    return buffer.slice(0, read)

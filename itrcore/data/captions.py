@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from itrcore.arrays import read_buffer
 from itrcore.errors import DataError
 from itrcore.files import read_json, replacing, sealed, sha256, write_sealed
 from itrcore.settings.datasets import SPLITS
@@ -103,14 +104,14 @@ def read_published(path: Path) -> pa.Table:
     return _table(_bytes(path), path)
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path) -> pa.Buffer:
     try:
-        return path.read_bytes()
+        return read_buffer(path)
     except OSError as error:
         raise _wrong(path, f"cannot be read ({error.strerror})") from error
 
 
-def _table(data: bytes, path: Path) -> pa.Table:
+def _table(data: pa.Buffer, path: Path) -> pa.Table:
     try:
         # `pq.read_table` would import pandas.
         with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
