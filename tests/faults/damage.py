@@ -38,7 +38,7 @@ class Damage:
     where: a kind of result; DVC's cache, of which all is then taken; or `state`, of a training that was killed
     copy: `output` alone, its copy in the `cache`, or `both`. In the cache, it is then taken from there
     quiet: its time is kept, as when a disk rots, so that DVC does not look at it again
-    choice: what decides which file and where in it; reader: the number of the command that reads it first
+    choice: what decides which file and where in it; reader: the number of the first of two commands that read it
     """
 
     what: str
@@ -51,10 +51,19 @@ class Damage:
 
     @classmethod
     def drawn(cls, random: Random, pipeline: Pipeline, what: str) -> Damage:
-        """Every kind of result as often as any other, however many files it has."""
+        """Each kind of result as often as figures rest on it, however many files it has."""
+        places = {
+            **dict.fromkeys(RESULTS, 1),
+            "data": 3,
+            "runs": 3,
+            "evaluations": 3,
+            "results": 2,
+            CACHE: 3,
+            "state": 2,
+        }
         return cls(
             what,
-            random.choice([*RESULTS, CACHE, "state"]),
+            random.choices(list(places), list(places.values()))[0],
             random.choice(["output", "cache", "both"]),
             random.random() < 0.5,
             random.getrandbits(64),
@@ -108,7 +117,8 @@ class Damage:
         damaged = difference(pipeline.folder, pipeline.undisturbed("done"))
         refused, healing = list[str](), list[str]()
         known = readers(pipeline, name)
-        for command in (known[self.reader % len(known)], pipeline.repro()):
+        first, second = (known[(self.reader + number) % len(known)] for number in (0, 1))
+        for command in (first, second, pipeline.repro()):
             attempt = pipeline.run(*command)
             attempts.append(attempt)
             yield from seen(attempt)

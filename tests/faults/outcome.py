@@ -186,8 +186,10 @@ def seen(attempt: Attempt) -> Iterator[Finding]:
     """What should not be on a user's terminal: a traceback, or an end without a word."""
     if attempt.code is None:
         yield Finding(Outcome.STUCK, f"{attempt} did not end")
-    elif "Traceback (most recent call last)" in attempt.output:
-        yield Finding(Outcome.UGLY, f"a traceback: {attempt.output.strip().splitlines()[-1]}")
+    elif trace := re.search(
+        r"^Traceback \(most recent call last\):\n(?:(?: .*)?\n)*(.*)", attempt.output, re.MULTILINE
+    ):
+        yield Finding(Outcome.UGLY, f"a traceback: {trace[1]}; then: {attempt.output.strip().splitlines()[-1]}")
     elif attempt.code and not re.search(r"^(error|ERROR|stopped;)", attempt.output, re.MULTILINE):
         yield Finding(Outcome.UGLY, f"{attempt} ended with status {attempt.code} and no word")
     for failed in re.findall(r"^ERROR: failed to reproduce .*exited with (-?\d+)$", attempt.output, re.MULTILINE):
