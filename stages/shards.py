@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from itrcore import intact, layout
+from itrcore import layout
 from itrcore.data.shards import image_writer, region_writer, writing
 from itrcore.data.shards.images import ImageShardInfo
 from itrcore.data.source import Source
-from itrcore.data.sources import published_shards
+from itrcore.data.sources import obtain, published_shards
 from itrcore.errors import DataError
 from itrcore.files import replacing
 from itrcore.progress import counting
@@ -19,7 +19,7 @@ from stages import run_stage
 def main(params: Params, name: str) -> None:
     """Check every value and every picture while copying them into shards, or take over those that are published."""
     source, settings = Source.read(layout.raw(name)), params.dataset(name).shards
-    intact.check_sealed(layout.raw(name))
+    obtain.check_unchanged(source, layout.raw(name))
     if source.published:
         with replacing(layout.shards(name)) as temporary:
             published_shards.place(source.published, layout.raw(name), temporary)

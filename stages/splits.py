@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from itrcore import intact, layout
+from itrcore import layout
 from itrcore.data import captions
 from itrcore.data.source import Source
-from itrcore.data.sources import caption_table
+from itrcore.data.sources import caption_table, obtain
 from itrcore.settings.params import Params
 from stages import run_stage
 
@@ -15,7 +15,7 @@ from stages import run_stage
 def main(params: Params, name: str) -> None:
     """Read ids and captions of every split, check them, write one table."""
     source = Source.read(layout.raw(name))
-    intact.check_sealed(layout.raw(name), ".txt", ".json", ".parquet")
+    obtain.check_unchanged(source, layout.raw(name), ".txt", ".gz", ".json", ".parquet")
     table, counts = caption_table.build(source, params.dataset(name).source, layout.raw(name))
     captions.write(table, layout.captions(name), {split: asdict(count) for split, count in counts.items()})
     for split, count in counts.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 from itrcore import intact, layout
 from itrcore.data import captions
 from itrcore.data.source import Source
+from itrcore.data.sources import obtain
 from itrcore.data.text import glove
 from itrcore.data.text.vocabulary import Vocabulary, splitter_for
 from itrcore.data.text.wordpieces import WordPieces
@@ -64,6 +65,7 @@ def _released(name: str, given: str) -> Path:
     if given != "found":
         return Path(given)
     source = Source.read(layout.raw(name))
+    obtain.check_unchanged(source, layout.raw(name), ".json")
     if source.vocabulary is None:
         raise DataError.at(
             source.folder or layout.raw(name),

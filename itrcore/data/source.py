@@ -22,7 +22,8 @@ class Source:
     pictures: the folder of the pictures
     vocabulary: SCAN's released vocabulary, where it lies with the files
     published: url and cache of shards that someone published (`ShardsSource`); there is nothing else then
-    content: digest of the files, where they lie outside: the stages after `raw` depend on this record alone
+    reads: path → SHA-256 of the files that lie outside: the stages after `raw` depend on this record alone
+    content: digest of what else lies outside: names and sizes of the pictures, or what was published
     """
 
     features: str
@@ -33,6 +34,7 @@ class Source:
     pictures: str | None = None
     vocabulary: str | None = None
     published: dict[str, str] | None = None
+    reads: dict[str, str] = field(default_factory=dict)
     content: str | None = None
 
     def write(self, raw: Path) -> None:
@@ -48,10 +50,10 @@ class Source:
         try:
             source = cls(**sealed(read_json(path)))
             for name, value in vars(source).items():
-                if isinstance(value, dict) and name in ("splits", "published"):
+                if isinstance(value, dict) and name in ("splits", "published", "reads"):
                     for key, text in value.items():
                         text_of(text, f"{key} of {name}")
-                elif value is not None or name in ("features", "splits"):
+                elif value is not None or name in ("features", "splits", "reads"):
                     text_of(value, name)
             return source
         except (TypeError, ValueError) as error:

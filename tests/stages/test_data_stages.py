@@ -185,6 +185,10 @@ def test_an_error_keeps_the_output_of_an_earlier_run(scan_folder: ScanFolder) ->
         stage(params, "toy")
     before = read_json(layout.region_shards("toy") / "shards.json")
     with_value(np.nan)(scan_folder)
+    changed = r"scan/test_ims\.npy: its bytes have changed; .*repro --force --single-item raw@toy"
+    with pytest.raises(DataError, match=changed):
+        stages.shards.main(params, "toy")
+    STAGES["raw"](params, "toy")
     with pytest.raises(DataError, match="found nan"):
         stages.shards.main(params, "toy")
     assert read_json(layout.region_shards("toy") / "shards.json") == before and left() == set(OUTPUTS.values())
@@ -211,9 +215,9 @@ def start(stage: str, **options: Any) -> subprocess.Popen[str]:
 
 def test_a_user_sees_one_sentence_and_no_traceback(scan_folder: ScanFolder) -> None:
     params = write_params()
+    with_value(np.nan)(scan_folder)
     for name in ("raw", "splits"):
         STAGES[name](params, "toy")
-    with_value(np.nan)(scan_folder)
     child = start("shards", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     _, shown = child.communicate()
     assert child.returncode == 1 and "Traceback" not in shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from itrcore import intact, layout
@@ -14,7 +13,7 @@ from itrcore.data.sources import published_shards
 from itrcore.data.sources.locate import locate
 from itrcore.errors import DataError
 from itrcore.fetch import record
-from itrcore.files import digest, replacing
+from itrcore.files import digest, replacing, sha256
 from itrcore.progress import Count
 from itrcore.settings.datasets import (
     KarpathySource,
@@ -86,7 +85,8 @@ def _scan(settings: ScanSource) -> Source:
             do=f"Set the source's features to {recorded}.",
         )
     pictures = _given(settings.pictures, "pictures") or located.pictures
-    others = [path for path in (located.id_mapping, located.karpathy, located.vocabulary) if path]
+    others = (located.id_mapping, located.karpathy, located.vocabulary)
+    files = [*scan.files_of(folder, list(splits.values())), *(path for path in others if path)]
     return Source(
         settings.features,
         splits,
@@ -95,7 +95,8 @@ def _scan(settings: ScanSource) -> Source:
         karpathy=_text(located.karpathy),
         pictures=_text(pictures),
         vocabulary=_text(located.vocabulary),
-        content=_content(folder, splits, others, pictures),
+        reads={str(path): record.sha256(path) for path in files},
+        content=_listing(pictures) if pictures else None,
     )
 
 
@@ -106,8 +107,29 @@ def _karpathy(settings: KarpathySource) -> Source:
     karpathy.read(file)
     if not pictures.is_dir():
         raise DataError.at(pictures, "no such folder", "the data set's pictures", do="Correct source.pictures.")
-    content = digest([record.sha256(file), _listing(pictures)])
-    return Source("none", karpathy=str(file), pictures=str(pictures), content=content)
+    return Source(
+        "none",
+        karpathy=str(file),
+        pictures=str(pictures),
+        reads={str(file): record.sha256(file)},
+        content=_listing(pictures),
+    )
+
+
+def check_unchanged(source: Source, raw: Path, *endings: str) -> None:
+    """`DataError` names the first file that has changed since the stage `raw` made or found it.
+
+    endings: of the files that are read and checked, such as `.txt`; without any, all are
+    """
+    intact.check_sealed(raw, *endings)
+    for name, wanted in source.reads.items():
+        if name.endswith(endings or ""):
+            path, download = Path(name), record.owner(Path(name))
+            again = f"fetch@{download}" if download else f"raw@{raw.parent.name}"
+            found = "no such file" if not path.is_file() else "its bytes have changed" if sha256(path) != wanted else ""
+            if found:
+                do = f"Put it back, or run: dvc repro --force --single-item {again}"
+                raise DataError.at(path, found, "the file that stage raw found", do=do)
 
 
 def _text(path: Path | None) -> str | None:
@@ -119,12 +141,6 @@ def _check_downloads(*paths: str | None) -> None:
     for name in {record.owner(Path(path)) for path in paths if path}:
         if name is not None:
             record.check_present(layout.download_record(name), layout.download(name))
-
-
-def _content(folder: Path, splits: Mapping[str, str], others: list[Path], pictures: Path | None) -> str:
-    """A digest of what the data set is read from."""
-    files = [*scan.files_of(folder, list(splits.values())), *others]
-    return digest([{path.name: record.sha256(path) for path in files}, _listing(pictures) if pictures else None])
 
 
 def _listing(pictures: Path) -> str:
