@@ -34,12 +34,11 @@ def read(path: Path, kind: type[R], stage: str) -> R:
     """Read a stage's record. `DataError` names the stage to run where it is missing or of another form, or says it is damaged."""
     try:
         data = path.read_bytes()
-        record = kind.model_validate_json(data)
         try:
             sealed(json.loads(data))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError.damaged(path, str(error)) from error
-        return record
+        return kind.model_validate_json(data)
     except FileNotFoundError:
         problem = "no such file"
     except OSError as error:

@@ -140,11 +140,14 @@ class Damage:
             yield Finding(Outcome.STUCK, f"{name}: after {healing}: {last_line(attempts[-1])}")
             return
         yield from (Finding(Outcome.REFUSED, line) for line in refused)
-        if not refused and difference(pipeline.folder, pipeline.undisturbed("done")):
-            yield Finding(Outcome.MISSED, f"{name}: nothing that ran reads it")
+        if left := difference(pipeline.folder, pipeline.undisturbed("done")) & damaged:
+            if refused:
+                yield Finding(Outcome.STUCK, f"{name}: {healing} does not heal {sorted(left)[:3]}")
+            else:
+                yield Finding(Outcome.MISSED, f"{name}: nothing that ran reads it")
         gone = self.copy != "output" and self.where.startswith(("runs", "curves"))
         for finding in [
-            *compared(pipeline, "done", but=() if refused else damaged),
+            *compared(pipeline, "done", but=damaged),
             *repeated(attempts, trainings=not gone and not everything),
         ]:
             yield finding._replace(what=f"{name}, then {healing}: {finding.what}")
