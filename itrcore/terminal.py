@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,11 @@ from rich.markup import escape
 
 from itrcore.errors import ITRError, shown
 
-# Full disks, missing permissions, failing disks: nothing that the code could have got right.
-_OUTSIDE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
+# Full disks, missing permissions, failing disks, a file in the place of a folder: nothing that the code could have got right.
+_OUTSIDE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE,
+    errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE,
+}  # fmt: skip
 
 STOPPED = 130  # exit status after Ctrl-C, as shells have it
 
@@ -32,13 +36,16 @@ def user_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _OUTSIDE:
             raise
-        _print(
-            "[red bold]error:[/]", shown(f"{error.filename or 'a file'}: {error.strerror}. Mend that and run it again.")
-        )
+        _print("[red bold]error:[/]", shown(f"{_name(error)}: {error.strerror}. Mend that and run it again."))
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         _print("[yellow bold]stopped;[/]", "run it again to go on")
         raise SystemExit(STOPPED) from None
+
+
+def _name(error: OSError) -> str:
+    named = error.filename2 or error.filename  # of a copy, the file that is written
+    return os.fsdecode(named) if isinstance(named, str | bytes | os.PathLike) else "a file"
 
 
 def warn(text: str) -> None:
