@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from itrcore import layout
+from itrcore.errors import ConfigError
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
 from itrcore.terminal import user_errors
@@ -19,7 +21,21 @@ def run_stage(stage: Callable[[Params, str], None]) -> None:
     with user_errors():
         params = load()
         _with_code_of(params.root_folder)
+        _check_links(params)
         stage(params, sys.argv[1] if len(sys.argv) > 1 else "")
+
+
+def _check_links(params: Params) -> None:
+    """`ConfigError` where a folder of outputs leads out of the git checkout: DVC would refuse them after the work."""
+    for folder in [folder for data in params.datasets for folder in layout.above_outputs(data) if folder.is_symlink()]:
+        target, here = folder.resolve(), Path.cwd().resolve()
+        checkout = next((above for above in (here, *here.parents) if (above / ".git").exists()), None)
+        if checkout and not target.is_relative_to(checkout):
+            raise ConfigError(
+                f"{folder} is a link to {target}, outside of this checkout: DVC would refuse the results there. Remove the "
+                "link. Put the whole checkout on that disk, or DVC's cache, or mount a folder of that disk in the link's "
+                "place (docs/data.md, A larger disk)."
+            )
 
 
 def _with_code_of(root: Path) -> None:
