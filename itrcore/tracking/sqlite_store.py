@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sqlite3
 from contextlib import closing
@@ -41,6 +42,9 @@ class SQLiteStore:
         import mlflow
         from mlflow.tracking._tracking_service import utils
 
+        # Where files of MLflow's own first experiment go. By default in the caller's folder, whose path it puts into SQL as it is,
+        # with quotes and colons.
+        os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", "mlflow-artifacts:/")
         fresh = not self.path.exists() or not self.path.stat().st_size
         try:
             with closing(sqlite3.connect(self.path)) as database:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -198,7 +199,9 @@ class Tracker:
         from mlflow.tracking.context.registry import resolve_tags  # user and entry point
 
         called = self._called(name)
-        return self._client.create_run(experiment, run_name=called, tags={**resolve_tags(), _NAME: called, **tags})
+        with warnings.catch_warnings(action="ignore"):  # of git's library, about a folder with `$` in its name
+            context = resolve_tags()
+        return self._client.create_run(experiment, run_name=called, tags={**context, _NAME: called, **tags})
 
     def _is_older_than_trial(self, run_folder: Path) -> bool:
         if self._trial is None:

@@ -38,7 +38,7 @@ def test_another_store_is_used_where_the_environment_names_one(folder: Path, tem
     assert Store().one().info.status == "FINISHED"
 
 
-@pytest.mark.parametrize("name", ["itr%20main", "100%", "a%2Fb", "what?", "what?x=1", "a b#c"])
+@pytest.mark.parametrize("name", ["itr%20main", "100%", "a%2Fb", "what?x=1", "a b#c", "ü犬'\"$HOME:x&;\n"])
 def test_a_project_in_a_folder_of_any_name_has_its_store_in_it(
     folder: Path, templates: Path, name: str, monkeypatch: Any
 ) -> None:
