@@ -140,8 +140,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a UTF-8 JSON file."""
-    return json.loads(path.read_text("utf-8"))
+    """Read a UTF-8 JSON file, with or without a byte order mark."""
+    return json.loads(path.read_text("utf-8-sig"))
 
 
 class WrongKind(ValueError):
