@@ -26,6 +26,7 @@ STOPPED = 130  # exit status after Ctrl-C, as shells have it
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Turn an error that a user can mend into its message and exit status 1, and Ctrl-C into one line."""
+    _name_files_in_utf8()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: not every encoding has every character
     try:
@@ -41,6 +42,16 @@ def user_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         _print("[yellow bold]stopped;[/]", "run it again to go on")
         raise SystemExit(STOPPED) from None
+
+
+def _name_files_in_utf8() -> None:
+    """Start again where Python writes names of files in another encoding: a picture that it cannot write would not be there.
+
+    What is printed stays in the terminal's encoding.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        environment = {"PYTHONIOENCODING": sys.stdout.encoding, **os.environ, "PYTHONUTF8": "1"}
+        os.execve(sys.executable, sys.orig_argv, environment)
 
 
 def _name(error: OSError) -> str:
