@@ -21,21 +21,32 @@ def run_stage(stage: Callable[[Params, str], None]) -> None:
     with user_errors():
         params = load()
         _with_code_of(params.root_folder)
-        _check_links(params)
+        _let_dvc_follow_links(params)
         stage(params, sys.argv[1] if len(sys.argv) > 1 else "")
 
 
-def _check_links(params: Params) -> None:
-    """`ConfigError` where a folder of outputs leads out of the git checkout: DVC would refuse them after the work."""
-    for folder in [folder for data in params.datasets for folder in layout.above_outputs(data) if folder.is_symlink()]:
-        target, here = folder.resolve(), Path.cwd().resolve()
-        checkout = next((above for above in (here, *here.parents) if (above / ".git").exists()), None)
-        if checkout and not target.is_relative_to(checkout):
+def _let_dvc_follow_links(params: Params) -> None:
+    """Prepare folders of outputs that are links to a larger disk. `ConfigError` where such a link leads nowhere.
+
+    DVC asks of a folder's .gitignore, not of the folder, whether it is in the checkout, and would refuse the outputs after
+    the work. All is ignored already, so it never writes there.
+    """
+    here = Path.cwd().resolve()
+    checkout = next((above for above in (here, *here.parents) if (above / ".git").exists()), None)
+    if checkout is None:
+        return
+    inside = here / ".dvc" / ".gitignore"
+    for folder in (folder for data in params.datasets for folder in layout.above_outputs(data)):
+        if folder.is_symlink() and not folder.is_dir():
             raise ConfigError(
-                f"{folder} is a link to {target}, outside of this checkout: DVC would refuse the results there. Remove the "
-                "link. Put the whole checkout on that disk, or DVC's cache, or mount a folder of that disk in the link's "
-                "place (docs/data.md, A larger disk)."
+                f"{folder} is a link to {folder.resolve()}, which is no folder; make it or remove the link"
             )
+        if not folder.resolve().is_relative_to(checkout):
+            folder.mkdir(parents=True, exist_ok=True)
+            ignored = folder / ".gitignore"
+            if not ignored.is_symlink() or ignored.resolve() != inside:
+                ignored.unlink(missing_ok=True)
+                ignored.symlink_to(inside)
 
 
 def _with_code_of(root: Path) -> None:
