@@ -1,7 +1,9 @@
-"""Opening `.npy` files memory-mapped, after looking whether they are whole."""
+"""`.npy` files memory-mapped: opened after looking whether they are whole, or made with all their room on the disk."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,4 +40,15 @@ def open_array(path: Path) -> np.ndarray:
             do="It was cut short or changed on the way: extract or download it again.",
         )
     array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def new_array(path: Path, shape: Sequence[int]) -> np.memmap:
+    """A new float32 `.npy` of this shape to write into, memory-mapped. `OSError` where the disk has no room for it.
+
+    The room is taken first: a process that writes into a map on a full disk is killed by the system (SIGBUS).
+    """
+    array: np.memmap = np.lib.format.open_memmap(path, "w+", np.float32, tuple(shape))
+    with open(path, "r+b") as handle:
+        os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
     return array

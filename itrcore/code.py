@@ -86,7 +86,7 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
     path = _path(name)
     if path is None:
         raise ModuleNotFoundError(f"no module {name} in {_HOME}")
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = ast.parse(path.read_bytes())
     return _digest(tree), tuple(dict.fromkeys(_imports(tree)))
 
 

@@ -115,8 +115,8 @@ def write(
 
 def move(finished: Path, folder: Path) -> None:
     """Move what `write` made to `folder`, which must not exist, and remove the work folder."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(finished, folder)
+    with replacing(folder) as temporary:
+        shutil.move(finished, temporary)  # a copy, if `folder` is on another disk
     remove(finished.parent)
 
 
