@@ -12,16 +12,17 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from contextlib import chdir
 from pathlib import Path
 
 from flows.plan import alone, folder_of, planned
 from flows.server import Server
-from flows.targets import stop_all
+from flows.targets import guardian, stop_all
 from itrcore.terminal import user_errors
 
 _LAST_SECONDS = 15.0  # for Prefect to tell its server how the flow ended
-_STOP_SECONDS = 1.5  # the same after Ctrl-C
+_STOP_SECONDS = 1.0  # the same after Ctrl-C
 
 
 def main() -> None:
@@ -45,6 +46,11 @@ def main() -> None:
                 _run(folder, arguments)
     except SystemExit as ended:
         status = int(ended.code or 0)
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    if guardian.cache_info().currsize:
+        guardian().close()  # nothing is left when this ends
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)  # Prefect would try for minutes to reach a server that is gone
@@ -66,11 +72,9 @@ def _run(folder: Path, asked: argparse.Namespace) -> None:
             signal.signal(number, signal.SIG_IGN)
         stop_all()
         _wait(flow, server, _STOP_SECONDS)
-        server.stop()
         raise
     if flow.is_alive():
         warn_of_lost_server()
-    server.stop()
     work.check()
 
 

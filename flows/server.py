@@ -34,7 +34,10 @@ _PATIENCE = 10.0  # seconds for an answer of the user's server
 
 
 class Server:
-    """The server for a flow in `folder`, named in Prefect's settings. `ITRError` where none answers."""
+    """The server for a flow in `folder`, named in Prefect's settings. `ITRError` where none answers.
+
+    One that is started here ends with this process.
+    """
 
     def __init__(self, folder: Path) -> None:
         settings = _settings()
@@ -53,12 +56,6 @@ class Server:
     def lost(self) -> bool:
         """Whether it was started here and has ended."""
         return self._process is not None and self._process.poll() is not None
-
-    def stop(self) -> None:
-        """End it, if it was started here, and whatever else the flow started."""
-        if self._process is not None:
-            _stop(self._process)
-        guardian().close()
 
 
 def _settings() -> Settings:

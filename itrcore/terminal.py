@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 
+from itrcore import interrupt
 from itrcore.errors import ITRError, shown
 
 # Full disks, missing permissions, failing disks: nothing that the code could have got right.
 _OUTSIDE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 
-STOPPED = 130  # exit status after Ctrl-C, as shells have it
-
 
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Turn an error that a user can mend into its message and exit status 1, and Ctrl-C into one line."""
+    interrupt.ready()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: not every encoding has every character
     try:
@@ -38,7 +38,7 @@ def user_errors() -> Iterator[None]:
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         _print("[yellow bold]stopped;[/]", "run it again to go on")
-        raise SystemExit(STOPPED) from None
+        raise SystemExit(interrupt.STOPPED) from None
 
 
 def warn(text: str) -> None:

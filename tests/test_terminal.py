@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from itrcore.errors import DataError, ITRError, shown
-from itrcore.terminal import STOPPED, user_errors
+from itrcore.interrupt import STOPPED
+from itrcore.terminal import user_errors
 
 
 @pytest.mark.parametrize(
