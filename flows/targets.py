@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from flows.guardian import Guardian, end
 from itrcore import repro
@@ -54,15 +55,15 @@ def reproduce(targets: Sequence[str], log: Callable[[str], None], extra: Mapping
         log(line)
 
     code = run(repro.command("-s", *targets), hear, extra)
+    if errors and (lost := _not_stored(targets)):
+        raise TargetFailed(
+            f"{', '.join(lost)} ran, but DVC could not store what it made. Make room for DVC's cache "
+            f"({_dvc('cache', 'dir')}), then run: dvc commit -f {' '.join(lost)}",
+            last,
+        )
     if code:
         named = re.search(r"failed to reproduce '(.+?)'", "\n".join(errors))
         raise TargetFailed(f"{named[1] if named else ' '.join(targets)} failed (exit status {code})", last)
-    for target in _not_stored(targets) if errors else ():
-        raise TargetFailed(
-            f"{target} is made, but DVC could not store it. Make room for DVC's cache ({_cache()}), then run: "
-            f"dvc commit -f {target}",
-            errors[:_LAST_LINES],
-        )
 
 
 def run(command: Sequence[str], log: Callable[[str], None], extra: Mapping[str, str] | None = None) -> int:
@@ -115,20 +116,20 @@ def stopped() -> bool:
 
 
 def _not_stored(targets: Sequence[str]) -> list[str]:
-    """Those with outputs that are not in DVC's cache: where its disk is full, DVC prints errors and may still exit with 0."""
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json", *targets]
-    said = subprocess.run(command, env=_ENVIRONMENT, stdout=subprocess.PIPE, check=True).stdout
-    changes: dict[str, list[object]] = json.loads(said)
+    """Those whose outputs are not in DVC's cache: where its disk is full, DVC prints errors, goes on, and may exit with 0."""
+    changes: dict[str, list[Any]] = json.loads(_dvc("status", "--json", *targets) or "{}")
     return [
         target
-        for target in targets
-        if any(isinstance(change, dict) and "changed outs" in change for change in changes.get(target, ()))
+        for target, found in changes.items()
+        if any(
+            "not in cache" in change.get("changed outs", {}).values() for change in found if isinstance(change, dict)
+        )
     ]
 
 
-def _cache() -> str:
-    command = [sys.executable, "-m", "dvc", "cache", "dir"]
-    return subprocess.run(command, env=_ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+def _dvc(*arguments: str) -> str:
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+    return subprocess.run(command, env=_ENVIRONMENT, capture_output=True, text=True).stdout.strip()
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:

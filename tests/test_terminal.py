@@ -21,6 +21,7 @@ from itrcore.terminal import user_errors
         ("name \udcff", r"name \udcff"),
         ("two\nlines, Straße, 犬", "two\nlines, Straße, 犬"),
         ("http://user:SECRET@host:1/x?a=1", "http://host:1/x?a=1"),
+        ("http://user:SEC@RET@host/x", "http://host/x"),
         ("https://host/x?X-Amz-Signature=abc&b=2", "https://host/x?X-Amz-Signature=…&b=2"),
         ("mail a@b.org", "mail a@b.org"),
     ],
