@@ -133,7 +133,7 @@ def test_what_failed_comes_last_and_no_more_than_jobs_run_at_once(
 
 def test_an_output_that_dvc_could_not_store_is_a_failure(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.folder)
-    stages(project, made="echo x > made")
+    stages(project, made="mkdir -p made; echo x > made/x")  # of a folder DVC prints an error, and exits with 0
     (project.folder / ".dvc" / "cache" / "files" / "md5").mkdir(parents=True, exist_ok=True)
     wall = project.folder / ".dvc" / "cache" / "files" / "md5" / "40"  # the first two digits of the digest
     wall.symlink_to("/proc")  # where no file can be made
