@@ -29,8 +29,10 @@ _NEUTRAL = (
     "itrcore.errors",
     "itrcore.fetch",  # what it downloads is checked by digests
     "itrcore.files",
+    "itrcore.interrupt",
     "itrcore.layout",
     "itrcore.methods.describe",
+    "itrcore.pool",
     "itrcore.progress",
     "itrcore.provenance",
     "itrcore.registry",
