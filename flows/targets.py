@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from itrcore import repro
 from itrcore.errors import ITRError, shown
 
 _LAST_LINES = 15
+_BUSY, _BUSY_SECONDS = "is busy, it is being blocked by", 2.0
 _ENVIRONMENT = repro.environment()  # taken now: flows.server changes this process's for Prefect
 
 _running: set[subprocess.Popen[bytes]] = set()
@@ -54,7 +56,12 @@ def reproduce(targets: Sequence[str], log: Callable[[str], None], extra: Mapping
             errors.append(line)
         log(line)
 
-    code = run(repro.command("-s", *targets), hear, extra)
+    while (code := run(repro.command("-s", *targets), hear, extra)) and any(_BUSY in error for error in errors):
+        log(
+            "Waiting for another process of DVC."
+        )  # such as a dvc repro by hand, for which --wait-for-lock does not wait
+        errors.clear()
+        time.sleep(_BUSY_SECONDS)
     if errors and (lost := _not_stored(targets)):
         raise TargetFailed(
             f"{', '.join(lost)} ran, but DVC could not store what it made. Make room for DVC's cache "

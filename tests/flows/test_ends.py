@@ -62,7 +62,11 @@ def running(processes: list[psutil.Process]) -> list[str]:
 @pytest.mark.slow
 def test_ctrl_c_ends_everything_at_once_with_one_line(project: Project, started: list[subprocess.Popen[str]]) -> None:
     stages(project, long="trap '' TERM; echo it is up; sleep 600; touch long")  # that does not obey
+    store = project.folder / ".prefect" / "prefect.db"
+    store.parent.mkdir()
+    store.write_text("damaged, or of another version", "utf-8")
     started.append(flow := project.start(*FLOW))
+    until(flow, "it begins with an empty store")
     children = until(flow, " - it is up")
     assert len(children) >= 4  # server, guardian, DVC, the command
     before = time.monotonic()
@@ -131,6 +135,19 @@ def test_what_failed_comes_last_and_no_more_than_jobs_run_at_once(
     assert most == 2
 
 
+@pytest.mark.slow
+def test_a_target_waits_for_a_dvc_repro_by_hand(
+    project: Project, monkeypatch: pytest.MonkeyPatch, started: list[subprocess.Popen[str]]
+) -> None:
+    monkeypatch.chdir(project.folder)
+    stages(project, made_by_hand="echo it is up; sleep 3; touch made_by_hand")
+    started.append(by_hand := project.start(sys.executable, "-m", "dvc", "repro"))
+    until(by_hand, "it is up")
+    lines: list[str] = []
+    reproduce(["made_by_hand"], lines.append)
+    assert "Waiting for another process of DVC." in lines and lines[-1] == "Data and pipelines are up to date."
+
+
 def test_an_output_that_dvc_could_not_store_is_a_failure(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.folder)
     stages(project, made="mkdir -p made; echo x > made/x")  # of a folder DVC prints an error, and exits with 0
@@ -148,9 +165,7 @@ def test_an_output_that_dvc_could_not_store_is_a_failure(project: Project, monke
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("http://user:SECRET@127.0.0.1:9/api", "Prefect's server at http://127.0.0.1:9/api does not answer ("),
         ("http://user:SEC@SECRET@127.0.0.1:9/api", "Prefect's server at http://127.0.0.1:9/api does not answer ("),
-        ("user:SECRET@host/api", "PREFECT_API_URL is not the address of a server"),
         ("http://[SECRET", "Prefect does not take its settings"),
     ],
 )
