@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import chdir
+from contextlib import chdir, suppress
 from pathlib import Path
 
 from flows.plan import alone, folder_of, planned
@@ -51,8 +51,9 @@ def main() -> None:
         status = 1
     if guardian.cache_info().currsize:
         guardian().close()  # nothing is left when this ends
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # the reader of a pipe may be gone
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(status)  # Prefect would try for minutes to reach a server that is gone
 
 

@@ -49,7 +49,7 @@ class Work:
 
     slots: queue.Queue[str | None] = field(default_factory=queue.Queue)
     left: set[str] | None = None
-    failed: dict[str, TargetFailed] = field(default_factory=dict)
+    failed: dict[str, Exception] = field(default_factory=dict)
     error: Exception | None = None
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -59,7 +59,10 @@ class Work:
             raise self.error
         if not self.left:
             return
-        texts = ["\n".join([f"{error}", *(f"  {line}" for line in error.last)]) for error in self.failed.values()]
+        texts = [
+            "\n  ".join([str(error), *error.last]) if isinstance(error, TargetFailed) else f"{name}: {error!r}"
+            for name, error in self.failed.items()
+        ]
         if waiting := sorted(self.left - self.failed.keys()):
             texts.append(f"Not run because of that: {', '.join(waiting)}.")
         raise ITRError("\n".join([*texts, "Mend that and run it again: what is done is kept."]))
@@ -81,7 +84,7 @@ def dvc_targets(name: str, targets: Sequence[str], work: Work, limited: bool = T
     gpu = work.slots.get() if limited else None
     try:
         reproduce(targets, log, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
-    except TargetFailed as error:
+    except Exception as error:
         work.failed[name] = error
         raise
     finally:
