@@ -31,8 +31,10 @@ _NEUTRAL = (
     "itrcore.fetch",  # what it downloads is checked by digests
     "itrcore.files",
     "itrcore.intact",
+    "itrcore.interrupt",
     "itrcore.layout",
     "itrcore.methods.describe",
+    "itrcore.pool",
     "itrcore.progress",
     "itrcore.provenance",
     "itrcore.registry",

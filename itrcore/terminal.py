@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 
+from itrcore import interrupt
 from itrcore.errors import ITRError, shown
 
 # Full disks, missing permissions, failing disks, a file in the place of a folder: nothing that the code could have got right.
@@ -20,13 +21,12 @@ _OUTSIDE = {
     errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE,
 }  # fmt: skip
 
-STOPPED = 130  # exit status after Ctrl-C, as shells have it
-
 
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Turn an error that a user can mend into its message and exit status 1, and Ctrl-C into one line."""
     _name_files_in_utf8()
+    interrupt.ready()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: not every encoding has every character
     try:
@@ -41,7 +41,7 @@ def user_errors() -> Iterator[None]:
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         _print("[yellow bold]stopped;[/]", "run it again to go on")
-        raise SystemExit(STOPPED) from None
+        raise SystemExit(interrupt.STOPPED) from None
 
 
 def _name_files_in_utf8() -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from itrcore import layout
+from itrcore import interrupt, layout  # noqa: F401 (interrupt before all that takes long to import)
 from itrcore.errors import ConfigError
 from itrcore.settings.load import load
 from itrcore.settings.params import Params

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from itrcore.errors import DataError, ITRError, shown
-from itrcore.terminal import STOPPED, user_errors
+from itrcore.interrupt import STOPPED
+from itrcore.terminal import user_errors
 from tests.support.project import ROOT
 
 
@@ -23,6 +24,7 @@ from tests.support.project import ROOT
         ("name \udcff", r"name \udcff"),
         ("two\nlines, Straße, 犬", "two\nlines, Straße, 犬"),
         ("http://user:SECRET@host:1/x?a=1", "http://host:1/x?a=1"),
+        ("http://user:SEC@RET@host/x", "http://host/x"),
         ("https://host/x?X-Amz-Signature=abc&b=2", "https://host/x?X-Amz-Signature=…&b=2"),
         ("mail a@b.org", "mail a@b.org"),
     ],
