@@ -13,7 +13,7 @@ from dvc.repo import Repo
 
 from itrcore.errors import ConfigError
 
-RUNS = "runs"
+RUNS, DOWNLOADS = "runs", "downloads"
 # What tasks of several stages are called, by the block of params.yaml that has their item.
 _TITLES = {"datasets": "prepare {}", RUNS: "{}", "ensembles": "ensemble {}"}
 
@@ -49,8 +49,9 @@ class Task:
 
     def __post_init__(self) -> None:
         self.done_before: set[Task] = {*self.needs}.union(*(task.done_before for task in self.needs))
-        # Whether it belongs to a run or comes after one: such tasks need a slot, and slots are few.
-        self.limited: bool = self.stages[0].block == RUNS or any(task.limited for task in self.needs)
+        self.limited = (
+            self.stages[0].block != DOWNLOADS
+        )  # whether it computes: such tasks need a slot, and slots are few
 
     @property
     def title(self) -> str:

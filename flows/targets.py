@@ -1,67 +1,104 @@
-"""Running DVC targets as a child process that waits for DVC's lock, whose output is logged, and which ends with the flow.
+"""Running DVC targets as child processes that wait for DVC's lock, whose output is logged, and which end with the flow.
 
 Plain Python: no Prefect here, so that it can be tested and used without a server.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import os
+import re
 import select
-import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+from flows.guardian import Guardian, end
 from itrcore import repro
-from itrcore.errors import ITRError
+from itrcore.errors import ITRError, shown
 
-_GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 _LAST_LINES = 15
+_BUSY, _BUSY_SECONDS = "is busy, it is being blocked by", 2.0
+_ENVIRONMENT = repro.environment()  # taken now: flows.server changes this process's for Prefect
 
 _running: set[subprocess.Popen[bytes]] = set()
 _stopped = False
 _guard = threading.Lock()  # of both
+guardian = functools.cache(Guardian)
 
 
 class TargetFailed(ITRError):
-    """A DVC target ended with an error; the message holds the end of its output."""
+    """A DVC target ended with an error. last: the end of its output"""
+
+    def __init__(self, message: str, last: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.last = tuple(last)
 
 
-def reproduce(targets: Sequence[str], log: Callable[[str], None], env: Mapping[str, str] | None = None) -> None:
+def reproduce(targets: Sequence[str], log: Callable[[str], None], extra: Mapping[str, str] | None = None) -> None:
     """Run `dvc --wait-for-lock repro -s TARGET …`, the targets in this order; `TargetFailed` where one fails.
 
     -s: without it two targets that run at once both check the stages above them, and one fails as "busy".
-    log: called with each line of output; env: variables added for the child
+    log: called with each line of output; extra: variables added for the child
     Any exception raised here meanwhile (a cancelled task, a time limit) ends the whole process group first.
     """
+    last: deque[str] = deque(maxlen=_LAST_LINES)
+    errors: list[str] = []
+
+    def hear(line: str) -> None:
+        last.append(line)
+        if line.startswith("ERROR:"):
+            errors.append(line)
+        log(line)
+
+    while (code := run(repro.command("-s", *targets), hear, extra)) and any(_BUSY in error for error in errors):
+        log(
+            "Waiting for another process of DVC."
+        )  # such as a dvc repro by hand, for which --wait-for-lock does not wait
+        errors.clear()
+        time.sleep(_BUSY_SECONDS)
+    if errors and (lost := _not_stored(targets)):
+        raise TargetFailed(
+            f"{', '.join(lost)} ran, but DVC could not store what it made. Make room for DVC's cache "
+            f"({_dvc('cache', 'dir')}), then run: dvc commit -f {' '.join(lost)}",
+            last,
+        )
+    if code:
+        named = re.search(r"failed to reproduce '(.+?)'", "\n".join(errors))
+        raise TargetFailed(f"{named[1] if named else ' '.join(targets)} failed (exit status {code})", last)
+
+
+def run(command: Sequence[str], log: Callable[[str], None], extra: Mapping[str, str] | None = None) -> int:
+    """The exit status of a command that ends with the flow; `log` and `extra` as for `reproduce`."""
     with _guard:
         if _stopped:
-            raise TargetFailed(f"{' '.join(targets)} was not started: the flow is being stopped")
+            raise TargetFailed(f"{' '.join(command[-1:])} was not started: the flow is being stopped")
         process = subprocess.Popen(
-            repro.command("-s", *targets),
+            command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            env={**repro.environment(), "PYTHONUNBUFFERED": "1", **(env or {})},
+            env={**_ENVIRONMENT, "PYTHONUNBUFFERED": "1", **(extra or {})},
         )
         _running.add(process)
-    last: deque[str] = deque(maxlen=_LAST_LINES)
+        guardian().watch(process.pid)
     try:
         for line in _lines(process):
-            last.append(line)
             log(line)
-        code = process.wait()
+        return process.wait()
     except BaseException:
-        _end_group(process)
+        end([process.pid], process.poll)
         raise
     finally:
         with _guard:
             _running.discard(process)
-    if code:
-        raise TargetFailed(f"{' '.join(targets)} failed (exit status {code}):\n" + "\n".join(last))
+            guardian().release(process.pid)
 
 
 def allow() -> None:
@@ -77,8 +114,29 @@ def stop_all() -> None:
     with _guard:
         _stopped = True
         processes = list(_running)
-    for process in processes:
-        _end_group(process)
+    end([process.pid for process in processes], lambda: [process.poll() for process in processes])
+
+
+def stopped() -> bool:
+    """Whether targets are kept from starting."""
+    return _stopped
+
+
+def _not_stored(targets: Sequence[str]) -> list[str]:
+    """Those whose outputs are not in DVC's cache: where its disk is full, DVC prints errors, goes on, and may exit with 0."""
+    changes: dict[str, list[Any]] = json.loads(_dvc("status", "--json", *targets) or "{}")
+    return [
+        target
+        for target, found in changes.items()
+        if any(
+            "not in cache" in change.get("changed outs", {}).values() for change in found if isinstance(change, dict)
+        )
+    ]
+
+
+def _dvc(*arguments: str) -> str:
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+    return subprocess.run(command, env=_ENVIRONMENT, capture_output=True, text=True).stdout.strip()
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
@@ -91,22 +149,7 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
         chunk = os.read(pipe, 65536)
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole if chunk else [rest]:
-            if text := line.decode("utf-8", "replace").rstrip():
-                yield text
+            if text := line.decode("utf-8", "replace").expandtabs().rstrip():
+                yield shown(text)
         if not chunk:
             return
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the whole group, then SIGKILL to what is left of it."""
-    for sent in (signal.SIGTERM, signal.SIGKILL):
-        number: int = sent
-        deadline = time.monotonic() + _GRACE
-        while time.monotonic() < deadline:
-            process.poll()  # until its parent has collected it, a dead child counts as a member of its group
-            try:
-                os.killpg(process.pid, number)
-            except ProcessLookupError:
-                return
-            number = 0  # sent once; from now on only look whether the group is still there
-            time.sleep(0.05)

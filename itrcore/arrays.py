@@ -1,8 +1,12 @@
-"""Opening `.npy` files memory-mapped, after looking whether they are whole; a file's bytes for Arrow."""
+"""`.npy` files memory-mapped: opened after looking whether they are whole, or made with all their room on the disk.
+
+And a file's bytes for Arrow.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,3 +61,14 @@ def read_buffer(path: Path) -> pa.Buffer:
         buffer = pa.allocate_buffer(os.fstat(file.fileno()).st_size)
         read = file.readinto(memoryview(buffer))
     return buffer.slice(0, read)
+
+
+def new_array(path: Path, shape: Sequence[int]) -> np.memmap:
+    """A new float32 `.npy` of this shape to write into, memory-mapped. `OSError` where the disk has no room for it.
+
+    The room is taken first: a process that writes into a map on a full disk is killed by the system (SIGBUS).
+    """
+    array: np.memmap = np.lib.format.open_memmap(path, "w+", np.float32, tuple(shape))
+    with open(path, "r+b") as handle:
+        os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
+    return array

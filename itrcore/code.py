@@ -31,8 +31,10 @@ _NEUTRAL = (
     "itrcore.fetch",  # what it downloads is checked by digests
     "itrcore.files",
     "itrcore.intact",
+    "itrcore.interrupt",
     "itrcore.layout",
     "itrcore.methods.describe",
+    "itrcore.pool",
     "itrcore.progress",
     "itrcore.provenance",
     "itrcore.registry",
@@ -86,7 +88,7 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
     path = _path(name)
     if path is None:
         raise ModuleNotFoundError(f"no module {name} in {_HOME}")
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = ast.parse(path.read_bytes())
     return _digest(tree), tuple(dict.fromkeys(_imports(tree)))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 # Control characters and those that turn the direction of writing: a terminal obeys them. Lone surrogates cannot be written.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_PASSWORD = re.compile(r"(?<=://)[^\s/@]*@")
+_PASSWORD = re.compile(r"(?<=://)[^\s/?#]*@")  # up to the last @: a password may hold one
 _TOKEN = re.compile(r"(?i)([?&][\w-]*(?:token|key|secret|signature|password|credential)[\w-]*=)[^&\s#'\"]+")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -9,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -20,6 +21,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     On an error the temporary file or folder is removed and `path` is left as it was. Leftovers of a killed process are
     removed by the next one that writes the same path; an old folder that had stepped aside is put back first.
+
+    What the system refuses, such as room on a full disk, is an `OSError` that names the file, whatever the library that wrote
+    raises for it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _tidy(path)
@@ -33,10 +37,39 @@ def replacing(path: Path) -> Iterator[Path]:
         else:
             _replace_folder(temporary, path)
     except BaseException as error:
-        remove(temporary)
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            error.filename = str(path)  # a full disk is noticed by a write, which does not say where
-        raise
+        refused = _refused(error, temporary, path)  # looked at first: removing makes room
+        with suppress(OSError):  # of a disk that may not be written: it would hide what was wrong
+            remove(temporary)
+        if refused is None or refused is error:
+            raise
+        raise refused from error
+
+
+# What a disk refuses when it is written: no room, or none for this user or of this size; a disk that fails.
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES)
+
+
+def _refused(error: BaseException, temporary: Path, path: Path) -> OSError | None:
+    """The system's refusal behind an error of writing `temporary`, as one of `path`; None where it is another error."""
+    if isinstance(error, OSError) and error.errno:
+        named = error.filename2 or error.filename  # of a copy, the file that is written
+        if named is not None and not Path(os.fsdecode(named)).is_relative_to(temporary):
+            return error
+        # A write to a full disk does not say where.
+        inside = "" if named is None else os.fsdecode(named).removeprefix(str(temporary))
+        return OSError(error.errno, os.strerror(error.errno), f"{path}{inside}")
+    if not isinstance(error, Exception) or type(error).__module__.startswith("itrcore."):
+        return None
+    # safetensors, Arrow and copies of folders tell the refusal as text; numpy and Pillow not even so.
+    number = next((number for number in _REFUSALS if os.strerror(number) in str(error)), None)
+    if number is None and isinstance(error, OSError) and not error.args[1:] and _is_full(path.parent):
+        number = errno.ENOSPC
+    return None if number is None else OSError(number, os.strerror(number), str(path))
+
+
+def _is_full(folder: Path) -> bool:
+    disk = os.statvfs(folder)
+    return disk.f_bavail == 0 or disk.f_favail == 0
 
 
 def _replace_folder(new: Path, path: Path) -> None:
@@ -122,8 +155,8 @@ def sealed(value: Any) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """Read a UTF-8 JSON file."""
-    return json.loads(path.read_text("utf-8"))
+    """Read a UTF-8 JSON file, with or without a byte order mark."""
+    return json.loads(path.read_text("utf-8-sig"))
 
 
 class WrongKind(ValueError):

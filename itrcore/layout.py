@@ -108,3 +108,20 @@ def metrics(name: str) -> Path:
 def curve(name: str) -> Path:
     """A training's evaluations on dev, for DVC's plots."""
     return Path("curves", f"{name}.csv")
+
+
+def above_outputs(data: str) -> list[Path]:
+    """Folders that hold DVC's outputs for a data set, from the top down; `downloads` is none, as DVC keeps only its records."""
+    outputs = [
+        *(
+            NLTK,
+            code("x").parent,
+            raw(data),
+            run(data, "x"),
+            evaluation(data, "x"),
+            ensemble(data, "x"),
+            result(data, "x"),
+        ),
+        *(inputs("train", data), inputs("evaluate", data), members(data, "x"), metrics("x"), curve("x")),
+    ]
+    return sorted({folder for output in outputs for folder in output.parents if folder != Path(".")})

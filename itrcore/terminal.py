@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +12,21 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 
+from itrcore import interrupt
 from itrcore.errors import ITRError, shown
 
-# Full disks, missing permissions, failing disks: nothing that the code could have got right.
-_OUTSIDE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
-
-STOPPED = 130  # exit status after Ctrl-C, as shells have it
+# Full disks, missing permissions, failing disks, a file in the place of a folder: nothing that the code could have got right.
+_OUTSIDE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE,
+    errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE,
+}  # fmt: skip
 
 
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Turn an error that a user can mend into its message and exit status 1, and Ctrl-C into one line."""
+    _name_files_in_utf8()
+    interrupt.ready()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: not every encoding has every character
     try:
@@ -32,13 +37,26 @@ def user_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _OUTSIDE:
             raise
-        _print(
-            "[red bold]error:[/]", shown(f"{error.filename or 'a file'}: {error.strerror}. Mend that and run it again.")
-        )
+        _print("[red bold]error:[/]", shown(f"{_name(error)}: {error.strerror}. Mend that and run it again."))
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         _print("[yellow bold]stopped;[/]", "run it again to go on")
-        raise SystemExit(STOPPED) from None
+        raise SystemExit(interrupt.STOPPED) from None
+
+
+def _name_files_in_utf8() -> None:
+    """Start again where Python writes names of files in another encoding: a picture that it cannot write would not be there.
+
+    What is printed stays in the terminal's encoding.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        environment = {"PYTHONIOENCODING": sys.stdout.encoding, **os.environ, "PYTHONUTF8": "1"}
+        os.execve(sys.executable, sys.orig_argv, environment)
+
+
+def _name(error: OSError) -> str:
+    named = error.filename2 or error.filename  # of a copy, the file that is written
+    return os.fsdecode(named) if isinstance(named, str | bytes | os.PathLike) else "a file"
 
 
 def warn(text: str) -> None:

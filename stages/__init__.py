@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from itrcore import interrupt, layout  # noqa: F401 (interrupt before all that takes long to import)
+from itrcore.errors import ConfigError
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
 from itrcore.terminal import user_errors
@@ -19,7 +21,32 @@ def run_stage(stage: Callable[[Params, str], None]) -> None:
     with user_errors():
         params = load()
         _with_code_of(params.root_folder)
+        _let_dvc_follow_links(params)
         stage(params, sys.argv[1] if len(sys.argv) > 1 else "")
+
+
+def _let_dvc_follow_links(params: Params) -> None:
+    """Prepare folders of outputs that are links to a larger disk. `ConfigError` where such a link leads nowhere.
+
+    DVC asks of a folder's .gitignore, not of the folder, whether it is in the checkout, and would refuse the outputs after
+    the work. All is ignored already, so it never writes there.
+    """
+    here = Path.cwd().resolve()
+    checkout = next((above for above in (here, *here.parents) if (above / ".git").exists()), None)
+    if checkout is None:
+        return
+    inside = here / ".dvc" / ".gitignore"
+    for folder in (folder for data in params.datasets for folder in layout.above_outputs(data)):
+        if folder.is_symlink() and not folder.is_dir():
+            raise ConfigError(
+                f"{folder} is a link to {folder.resolve()}, which is no folder; make it or remove the link"
+            )
+        if not folder.resolve().is_relative_to(checkout):
+            folder.mkdir(parents=True, exist_ok=True)
+            ignored = folder / ".gitignore"
+            if not ignored.is_symlink() or ignored.resolve() != inside:
+                ignored.unlink(missing_ok=True)
+                ignored.symlink_to(inside)
 
 
 def _with_code_of(root: Path) -> None:

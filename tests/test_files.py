@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from hashlib import sha256 as reference
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import safetensors.numpy
+import safetensors.torch
+import torch
+from PIL import Image
 
+from itrcore.arrays import new_array
+from itrcore.errors import DataError
 from itrcore.files import digest, read_json, remove, replacing, sha256, write_json
+from tests.support.small_disk import small_disk
 
 DEAD = 2**22 + 1  # above Linux's largest process id
 
@@ -28,6 +42,65 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         assert path.read_text() == "old"
         raise RuntimeError
     assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
+
+
+def copy_of(size: int, to: Path, as_folder: bool) -> None:
+    with tempfile.TemporaryDirectory() as elsewhere:
+        source = Path(elsewhere, "a")
+        source.write_bytes(bytes(size))
+        if as_folder:
+            shutil.copytree(elsewhere, to)
+        else:
+            shutil.copyfile(source, to)
+
+
+MANY = np.random.default_rng(1).integers(0, 256, (1000, 1000), np.uint8)
+# Each library that writes files here, and how it tells of a full disk differs.
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "text": lambda path: path.write_text("a" * MANY.size, "utf-8"),
+    "npy": lambda path: np.save(open(path, "wb"), MANY),  # noqa: SIM115
+    "memory map": lambda path: new_array(path, (500, 500)),
+    "safetensors of numpy": lambda path: safetensors.numpy.save_file({"a": MANY}, path),
+    "safetensors of torch": lambda path: safetensors.torch.save_file({"a": torch.from_numpy(MANY)}, path),
+    "torch": lambda path: torch.save(torch.from_numpy(MANY), path, _use_new_zipfile_serialization=False),
+    "parquet": lambda path: pq.write_table(pa.table({"a": MANY.ravel()}), path),
+    "arrow": lambda path: pa.ipc.new_file(str(path), pa.schema([("a", pa.uint8())])).write(
+        pa.table({"a": MANY.ravel()})
+    ),
+    "picture": lambda path: Image.fromarray(MANY).save(path, "PNG"),
+    "JPEG": lambda path: Image.fromarray(MANY).save(path, "JPEG"),
+    "copy": lambda path: copy_of(MANY.size, path, as_folder=False),
+    "copy of a folder": lambda path: copy_of(MANY.size, path, as_folder=True),
+}
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("full")
+    with small_disk(folder, 64):
+        yield folder
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_whatever_writes_to_a_full_disk_the_error_names_the_file(writer: str, full: Path) -> None:
+    path = full / "a.file"
+    path.write_text("old")
+    with pytest.raises(OSError) as raised, replacing(path) as temporary:
+        WRITERS[writer](temporary)
+    assert (raised.value.errno, str(raised.value.filename).rpartition("/a.file")[0]) == (errno.ENOSPC, str(full))
+    assert path.read_text() == "old" and names(full) == ["a.file"]
+
+
+def test_an_error_of_another_kind_stays_what_it_is(full: Path) -> None:
+    for error in (
+        ValueError("no"),
+        DataError("x: No space left on device"),
+        OSError("no number"),
+        FileNotFoundError(2, "x", "y"),
+    ):
+        with pytest.raises(type(error)) as raised, replacing(full / "a.file"):
+            raise error
+        assert raised.value is error
 
 
 def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class KarpathyImage:
 def read(path: Path) -> list[KarpathyImage]:
     """All images in the file's order. `DataError` names the file, the image and what is wrong."""
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise DataError.at(path, "no such file", "Karpathy's split file") from None
     except ValueError as error:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from itrcore import intact, layout
-from itrcore.arrays import open_array
+from itrcore.arrays import new_array, open_array
 from itrcore.data import captions
 from itrcore.errors import DataError
 from itrcore.files import replacing, sha256_of_all
@@ -91,7 +91,7 @@ def mean_of(paths: Sequence[Path], out: Path) -> np.ndarray:
         if matrix.shape != matrices[0].shape:
             raise DataError.at(path, f"shape {matrix.shape}", f"{matrices[0].shape}, as in {paths[0]}")
     with replacing(out) as temporary:
-        mean = np.lib.format.open_memmap(temporary, "w+", np.float32, matrices[0].shape)
+        mean = new_array(temporary, matrices[0].shape)
         for start in range(0, len(mean), _ROWS):
             rows = slice(start, start + _ROWS)
             mean[rows] = np.mean([matrix[rows] for matrix in matrices], axis=0, dtype=np.float64)

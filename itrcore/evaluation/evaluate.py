@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from itrcore import layout
+from itrcore.arrays import new_array
 from itrcore.data.feeding.prepared import open_split
 from itrcore.device import make_accelerator, precision
 from itrcore.evaluation.load import load_run
@@ -43,7 +44,7 @@ def evaluate(params: Params, name: str) -> Path:
             encoded = encode(method, split, settings.batch_size, accelerator.device)
             started = time.perf_counter()
             n_images, n_captions = len(encoded.images), len(encoded.texts)
-            matrix = np.lib.format.open_memmap(path, "w+", np.float32, (n_images, n_captions))
+            matrix = new_array(path, (n_images, n_captions))
             score(method, encoded.images, encoded.texts, settings.tile, matrix)
             seconds = time.perf_counter() - started
         matrix.flush()

@@ -33,7 +33,7 @@ Files = dict[str, File]  # path in the download's folder, with / → file
 def read(path: Path) -> dict[str, Files]:
     """Part → its files; nothing where there is no record yet. `DataError` where it is not what `write` writes."""
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = json.loads(path.read_text("utf-8-sig"))
         return {part: {name: _file(**file) for name, file in entry["files"].items()} for part, entry in data.items()}
     except FileNotFoundError:
         return {}

@@ -36,20 +36,21 @@ def create(project: Path, name: str, like: Path) -> Path:
     if folder.exists():
         raise ConfigError(f"{folder}: there already; choose another name")
     load(like / "params.yaml")
-    text = (like / "params.yaml").read_text("utf-8")
     files = {
         # A copy: DVC cannot read a link's file in committed states, as `dvc exp show` and `dvc metrics diff` do.
-        "dvc.yaml": (project / STEPS).read_text("utf-8"),
-        # In the file as it is, so that comments and order are kept.
-        "params.yaml": re.sub(r"(?m)^root:\s*\S+", "root: ../..", text, count=1),
-        ".dvc/config": _CONFIG,
-        ".dvc/.gitignore": _IGNORED,
-        ".dvcignore": _NOT_DVC,
+        "dvc.yaml": (project / STEPS).read_bytes(),
+        # In the file as it is, so that comments, order and line ends are kept.
+        "params.yaml": re.sub(
+            rb"(?m)^(\xef\xbb\xbf)?root:[ \t]*\S+", rb"\1root: ../..", (like / "params.yaml").read_bytes(), count=1
+        ),
+        ".dvc/config": _CONFIG.encode(),
+        ".dvc/.gitignore": _IGNORED.encode(),
+        ".dvcignore": _NOT_DVC.encode(),
     }
     with replacing(folder) as temporary:
         for path, content in files.items():
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
-            (temporary / path).write_text(content, "utf-8")
+            (temporary / path).write_bytes(content)
     load(folder / "params.yaml")
     return folder
 

@@ -24,7 +24,7 @@ def read(path: Path, sections: Iterable[str], missing: str) -> dict[str, Any]:
     missing: what to say where there is no such file
     """
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{path.absolute()}: not found; {missing}") from None
     except (OSError, UnicodeDecodeError) as error:

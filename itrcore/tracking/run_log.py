@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from time import time
 from typing import Any
 
@@ -49,12 +50,25 @@ class RunLog:
         except MlflowException:  # another training added this data set at the same moment; now MLflow finds it
             self._client.log_inputs(self.run_id, inputs)
 
-    def versions(self, described: RunDescription | Measured, lock: Path | None = None) -> None:
-        """Tags of the data, the code and the state of dvc.lock that the run comes from."""
+    def figures(self, values: Mapping[str, float]) -> None:
+        """Metrics of the whole run. What is measured again stands at the next step.
+
+        MLflow takes no value back, and of several at one step it shows the one with the latest time, if the clock was behind
+        an old one. Of several steps it shows the highest.
+        """
+        held = self._client.get_run(self.run_id).data.metrics
+        steps: dict[int, dict[str, float]] = {}
+        for key, value in values.items():
+            if held.get(key) != value:
+                history = self._client.get_metric_history(self.run_id, key) if key in held else []
+                steps.setdefault(max((metric.step + 1 for metric in history), default=0), {})[key] = value
+        for step, group in steps.items():
+            self.metrics(group, step)
+
+    def versions(self, described: RunDescription | Measured) -> None:
+        """Tags of the data and the code that the run comes from; what decided it stands in its run.json."""
         for key in ("data_digest", "code_version", "features"):
             self._client.set_tag(self.run_id, key, getattr(described, key))
-        if lock is not None and lock.exists():
-            self._client.set_tag(self.run_id, "dvc_lock", sha256(lock))
 
     def evaluations(self, points: Iterable[Point]) -> None:
         """Loss terms, dev metrics, learning rate and speed of the evaluations that are not in the run yet.
@@ -64,16 +78,23 @@ class RunLog:
         held = {metric.step for metric in self._client.get_metric_history(self.run_id, "dev/rsum")}
         for point in points:
             if point.evaluation not in held:
-                values = {f"loss/{key}": value for key, value in point.losses.items()}
-                values |= {f"dev/{key}": value for key, value in point.dev.model_dump().items()}
-                values |= {key: getattr(point, key) for key in ("epoch", "learning_rate", "pairs_per_second")}
-                self.metrics(values, point.evaluation)
+                self.metrics(_values(point), point.evaluation)
+
+    def contradicts(self, points: Sequence[Point]) -> bool:
+        """Whether it holds an evaluation otherwise than these points say, or twice."""
+        wanted = {(key, point.evaluation): value for point in points for key, value in _values(point).items()}
+        held = [
+            ((key, metric.step), metric.value)
+            for key in {key for key, _ in wanted}
+            for metric in self._client.get_metric_history(self.run_id, key)
+        ]
+        return len(dict(held)) < len(held) or any(wanted.get(key) != value for key, value in held)
 
     def training(self, run: Run, points: Iterable[Point], folder: Path) -> None:
         """A finished training: what is missing of its evaluations, its checkpoint, and last that it is whole."""
         self.evaluations(points)
         figures = {"train_seconds": run.train_seconds, "best_epoch": run.best_epoch}
-        self.metrics({key: value for key, value in figures.items() if value is not None})
+        self.figures({key: value for key, value in figures.items() if value is not None})
         if run.checkpoint is not None:
             self._client.set_tag(self.run_id, "checkpoint", f"{run.checkpoint.path} {run.checkpoint.sha256}")
             self._client.set_tag(self.run_id, "vocabulary", run.checkpoint.vocabulary)
@@ -86,20 +107,36 @@ class RunLog:
         result = read(folder / METRICS, Evaluation, f"judge@{folder.name}")
         done = sha256(folder / METRICS)
         if self._client.get_run(self.run_id).data.tags.get(EVALUATION) == done:
+            self.missing_files(folder, "evaluation")
             return
         values = {f"{result.split}/{key}": value for key, value in result.metrics.model_dump().items()}
         times = ("encode_image_ms", "encode_caption_ms", "score_image_ms", "score_caption_ms")
         taken = {key: getattr(result, key) for key in times}
-        self.metrics(values | {key: value for key, value in taken.items() if value is not None})
+        self.figures(values | {key: value for key, value in taken.items() if value is not None})
         if result.members:
             self._client.set_tag(self.run_id, "members", ", ".join(result.members))
         self.versions(result)
         self._client.log_artifacts(self.run_id, str(folder), "evaluation")
         self._client.set_tag(self.run_id, EVALUATION, done)
 
+    def missing_files(self, folder: Path, inside: str) -> None:
+        """Log what the run does not hold of a folder's files: its own may have been left behind or lost."""
+        for parent, _, names in os.walk(folder):
+            target = str(PurePosixPath(inside, Path(parent).relative_to(folder).as_posix()))
+            sizes = {Path(item.path).name: item.file_size for item in self._client.list_artifacts(self.run_id, target)}
+            for path in (Path(parent, name) for name in names):
+                if path.name not in sizes or sizes[path.name] not in (None, path.stat().st_size):
+                    self._client.log_artifact(self.run_id, str(path), target)
+
     def end(self, status: str) -> None:
         """End the run: FINISHED, FAILED or KILLED."""
         self._client.set_terminated(self.run_id, status)
+
+
+def _values(point: Point) -> dict[str, float]:
+    values = {f"loss/{key}": value for key, value in point.losses.items()}
+    values |= {f"dev/{key}": value for key, value in point.dev.model_dump().items()}
+    return values | {key: getattr(point, key) for key in ("epoch", "learning_rate", "pairs_per_second")}
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

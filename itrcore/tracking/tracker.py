@@ -1,6 +1,6 @@
 """The tracker: MLflow's store, one run per training, holding what its result folders hold.
 
-The store is SQLite (`mlflow.db`, artifacts in `mlartifacts/`) unless MLFLOW_TRACKING_URI names another, such as a server.
+The store is SQLite (`mlflow.db`, files in `mlartifacts/`) unless MLFLOW_TRACKING_URI names another, such as a server.
 MLflow is never the source of a result: a run can always be rebuilt from `runs/` and `results/` (`itr track`), for instance
 where DVC restored a training from its cache, or on a machine that did not do the training. So a failing MLflow never fails a
 stage: one warning says so, and `itr track` makes up for it.
@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sqlite3
+import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
-from filelock import FileLock
-
-from itrcore.errors import ITRError
+from itrcore.errors import ITRError, first_line
 from itrcore.files import sha256
 from itrcore.runs.folder import HISTORY, METRICS, RUN, read
 from itrcore.runs.observer import Observer
@@ -29,6 +26,7 @@ from itrcore.runs.records import Evaluation, History, Point, Run, RunDescription
 from itrcore.settings.params import Params
 from itrcore.terminal import warn
 from itrcore.tracking.run_log import RESULT, RunLog, flatten
+from itrcore.tracking.sqlite_store import SQLiteStore
 
 _NAME = "itr.name"  # the tag that says which run of params.yaml it is
 _SAMPLE_SECONDS = 2  # between samples of CPU, memory and GPU use: a run of the demo takes only a few times as long
@@ -50,9 +48,11 @@ class Tracker:
         experiment: its folder in `experiments/`; empty for the embedded one
         trial: the name of a `dvc exp` that runs in a copy of the experiment's folder: its runs replace none of the experiment's
         """
-        self._root, self._prefix, self._trial = root.absolute(), experiment and f"{experiment}/", trial
-        self._uri = os.environ.get("MLFLOW_TRACKING_URI") or _address(self._root / "mlflow.db")
-        self._sqlite = _path(self._uri)
+        self._prefix, self._trial = experiment and f"{experiment}/", trial
+        self._named = os.environ.get("MLFLOW_TRACKING_URI")
+        own = SQLiteStore(root.absolute() / "mlflow.db")
+        self._sqlite = SQLiteStore.of(self._named) if self._named else own
+        self._uri = self._named or own.address
         self._failed = False
 
     @classmethod
@@ -71,8 +71,9 @@ class Tracker:
         """
 
         def record() -> None:
-            if not self._is_older_than_trial(run_folder):
-                self._record(run_folder).evaluation(results)
+            with self._alone():
+                if not self._is_older_than_trial(run_folder):
+                    self._record(run_folder).evaluation(results)
 
         return self.attempt(record)
 
@@ -80,13 +81,8 @@ class Tracker:
         """An ensemble's run: its metrics, members and files; False where MLflow failed."""
 
         def record() -> None:
-            result = read(folder / METRICS, Evaluation, f"ensemble@{folder.name}")
-            experiment = self._experiment(result.data)
-            run = self._find(experiment, result.name) or self._create(experiment, result.name, {"kind": "ensemble"})
-            RunLog(self._client, run.info.run_id).evaluation(folder)
-            if run.info.status != "FINISHED":  # else its duration would grow each time it is recorded
-                self._client.set_terminated(run.info.run_id)
-            self._supersede(experiment, result.name, keep=run.info.run_id)
+            with self._alone():
+                self._record_ensemble(read(folder / METRICS, Evaluation, f"ensemble@{folder.name}"), folder)
 
         return self.attempt(record)
 
@@ -111,30 +107,46 @@ class Tracker:
         try:
             call()
         except Exception as error:  # whatever it is: a training of days must not end because its log cannot be written
-            if not self._failed:
-                warn(f"{self._describe(error)} The results on disk are whole; with MLflow back, run: itr track")
-            self._failed = True
+            self._warn(error)
             return False
         return True
 
-    def open(self, run: RunDescription, tracking_id: str | None) -> RunLog:
+    def _warn(self, error: Exception) -> None:
+        if not self._failed:
+            warn(f"{self._describe(error)} The results on disk are whole; with MLflow back, run: itr track")
+        self._failed = True
+
+    def open(self, run: RunDescription, tracking_id: str | None) -> RunLog | None:
         """The MLflow run of a training that begins, or that goes on if `tracking_id` is one of its name.
 
-        Older finished runs stay until this one is finished; unfinished ones are superseded. `TrackingError` where MLflow
-        cannot be used: better now than after hours.
+        Older finished runs stay until this one is finished; unfinished ones are superseded.
+        None, after a warning, where the project's own store cannot be used. `TrackingError` where one that the user named
+        cannot: better now than after hours.
         """
         try:
             return self._open(run, tracking_id)
         except Exception as error:
-            raise TrackingError(f"{self._describe(error)} Is MLFLOW_TRACKING_URI right and its server up?") from error
+            if self._named:
+                raise TrackingError(
+                    f"{self._describe(error)} Is MLFLOW_TRACKING_URI right and its server up?"
+                ) from error
+            self._warn(error)
+            return None
 
-    def finish(self, log: RunLog, folder: Path) -> None:
-        """Make `log` hold the whole training in `folder`; it is then the one active run of its name."""
+    def finish(self, log: RunLog, folder: Path) -> RunLog:
+        """Make `log` hold the whole training in `folder`, or a new one if it holds other figures; the one active run of its name.
+
+        It holds other ones where a training went on from an older state than it had logged.
+        """
         run, points = _read_run(folder), tuple[Point, ...]()
         if run.origin == "trained":  # an imported one has no history
             points = read(folder / HISTORY, History, f"train@{run.name}").evaluations
-        log.training(run, points, folder)
-        self._supersede(self._experiment(run.data), run.name, keep=log.run_id)
+        with self._alone():
+            if log.contradicts(points):
+                log = self._open(run, None)
+            log.training(run, points, folder)
+            self._supersede(self._experiment(run.data), run.name, keep=log.run_id)
+        return log
 
     def monitor(self, run_id: str) -> Any:
         """A started monitor of CPU, memory and GPU use; its `finish()` ends it."""
@@ -153,28 +165,24 @@ class Tracker:
         import mlflow
 
         # They would report every table they make and every monitor they start. A lost store is reported by `attempt`, once.
-        levels = {"mlflow": logging.WARNING, "alembic": logging.WARNING, "mlflow.system_metrics": logging.CRITICAL}
-        for name, level in levels.items():
+        quiet = dict.fromkeys(("mlflow.system_metrics", "mlflow.store.db.utils"), logging.CRITICAL)
+        for name, level in {"mlflow": logging.WARNING, "alembic": logging.WARNING, **quiet}.items():
             logging.getLogger(name).setLevel(level)
-        with self._lock():  # two first users of a fresh SQLite store would corrupt it
-            if self._sqlite:  # MLflow would try for 100 seconds to open what cannot be opened
-                with closing(sqlite3.connect(self._sqlite)) as database:
-                    database.execute("pragma schema_version")
-            return mlflow.MlflowClient(tracking_uri=self._uri)
+        with self._alone():
+            return self._sqlite.client() if self._sqlite else mlflow.MlflowClient(tracking_uri=self._uri)
 
-    def _lock(self) -> AbstractContextManager[object]:
-        return FileLock(self._sqlite + ".lock") if self._sqlite else nullcontext()  # a server looks after its own store
+    def _alone(self) -> AbstractContextManager[object]:
+        return self._sqlite.lock if self._sqlite else nullcontext()  # a server looks after its own store
 
     def _experiment(self, data: str) -> str:
         """Id of a data set's experiment, made where there is none."""
         from mlflow.exceptions import MlflowException
 
         client, name = self._client, f"{self._prefix}{data}"
-        with self._lock():
+        with self._alone():
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
-                # A server chooses its artifact store; for SQLite it is given, as the default depends on the caller's folder.
-                location = (self._root / "mlartifacts" / name).as_uri() if self._sqlite else None
+                location = self._sqlite.files(name) if self._sqlite else None  # a server chooses
                 try:
                     # Of a kind whose page opens on runs and metrics, not on traces of language models.
                     tags = {"mlflow.experimentKind": "custom_model_development"}
@@ -191,7 +199,9 @@ class Tracker:
         from mlflow.tracking.context.registry import resolve_tags  # user and entry point
 
         called = self._called(name)
-        return self._client.create_run(experiment, run_name=called, tags={**resolve_tags(), _NAME: called, **tags})
+        with warnings.catch_warnings(action="ignore"):  # of git's library, about a folder with `$` in its name
+            context = resolve_tags()
+        return self._client.create_run(experiment, run_name=called, tags={**context, _NAME: called, **tags})
 
     def _is_older_than_trial(self, run_folder: Path) -> bool:
         if self._trial is None:
@@ -223,7 +233,7 @@ class Tracker:
                 chosen = {**flatten(settings), **flatten(training, "training.")}
             log.params({key: value for key, value in {**wanted, **chosen}.items() if value is not None})
             log.dataset(run)
-        log.versions(run, Path("dvc.lock"))
+        log.versions(run)
         self._supersede(experiment, name, keep=log.run_id, finished=False)
         return log
 
@@ -232,9 +242,7 @@ class Tracker:
         experiment = self._experiment(run.data)
         known = self._runs(experiment, run.name, deleted=True, **{RESULT: sha256(folder / RUN)})
         if not known:
-            log = self._open(run, None)
-            self.finish(log, folder)
-            return log
+            return self.finish(self._open(run, None), folder)
         active = [other for other in known if other.info.lifecycle_stage == "active"]
         mine = (active or known)[0].info
         if not active:
@@ -242,7 +250,17 @@ class Tracker:
         if mine.status != "FINISHED":  # killed between its last entry and its end
             self._client.set_terminated(mine.run_id)
         self._supersede(experiment, run.name, keep=mine.run_id)
-        return RunLog(self._client, mine.run_id)
+        log = RunLog(self._client, mine.run_id)
+        log.missing_files(folder, "checkpoint")
+        return log
+
+    def _record_ensemble(self, result: Evaluation, folder: Path) -> None:
+        experiment = self._experiment(result.data)
+        run = self._find(experiment, result.name) or self._create(experiment, result.name, {"kind": "ensemble"})
+        RunLog(self._client, run.info.run_id).evaluation(folder)
+        if run.info.status != "FINISHED":  # else its duration would grow each time it is recorded
+            self._client.set_terminated(run.info.run_id)
+        self._supersede(experiment, result.name, keep=run.info.run_id)
 
     def _runs(self, experiment: str, name: str, deleted: bool = False, **tags: str) -> list[Any]:
         """Runs of a name, newest first."""
@@ -263,23 +281,16 @@ class Tracker:
                 self._client.delete_run(run.info.run_id)
 
     def _describe(self, error: Exception) -> str:
-        where = re.sub(r"//[^@/]*@", "//", self._uri)  # without a password
-        first = (str(error).strip() or "no message").splitlines()[0]
-        return f"MLflow at {where} failed ({type(error).__name__}: {first})."
-
-
-def _address(store: Path) -> str:
-    """The address of an SQLite store as SQLAlchemy, with which MLflow opens it, reads it: %25 and %3F for `%` and `?`.
-
-    With the driver's name: without it MLflow makes the folder once more, named as it stands in the address.
-    """
-    return "sqlite+pysqlite:///" + str(store).replace("%", "%25").replace("?", "%3F")
-
-
-def _path(uri: str) -> str | None:
-    """The file of an SQLite store; None for other stores."""
-    kind, _, path = uri.partition(":///")
-    return unquote(path.partition("?")[0]) if kind.partition("+")[0] == "sqlite" else None
+        cause: BaseException = error
+        while not isinstance(cause, sqlite3.Error | OSError) and (below := cause.__cause__ or cause.__context__):
+            cause = below
+        told = cause if isinstance(cause, sqlite3.Error | OSError) else error
+        line = first_line(told)
+        if self._sqlite and (remedy := self._sqlite.remedy(line)):
+            line, remedy = line.partition(". ")[0], f" {remedy}"
+        else:
+            remedy = ""
+        return f"MLflow at {self._uri} failed ({type(told).__name__}: {line}).{remedy}"
 
 
 def _read_run(folder: Path) -> Run:
@@ -295,8 +306,10 @@ class LiveTraining(Observer):
         self._monitor: Any = None
 
     def begin(self, run: RunDescription, tracking_id: str | None) -> str | None:
-        """Open the run, or open it again. `TrackingError` where MLflow cannot be used."""
+        """Open the run, or open it again. `TrackingError` where an MLflow that the user named cannot be used."""
         self._log = log = self._tracker.open(run, tracking_id)
+        if log is None:
+            return tracking_id
         self._tracker.attempt(lambda: setattr(self, "_monitor", self._tracker.monitor(log.run_id)))
         return log.run_id
 

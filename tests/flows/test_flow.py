@@ -12,7 +12,7 @@ import time
 import psutil
 import pytest
 
-from flows.benchmark import leaderboard_table
+from flows.flow import leaderboard_table
 from flows.targets import TargetFailed, reproduce
 from tests.support.project import Project, tiny_params
 

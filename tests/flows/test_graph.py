@@ -86,7 +86,7 @@ def test_stages_of_one_item_are_one_task_that_waits_for_those_of_what_it_reads(p
     assert waits["ensemble both"] == {"one", "two", "code, nltk"}
     assert waits["report"] >= {"one", "two", "ensemble both"}
     assert not any(task.after for task in tasks.values())
-    assert {title for title, task in tasks.items() if task.limited} == {"one", "two", "ensemble both", "report"}
+    assert all(task.limited for task in tasks.values())  # every one computes something
 
 
 def test_a_stage_added_to_dvc_yaml_is_run_in_its_place(project: Path) -> None:
@@ -106,8 +106,8 @@ def test_a_stage_added_to_dvc_yaml_is_run_in_its_place(project: Path) -> None:
     assert tasks["one"].targets == items("one", *RUN, "probe")
     assert {before.title for before in tasks["report, summary"].needs} >= {"one", "two", "ensemble both"}
     assert tasks["prepare tiny"].targets == items("tiny", *PREPARE)  # what comes after the runs is a task of its own
-    assert tasks["look tiny"].targets == ["look@tiny"] and tasks["look tiny"].limited
-    assert tasks["sizes 1"].targets == ["sizes@1"] and not tasks["sizes 2"].limited
+    assert tasks["look tiny"].targets == ["look@tiny"]
+    assert tasks["sizes 1"].targets == ["sizes@1"]
 
 
 def test_a_download_a_data_set_a_run_and_an_ensemble_may_have_one_name(project: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_download_a_data_set_a_run_and_an_ensemble_may_have_one_name(project: 
     tasks = by_title(grouped(stages))
     check(list(tasks.values()), stages)
     assert tasks["fetch a"].targets == ["fetch@a"] and not tasks["fetch a"].limited
-    assert tasks["prepare a"].targets == items("a", *PREPARE) and not tasks["prepare a"].limited
+    assert tasks["prepare a"].targets == items("a", *PREPARE) and tasks["prepare a"].limited
     assert tasks["a"].targets == items("a", *RUN) and tasks["a"].limited
     assert {before.title for before in tasks["prepare a"].needs} == {"fetch a", "code, nltk"}
     assert {before.title for before in tasks["a"].needs} == {"prepare b"}

@@ -37,3 +37,13 @@ def test_a_new_experiment_is_like_another_one_and_has_its_own_folder(tmp_path: P
     for name, told in (("mine", "there already"), ("../x", "cannot be an experiment's name")):
         with pytest.raises(ConfigError, match=told):
             create(tmp_path, name, tmp_path)
+
+
+def test_a_new_experiment_has_the_line_ends_and_the_byte_order_mark_of_the_other_one(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    for name in ("params.yaml", "nltk.yaml", "dvc.yaml"):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (ROOT / name).read_bytes().replace(b"\n", b"\r\n"))
+    folder = create(tmp_path, "mine", tmp_path)
+    check_steps(load(folder / "params.yaml"), folder)
+    old = (tmp_path / "params.yaml").read_bytes()
+    assert (folder / "params.yaml").read_bytes() == old.replace(b"root: . ", b"root: ../.. ", 1) != old

@@ -101,8 +101,6 @@ class Project:
             "PYTHONPATH": str(self.folder),
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "100",
-            "PREFECT_HOME": str(self.folder / ".prefect"),
-            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 20 are not enough for a first start on a busy machine
             "DVC_SITE_CACHE_DIR": str(self.folder / ".dvc" / "tmp" / "site"),
         }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from itrcore.settings.load import load
 from itrcore.tracking import LiveTraining, Tracker, TrackingError
 from itrcore.training.train import train
 from tests.support.mlflow_store import ENSEMBLE, RESULTS, RUN, Store
+from tests.support.small_disk import grow, small_disk
 from tests.support.tiny_project import weights
 
 
@@ -30,13 +31,14 @@ def test_another_store_is_used_where_the_environment_names_one(folder: Path, tem
     assert Tracker().record(RUN, RESULTS)
     assert Store(folder / "elsewhere" / "x.db").one().info.status == "FINISHED"
     assert Store().runs() == []
-    assert list((folder / "mlartifacts" / "tiny").rglob("model.safetensors"))
+    assert list((folder / "elsewhere" / "mlartifacts" / "tiny").rglob("model.safetensors"))
+    assert not (folder / "mlartifacts").exists()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     assert Tracker().record(RUN, RESULTS)
     assert Store().one().info.status == "FINISHED"
 
 
-@pytest.mark.parametrize("name", ["itr%20main", "100%", "a%2Fb", "what?", "what?x=1", "a b#c"])
+@pytest.mark.parametrize("name", ["itr%20main", "100%", "a%2Fb", "what?x=1", "a b#c", "ü犬'\"$HOME:x&;\n"])
 def test_a_project_in_a_folder_of_any_name_has_its_store_in_it(
     folder: Path, templates: Path, name: str, monkeypatch: Any
 ) -> None:
@@ -138,6 +140,97 @@ def test_a_store_that_cannot_be_used_costs_no_evaluation_and_is_told_once(folder
     assert not tracker.record_ensemble(ENSEMBLE)
     errors = capsys.readouterr().err
     assert errors.count("warning:") == 1 and "mlflow.db failed" in errors
+
+
+def states(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["moved", "copied"])
+def test_a_store_that_was_moved_or_copied_holds_the_results_there_and_leaves_the_old_place_alone(
+    gone: bool, folder: Path, templates: Path, monkeypatch: Any
+) -> None:
+    (old := folder / "old 1%25").mkdir()
+    shutil.copytree(templates / "project", old, dirs_exist_ok=True)
+    monkeypatch.chdir(old)
+    for experiment in ("", "f30k"):
+        assert Tracker(experiment=experiment).record(RUN, RESULTS)
+    shutil.copytree(old, new := folder / "new ü#")
+    monkeypatch.chdir(new)
+    if gone:
+        shutil.rmtree(old)
+    before = states(old)
+    tracker = Tracker()
+    assert tracker.record(RUN, RESULTS)
+    Path("page.html").write_text("page")
+    assert tracker.attach_report("tiny", "one", {Path("page.html"): ""})
+    store = Store(quote(f"sqlite:///{new}/mlflow.db", safe=":/"))
+    assert {"checkpoint/model.safetensors", "evaluation/metrics.json", "report/page.html"} <= set(
+        store.files(store.one())
+    )
+    assert states(old) == before and old.exists() != gone
+    with closing(sqlite3.connect("mlflow.db")) as database:  # those of other experiments too
+        held = database.execute("select artifact_uri from runs").fetchall()
+    assert len(held) == 2 and all(uri.startswith((new / "mlartifacts").as_uri() + "/") for (uri,) in held)
+
+
+def test_files_that_the_store_lost_are_logged_again(folder: Path) -> None:
+    assert Tracker().record(RUN, RESULTS)
+    before = Store().content()
+    shutil.rmtree("mlartifacts")  # as where mlflow.db alone was copied
+    assert Tracker().record(RUN, RESULTS)
+    (copy,) = (folder / "mlartifacts").rglob("model.safetensors")
+    copy.write_bytes(b"cut")
+    assert Tracker().record(RUN, RESULTS)
+    assert Store().content() == before and copy.read_bytes() == weights(RUN)
+
+
+@contextmanager
+def broken(store: Path, how: str) -> Iterator[Callable[[], object]]:
+    """A store that cannot be used, as the name says, and a call that mends it."""
+    if how == "another version":
+
+        def set_version(version: str) -> None:
+            with closing(sqlite3.connect(store)) as database, database:
+                database.execute("update alembic_version set version_num = ?", (version,))
+
+        with closing(sqlite3.connect(store)) as database:
+            (right,) = database.execute("select version_num from alembic_version").fetchone()
+        set_version("0123456789ab")
+        yield lambda: set_version(right)
+    elif how == "full":
+        disk = store.parent / "disk"
+        with small_disk(disk, store.stat().st_size // 1024 + 8):
+            shutil.copy(store, disk)
+            store.unlink()
+            store.symlink_to(disk / store.name)
+            yield lambda: grow(disk)
+    else:
+        kept = store.rename(store.with_name("kept.db"))
+        store.mkdir()
+        yield lambda: (store.rmdir(), kept.rename(store))
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [("full", "full"), ("not writable", "unable to open"), ("another version", "mlflow db upgrade sqlite")],
+)
+def test_a_project_whose_own_store_cannot_be_used_trains_with_one_warning_and_is_recorded_later(
+    how: str, told: str, folder: Path, capfd: Any
+) -> None:
+    whole = weights(RUN)
+    shutil.rmtree(RUN)
+    with broken(folder / "mlflow.db", how) as mend:
+        train(load(), "one", Tracker().training())
+        errors = capfd.readouterr().err
+        assert errors.count("warning:") == 1 and told in errors and "run: itr track" in errors
+        assert "Traceback" not in errors and "sqlalche.me" not in errors
+        assert weights(RUN) == whole
+        mend()
+        evaluate(load(), "one")
+        judge(load(), "one")
+        assert Tracker().record(RUN, RESULTS)
+        assert Store().one().info.status == "FINISHED"
 
 
 def test_a_password_in_the_address_is_not_printed(folder: Path, monkeypatch: Any) -> None:

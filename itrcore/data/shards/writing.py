@@ -11,15 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import shutil
-import signal
 import tarfile
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +26,7 @@ import pyarrow as pa
 from itrcore.cores import cores
 from itrcore.errors import DataError
 from itrcore.files import digest, read_json, remove, replacing, sha256, write_sealed
+from itrcore.pool import pool
 from itrcore.progress import Count
 
 _VERSION = 1  # raise it when the same samples would give other bytes: then unfinished older work is not used
@@ -115,8 +112,8 @@ def write(
 
 def move(finished: Path, folder: Path) -> None:
     """Move what `write` made to `folder`, which must not exist, and remove the work folder."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(finished, folder)
+    with replacing(folder) as temporary:
+        shutil.move(finished, temporary)  # a copy, if `folder` is on another disk
     remove(finished.parent)
 
 
@@ -208,8 +205,6 @@ def _run(jobs: Sequence[_Job], samples: Samples, processes: int, count: Callable
             job.write(samples.shard(job.split, job.rows))
             count(len(job.rows))
         return
-    # Not forked: this process may have threads, such as a progress bar's.
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_start_worker)
     running: deque[tuple[_Job, Future[None]]] = deque()
 
     def wait_for_first() -> None:
@@ -218,32 +213,18 @@ def _run(jobs: Sequence[_Job], samples: Samples, processes: int, count: Callable
         count(len(job.rows))
 
     try:
-        for job in jobs:
-            if len(running) == 2 * processes:  # not all at once: what describes a shard is memory too
+        with pool(processes) as workers:
+            for job in jobs:
+                if len(running) == 2 * processes:  # not all at once: what describes a shard is memory too
+                    wait_for_first()
+                running.append((job, workers.submit(job.write, samples.shard(job.split, job.rows))))
+            while running:
                 wait_for_first()
-            running.append((job, pool.submit(job.write, samples.shard(job.split, job.rows))))
-        while running:
-            wait_for_first()
     except BrokenProcessPool as error:
         raise DataError(
             f"{jobs[0].folder}: a process that writes shards was killed, perhaps for want of memory; "
             "expected each to finish its shard. Run it again: finished shards are kept."
         ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process of a terminal: one trace is enough
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent() -> None:
-    # A pool's workers do not notice by themselves that the process which started them was killed.
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _finish(

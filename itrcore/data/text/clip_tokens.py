@@ -108,7 +108,7 @@ class CLIPTokens:
     def read(cls, path: Path) -> CLIPTokens:
         """Read a `tokenizer.json`; `DataError` where it is none, or not a CLIP's."""
         try:
-            return cls._of(json.loads(path.read_text("utf-8")))
+            return cls._of(json.loads(path.read_text("utf-8-sig")))
         except FileNotFoundError:
             raise DataError.at(path, "no such file", "CLIP's tokenizer.json") from None
         except Exception as error:  # what tokenizers raises for damaged files has no type of its own

@@ -7,6 +7,7 @@ no more memory than the vocabulary's embedding.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import json
@@ -112,7 +113,7 @@ def _read(path: Path, wanted: set[bytes], width: int) -> dict[bytes, np.ndarray]
     try:
         with _opened(path, width) as lines:
             for number, line in enumerate(lines, 1):
-                text = line.rstrip()
+                text = line.rstrip() if number > 1 else line.removeprefix(codecs.BOM_UTF8).rstrip()
                 if number == 1 and (header := _HEADER.fullmatch(text)) and width > 1:
                     if int(header[1]) != width:
                         raise _wrong(path, number, f"{int(header[1])} values for each word", width)

@@ -10,9 +10,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import cached_property
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from itrcore.data.text import punkt
 from itrcore.data.text.tokens import TokenIds, Tokenised
 from itrcore.errors import DataError
 from itrcore.files import WrongKind, read_json, text_of, write_json
+from itrcore.pool import pool
 
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 START, END, UNKNOWN = range(1, 4)  # after PAD
@@ -178,10 +177,8 @@ def _count_words(captions: Sequence[str], splitter: WordSplitter) -> Iterator[Co
     if len(parts) < _PARALLEL_FROM:
         yield from (_count(part, splitter) for part in parts)
         return
-    # Spawned: a process that has threads, such as torch's, is not safely forked.
-    description = (splitter.sentence_data, splitter.nltk_folder)
-    with ProcessPoolExecutor(cores(), get_context("spawn"), _prepare, description) as pool:
-        yield from pool.map(_count_prepared, parts)
+    with pool(cores(), _prepare, splitter.sentence_data, splitter.nltk_folder) as workers:
+        yield from workers.map(_count_prepared, parts)
 
 
 def _count(captions: Sequence[str], splitter: WordSplitter) -> Counter[str]:

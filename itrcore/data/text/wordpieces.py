@@ -134,8 +134,8 @@ class WordPieces:
         """
         try:
             if path.suffix == ".json":
-                return cls._of(Tokenizer.from_str(path.read_text("utf-8")))
-            with open(path, encoding="utf-8") as lines:
+                return cls._of(Tokenizer.from_str(path.read_text("utf-8-sig")))
+            with open(path, encoding="utf-8-sig") as lines:
                 # Not splitlines, which splits at more characters; some of them are pieces of multilingual BERTs.
                 return cls([line.rstrip("\n") for line in lines])
         except FileNotFoundError:

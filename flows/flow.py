@@ -1,0 +1,225 @@
+"""An experiment as a Prefect flow: it reads DVC's graph of the stages and runs each through DVC."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import chdir
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect import allow_failure, flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas import State
+from prefect.events.worker import EventsWorker
+from prefect.futures import PrefectFuture
+from prefect.logging.handlers import APILogWorker
+from prefect.states import Cancelled, Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.graph import Task
+from flows.plan import alone, folder_of, planned
+from flows.targets import TargetFailed, allow, reproduce, run, stop_all, stopped
+from itrcore import layout
+from itrcore.errors import ITRError, first_line
+from itrcore.files import read_json
+from itrcore.report.published_figures import FIGURES
+from itrcore.terminal import warn
+
+_RETRIES = 1
+_RETRY_SECONDS = 5
+
+
+@dataclass
+class Work:
+    """How far a flow's work is. It is known without Prefect's server, which may be lost meanwhile.
+
+    slots: a value for each task that may run at once; a task takes one and puts it back. A value that is not None names the
+    only GPU that the task's targets see.
+    left: titles of tasks that have not succeeded; None before the tasks are known
+    failed: of these, those that ran, with what went wrong
+    error: anything else that went wrong
+    ended: set when nothing is left to do but to tell the server
+    """
+
+    slots: queue.Queue[str | None] = field(default_factory=queue.Queue)
+    left: set[str] | None = None
+    failed: dict[str, Exception] = field(default_factory=dict)
+    error: Exception | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def check(self) -> None:
+        """Raise `error`, or one `ITRError` that says what failed, the last lines of its output, and what to do."""
+        if self.error is not None:
+            raise self.error
+        if not self.left:
+            return
+        texts = [
+            "\n  ".join([str(error), *error.last]) if isinstance(error, TargetFailed) else f"{name}: {error!r}"
+            for name, error in self.failed.items()
+        ]
+        if waiting := sorted(self.left - self.failed.keys()):
+            texts.append(f"Not run because of that: {', '.join(waiting)}.")
+        raise ITRError("\n".join([*texts, "Mend that and run it again: what is done is kept."]))
+
+
+_work: ContextVar[Work] = ContextVar("work")  # where the command line follows it
+
+
+@task(
+    task_run_name="{name}",
+    retries=_RETRIES,
+    retry_delay_seconds=_RETRY_SECONDS,
+    retry_condition_fn=lambda task, task_run, state: not stopped(),
+    cache_policy=NO_CACHE,
+)
+def dvc_targets(name: str, targets: Sequence[str], work: Work, limited: bool = True) -> None:
+    """Run DVC targets, one after another; DVC skips those that are up to date. limited: in one of the work's slots"""
+    log = get_run_logger().info
+    gpu = work.slots.get() if limited else None
+    try:
+        reproduce(targets, log, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+    except Exception as error:
+        work.failed[name] = error
+        raise
+    finally:
+        if limited:
+            work.slots.put(gpu)
+    work.failed.pop(name, None)  # the second try was better
+    if work.left is not None:
+        work.left.discard(name)
+
+
+@task(task_run_name="mlflow", cache_policy=NO_CACHE)
+def record_in_mlflow() -> None:
+    """Bring MLflow up to date: no training logged what DVC restored from its cache. What it refuses is a warning."""
+    run([sys.executable, "-m", "itrcore.cli", "track"], get_run_logger().info)
+
+
+# A waiting task occupies a thread. Tasks are submitted after those they wait for, so any number of threads is enough.
+_RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
+
+
+@flow(name="benchmark", task_runner=_RUNNER)
+def benchmark(
+    experiment: str | None = None, jobs: int = 1, gpus: list[str] | None = None, runs: list[str] | None = None
+) -> State[None]:
+    """Run every stage of an experiment's dvc.yaml that is out of date, then make an artifact of the leaderboard.
+
+    experiment: a folder of `experiments/`; without it, the experiment of the folder where this is started
+    jobs: how many tasks compute at once
+    gpus: GPUs to spread them over, as CUDA_VISIBLE_DEVICES names them; each task sees one
+    runs: names in params.yaml's `runs`: only these and what they depend on; ensembles and report are left as they are
+    `ConfigError` where params.yaml, dvc.yaml or an argument is wrong. Failed at the end, after all other tasks, where a target
+    failed; Cancelled where it was stopped.
+    """
+    work = _work.get(None) or Work()
+    try:
+        folder = folder_of(experiment)
+        with chdir(folder), alone(folder):
+            allow()
+            params, tasks = planned(jobs, runs)
+            _run(tasks, work, jobs, gpus or [])
+            if stopped():
+                return Cancelled(message="stopped")
+            if work.left:
+                return Failed(
+                    message=f"failed: {', '.join(work.failed)}; {len(work.left)} of {len(tasks)} tasks are not done"
+                )
+            if runs is not None:
+                record_in_mlflow()  # as the report does
+                return Completed(message="the runs are up to date")
+            table = leaderboard_table() if layout.LEADERBOARD.is_file() else None  # dvc.yaml may have no report
+            work.ended.set()
+            if table is not None:
+                create_table_artifact(table, key="leaderboard", description=params.report.title)
+            return Completed(message="all is up to date")
+    except Exception as error:
+        if not work.ended.is_set():
+            work.error = error
+        raise
+    except BaseException:
+        stop_all()  # a cancelled flow leaves no training behind
+        raise
+    finally:
+        work.ended.set()
+
+
+def _run(tasks: Sequence[Task], work: Work, jobs: int, gpus: Sequence[str]) -> None:
+    """Run every task that can run, even after another one failed."""
+    work.left = {planned_task.title for planned_task in tasks}
+    for number in range(jobs):
+        work.slots.put(gpus[number % len(gpus)] if gpus else None)
+    futures: dict[Task, PrefectFuture[Any]] = {}
+    for planned_task in tasks:
+        waits: list[Any] = [futures[before] for before in planned_task.needs]
+        waits += [allow_failure(futures[before]) for before in planned_task.after]
+        futures[planned_task] = dvc_targets.submit(
+            planned_task.title,
+            planned_task.targets,
+            work,
+            planned_task.limited,
+            wait_for=waits,
+            return_state=False,
+        )
+    for future in futures.values():
+        future.wait()
+
+
+def leaderboard_table() -> list[dict[str, object]]:
+    """The rows of leaderboard.json, one per method or ensemble and data set: recalls in percent, means over the seeds."""
+    table: list[dict[str, object]] = []
+    for data, entries in read_json(layout.LEADERBOARD).items():
+        for row, values in entries.items():
+            shown = {key: round(values[key], 1) for key in FIGURES}
+            table.append({"data": data, "row": row, "seeds": values.get("seeds"), **shown})
+    return table
+
+
+def follow(work: Work, *arguments: Any) -> None:
+    """Run the flow, and keep what is to be known of it in `work`; a server that is lost meanwhile is one warning."""
+    _work.set(work)
+    logging.raiseExceptions = False  # else each log record that the server does not take is shown
+    for name in ("prefect.events.clients", "prefect._internal.concurrency"):
+        logging.getLogger(name).addFilter(_server_is_lost)
+    try:
+        benchmark(*arguments, return_state=True)
+        for reports in (EventsWorker, APILogWorker):
+            reports.drain_all()
+    except Exception as error:
+        if not work.ended.is_set():
+            work.error = ITRError(f"Prefect cannot run the flow: {first_line(error)}")
+    finally:
+        work.ended.set()
+
+
+_warned = threading.Lock()
+
+
+def warn_of_lost_server() -> None:
+    """Once."""
+    if _warned.acquire(blocking=False):
+        warn("Prefect's server does not answer any more. The work goes on without it, but it will not show the rest.")
+
+
+def _server_is_lost(record: logging.LogRecord) -> bool:
+    """Prefect says it for every event, with a trace."""
+    if record.levelno >= logging.WARNING:
+        warn_of_lost_server()
+    return False
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """What a user can mend is no fault of the code."""
+    if record.exc_info and isinstance(record.exc_info[1], ITRError):
+        record.exc_info = None
+    return True
+
+
+for _name in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_name).addFilter(_without_trace)
