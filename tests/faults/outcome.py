@@ -107,12 +107,13 @@ def in_mlflow(folder: Path) -> Counter[tuple[Any, ...]]:
         }
     found = Counter[tuple[Any, ...]](("parameter", *row) for row in parameters)
     found.update(("run", name, status) for name, status, _ in runs)
-    found.update(
-        (table, name, key, step, _as_on_disk(folder, name, key, value))
-        for table, rows in figures.items()
-        for name, key, step, value in rows
-        if not key.startswith("system/")
-    )
+    for table, rows in figures.items():
+        last = {(name, key): step for name, key, step, _ in sorted(rows)}
+        first = {(name, key) for name, key, step, _ in figures["metrics"] if step == 0}
+        for name, key, step, value in rows:
+            evaluated = (name, key) in first  # once for each evaluation of the run: the last one counts
+            if not key.startswith("system/") and (not evaluated or step == last[name, key]):
+                found[(table, name, key, 0 if evaluated else step, _as_on_disk(folder, name, key, value))] += 1
     for name, _, uri in runs:
         place = folder / "mlartifacts" / uri.partition("/mlartifacts/")[2]  # the address is that of the trials' place
         for path in place.rglob("*"):

@@ -80,7 +80,7 @@ def test_results_are_compared_without_times(tmp_path: Path) -> None:
 
 
 def store(folder: Path, *metrics: tuple[str, float, int], runs: int = 1) -> Path:
-    """An MLflow store with what the campaign reads. metrics: key, value, time"""
+    """An MLflow store with what the campaign reads. metrics: key, value, step"""
     folder.mkdir()
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
         database.execute("create table runs (run_uuid, name, status, lifecycle_stage, artifact_uri)")
@@ -91,21 +91,22 @@ def store(folder: Path, *metrics: tuple[str, float, int], runs: int = 1) -> Path
             database.execute(
                 f"insert into runs values ('{number}', 'one', 'FINISHED', 'active', 'file:///x/mlartifacts/{number}')"
             )
-        database.executemany("insert into metrics values ('0', ?, ?, 0, ?)", metrics)
+        database.executemany("insert into metrics values ('0', ?, ?, ?, 0)", metrics)
         database.commit()
     return folder
 
 
 def test_what_mlflow_holds_twice_or_otherwise_is_found(tmp_path: Path) -> None:
-    undisturbed = store(tmp_path / "undisturbed", ("test/rsum", 75.0, 1))
+    undisturbed = store(tmp_path / "undisturbed", ("test/rsum", 75.0, 0))
 
     def outcomes(folder: Path) -> list[Outcome]:
         return [finding.outcome for finding in compared_in_mlflow(folder, undisturbed)]
 
-    assert outcomes(store(tmp_path / "same", ("test/rsum", 75.0, 9))) == []
-    assert outcomes(store(tmp_path / "metric", ("test/rsum", 75.0, 1), ("test/rsum", 75.0, 2))) == [Outcome.TWICE]
-    assert outcomes(store(tmp_path / "run", ("test/rsum", 75.0, 1), runs=2)) == [Outcome.TWICE]
-    assert outcomes(store(tmp_path / "value", ("test/rsum", 82.5, 1))) == [Outcome.TWICE, Outcome.WRONG]
+    assert outcomes(store(tmp_path / "same", ("test/rsum", 75.0, 0))) == []
+    assert outcomes(store(tmp_path / "again", ("test/rsum", 82.5, 0), ("test/rsum", 75.0, 1))) == []  # evaluated again
+    assert outcomes(store(tmp_path / "metric", ("test/rsum", 75.0, 0), ("test/rsum", 75.0, 0))) == [Outcome.TWICE]
+    assert outcomes(store(tmp_path / "run", ("test/rsum", 75.0, 0), runs=2)) == [Outcome.TWICE]
+    assert outcomes(store(tmp_path / "value", ("test/rsum", 82.5, 0))) == [Outcome.TWICE, Outcome.WRONG]
     (tmp_path / "none").mkdir()
     assert outcomes(tmp_path / "none") == [Outcome.WRONG]
 
