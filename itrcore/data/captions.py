@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from itrcore.errors import DataError
 from itrcore.files import replacing
+from itrcore.tables import read_parquet
 
 SCHEMA = pa.schema(
     [
@@ -76,7 +77,6 @@ def read(path: Path, split: str) -> list[Image]:
 def read_table(path: Path) -> pa.Table:
     """The whole table. `DataError` where it is missing or damaged."""
     try:
-        with pq.ParquetFile(path) as file:  # `pq.read_table` would import pandas
-            return file.read().select(SCHEMA.names).cast(SCHEMA)
-    except (OSError, KeyError, ValueError) as error:  # ValueError: Arrow's errors too
+        return read_parquet(path, SCHEMA)
+    except (OSError, KeyError, ValueError, MemoryError) as error:  # ValueError: Arrow's errors too
         raise DataError.at(path, f"cannot be read ({error})", "the caption table", do="Run: dvc repro") from error

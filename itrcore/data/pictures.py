@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from itrcore.errors import DataError
-from itrcore.files import inside
+from itrcore.files import inside, kind_of
 
 # Pillow's names, and the ending of each in a shard. What browsers show, so that reports can show it too.
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
@@ -50,7 +50,7 @@ def find(folder: Path, file_name: str) -> Path:
     if not inside(file_name):
         raise DataError.at(
             folder,
-            f"the file name {file_name!r} leads out of this folder",
+            f"the file name {kind_of(file_name)} leads out of this folder, or no file can have it",
             "a name inside it",
             do="Mend the name where the data set gives it (id_mapping.json, Karpathy's JSON or the captions' file).",
         )

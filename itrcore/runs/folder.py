@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from itrcore import layout
 from itrcore.errors import DataError
-from itrcore.files import replacing, write_json
+from itrcore.files import read_json, replacing, write_json
 from itrcore.runs.records import Point
 
 SPLIT = "test"
@@ -32,7 +33,7 @@ def write(path: Path, record: BaseModel) -> None:
 def read(path: Path, kind: type[R], stage: str) -> R:
     """Read a stage's record. `DataError` names the stage to run where it is missing, damaged or of another form."""
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(json.dumps(read_json(path)))
     except FileNotFoundError:
         problem = "no such file"
     except OSError as error:
@@ -41,6 +42,8 @@ def read(path: Path, kind: type[R], stage: str) -> R:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         problem = f"{where}: {first['msg']}" if where else first["msg"]
+    except ValueError as error:
+        problem = f"not valid JSON ({error})"
     raise DataError.at(path, problem, f"the output of stage {stage}", do=f"Run: dvc repro {stage}")
 
 

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from itrcore.errors import TrainingError
-from itrcore.files import digest, read_json, remove, replacing, sha256, write_json
+from itrcore.files import digest, parse_json, read_json, remove, replacing, sha256, write_json
 from itrcore.runs.records import Point
 
 _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
@@ -163,7 +163,7 @@ def _flatten(optimiser: dict[str, Any], path: Path) -> None:
 def _unflatten(path: Path) -> dict[str, Any]:
     state: dict[int, dict[str, Tensor]] = {}
     with safe_open(path, "pt") as file:
-        groups = json.loads(file.metadata()["param_groups"])
+        groups = parse_json(file.metadata()["param_groups"])
         for key in file.keys():  # noqa: SIM118 (safetensors' handle is no mapping)
             number, name = key.split(".", 1)
             state.setdefault(int(number), {})[name] = file.get_tensor(key)

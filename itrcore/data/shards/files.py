@@ -18,10 +18,11 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from itrcore import limits
 from itrcore.data.shards.cache import ShardCache
 from itrcore.data.shards.checks import Kind, check_description, check_index, index_table, numbers
 from itrcore.errors import DataError
-from itrcore.files import WrongKind, digest, read_json, sha256
+from itrcore.files import WrongKind, digest, read_json, read_within, sha256
 
 _KEPT_OPEN = 128
 _T = TypeVar("_T")
@@ -39,11 +40,9 @@ def read_description(
     where = where or path
     try:
         value: dict[str, Any] = read_json(path)
-        whole = isinstance(value, dict) and value.get("digest") == digest(
-            {k: v for k, v in value.items() if k != "digest"}
-        )
-    except (FileNotFoundError, ValueError, RecursionError) as error:
+    except (FileNotFoundError, ValueError) as error:
         raise DataError.at(where, f"cannot be read ({error})", "finished shards", do=do) from error
+    whole = isinstance(value, dict) and value.get("digest") == digest({k: v for k, v in value.items() if k != "digest"})
     if not whole:
         raise _damaged(path, "its digest is not that of its content", where, do)
     try:
@@ -62,14 +61,16 @@ def read_index(folder: Path, split: str, kind: Kind, where: Path | str = "", do:
     where = where or path
     described = read_description(folder, kind)
     # Read once and as a whole: mapped, a file that is cut short meanwhile would end the process.
-    data = path.read_bytes() if path.exists() else None
-    if data is None or hashlib.sha256(data).hexdigest() != described["splits"][split]["index_sha256"]:
-        raise _damaged(path, "no such file" if data is None else "its bytes have changed", where, do)
     try:
+        data = read_within(path, limits.TEXT) if path.exists() else None
+        if data is None or hashlib.sha256(data).hexdigest() != described["splits"][split]["index_sha256"]:
+            raise _damaged(path, "no such file" if data is None else "its bytes have changed", where, do)
         table = index_table(pa.py_buffer(data), kind.schema)
         check_index(table, described, split)
     except WrongKind as error:
         raise DataError.at(where, error.found, error.expected, do=do) from error
+    except ValueError as error:
+        raise DataError.at(where, str(error), "an index", do=do) from error
     return table
 
 

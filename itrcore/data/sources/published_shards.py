@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from itrcore import limits
 from itrcore.data import captions
 from itrcore.data.shards import images, regions
 from itrcore.data.shards.cache import ShardCache
@@ -48,7 +49,7 @@ def obtain(settings: ShardsSource, raw: Path) -> Source:
         address, folder = f"{url}/shards/{kind}", raw / "shards" / kind
         with required(address, "published shards", _AGAIN):
             try:
-                download(f"{address}/shards.json", folder / "shards.json")
+                download(f"{address}/shards.json", folder / "shards.json", most=limits.JSON)
             except SourceError as error:
                 if error.status not in _ABSENT:  # a server that fails now tells nothing about what is published
                     raise
@@ -97,7 +98,7 @@ def samples(url: str, split: str, cache: Path) -> Iterator[dict[str, Any]]:
 
 def _fetch(url: str, target: Path, expected: str | None = None) -> None:
     with required(url, "a file of published shards", _AGAIN):
-        download(url, target, sha256=expected, source="shards.json")
+        download(url, target, sha256=expected, source="shards.json", most=limits.TEXT)
 
 
 def _indexes(url: str, folder: Path, kind: Kind) -> dict[str, Any]:
