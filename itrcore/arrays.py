@@ -23,6 +23,8 @@ def open_array(path: Path) -> np.ndarray:
     except Exception as error:
         # Not only ValueError: numpy reads the header with Python's parser, which has many ways to refuse damaged text.
         raise DataError.at(path, f"not a readable .npy ({error})", "an array saved by numpy") from error
+    if not dtype.itemsize:
+        raise DataError.at(path, f"values of no bytes ({dtype})", "plain numbers")
     if dtype.hasobject:
         raise DataError.at(
             path, "holds pickled Python objects", "plain numbers", do="It is not opened: that could run code."

@@ -30,6 +30,7 @@ _NEUTRAL = (
     "itrcore.fetch",  # what it downloads is checked by digests
     "itrcore.files",
     "itrcore.layout",
+    "itrcore.limits",  # what is refused
     "itrcore.methods.describe",
     "itrcore.progress",
     "itrcore.provenance",
@@ -40,6 +41,7 @@ _NEUTRAL = (
     "itrcore.tracking",
     "itrcore.training.display",
     "itrcore.training.state",
+    "itrcore.unpacking",
     "stages",  # a stage's own module is asked for by its name
 )
 

@@ -12,6 +12,8 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2
 _PASSWORD = re.compile(r"(?<=://)[^\s/@]*@")
 _TOKEN = re.compile(r"(?i)([?&][\w-]*(?:token|key|secret|signature|password|credential)[\w-]*=)[^&\s#'\"]+")
 
+_LINE = 1200  # characters of a line of a message
+
 
 def shown(text: str) -> str:
     """A text from outside as it may be shown: without passwords and tokens of addresses, and with `\\x1b` for an escape.
@@ -22,14 +24,18 @@ def shown(text: str) -> str:
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def _short(line: str) -> str:
+    return line if len(line) <= _LINE else f"{line[: _LINE - 300]} … {line[-300:]}"
+
+
 class ITRError(Exception):
     """Base of all errors that a user can cause and mend; commands print them without a traceback.
 
-    The message goes through `shown`: it often quotes what a file or a server says.
+    The message goes through `shown`: it often quotes what a file or a server says. Very long lines lose their middle.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(shown(message))
+        super().__init__("\n".join(map(_short, shown(message).split("\n"))))
 
 
 class ConfigError(ITRError):

@@ -15,6 +15,7 @@ VALUES = 100_000  # of a settings file, each alias counted as often as it is use
 
 ROWS = 10_000_000  # of a table or a text file; COCO has 616,767 captions
 TEXT = 10**9  # bytes of a file of captions or of a table, unpacked
+PICTURE = 512 * 10**6  # bytes of a picture's file
 LINE = 10**6  # bytes of one line
 VECTORS = 64 * 10**9  # bytes of a file of word vectors, unpacked
 

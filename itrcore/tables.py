@@ -24,9 +24,12 @@ def read_parquet(path: Path, schema: pa.Schema) -> pa.Table:
         groups = [meta.row_group(number) for number in range(meta.num_row_groups)]
         if (rows := sum(group.num_rows for group in groups)) > limits.ROWS:
             raise WrongKind(f"it has {rows:,} rows", f"at most {limits.ROWS:,}")
+        types = {field.name: getattr(field.type, "value_type", field.type) for field in file.schema_arrow}
+        if other := [field.name for field in schema if types.get(field.name) != field.type]:
+            raise WrongKind(f"no column {other[0]} of {schema.field(other[0]).type}", f"{', '.join(schema.names)}")
         kinds = {group.column(at).compression for group in groups for at in range(group.num_columns)}
-        if other := kinds.difference(_PACKED_AS):
-            raise WrongKind(f"it is packed as {', '.join(sorted(other))}", " or ".join(_PACKED_AS))
+        if packed := kinds.difference(_PACKED_AS):
+            raise WrongKind(f"it is packed as {', '.join(sorted(packed))}", " or ".join(_PACKED_AS))
         # Texts stay as they are stored, each once: a text that is repeated takes no room in the file.
         table = file.read(schema.names, use_threads=False)
     allowed = limits.unpacked(path.stat().st_size, limits.TEXT)

@@ -127,7 +127,7 @@ def _picture(data: str, row: int, image: Image) -> Picture:
     folder = Source.read(layout.raw(data)).pictures
     if folder is not None and image.file_name is not None:
         path = pictures.find(Path(folder), image.file_name)
-        return pictures.decode(path.read_bytes(), path)
+        return pictures.decode(pictures.read_bytes(path), path)
     if layout.image_shards(data).exists():
         return ImageStore(layout.image_shards(data), SPLIT).image(row)
     raise DataError(

@@ -73,16 +73,18 @@ class _Bounded(SafeConstructor):
     """Refuses text whose aliases stand for far more values than it has: nine lines can stand for a billion."""
 
     def construct_document(self, node: Node) -> Any:
-        if _values(node, {}) > limits.VALUES:
+        if _values(node, {}, 0) > limits.VALUES:
             raise YAMLError(f"more than {limits.VALUES:,} values, each alias counted as often as it is used")
         return super().construct_document(node)
 
 
-def _values(node: Node, known: dict[int, int]) -> int:
+def _values(node: Node, known: dict[int, int], depth: int) -> int:
+    if depth > limits.DEPTH:
+        raise YAMLError(f"mappings or lists more than {limits.DEPTH} deep inside each other")
     if id(node) not in known:
         known[id(node)] = 0  # an anchor that holds itself is refused later, by name
         inner = [part for pair in node.value for part in pair] if isinstance(node, MappingNode) else node.value
-        held = (_values(part, known) for part in inner) if isinstance(node, CollectionNode) else ()
+        held = (_values(part, known, depth + 1) for part in inner) if isinstance(node, CollectionNode) else ()
         known[id(node)] = 1 + sum(held)
     return known[id(node)]
 

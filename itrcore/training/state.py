@@ -97,7 +97,7 @@ class StateFolder:
                 if state.identity == identity:
                     return state, load_file(path / _MODEL), _unflatten(path / _OPTIMISER)
                 print(f"{path} is of other settings, data or code: not continued.", flush=True)
-            except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+            except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
                 # It was whole when it was renamed into place, so the damage is from outside. An older one may be whole.
                 print(f"{path} is damaged ({error}): not continued.", flush=True)
         return None

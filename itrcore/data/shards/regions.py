@@ -157,6 +157,8 @@ def _array(data: bytes) -> np.ndarray:
         Exception
     ) as error:  # numpy reads the header with Python's parser, which has many ways to refuse damaged text
         raise ValueError(f"not a .npy: {error}") from error
+    if not np.issubdtype(array.dtype, np.number):
+        raise ValueError(f"{array.dtype} in place of numbers")
     return array
 
 

@@ -139,7 +139,8 @@ class _Job:
 
     def is_done(self) -> bool:
         try:
-            return bool(self.path.stat().st_size == read_json(self.record)["bytes"])
+            record = read_json(self.record)
+            return bool(self.path.stat().st_size == record["bytes"]) and "index" in record
         except (OSError, KeyError, TypeError, ValueError):  # not there, or damaged: it is written again
             return False
 

@@ -25,7 +25,7 @@ from itrcore.files import parse_json, replacing, sha256, text_of
 from itrcore.unpacking import damage_as, gunzipped, lines, opened_zip, within
 
 _BUFFER = 1 << 20  # bytes read at once
-_HEADER = re.compile(rb"\d+ +(\d+)")  # word2vec's first line: number of words, values of each
+_HEADER = re.compile(rb"\d{1,18} +(\d{1,18})")  # word2vec's first line: number of words, values of each
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _opened(path: Path, width: int) -> Iterator[IO[bytes]]:
             yield gzipped
     elif path.suffix == ".zip":
         with opened_zip(path) as archive, archive.open(_member(path, archive.namelist(), width)) as zipped:
-            yield within(zipped, path.stat().st_size, limits.VECTORS)  # twice as fast as zipfile's own lines
+            yield within(zipped, lambda: path.stat().st_size, limits.VECTORS)  # twice as fast as zipfile's own lines
     else:
         with open(path, "rb", _BUFFER) as plain:
             yield plain

@@ -17,7 +17,7 @@ from itrcore import limits
 from itrcore.errors import DataError
 from itrcore.fetch.download import download
 from itrcore.fetch.problems import SourceError, WrongContent
-from itrcore.files import digest, read_json, read_within, remove, replacing, text_of, write_json
+from itrcore.files import digest, kind_of, read_json, read_within, remove, replacing, text_of, write_json
 from itrcore.settings.downloads import PunktSettings
 from itrcore.unpacking import damage_as, opened_zip
 
@@ -69,6 +69,8 @@ def data_digest(folder: Path) -> str | None:
         return None
     try:
         record = read_json(status)
+        if not isinstance(record, dict):
+            raise TypeError(kind_of(record))
         return text_of(record["digest"], "digest") if "digest" in record else None
     except (TypeError, ValueError) as error:
         raise DataError.at(

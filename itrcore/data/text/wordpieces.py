@@ -8,6 +8,7 @@ tokenizers does both. The ids are the same, but for captions with Unicode charac
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -26,7 +27,7 @@ from itrcore.data.text.subwords import in_order, numbered, tokenised
 from itrcore.data.text.tokens import TokenIds, Tokenised
 from itrcore.errors import DataError
 from itrcore.fetch import hub
-from itrcore.files import digest, read_within, replacing
+from itrcore.files import digest, read_json, read_within, replacing
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -136,7 +137,7 @@ class WordPieces:
         """
         try:
             if path.suffix == ".json":
-                return cls._of(Tokenizer.from_str(read_within(path, limits.JSON).decode()))
+                return cls._of(Tokenizer.from_str(json.dumps(read_json(path))))
             # Not splitlines, which splits at more characters; some of them are pieces of multilingual BERTs.
             lines = io.StringIO(read_within(path, limits.JSON).decode(), newline=None)
             return cls([line.rstrip("\n") for line in lines])

@@ -27,6 +27,8 @@ def read(path: Path) -> CLIPTokens:
             merges = [
                 _pair(line.decode()) for line in islice(lines(text), 1, _MERGES + 1)
             ]  # the first line is a version
+        if not merges:
+            raise ValueError("it is empty")
         tokens = [*letters, *(letter + "</w>" for letter in letters), *(first + second for first, second in merges)]
         return CLIPTokens([*tokens, START, END], merges)
     except Exception as error:  # gzip and tokenizers each have errors of their own
