@@ -264,9 +264,11 @@ class _Download:
     def _noted(self) -> _Version:
         try:
             noted = read_json(self.note)
-            return _Version(**noted["version"]) if noted["url"] == self.url else _Version()
+            version = _Version(**noted["version"])
         except (OSError, ValueError, TypeError, KeyError):
             return _Version()
+        fits = isinstance(version.validator, str | None) and isinstance(version.total, int | None)
+        return version if fits and noted["url"] == self.url else _Version()
 
     def _begin(self, version: _Version) -> None:
         # The note last: it must never speak for bytes of another version.
