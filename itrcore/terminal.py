@@ -1,15 +1,16 @@
-"""What a user reads on the terminal when something is wrong: one coloured line on standard error, never a traceback."""
+"""What a user reads on the terminal: lines and tables, and when something is wrong one coloured line, never a traceback."""
 
 from __future__ import annotations
 
 import errno
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 
 from itrcore.errors import ITRError, shown
 
@@ -39,6 +40,20 @@ def user_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         _print("[yellow bold]stopped;[/]", "run it again to go on")
         raise SystemExit(STOPPED) from None
+
+
+def say(text: str) -> None:
+    """Print lines on standard output at once. What they quote of files and servers no terminal obeys."""
+    print(shown(text), flush=True)
+
+
+class Screen(Console):
+    """Standard output for tables and colours. What is quoted in them no terminal obeys."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As `Console.render`, each piece of text as it may be shown."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else shown(text), style, control)
 
 
 def warn(text: str) -> None:

@@ -10,6 +10,7 @@ from itrcore.data.source import Source
 from itrcore.data.sources import caption_table
 from itrcore.files import write_json
 from itrcore.settings.params import Params
+from itrcore.terminal import say
 from stages import run_stage
 
 
@@ -20,7 +21,7 @@ def main(params: Params, name: str) -> None:
     captions.write(table, layout.captions(name))
     write_json(layout.splits(name), {split: asdict(count) for split, count in counts.items()})
     for split, count in counts.items():
-        print(f"{name} {split}: {count}")
+        say(f"{name} {split}: {count}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from itrcore import layout
 from itrcore.errors import DataError
-from itrcore.terminal import user_errors
+from itrcore.terminal import Screen, say, user_errors
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -33,7 +33,7 @@ def explain(
     out: Path | None = typer.Option(None, help=f"the PNG; else {FOLDER}/RUN/IMAGE-CAPTION.png"),
 ) -> None:
     """Show which regions of a test picture each word of a caption looks at."""
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     with user_errors():
         if text is not None and caption_id is not None:
             raise DataError("--text and --caption-id both give a caption; expected one of them")
@@ -52,7 +52,7 @@ def explain(
         path = out or FOLDER / run / f"{shown.image_id}-{name}.png"
         facts = [run, f"image {shown.image_id}", *([shown.file_name] if shown.file_name else [])]
         explanation_picture.write(explanation, _picture(data, row, shown), " · ".join(facts), path)
-    print(path)
+    say(str(path))
 
 
 def _chosen(data: str, image_id: int | None, caption_id: int | None, text: str | None) -> tuple[int, Image, str, str]:

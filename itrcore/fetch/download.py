@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 from itrcore import limits
 from itrcore.errors import first_line
 from itrcore.fetch.problems import SourceError, WrongContent, mismatch, require_room, room_on_disk, wrong_size
-from itrcore.files import read_json, write_json
+from itrcore.files import digest, read_json, write_json
 from itrcore.progress import SILENT, Show, Watcher
 
 TRIES = 4  # in a row without a byte more than before
@@ -178,7 +178,8 @@ class _Download:
         if status in (206, 416) and offset:  # another version, or a server that miscounts
             self._forget()
             raise _Interrupted("the server cannot go on where the download stopped", answered=True)
-        raise SourceError(f"the server answers {status} {response.reason}", status)
+        login = "; user and password for it may stand in ~/.netrc" if status == 401 else ""
+        raise SourceError(f"the server answers {status} {response.reason}{login}", status)
 
     def _same_version(self, response: Any) -> bool:
         """False where a server that ignored If-Range gives away that the file has changed."""
@@ -268,7 +269,7 @@ class _Download:
         except (OSError, ValueError, TypeError, KeyError):
             return _Version()
         fits = isinstance(version.validator, str | None) and isinstance(version.total, int | None)
-        return version if fits and noted["url"] == self.url else _Version()
+        return version if fits and noted.get("of") == self._address() else _Version()
 
     def _begin(self, version: _Version) -> None:
         # The note last: it must never speak for bytes of another version.
@@ -276,7 +277,10 @@ class _Download:
         self.version, self.hash = version, hashlib.sha256()
         with room_on_disk(self.part.parent):
             self.part.touch()
-            write_json(self.note, {"url": self.url, "version": asdict(version)})
+            write_json(self.note, {"of": self._address(), "version": asdict(version)})
+
+    def _address(self) -> str:
+        return digest(self.url)  # not as it is: it may hold a password
 
     def _forget(self) -> None:
         self.note.unlink(missing_ok=True)

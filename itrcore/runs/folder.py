@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from itrcore import layout
+from itrcore import layout, limits
 from itrcore.errors import DataError
-from itrcore.files import read_json, replacing, write_json
+from itrcore.files import parse_json, read_within, replacing, write_json
 from itrcore.runs.records import Point
 
 SPLIT = "test"
@@ -33,7 +32,10 @@ def write(path: Path, record: BaseModel) -> None:
 def read(path: Path, kind: type[R], stage: str) -> R:
     """Read a stage's record. `DataError` names the stage to run where it is missing, damaged or of another form."""
     try:
-        return kind.model_validate_json(json.dumps(read_json(path)))
+        data = read_within(path, limits.JSON)
+        record = kind.model_validate_json(data)
+        parse_json(data)  # a key given twice
+        return record
     except FileNotFoundError:
         problem = "no such file"
     except OSError as error:

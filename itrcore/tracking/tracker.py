@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -263,9 +262,8 @@ class Tracker:
                 self._client.delete_run(run.info.run_id)
 
     def _describe(self, error: Exception) -> str:
-        where = re.sub(r"//[^@/]*@", "//", self._uri)  # without a password
         first = (str(error).strip() or "no message").splitlines()[0]
-        return f"MLflow at {where} failed ({type(error).__name__}: {first})."
+        return f"MLflow at {self._uri} failed ({type(error).__name__}: {first})."
 
 
 def _address(store: Path) -> str:

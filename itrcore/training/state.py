@@ -24,6 +24,7 @@ from torch import Tensor
 from itrcore.errors import TrainingError
 from itrcore.files import digest, parse_json, read_json, remove, replacing, sha256, write_json
 from itrcore.runs.records import Point
+from itrcore.terminal import say
 
 _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 
@@ -96,10 +97,10 @@ class StateFolder:
                 state = self._read(path)
                 if state.identity == identity:
                     return state, load_file(path / _MODEL), _unflatten(path / _OPTIMISER)
-                print(f"{path} is of other settings, data or code: not continued.", flush=True)
+                say(f"{path} is of other settings, data or code: not continued.")
             except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
                 # It was whole when it was renamed into place, so the damage is from outside. An older one may be whole.
-                print(f"{path} is damaged ({error}): not continued.", flush=True)
+                say(f"{path} is damaged ({error}): not continued.")
         return None
 
     def _read(self, path: Path) -> TrainingState:

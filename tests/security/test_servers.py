@@ -18,7 +18,7 @@ from itrcore.fetch import download as downloading
 from itrcore.fetch import parts
 from itrcore.fetch.download import download, file_name
 from itrcore.fetch.problems import SourceError, WrongContent
-from itrcore.files import nameable
+from itrcore.files import digest, nameable
 from itrcore.settings.downloads import DownloadSettings
 from tests.security import hostile
 from tests.support.fetch_server import Served, serving
@@ -114,7 +114,10 @@ def test_a_malformed_answer_is_an_error_of_the_source(tmp_path: Path, answer: by
 
 def test_lengths_that_are_no_numbers_are_not_taken_for_some(tmp_path: Path) -> None:
     for length in (b"-5", b"9" * 5000, "²".encode(), b"1e3"):
-        with answering(OK + b"Content-Length: " + length + b"\r\n\r\n" + b"abc") as url, suppress(SourceError, DataError):
+        with (
+            answering(OK + b"Content-Length: " + length + b"\r\n\r\n" + b"abc") as url,
+            suppress(SourceError, DataError),
+        ):
             assert download(url, tmp_path / "f").bytes == 3
 
 
@@ -148,13 +151,15 @@ def test_files_of_such_names_are_downloaded(tmp_path: Path) -> None:
 
 def test_a_note_of_a_download_that_is_not_its_own_is_not_believed(tmp_path: Path) -> None:
     with serving(**{"f.bin": Served(b"text")}) as server:
-        for number, (name, data) in enumerate(hostile.json_files(b'{"url": "x", "version": {}}')):
+        for number, (name, data) in enumerate(hostile.json_files(b'{"of": "x", "version": {}}')):
             target = tmp_path / str(number)
             target.with_name(f"{number}.part.json").write_bytes(data)
             target.with_name(f"{number}.part").write_bytes(b"old")
             assert download(server.url + "f.bin", target).bytes == 4, name
         for version in ({"validator": 5, "total": "x"}, {"validator": ["a"]}, {"total": -1}, {"other": 1}, 5, None):
             target = tmp_path / "v"
-            target.with_name("v.part.json").write_text(json.dumps({"url": server.url + "f.bin", "version": version}))
+            target.with_name("v.part.json").write_text(
+                json.dumps({"of": digest(server.url + "f.bin"), "version": version})
+            )
             target.with_name("v.part").write_bytes(b"old")
             assert download(server.url + "f.bin", target).bytes == 4, version

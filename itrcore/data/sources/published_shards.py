@@ -24,11 +24,12 @@ from itrcore.data.shards.cache import ShardCache
 from itrcore.data.shards.checks import Kind
 from itrcore.data.shards.files import read_description, read_index
 from itrcore.data.source import Source
-from itrcore.errors import DataError
+from itrcore.errors import DataError, shown
 from itrcore.fetch.download import download
 from itrcore.fetch.problems import SourceError, required
 from itrcore.files import digest, sha256
 from itrcore.settings.datasets import SPLITS, ShardsSource
+from itrcore.terminal import say
 
 KINDS = {"regions": regions.KIND, "images": images.KIND}
 _ABSENT = (403, 404, 410)  # buckets answer 403 for what is not there
@@ -60,12 +61,14 @@ def obtain(settings: ShardsSource, raw: Path) -> Source:
     if not described:
         raise DataError.at(f"{url}/shards", f"no shards.json ({'; '.join(missing)})", "published shards", do=_AGAIN)
     for reason in missing:
-        print(f"{url}/shards has no {reason}")
+        say(f"{url}/shards has no {reason}")
+    if (kept := shown(url)) != url:
+        say(f"The password in source.url is not kept: later stages take it from ~/.netrc. They read {kept}")
     for kind in described:
         _check_images(url, table, raw / "shards" / kind, KINDS[kind])
     return Source(
         described["regions"]["features"] if "regions" in described else "none",
-        published={"url": url, "cache": settings.cache},
+        published={"url": kept, "cache": settings.cache},
         content=digest([sha256(table), {kind: value["digest"] for kind, value in described.items()}]),
     )
 
