@@ -35,6 +35,7 @@ _SECRETS = [
     )
 ]
 _LINE = 1200  # characters of a line of a message
+_LINES = 200  # of a message
 
 
 def shown(text: str) -> str:
@@ -54,11 +55,14 @@ def _short(line: str) -> str:
 class ITRError(Exception):
     """Base of all errors that a user can cause and mend; commands print them without a traceback.
 
-    The message goes through `shown`: it often quotes what a file or a server says. Very long lines lose their middle.
+    The message goes through `shown`: it often quotes what a file or a server says. Very long lines lose their
+    middle, very many their end.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__("\n".join(map(_short, shown(message).split("\n"))))
+        lines = [_short(line) for line in shown(message).split("\n")]
+        more = [f"… and {len(lines) - _LINES:,} lines more"] if len(lines) > _LINES else []
+        super().__init__("\n".join(lines[:_LINES] + more))
 
 
 class ConfigError(ITRError):

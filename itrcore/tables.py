@@ -37,7 +37,9 @@ def read_parquet(path: Path, schema: pa.Schema) -> pa.Table:
         size = sum(_text_bytes(part) for part in table[name].chunks)
         if size > allowed:
             raise WrongKind(f"its column {name} unpacks to {size:,} bytes", f"at most {allowed:,}")
-    return table.select(schema.names).cast(schema)
+    table = table.select(schema.names).cast(schema)
+    table.validate(full=True)  # that texts are UTF-8
+    return table
 
 
 def _text_bytes(part: pa.Array) -> int:

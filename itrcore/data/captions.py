@@ -77,6 +77,10 @@ def read(path: Path, split: str) -> list[Image]:
 def read_table(path: Path) -> pa.Table:
     """The whole table. `DataError` where it is missing or damaged."""
     try:
-        return read_parquet(path, SCHEMA)
+        table = read_parquet(path, SCHEMA)
+        for name in SCHEMA.names:
+            if name != "file_name" and table[name].null_count:
+                raise ValueError(f"{name} is missing in {table[name].null_count} rows")
+        return table
     except (OSError, KeyError, ValueError, MemoryError) as error:  # ValueError: Arrow's errors too
         raise DataError.at(path, f"cannot be read ({error})", "the caption table", do="Run: dvc repro") from error

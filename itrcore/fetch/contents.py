@@ -48,6 +48,8 @@ class PlainContents(Contents):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.entries = list(_files(path)) if path.is_dir() else [Entry(path.name, path.stat().st_size)]
+        if other := next((entry for entry in self.entries if not nameable(entry.name)), None):
+            raise WrongContent(f"{other.name!r} is no name in UTF-8, or too long for a record; rename the file")
 
     def file(self, entry: Entry) -> Path:
         """Where the entry lies on this disk."""

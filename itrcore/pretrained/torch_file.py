@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import pickle
 import re
+import tarfile
+import warnings
 import zipfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +40,18 @@ def read(path: Path, expected: str, allowed: Sequence[Any] = (), do: str = "") -
     """
     try:
         with open(path, "rb") as handle:
-            start = handle.read(64).lstrip()
+            start = handle.read(tarfile.BLOCKSIZE)
         check_plain(path)
     except OSError as error:
         raise DataError.at(path, f"cannot be read ({error.strerror})", expected, do=do) from None
     except WrongKind as error:
         raise DataError.at(path, error.found, error.expected, do=_AGAIN) from error
     for beginning, what in _OTHERS.items():
-        if start.startswith(beginning):
+        if start.lstrip().startswith(beginning):
             raise DataError.at(path, what, expected, do="Download the file itself.")
     try:
-        with torch.serialization.safe_globals(list(allowed)):
+        with torch.serialization.safe_globals(list(allowed)), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it asks users to report pickles of other versions to torch
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if wanted := re.search(r"GLOBAL (\S+)", str(error)):
@@ -70,9 +74,14 @@ def read(path: Path, expected: str, allowed: Sequence[Any] = (), do: str = "") -
 def check_plain(path: Path) -> None:
     """`WrongKind` for a zip file with packed entries, or with entries that share their bytes: torch writes neither.
 
-    torch would unpack them whatever their size.
+    torch would unpack them whatever their size. Likewise for a tar file, which torch wrote before 0.4.
     """
     if not zipfile.is_zipfile(path):
+        with open(path, "rb") as handle, suppress(tarfile.HeaderError):
+            tarfile.TarInfo.frombuf(handle.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+            raise WrongKind(
+                "it is a tar file", "a file of torch 0.4 or newer"
+            )  # torch would open it with Python's reader
         return
     try:
         with zipfile.ZipFile(path) as archive:

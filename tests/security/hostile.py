@@ -295,6 +295,11 @@ def torch_files() -> dict[str, bytes]:
         "code in the old form": saved({"model": [{}], "x": _Code()}, _use_new_zipfile_serialization=False),
         "a pickle": pickle.dumps(_Code()),
         "a deep pickle": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
+        "a tensor of petabytes": saved({"model": [{"a": torch.empty(1 << 50, device="meta")}]}),
+        "a sparse tensor": saved(
+            {"model": [{"a": torch.sparse_coo_tensor([[0]], [1.0], (1 << 40,), check_invariants=False)}]}
+        ),
+        **{f"a tar, {name}": data for name, data in tar_files().items()},
         "a zip": zip_bomb("archive/data.pkl", 200),
         "a cut zip": saved({"model": []})[:-30],
         "HTML": b"<!doctype html>",
@@ -351,6 +356,13 @@ def parquet_files(schema: pa.Schema) -> dict[str, bytes]:
         ]
         return pa.table(columns, schema.names)
 
+    def not_utf8(field: pa.Field) -> pa.Array:
+        if not pa.types.is_string(field.type):
+            return pa.array([0], field.type)
+        return pa.Array.from_buffers(
+            field.type, 1, [None, pa.py_buffer(struct.pack("<ii", 0, 2)), pa.py_buffer(b"\xff\xfe")]
+        )
+
     plain = written(rows(3, "a"))
     return {
         "gigabytes of one text": written(rows(1_000_000, "x" * SCHEMA_BOMB)),
@@ -359,6 +371,8 @@ def parquet_files(schema: pa.Schema) -> dict[str, bytes]:
         "packed as gzip": written(rows(3, "x" * 10_000_000), compression="gzip"),
         "other columns": written(pa.table({"a": [1]})),
         "numbers for texts": written(pa.table({name: [1] for name in schema.names})),
+        "a text that is not UTF-8": written(pa.table([not_utf8(f) for f in schema], schema)),
+        "no text": written(pa.table([pa.array([None], field.type) for field in schema], schema)),
         "cut": plain[: len(plain) // 2],
         "a footer of gigabytes": plain[:-8] + struct.pack("<I", 0x7FFFFFFF) + b"PAR1",
         "noise": b"PAR1" + bytes(range(256)) * 4 + b"PAR1",
