@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
@@ -26,7 +29,8 @@ def user_errors() -> Iterator[None]:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: not every encoding has every character
     try:
-        yield
+        with _other_words():
+            yield
     except ITRError as error:
         _print("[red bold]error:[/]", str(error))
         raise SystemExit(1) from None
@@ -40,6 +44,28 @@ def user_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         _print("[yellow bold]stopped;[/]", "run it again to go on")
         raise SystemExit(STOPPED) from None
+
+
+@contextmanager
+def _other_words() -> Iterator[None]:
+    """Logs and warnings of other libraries as they may be shown: some quote addresses with their passwords."""
+    made, formatted = logging.getLogRecordFactory(), warnings.formatwarning
+
+    def record(*args: Any, **more: Any) -> logging.LogRecord:
+        line = made(*args, **more)
+        with suppress(Exception):  # arguments that do not fit: logging itself reports them
+            text = line.getMessage()
+            if (clean := shown(text)) != text:  # else its parts stay what formatters of their own expect
+                line.msg, line.args = clean, ()
+        return line
+
+    logging.setLogRecordFactory(record)
+    warnings.formatwarning = lambda *args, **more: shown(formatted(*args, **more))
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(made)
+        warnings.formatwarning = formatted
 
 
 def say(text: str) -> None:

@@ -37,6 +37,8 @@ def explain(
     with user_errors():
         if text is not None and caption_id is not None:
             raise DataError("--text and --caption-id both give a caption; expected one of them")
+        if text is not None and text.encode("utf-8", "ignore").decode() != text:
+            raise DataError("--text is not UTF-8; expected a caption")
         if text is not None and not text.strip():
             raise DataError("--text is empty; expected a caption")
         if out is not None and out.suffix.lower() != ".png":

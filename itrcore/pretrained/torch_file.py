@@ -80,7 +80,7 @@ def check_plain(path: Path) -> None:
         with open(path, "rb") as handle, suppress(tarfile.HeaderError):
             tarfile.TarInfo.frombuf(handle.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
             raise WrongKind(
-                "it is a tar file", "a file of torch 0.4 or newer"
+                "a tar file, not a torch file", "one of torch 0.4 or newer"
             )  # torch would open it with Python's reader
         return
     try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import logging
 import re
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ from itrcore.report.results import collect
 from itrcore.settings.datasets import ShardsSource
 from itrcore.settings.downloads import DownloadSettings
 from itrcore.settings.evaluation import ReportSettings
-from itrcore.terminal import Screen, say, warn
+from itrcore.terminal import Screen, say, user_errors, warn
 from tests.support.checked_data import clean, prepare
 from tests.support.fetch_server import Served, serving
 from tests.support.project import ROOT
@@ -105,6 +107,21 @@ def test_lines_tables_warnings_and_bars(capsys: pytest.CaptureFixture[str]) -> N
     printed = capsys.readouterr()
     assert r"\x1b[31mred" in printed.out and "[bold]" in printed.out and r"\x1b[31mred" in printed.err
     assert not OBEYED.search(printed.out + printed.err) and "SECRET" not in printed.out
+
+
+def test_logs_and_warnings_of_other_libraries() -> None:
+    stream = io.StringIO()
+    log, handler = logging.getLogger("some.library"), logging.StreamHandler(stream)
+    log.addHandler(handler)
+    try:
+        with user_errors():
+            log.warning("API request to %s failed %s", "http://u:SECRET@h", EVIL)
+            assert "SECRET" not in warnings.formatwarning("to http://u:SECRET@h", UserWarning, "a.py", 1)
+        log.warning("after")
+    finally:
+        log.removeHandler(handler)
+    assert "API request to http://h failed" in stream.getvalue() and not OBEYED.search(stream.getvalue())
+    assert "SECRET" not in stream.getvalue() and stream.getvalue().endswith("after\n")
 
 
 def test_a_screen_has_its_own_colours_and_no_other() -> None:
