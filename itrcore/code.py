@@ -38,6 +38,7 @@ _NEUTRAL = (
     "itrcore.runs",  # names and forms of files; what `inputs` and `digests` give is recorded
     "itrcore.settings",
     "itrcore.terminal",
+    "itrcore.thrift",
     "itrcore.tracking",
     "itrcore.training.display",
     "itrcore.training.state",

@@ -34,7 +34,7 @@ _SECRETS = [
         (r"\b(hf_|gh[pousr]_|github_pat_|glpat-|kgat_|akia)[\w-]{12,}", r"\1…"),
     )
 ]
-_LINE = 1200  # characters of a line of a message
+_LINE = 4000  # characters of a line of a message
 _LINES = 200  # of a message
 
 

@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
             _replace_folder(temporary, path)
     except BaseException as error:
         remove(temporary)
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = str(path)  # a full disk is noticed by a write, which does not say where
         raise
 

@@ -14,6 +14,7 @@ YAML = 200_000  # bytes of a settings file; a run takes about 100
 VALUES = 100_000  # of a settings file, each alias counted as often as it is used
 
 ROWS = 10_000_000  # of a table or a text file; COCO has 616,767 captions
+FOOTER = 10**6  # bytes of a Parquet file's footer
 TEXT = 10**9  # bytes of a file of captions or of a table, unpacked
 PICTURE = 512 * 10**6  # bytes of a picture's file
 LINE = 10**6  # bytes of one line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 
@@ -11,25 +12,20 @@ import pyarrow.parquet as pq
 
 from itrcore import limits
 from itrcore.files import WrongKind
+from itrcore.thrift import read_struct
 
 _MAGIC = 8  # bytes before an Arrow file's stream
-_PACKED_AS = ("SNAPPY", "UNCOMPRESSED")  # what pyarrow writes by itself; Snappy reaches 21 to 1 at best
+_PACKED_AS = {0, 1}  # not at all, and Snappy, as pyarrow writes by itself; Snappy reaches 21 to 1 at best
 
 
 def read_parquet(path: Path, schema: pa.Schema) -> pa.Table:
     """The columns of a schema. `WrongKind` for more rows or bytes than `itrcore/limits.py` allows, else Arrow's own errors."""
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    _check_footer(path)
     with pq.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
-        meta = file.metadata
-        groups = [meta.row_group(number) for number in range(meta.num_row_groups)]
-        if (rows := sum(group.num_rows for group in groups)) > limits.ROWS:
-            raise WrongKind(f"it has {rows:,} rows", f"at most {limits.ROWS:,}")
         types = {field.name: getattr(field.type, "value_type", field.type) for field in file.schema_arrow}
         if other := [field.name for field in schema if types.get(field.name) != field.type]:
             raise WrongKind(f"no column {other[0]} of {schema.field(other[0]).type}", f"{', '.join(schema.names)}")
-        kinds = {group.column(at).compression for group in groups for at in range(group.num_columns)}
-        if packed := kinds.difference(_PACKED_AS):
-            raise WrongKind(f"it is packed as {', '.join(sorted(packed))}", " or ".join(_PACKED_AS))
         # Texts stay as they are stored, each once: a text that is repeated takes no room in the file.
         table = file.read(schema.names, use_threads=False)
     allowed = limits.unpacked(path.stat().st_size, limits.TEXT)
@@ -40,6 +36,27 @@ def read_parquet(path: Path, schema: pa.Schema) -> pa.Table:
     table = table.select(schema.names).cast(schema)
     table.validate(full=True)  # that texts are UTF-8
     return table
+
+
+def _check_footer(path: Path) -> None:
+    """`WrongKind` for very many rows, and for columns that are packed so that they may unpack to anything."""
+    with open(path, "rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(size - 8, 0))
+        length, magic = struct.unpack("<I4s", file.read(8).rjust(8, b"\0"))
+        if magic != b"PAR1" or not 0 < length <= min(limits.FOOTER, size - 8):
+            raise WrongKind("no Parquet file", f"one with a footer of at most {limits.FOOTER:,} bytes")
+        file.seek(size - 8 - length)
+        footer = read_struct(file.read(length))
+    try:  # numbers of fields as in parquet.thrift
+        rows = sum(group[3] for group in footer[4])
+        kinds = {column[3][4] for group in footer[4] for column in group[1]}
+    except (KeyError, TypeError) as error:
+        raise WrongKind("its footer is malformed", "a Parquet file") from error
+    if rows > limits.ROWS:
+        raise WrongKind(f"it has {rows:,} rows", f"at most {limits.ROWS:,}")
+    if not kinds <= _PACKED_AS:
+        raise WrongKind("its columns are packed", "plain columns, or ones packed with Snappy")
 
 
 def _text_bytes(part: pa.Array) -> int:

@@ -93,6 +93,14 @@ def members(archive: tarfile.TarFile, packed: int) -> Iterator[tarfile.TarInfo]:
         yield member
 
 
+def is_zip(path: Path) -> bool:
+    """Whether it is a zip file, perhaps a damaged one."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return True
+
+
 def is_tar(path: Path) -> bool:
     """Whether a tar file begins here, compressed or not."""
     try:

@@ -82,5 +82,5 @@ def read_table(path: Path) -> pa.Table:
             if name != "file_name" and table[name].null_count:
                 raise ValueError(f"{name} is missing in {table[name].null_count} rows")
         return table
-    except (OSError, KeyError, ValueError, MemoryError) as error:  # ValueError: Arrow's errors too
+    except (OSError, KeyError, ValueError, MemoryError, pa.ArrowException) as error:
         raise DataError.at(path, f"cannot be read ({error})", "the caption table", do="Run: dvc repro") from error

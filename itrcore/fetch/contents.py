@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import stat
-import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from typing import IO
 
 from itrcore.fetch.problems import WrongContent
 from itrcore.files import inside, nameable
-from itrcore.unpacking import damage_as, is_tar, members, opened_tar, opened_zip
+from itrcore.unpacking import damage_as, is_tar, is_zip, members, opened_tar, opened_zip
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
@@ -118,7 +117,7 @@ def is_archive(path: Path) -> bool:
     """True for a name with an archive's ending, and for a zip or tar file whose name has no ending at all."""
     if path.suffix:
         return path.name.lower().endswith(ARCHIVES)
-    return path.is_file() and (zipfile.is_zipfile(path) or is_tar(path))
+    return path.is_file() and (is_zip(path) or is_tar(path))
 
 
 def matching(entries: Sequence[Entry], only: Sequence[str]) -> list[Entry]:

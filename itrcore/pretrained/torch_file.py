@@ -20,6 +20,7 @@ from torch import Tensor
 
 from itrcore.errors import DataError
 from itrcore.files import WrongKind
+from itrcore.unpacking import is_zip
 
 _OTHERS = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself",
@@ -76,18 +77,17 @@ def check_plain(path: Path) -> None:
 
     torch would unpack them whatever their size. Likewise for a tar file, which torch wrote before 0.4.
     """
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         with open(path, "rb") as handle, suppress(tarfile.HeaderError):
             tarfile.TarInfo.frombuf(handle.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
-            raise WrongKind(
-                "a tar file, not a torch file", "one of torch 0.4 or newer"
-            )  # torch would open it with Python's reader
+            # torch would open it with Python's reader.
+            raise WrongKind("a tar file, not a torch file", "one of torch 0.4 or newer")
         return
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except Exception as error:  # as for any damaged zip file
-        raise WrongKind(f"damaged ({error})", "a file that torch.save wrote") from error
+        raise WrongKind(f"damaged, or not a torch file ({error})", "a file that torch.save wrote") from error
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise WrongKind("it is a compressed zip file", "a file that torch.save wrote, which packs nothing")
     if sum(entry.file_size for entry in entries) > path.stat().st_size:

@@ -309,7 +309,8 @@ READERS: dict[str, Reader] = {
     "SCAN's captions, packed": Reader(("itrcore.data.scan:_read_lines",), "train_caps.txt.gz", _scan, _gz),
     "SCAN's ids, packed": Reader(("itrcore.data.scan:_read_lines",), "train_ids.txt.gz", _scan, _gz),
     "caption table": Reader(
-        ("itrcore.data.captions:read_table", "itrcore.tables:read_parquet"), "c.parquet", captions.read_table,
+        ("itrcore.data.captions:read_table", "itrcore.tables:read_parquet", "itrcore.tables:_check_footer"), "c.parquet",
+        captions.read_table,
         lambda: hostile.parquet_files(captions.SCHEMA)),
     "index of shards": Reader(
         ("itrcore.data.shards.checks:index_table", "itrcore.tables:read_arrow"), "train.arrow",

@@ -119,6 +119,7 @@ def test_the_documentation_states_the_limits() -> None:
         f"in JSON and YAML | {limits.DEPTH} |",
         f"{limits.YAML:,} bytes; {limits.VALUES:,} values",
         f"{limits.TEXT // 10**9} GB unpacked, {limits.ROWS:,} rows",
+        f"footer of a Parquet file | {limits.FOOTER // 10**6} MB",
         f"one line of text | {limits.LINE // 10**6} MB",
         f"word vectors | {limits.VECTORS // 10**9} GB",
         f"picture file | {limits.PICTURE // 10**6} MB",
