@@ -16,6 +16,7 @@ from typing import NotRequired, TypedDict
 
 from itrcore import layout
 from itrcore.errors import DataError
+from itrcore.files import inside as is_inside
 from itrcore.files import number_of, read_json, replacing, text_of
 from itrcore.files import sha256 as hash_file
 
@@ -34,6 +35,8 @@ def read(path: Path) -> dict[str, Files]:
     """Part → its files; nothing where there is no record yet. `DataError` where it is not what `write` writes."""
     try:
         data = read_json(path)
+        if outside := [name for entry in data.values() for name in entry["files"] if not is_inside(name)]:
+            raise ValueError(f"{outside[0][:80]!r} is no name inside the download's folder")
         return {part: {name: _file(**file) for name, file in entry["files"].items()} for part, entry in data.items()}
     except FileNotFoundError:
         return {}

@@ -264,7 +264,9 @@ READERS: dict[str, Reader] = {
     "vocabulary": Reader(
         ("itrcore.data.text.vocabulary:Vocabulary.load",), "v.json", lambda path: Vocabulary.load(path, path.parent), _json()),
     "record of a download": Reader(
-        ("itrcore.fetch.record:read",), "d.json", record.read, _json(b'{"a": {"files": {}}}')),
+        ("itrcore.fetch.record:read",), "d.json", record.read,
+        lambda: {**_json(b'{"a": {"files": {}}}')(), **{name: json.dumps({"a": {"files": {name: {"bytes": 1}}}}).encode()
+                 for name in ("../a", "/a", "a\0b", "n" * 300, "")}, "a size": b'{"a": {"files": {"x": {"bytes": "1e3"}}}}'}),
     "note of a download": Reader(
         ("itrcore.fetch.parts:_Work.__init__",), "downloads/d/.fetched.json", _note, _json(), ignores="a"),
     "architecture of a grid": Reader(
