@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,14 +25,16 @@ def open_array(path: Path) -> np.ndarray:
     except Exception as error:
         # Not only ValueError: numpy reads the header with Python's parser, which has many ways to refuse damaged text.
         raise DataError.at(path, f"not a readable .npy ({error})", "an array saved by numpy") from error
+    if not dtype.itemsize:
+        raise DataError.at(path, f"values of no bytes ({dtype})", "plain numbers")
     if dtype.hasobject:
         raise DataError.at(
             path, "holds pickled Python objects", "plain numbers", do="It is not opened: that could run code."
         )
-    expected = header + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    expected = header + math.prod(shape) * dtype.itemsize  # Python's numbers: a made-up shape would overflow numpy's
     size = path.stat().st_size
     if size != expected:
-        row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+        row_bytes = math.prod(shape[1:]) * dtype.itemsize
         row = max(0, size - header) // row_bytes if row_bytes and size < expected else None
         raise DataError.at(
             path,
@@ -39,7 +42,10 @@ def open_array(path: Path) -> np.ndarray:
             f"{expected:,} bytes for shape {shape} of {dtype}",
             do="It was cut short or changed on the way: extract or download it again.",
         )
-    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OverflowError) as error:  # a shape of no elements that is too large in one dimension
+        raise DataError.at(path, f"not a readable .npy ({error})", "an array saved by numpy") from error
     return array
 
 
