@@ -21,7 +21,7 @@ class Guardian:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, start_new_session=True, text=True, bufsize=1
+            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, start_new_session=True, encoding="utf-8", bufsize=1
         )
 
     def watch(self, group: int) -> None:

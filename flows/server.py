@@ -108,7 +108,7 @@ def _started(store: Path, chosen: Mapping[str, str], seconds: float) -> tuple[su
         if _answers(process, url, seconds):
             return process, url
         _stop(process)
-        lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines()]
+        lines = [line.strip() for line in log.read_text("utf-8", errors="replace").splitlines()]
         said = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)] or lines or ["nothing"]
         if not old or "PREFECT_SERVER_DATABASE_CONNECTION_URL" in chosen:
             break

@@ -136,7 +136,7 @@ def _not_stored(targets: Sequence[str]) -> list[str]:
 
 def _dvc(*arguments: str) -> str:
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
-    return subprocess.run(command, env=_ENVIRONMENT, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, env=_ENVIRONMENT, capture_output=True, text=True, errors="replace").stdout.strip()
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:

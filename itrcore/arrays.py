@@ -1,10 +1,11 @@
 """`.npy` files memory-mapped: opened after looking whether they are whole, or made with all their room on the disk.
 
-And a file's bytes for Arrow.
+And bytes for Arrow.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,14 +32,16 @@ def open_array(path: Path) -> np.ndarray:
     except Exception as error:
         # Not only ValueError: numpy reads the header with Python's parser, which has many ways to refuse damaged text.
         raise DataError.at(path, f"not a readable .npy ({error})", "an array saved by numpy") from error
+    if not dtype.itemsize:
+        raise DataError.at(path, f"values of no bytes ({dtype})", "plain numbers")
     if dtype.hasobject:
         raise DataError.at(
             path, "holds pickled Python objects", "plain numbers", do="It is not opened: that could run code."
         )
-    expected = header + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    expected = header + math.prod(shape) * dtype.itemsize  # Python's numbers: a made-up shape would overflow numpy's
     size = path.stat().st_size
     if size != expected:
-        row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+        row_bytes = math.prod(shape[1:]) * dtype.itemsize
         row = max(0, size - header) // row_bytes if row_bytes and size < expected else None
         raise DataError.at(
             path,
@@ -46,21 +49,23 @@ def open_array(path: Path) -> np.ndarray:
             f"{expected:,} bytes for shape {shape} of {dtype}",
             do="It was cut short or changed on the way: extract or download it again.",
         )
-    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OverflowError) as error:  # a shape of no elements that is too large in one dimension
+        raise DataError.at(path, f"not a readable .npy ({error})", "an array saved by numpy") from error
     return array
 
 
-def read_buffer(path: Path) -> pa.Buffer:
-    """A file's bytes, in memory of Arrow's own. `OSError` where it cannot be read.
+def arrow_buffer(data: bytes) -> pa.Buffer:
+    """A copy of some bytes in memory of Arrow's own.
 
     Not in Python's: one of Arrow's threads may be the last to let them go, and if Python is just ending, the process aborts.
     """
     import pyarrow as pa
 
-    with open(path, "rb") as file:
-        buffer = pa.allocate_buffer(os.fstat(file.fileno()).st_size)
-        read = file.readinto(memoryview(buffer))
-    return buffer.slice(0, read)
+    buffer = pa.allocate_buffer(len(data))
+    memoryview(buffer).cast("B")[:] = data
+    return buffer
 
 
 def new_array(path: Path, shape: Sequence[int]) -> np.memmap:

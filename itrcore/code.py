@@ -33,6 +33,7 @@ _NEUTRAL = (
     "itrcore.intact",
     "itrcore.interrupt",
     "itrcore.layout",
+    "itrcore.limits",  # what is refused
     "itrcore.methods.describe",
     "itrcore.pool",
     "itrcore.progress",
@@ -41,10 +42,12 @@ _NEUTRAL = (
     "itrcore.runs",  # names and forms of files; what `inputs` and `digests` give is recorded
     "itrcore.settings",
     "itrcore.terminal",
+    "itrcore.thrift",
     "itrcore.tracking",
     "itrcore.training.display",
     "itrcore.training.kept",
     "itrcore.training.state",
+    "itrcore.unpacking",
     "stages",  # a stage's own module is asked for by its name
 )
 

@@ -9,8 +9,33 @@ from typing import Any
 
 # Control characters and those that turn the direction of writing: a terminal obeys them. Lone surrogates cannot be written.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_PASSWORD = re.compile(r"(?<=://)[^\s/?#]*@")  # up to the last @: a password may hold one
-_TOKEN = re.compile(r"(?i)([?&][\w-]*(?:token|key|secret|signature|password|credential)[\w-]*=)[^&\s#'\"]+")
+_SECRETS = [
+    (re.compile(pattern, re.I), kept)
+    for pattern, kept in (
+        # user:password@ of an address. A password may have @ and /; a port is no password.
+        (r"(?<=://)[^\s/?#]*@", ""),
+        (r"(?<=://)[^\s/?#@:]+:(?!\d{1,5}[/?#])[^\s@]{0,200}@", ""),
+        (r"(?<=%3a%2f%2f)(?:(?!%2f)[^\s&/])*%40", ""),
+        # What addresses call the tokens of services, in a query or behind #; also inside another address.
+        (
+            r"((?:[?&#;]|%3f|%26)[\w.-]*(?:token|key|secret|signature|passw|pwd|credential|auth|(?<![a-z])sig(?![a-z])|sas|session|jwt)"
+            r"[\w.-]*(?:=|%3d))(?:(?!%26)[^&\s#'\"<>])+",
+            r"\1…",
+        ),
+        # Headers, and settings of databases.
+        (r"(authorization['\"]?\s*[:=]\s*['\"]?(?:(?:basic|bearer|token)\s+)?)[^\s'\",]+", r"\1…"),
+        (r"\b(bearer\s+)[\w+/=.~-]{6,}", r"\1…"),
+        (
+            r"\b((?:x-[\w-]{0,40}(?:key|token)|(?:set-)?cookie|(?:\w{0,20}_)?(?:api[_-]?|access[_-]?|secret[_-]?|kaggle[_-]?)(?:key|token)"
+            r"|passw(?:or)?d|passwd|pwd)['\"]?\s*[:=]\s*['\"]?)[^\s'\",;&]+",
+            r"\1…",
+        ),
+        # Tokens that are told by their beginning: of model hubs, of Kaggle, of code hosts, of clouds.
+        (r"\b(hf_|gh[pousr]_|github_pat_|glpat-|kgat_|akia)[\w-]{12,}", r"\1…"),
+    )
+]
+_LINE = 4000  # characters of a line of a message
+_LINES = 200  # of a message
 
 
 def shown(text: str) -> str:
@@ -18,18 +43,26 @@ def shown(text: str) -> str:
 
     Ends of lines stay.
     """
-    text = _TOKEN.sub(r"\1…", _PASSWORD.sub("", text))
+    for secret, kept in _SECRETS:
+        text = secret.sub(kept, text)
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= _LINE else f"{line[: _LINE - 300]} … {line[-300:]}"
 
 
 class ITRError(Exception):
     """Base of all errors that a user can cause and mend; commands print them without a traceback.
 
-    The message goes through `shown`: it often quotes what a file or a server says.
+    The message goes through `shown`: it often quotes what a file or a server says. Very long lines lose their
+    middle, very many their end.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(shown(message))
+        lines = [_short(line) for line in shown(message).split("\n")]
+        more = [f"… and {len(lines) - _LINES:,} lines more"] if len(lines) > _LINES else []
+        super().__init__("\n".join(lines[:_LINES] + more))
 
 
 class ConfigError(ITRError):

@@ -1,4 +1,4 @@
-"""Writing files so that a killed process leaves either the old file or the new one, and digests of files."""
+"""Files written so that a killed process leaves the old or the new one; JSON read, whatever it holds; digests of files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import glob
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
+
+from itrcore import limits
 
 
 @contextmanager
@@ -121,16 +124,25 @@ def remove(path: Path) -> None:
 
 
 def inside(file_name: str) -> bool:
-    """Whether the name stays inside the folder it is joined to, on any system.
+    """Whether a file can have the name, and it stays inside the folder it is joined to, on any system.
 
     Judged by the name alone: DVC may have linked the file itself into its cache.
     """
-    if "\0" in file_name or not file_name.strip():
-        return False
     for path in (PurePosixPath(file_name), PureWindowsPath(file_name)):
         if path.is_absolute() or path.anchor or ".." in path.parts:
             return False
-    return True
+    return nameable(file_name)
+
+
+def nameable(file_name: str) -> bool:
+    """Whether a file can have the name, perhaps with folders before it."""
+    try:
+        longest = max(len(part.encode()) for part in file_name.split("/"))
+    except UnicodeEncodeError:  # half a character
+        return False
+    return (
+        "\0" not in file_name and bool(file_name.strip()) and longest <= limits.NAME and len(file_name) <= limits.PATH
+    )
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -154,15 +166,85 @@ def sealed(value: Any) -> dict[str, Any]:
     return content
 
 
-def read_json(path: Path) -> Any:
-    """Read a UTF-8 JSON file, with or without a byte order mark."""
-    return json.loads(path.read_text("utf-8-sig"))
+def read_json(path: Path, limit: int = limits.JSON) -> Any:
+    """What a UTF-8 JSON file holds. `ValueError` for whatever is wrong with it, as `parse_json` says. limit: bytes"""
+    return parse_json(read_within(path, limit))
+
+
+def read_within(path: Path, limit: int) -> bytes:
+    """The bytes of a file. `ValueError` where they are more than `limit`; nothing is read then."""
+    with open(path, "rb") as handle:
+        size = os.fstat(handle.fileno()).st_size
+        data = handle.read(limit + 1) if size <= limit else b""  # a device has no size
+    if max(size, len(data)) > limit:
+        raise ValueError(f"it has {max(size, len(data)):,} bytes, more than {limit:,}")
+    return data
+
+
+def parse_json(data: bytes | str) -> Any:
+    """What a JSON text holds. `ValueError`, and nothing else, for whatever a text from outside may have in it.
+
+    Refused are texts that Python's `json` reads and that mean nothing or two things: NaN and infinity, a key given twice,
+    half a character. Numbers have at most 64 bits, and objects and lists lie inside each other at most `limits.DEPTH` deep.
+    """
+    if not data:
+        raise ValueError("an empty file")
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        value = json.loads(text, object_pairs_hook=_once, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+        if re.search(r"\\u[dD][89a-fA-F]", text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise ValueError(f"not UTF-8: {error.reason}") from None
+    _check_depth(value)
+    return value
+
+
+_TOO_DEEP = f"more than {limits.DEPTH} objects or lists inside each other"
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {kind_of(twice)} is given twice")
+    return value
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > limits.DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits")
+    return int(digits)
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(value := float(number)):
+        raise ValueError(f"the number {number[:20]}")
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    """Much deeper ones would be too deep for what is done with them."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(limits.DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise ValueError(_TOO_DEEP)
 
 
 class WrongKind(ValueError):
-    """A value of a JSON file is of another kind than it should be.
+    """A file from outside, or a value in it, is of another kind than it should be.
 
-    found: which value it is and what it holds; expected: what it should hold
+    found: which value it is and what it holds; expected: what it should hold; for messages
     """
 
     def __init__(self, found: str, expected: str) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from itrcore.errors import shown
+
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
@@ -52,6 +54,7 @@ class Bars(Watcher):
 
     def show(self, what: str, done: int, total: int | None) -> None:
         """Move the bar of this name, a new one where there is none."""
+        what = shown(what)
         task = next((task.id for task in self.drawn.tasks if task.description == what), None)
         task = self.drawn.add_task(what, total=None) if task is None else task
         self.drawn.update(task, completed=done, total=total)
@@ -60,14 +63,20 @@ class Bars(Watcher):
 
     def say(self, line: str) -> None:
         """Print the line above the bars."""
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(shown(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def count_bars(keep: bool = False) -> Bars:
     """Bars of counts, with the time left."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    return Bars(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), keep=keep)
+    return Bars(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        keep=keep,
+    )
 
 
 def byte_bars() -> Bars:
@@ -75,7 +84,11 @@ def byte_bars() -> Bars:
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     return Bars(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
     )
 
 

@@ -1,16 +1,20 @@
-"""What a user reads on the terminal when something is wrong: one coloured line on standard error, never a traceback."""
+"""What a user reads on the terminal: lines and tables, and when something is wrong one coloured line, never a traceback."""
 
 from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 
 from itrcore import interrupt
 from itrcore.errors import ITRError, shown
@@ -30,7 +34,8 @@ def user_errors() -> Iterator[None]:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: not every encoding has every character
     try:
-        yield
+        with _other_words():
+            yield
     except ITRError as error:
         _print("[red bold]error:[/]", str(error))
         raise SystemExit(1) from None
@@ -57,6 +62,42 @@ def _name_files_in_utf8() -> None:
 def _name(error: OSError) -> str:
     named = error.filename2 or error.filename  # of a copy, the file that is written
     return os.fsdecode(named) if isinstance(named, str | bytes | os.PathLike) else "a file"
+
+
+@contextmanager
+def _other_words() -> Iterator[None]:
+    """Logs and warnings of other libraries as they may be shown: some quote addresses with their passwords."""
+    made, formatted = logging.getLogRecordFactory(), warnings.formatwarning
+
+    def record(*args: Any, **more: Any) -> logging.LogRecord:
+        line = made(*args, **more)
+        with suppress(Exception):  # arguments that do not fit: logging itself reports them
+            text = line.getMessage()
+            if (clean := shown(text)) != text:  # else its parts stay what formatters of their own expect
+                line.msg, line.args = clean, ()
+        return line
+
+    logging.setLogRecordFactory(record)
+    warnings.formatwarning = lambda *args, **more: shown(formatted(*args, **more))
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(made)
+        warnings.formatwarning = formatted
+
+
+def say(text: str) -> None:
+    """Print lines on standard output at once. What they quote of files and servers no terminal obeys."""
+    print(shown(text), flush=True)
+
+
+class Screen(Console):
+    """Standard output for tables and colours. What is quoted in them no terminal obeys."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As `Console.render`, each piece of text as it may be shown."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else shown(text), style, control)
 
 
 def warn(text: str) -> None:

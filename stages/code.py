@@ -5,6 +5,7 @@ from __future__ import annotations
 from itrcore import code, layout
 from itrcore.files import replacing, write_json
 from itrcore.settings.params import Params
+from itrcore.terminal import say
 from stages import run_stage
 
 
@@ -19,7 +20,7 @@ def main(params: Params, _: str) -> None:
         for name, entry in entries.items():
             write_json(temporary / f"{name}.json", code.of(entry, also=code.FORMS))
         write_json(temporary / "all.json", code.of(*modules))
-    print(f"{folder}: {len(modules)} modules")
+    say(f"{folder}: {len(modules)} modules")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from itrcore.runs import inputs
 from itrcore.settings.params import Params
+from itrcore.terminal import say
 from stages import run_stage
 
 
 def main(params: Params, name: str) -> None:
     """Write the records that `train` and `evaluate` depend on."""
-    print(f"{name}: records of {inputs.write(params, name)} runs")
+    say(f"{name}: records of {inputs.write(params, name)} runs")
 
 
 if __name__ == "__main__":

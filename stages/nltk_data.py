@@ -5,12 +5,13 @@ from __future__ import annotations
 from itrcore import layout
 from itrcore.data.text import punkt
 from itrcore.settings.params import Params
+from itrcore.terminal import say
 from stages import run_stage
 
 
 def main(params: Params, _: str) -> None:
     """Fetch the data that nltk.yaml names."""
-    print(punkt.fetch(params.nltk, layout.NLTK))
+    say(punkt.fetch(params.nltk, layout.NLTK))
 
 
 if __name__ == "__main__":

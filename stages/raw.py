@@ -6,6 +6,7 @@ from itrcore import layout
 from itrcore.data.sources import obtain
 from itrcore.progress import counting
 from itrcore.settings.params import Params
+from itrcore.terminal import say
 from stages import run_stage
 
 
@@ -14,11 +15,11 @@ def main(params: Params, name: str) -> None:
     with counting(f"{name}: features", "images") as progress:
         source = obtain.make(params.dataset(name).source, layout.raw(name), progress)
     if source.published:
-        print(f"{name}: {source.features} features in shards at {source.published['url']}")
+        say(f"{name}: {source.features} features in shards at {source.published['url']}")
     elif source.features == "none":
-        print(f"{name}: no features, pictures in {source.pictures}")
+        say(f"{name}: no features, pictures in {source.pictures}")
     else:
-        print(f"{name}: {source.features} features in {source.folder}")
+        say(f"{name}: {source.features} features in {source.folder}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from itrcore.provenance import code_version
 from itrcore.report.html import write_report
 from itrcore.report.results import configured
 from itrcore.settings.params import Params
+from itrcore.terminal import say
 from itrcore.tracking.synchronise import synchronise
 from stages import run_stage
 
@@ -25,7 +26,7 @@ def main(params: Params, _: str) -> None:
     }
     with replacing(layout.REPORT) as temporary:
         write_report(results, temporary, params.report, pictures, {"report made by code version": code_version()})
-    print(
+    say(
         f"{layout.REPORT}/index.html: {len(results.entries)} runs and ensembles. The leaderboard alone: itr leaderboard"
     )
     if layout.STATE.exists():

@@ -13,6 +13,7 @@ from itrcore.errors import DataError
 from itrcore.files import replacing
 from itrcore.progress import counting
 from itrcore.settings.params import Params
+from itrcore.terminal import say
 from stages import run_stage
 
 
@@ -43,7 +44,7 @@ def main(params: Params, name: str) -> None:
                 layout.captions(name), _pictures(source, name), settings.images, state / "images", progress
             )
         for line in ImageShardInfo.read(finished["images"]).lines():
-            print(f"{name}: {line}")
+            say(f"{name}: {line}")
     # Both at the end: where one kind fails, the finished shards of the other are kept.
     with replacing(layout.shards(name)) as temporary:
         for kind, folder in finished.items():

@@ -9,6 +9,7 @@ from itrcore.data import captions
 from itrcore.data.source import Source
 from itrcore.data.sources import caption_table, obtain
 from itrcore.settings.params import Params
+from itrcore.terminal import say
 from stages import run_stage
 
 
@@ -19,7 +20,7 @@ def main(params: Params, name: str) -> None:
     table, counts = caption_table.build(source, params.dataset(name).source, layout.raw(name))
     captions.write(table, layout.captions(name), {split: asdict(count) for split, count in counts.items()})
     for split, count in counts.items():
-        print(f"{name} {split}: {count}")
+        say(f"{name} {split}: {count}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from itrcore.errors import DataError
 from itrcore.files import replacing, write_json
 from itrcore.settings.datasets import VocabularySettings
 from itrcore.settings.params import Params
+from itrcore.terminal import say
 from stages import run_stage
 
 
@@ -32,11 +33,11 @@ def main(params: Params, name: str) -> None:
         vocabulary = _words(name, settings, texts)
         vocabulary.save(folder / layout.WORDS)
         how = "with" if vocabulary.splitter.sentence_data else "without"
-        print(f"{name}: {len(vocabulary):,} words, captions split {how} nltk's sentence data")
+        say(f"{name}: {len(vocabulary):,} words, captions split {how} nltk's sentence data")
         if settings.word_pieces:
             pieces = WordPieces.train(texts, settings.word_pieces.pieces, settings.word_pieces.min_count)
             pieces.save_vocabulary(folder / layout.PIECES)
-            print(f"{name}: {len(pieces):,} word pieces")
+            say(f"{name}: {len(pieces):,} word pieces")
         if settings.glove:
             vectors = glove.look_up(Path(settings.glove.file), vocabulary.words, settings.glove.width)
             vectors.save(folder / layout.VECTORS)
@@ -48,7 +49,7 @@ def main(params: Params, name: str) -> None:
                 "missing": missing,
             }
             write_json(folder / "glove.json", record)
-            print(
+            say(
                 f"{name}: {len(vocabulary) - len(missing):,} of {len(vocabulary):,} words ({100 * vectors.hit_rate:.1f} %) "
                 f"have a vector in {vectors.source}; {layout.vocabulary(name) / 'glove.json'} lists the others"
             )

@@ -57,7 +57,7 @@ READERS: dict[str, tuple[str, str, Callable[[Path], Any]]] = {
     "GloVe": ("g.txt", "dög 1 2\n犬 3 4\n", lambda path: glove.look_up(path, ["dög", "犬"], 2).vectors.tolist()),
     "GloVe with a header": ("g.txt", "2 2\ndög 1 2\n犬 3 4\n", lambda path: glove.look_up(path, ["dög"], 2).vectors.tolist()),
     "word pieces": ("vocab.txt", "".join(f"{piece}\n" for piece in WORD_PIECES), lambda path: WordPieces.read(path).pieces),
-    "vocabulary": ("v.json", json.dumps(VOCABULARY, indent=1), lambda path: Vocabulary.load(path, Path()).words),
+    "vocabulary": ("v.json", json.dumps(VOCABULARY, indent=1), lambda path: Vocabulary.load(path, Path("nowhere")).words),
     "settings": ("like.txt", "a\n", settings),
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from itrcore.data.image_inputs import PixelInput
 from itrcore.errors import DataError
-from itrcore.files import digest, read_json, write_json
+from itrcore.files import digest, kind_of, read_json, write_json
 from itrcore.layers.grid import GridEncoder
 from itrcore.pretrained import backbone
 from itrcore.pretrained.backbone import Backbone
@@ -61,7 +61,10 @@ def restore(grid: GridSettings, folder: Path, width: int | None) -> Grid:
     """Of a finished run, whose weights are in model.safetensors. `DataError` where the architecture is missing or damaged."""
     path = folder / _ARCHITECTURE
     try:
-        return Grid(grid, dict(read_json(path)))
+        architecture = read_json(path)
+        if not isinstance(architecture, dict):
+            raise TypeError(kind_of(architecture))
+        return Grid(grid, architecture)
     except (OSError, ValueError, TypeError) as error:
         raise DataError.at(
             path, f"cannot be read ({error})", "a backbone's architecture", do="Run: dvc repro"

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
 from itrcore.cli import checkpoints, explain
 from itrcore.cli.data import data as data_commands
 from itrcore.errors import ITRError
-from itrcore.terminal import user_errors
+from itrcore.terminal import Screen, say, user_errors
 
 if TYPE_CHECKING:
     from itrcore.settings.params import Params
@@ -38,8 +37,8 @@ def check(path: Path = typer.Argument(Path("params.yaml"), help="the file to che
         check_steps(params, path.parent)
     # No table: names may be long, and a narrow terminal would crop them.
     for line in _described(params):
-        print(line)
-    print(f"{path}: valid. {len(params.runs)} runs, {len(params.ensembles)} ensembles.")
+        say(line)
+    say(f"{path}: valid. {len(params.runs)} runs, {len(params.ensembles)} ensembles.")
 
 
 def _described(params: Params) -> Iterator[str]:
@@ -74,7 +73,7 @@ def leaderboard() -> None:
         from itrcore.settings.load import load
 
         results, missing = available(load())
-        print_leaderboard(results, Console())
+        print_leaderboard(results, Screen())
     _print_missing(missing)
 
 
@@ -89,7 +88,7 @@ def experiment(
         from itrcore.settings.load import load
 
         folder = create(load(like / "params.yaml").project, name, like)
-    print(f"{os.path.relpath(folder)}: change its params.yaml, then run dvc repro in it")
+    say(f"{os.path.relpath(folder)}: change its params.yaml, then run dvc repro in it")
 
 
 @app.command()
@@ -100,7 +99,7 @@ def why(run: str = typer.Argument(help="a run in params.yaml")) -> None:
         from itrcore.settings.load import load
 
         for stage, changes in inputs.changes(load(), run).items():
-            print("\n  ".join([f"{stage}:", *changes]) if len(changes) > 1 else f"{stage}: {changes[0]}")
+            say("\n  ".join([f"{stage}:", *changes]) if len(changes) > 1 else f"{stage}: {changes[0]}")
 
 
 @app.command()
@@ -116,7 +115,7 @@ def track() -> None:
         if recorded.refused:
             names = ", ".join(recorded.refused)
             raise ITRError(f"MLflow did not take {names} (see the warning above); run itr track again when it is back")
-    print(f"MLflow holds {len(recorded.held)} of {len(recorded.held) + len(recorded.missing)} runs and ensembles.")
+    say(f"MLflow holds {len(recorded.held)} of {len(recorded.held) + len(recorded.missing)} runs and ensembles.")
     _print_missing(recorded.missing)
 
 
@@ -131,12 +130,10 @@ def heal() -> None:
 
         removed = remove_damaged()
     for path in removed:
-        print(f"removed {os.path.relpath(path)}")
-    print(
-        f"{len(removed)} damaged files." + (" Next: dvc repro, or dvc pull where a remote has them" if removed else "")
-    )
+        say(f"removed {os.path.relpath(path)}")
+    say(f"{len(removed)} damaged files." + (" Next: dvc repro, or dvc pull where a remote has them" if removed else ""))
 
 
 def _print_missing(names: Sequence[str]) -> None:
     if names:
-        print(f"No results yet, run dvc repro: {', '.join(names)}")
+        say(f"No results yet, run dvc repro: {', '.join(names)}")

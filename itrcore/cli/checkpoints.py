@@ -10,7 +10,7 @@ import typer
 
 from itrcore import layout, repro
 from itrcore.errors import ConfigError, DataError, nearest
-from itrcore.terminal import user_errors, warn
+from itrcore.terminal import say, user_errors, warn
 
 if TYPE_CHECKING:
     from itrcore.settings.params import Params
@@ -59,20 +59,20 @@ def import_(
         edit.add(PARAMS, "runs", name, {"data": dataset, "method": entry_name, **changes, "checkpoint": given})
         summary = imported.summary()
     # Flushed, here and below: warnings and DVC write past this buffer.
-    print("\n".join(summary), flush=True)
+    say("\n".join(summary))
     if vocab is None and text == "bigru":
         warn(
             f"the vocabulary of {dataset} is used, as it has the right size. Copies of SCAN's vocabularies differ in their "
             "order: if the figures are far from the published ones, name the checkpoint's own with --vocab."
         )
-    print(f"runs.{name} stands in params.yaml.", flush=True)
+    say(f"runs.{name} stands in params.yaml.")
     if not evaluate:
-        print(f"Next: dvc repro judge@{name}")
+        say(f"Next: dvc repro judge@{name}")
         return
     # The steps are DVC's; this only starts them, as a user would.
     done = subprocess.run(repro.command(f"judge@{name}"), env=repro.environment())
     if done.returncode == 0:
-        print("\nNext: itr leaderboard, or dvc repro for the report")
+        say("\nNext: itr leaderboard, or dvc repro for the report")
     raise typer.Exit(done.returncode)
 
 
@@ -96,9 +96,9 @@ def export(
             exported = export_run(folder, out)
         except OSError as error:
             raise DataError.at(out, f"cannot be written ({error.strerror})", "a path that can be written to") from error
-    print(f"{out}: {run} in the layout of the released code", flush=True)
+    say(f"{out}: {run} in the layout of the released code")
     if exported.vocabulary is not None:
-        print(f"{exported.vocabulary}: its vocabulary", flush=True)
+        say(f"{exported.vocabulary}: its vocabulary")
     for caution in exported.cautions:
         warn(f"the released code will not evaluate this as it stands: {caution}")
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
 from itrcore import layout
 from itrcore.progress import count_bars
 from itrcore.settings.datasets import FEATURE_KINDS
-from itrcore.terminal import user_errors
+from itrcore.terminal import Screen, say, user_errors
 
 if TYPE_CHECKING:
     from itrcore.settings.params import Params
@@ -52,11 +51,11 @@ def new(
             )
         params = load()
     for split, (n_images, n_captions) in dataset.counts.items():
-        print(f"{split}: {n_images:,} images, {n_captions:,} captions")
+        say(f"{split}: {n_images:,} images, {n_captions:,} captions")
     for note in dataset.notes:
-        print(f"note: {note}")
-    print(f"\n{dataset.folder} is made, and datasets.{name} stands in params.yaml. Next:\n")
-    print(_next_steps(params, name))
+        say(f"note: {note}")
+    say(f"\n{dataset.folder} is made, and datasets.{name} stands in params.yaml. Next:\n")
+    say(_next_steps(params, name))
 
 
 def _next_steps(params: Params, name: str) -> str:
@@ -89,7 +88,7 @@ def check(name: str = typer.Argument(help="the data set's name in params.yaml"))
     from itrcore.report.data_tables import of_severity, print_examined
     from itrcore.settings.load import load
 
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     with user_errors():
         settings = load().dataset(name)
         with count_bars() as bars:
@@ -98,6 +97,6 @@ def check(name: str = typer.Argument(help="the data set's name in params.yaml"))
         with replacing(folder) as temporary:
             write_page(examined, temporary, {"Checked by code version": code_version()})
     print_examined(examined, console)
-    print(f"with plots and samples: {folder}/index.html")
+    say(f"with plots and samples: {folder}/index.html")
     if of_severity(examined.problems, "error"):
         raise typer.Exit(1)

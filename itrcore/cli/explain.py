@@ -13,7 +13,7 @@ from rich.text import Text
 
 from itrcore import layout
 from itrcore.errors import DataError
-from itrcore.terminal import user_errors
+from itrcore.terminal import Screen, say, user_errors
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -33,10 +33,12 @@ def explain(
     out: Path | None = typer.Option(None, help=f"the PNG; else {FOLDER}/RUN/IMAGE-CAPTION.png"),
 ) -> None:
     """Show which regions of a test picture each word of a caption looks at."""
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     with user_errors():
         if text is not None and caption_id is not None:
             raise DataError("--text and --caption-id both give a caption; expected one of them")
+        if text is not None and text.encode("utf-8", "ignore").decode() != text:
+            raise DataError("--text is not UTF-8; expected a caption")
         if text is not None and not text.strip():
             raise DataError("--text is empty; expected a caption")
         if out is not None and out.suffix.lower() != ".png":
@@ -52,7 +54,7 @@ def explain(
         path = out or FOLDER / run / f"{shown.image_id}-{name}.png"
         facts = [run, f"image {shown.image_id}", *([shown.file_name] if shown.file_name else [])]
         explanation_picture.write(explanation, _picture(data, row, shown), " · ".join(facts), path)
-    print(path)
+    say(str(path))
 
 
 def _chosen(data: str, image_id: int | None, caption_id: int | None, text: str | None) -> tuple[int, Image, str, str]:
@@ -127,7 +129,7 @@ def _picture(data: str, row: int, image: Image) -> Picture:
     folder = Source.read(layout.raw(data)).pictures
     if folder is not None and image.file_name is not None:
         path = pictures.find(Path(folder), image.file_name)
-        return pictures.decode(path.read_bytes(), path)
+        return pictures.decode(pictures.read_bytes(path), path)
     if layout.image_shards(data).exists():
         return ImageStore(layout.image_shards(data), SPLIT).image(row)
     raise DataError(

@@ -6,7 +6,6 @@ splits.json         beside it: its SHA-256, and what each split has
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from itrcore.arrays import read_buffer
 from itrcore.errors import DataError
 from itrcore.files import read_json, replacing, sealed, sha256, write_sealed
 from itrcore.settings.datasets import SPLITS
+from itrcore.tables import read_parquet
 
 SCHEMA = pa.schema(
     [
@@ -89,39 +88,35 @@ def read(path: Path, split: str) -> list[Image]:
 
 def read_table(path: Path) -> pa.Table:
     """The whole table, as `write` wrote it. `DataError` where it is missing or has changed since."""
-    data, record = _bytes(path), path.with_name(_RECORD)
+    record = path.with_name(_RECORD)
+    if not path.is_file():
+        raise _wrong(path, "no such file")
     try:
         wanted = sealed(read_json(record))[_SHA256]
     except (OSError, ValueError, KeyError) as error:
         raise DataError.damaged(record, f"it cannot be read ({error})") from error
-    if hashlib.sha256(data).hexdigest() != wanted:
+    if sha256(path) != wanted:
         raise DataError.damaged(path)
-    return _table(data, path)
+    return _table(path)
 
 
 def read_published(path: Path) -> pa.Table:
     """A table that someone else has made, without splits.json. `DataError` where it cannot be read or is no caption table."""
-    return _table(_bytes(path), path)
+    return _table(path)
 
 
-def _bytes(path: Path) -> pa.Buffer:
+def _table(path: Path) -> pa.Table:
     try:
-        return read_buffer(path)
-    except OSError as error:
-        raise _wrong(path, f"cannot be read ({error.strerror})") from error
-
-
-def _table(data: pa.Buffer, path: Path) -> pa.Table:
-    try:
-        # `pq.read_table` would import pandas.
-        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
-            table: pa.Table = file.read()
-    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:  # a changed size may be any
+        table = read_parquet(path, SCHEMA)
+    except (
+        pa.ArrowException,
+        OSError,
+        KeyError,
+        ValueError,
+        OverflowError,
+        MemoryError,
+    ) as error:  # a changed size may be any
         raise _wrong(path, f"cannot be read ({error})") from error
-    if not table.schema.equals(SCHEMA):
-        raise _wrong(
-            path, f"its columns are {', '.join(f'{field.name} ({field.type})' for field in table.schema)[:200]}"
-        )
     for name in SCHEMA.names:
         if name != "file_name" and table[name].null_count:
             raise _wrong(path, f"{name} is missing in {table[name].null_count} rows")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from itrcore import limits
 from itrcore.errors import DataError
-from itrcore.files import WrongKind, number_of, text_of, write_json
+from itrcore.files import WrongKind, number_of, read_json, text_of, write_json
 
 # Karpathy's names → ours. `restval` is the part of COCO val that every published method trains on.
 _SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
@@ -50,7 +50,7 @@ class KarpathyImage:
 def read(path: Path) -> list[KarpathyImage]:
     """All images in the file's order. `DataError` names the file, the image and what is wrong."""
     try:
-        data = json.loads(path.read_text("utf-8-sig"))
+        data = read_json(path, limits.KARPATHY)
     except FileNotFoundError:
         raise DataError.at(path, "no such file", "Karpathy's split file") from None
     except ValueError as error:

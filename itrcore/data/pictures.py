@@ -22,8 +22,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from itrcore.errors import DataError
-from itrcore.files import inside
+from itrcore import limits
+from itrcore.errors import DataError, first_line
+from itrcore.files import inside, kind_of, read_within
 
 # Pillow's names, and the ending of each in a shard. What browsers show, so that reports can show it too.
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
@@ -50,7 +51,7 @@ def find(folder: Path, file_name: str) -> Path:
     if not inside(file_name):
         raise DataError.at(
             folder,
-            f"the file name {file_name!r} leads out of this folder",
+            f"the file name {kind_of(file_name)} leads out of this folder, or no file can have it",
             "a name inside it",
             do="Mend the name where the data set gives it (id_mapping.json, Karpathy's JSON or the captions' file).",
         )
@@ -67,11 +68,16 @@ def find(folder: Path, file_name: str) -> Path:
 def read(folder: Path, file_name: str, max_megapixels: float) -> tuple[bytes, PictureFacts]:
     """The bytes of the picture of that name and what `examine` finds in them. `DataError` as in `find` and `examine`."""
     path = find(folder, file_name)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError.at(path, f"cannot be read ({error.strerror})", "a readable file") from error
+    data = read_bytes(path)
     return data, examine(data, path, max_megapixels)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a picture's file, not yet looked at. `DataError` where they cannot be read or are too many."""
+    try:
+        return read_within(path, limits.PICTURE)
+    except (OSError, ValueError) as error:
+        raise DataError.at(path, f"cannot be read ({first_line(error)})", "a readable file") from error
 
 
 def examine(data: bytes, path: Path, max_megapixels: float) -> PictureFacts:

@@ -8,18 +8,18 @@ likewise one id per image or per caption. `id_mapping.json` (id → file name) a
 from __future__ import annotations
 
 import codecs
-import gzip
 import mmap
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from itrcore import limits
 from itrcore.arrays import open_array
 from itrcore.errors import DataError
-from itrcore.files import WrongKind, number_of, read_json, text_of
+from itrcore.files import WrongKind, kind_of, number_of, read_json, read_within, text_of
+from itrcore.unpacking import damage_as, gunzipped
 
 _GIVE_BACK = 16 << 20  # bytes read between two calls that give mapped pages back
 
@@ -259,17 +259,20 @@ def _read_lines(folder: Path, name: str) -> tuple[Path, list[str]]:
     if not path.exists() and path.with_name(f"{name}.gz").exists():
         path = path.with_name(f"{name}.gz")
     try:
-        data = path.read_bytes()
-        if path.suffix == ".gz":
-            data = gzip.decompress(data)
+        with damage_as(lambda wrong: DataError.at(path, f"damaged ({wrong})", "a whole file", do="Download it again.")):
+            if path.suffix == ".gz":
+                with gunzipped(path, limits.TEXT) as unpacked:
+                    data = unpacked.read()
+            else:
+                data = read_within(path, limits.TEXT)
     except FileNotFoundError:
         others = sorted(other.name for other in folder.glob(f"*_{name.rpartition('_')[2]}*"))
         do = f"There are {', '.join(others)}: correct source.splits." if others else f"Does {folder} hold the data set?"
         raise DataError.at(path, "no such file", "SCAN's layout", do=do) from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError.at(path, f"damaged ({error})", "a whole gzip file", do="Download it again.") from error
     except OSError as error:
         raise DataError.at(path, f"cannot be read ({error.strerror})", "a text file") from error
+    if (rows := data.count(b"\n")) > limits.ROWS:
+        raise DataError.at(path, f"{rows:,} lines", f"at most {limits.ROWS:,}")
     lines = []
     data = data.removeprefix(codecs.BOM_UTF8)  # some editors write it; it is no part of the first word
     for row, line in enumerate(data.removesuffix(b"\n").split(b"\n")):
@@ -290,6 +293,9 @@ def _give_back(mapped: np.ndarray) -> None:
 
 
 def _parse_id(path: Path, row: int, line: str) -> int:
-    if not (line.isascii() and line.isdigit()):
-        raise DataError.at(path, f"found {line!r}", "an image id: digits", row)
-    return int(line)
+    try:
+        if line.isascii() and line.isdigit():
+            return number_of(line, "it")
+    except WrongKind:  # of more digits than any id has
+        pass
+    raise DataError.at(path, f"found {kind_of(line)}", "an image id: digits, at most 64 bits", row)

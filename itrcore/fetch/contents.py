@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import os
 import stat
-import tarfile
-import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from itrcore.fetch.problems import WrongContent
-from itrcore.files import inside
+from itrcore.files import inside, nameable
+from itrcore.unpacking import damage_as, is_tar, is_zip, members, opened_tar, opened_zip
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -51,6 +47,8 @@ class PlainContents(Contents):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.entries = list(_files(path)) if path.is_dir() else [Entry(path.name, path.stat().st_size)]
+        if other := next((entry for entry in self.entries if not nameable(entry.name)), None):
+            raise WrongContent(f"{other.name!r} is no name in UTF-8, or too long for a record; rename the file")
 
     def file(self, entry: Entry) -> Path:
         """Where the entry lies on this disk."""
@@ -68,7 +66,7 @@ class ZipContents(Contents):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with undamaged(path), zipfile.ZipFile(path) as archive:
+        with undamaged(path), opened_zip(path) as archive:
             infos = archive.infolist()
         for info in infos:
             kind = stat.S_IFMT(info.external_attr >> 16)
@@ -79,7 +77,7 @@ class ZipContents(Contents):
 
     def read(self, wanted: Sequence[Entry]) -> Iterator[tuple[Entry, IO[bytes]]]:
         """As in `Contents`."""
-        with zipfile.ZipFile(self.path) as archive:
+        with opened_zip(self.path) as archive:
             for entry in wanted:
                 with archive.open(entry.name) as handle:
                     yield entry, handle
@@ -90,8 +88,8 @@ class TarContents(Contents):
 
     def __init__(self, path: Path) -> None:
         self.path, self.entries = path, []
-        with undamaged(path), tarfile.open(path) as archive:
-            for member in archive:
+        with undamaged(path), opened_tar(path) as archive:
+            for member in members(archive, path.stat().st_size):
                 _refuse_unsafe(path, member.name, member.isreg() or member.isdir())
                 if member.isreg():
                     self.entries.append(Entry(member.name, member.size))
@@ -99,8 +97,8 @@ class TarContents(Contents):
     def read(self, wanted: Sequence[Entry]) -> Iterator[tuple[Entry, IO[bytes]]]:
         """As in `Contents`, in the archive's order: a compressed one cannot be read at random."""
         by_name = {entry.name: entry for entry in wanted}
-        with tarfile.open(self.path) as archive:
-            for member in archive:
+        with opened_tar(self.path) as archive:
+            for member in members(archive, self.path.stat().st_size):
                 handle = archive.extractfile(member) if member.name in by_name else None
                 if handle is not None:
                     with handle:
@@ -119,7 +117,7 @@ def is_archive(path: Path) -> bool:
     """True for a name with an archive's ending, and for a zip or tar file whose name has no ending at all."""
     if path.suffix:
         return path.name.lower().endswith(ARCHIVES)
-    return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+    return path.is_file() and (is_zip(path) or is_tar(path))
 
 
 def matching(entries: Sequence[Entry], only: Sequence[str]) -> list[Entry]:
@@ -157,7 +155,7 @@ def _refuse_unsafe(archive: Path, name: str, plain: bool) -> None:
     if not plain:
         reason = "is a link or a device"
     elif not inside(name):
-        reason = "points outside its folder"
+        reason = "points outside its folder" if nameable(name) else "has a name that no file can have"
     else:
         return
     raise WrongContent(f"{archive.name}: the entry {name!r} {reason}; nothing of this archive is unpacked")
@@ -166,7 +164,5 @@ def _refuse_unsafe(archive: Path, name: str, plain: bool) -> None:
 @contextmanager
 def undamaged(path: Path) -> Iterator[None]:
     """Turn what a damaged archive raises, here and where its entries are read, into `WrongContent`."""
-    try:
+    with damage_as(lambda wrong: WrongContent(f"{path.name} is a damaged archive ({wrong})")):
         yield
-    except _DAMAGE as error:
-        raise WrongContent(f"{path.name} is a damaged archive ({error})") from error

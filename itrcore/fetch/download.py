@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +18,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from itrcore import limits
+from itrcore.errors import first_line
 from itrcore.fetch.problems import SourceError, WrongContent, mismatch, require_room, room_on_disk, wrong_size
-from itrcore.files import read_json, write_json
+from itrcore.files import digest, read_json, write_json
 from itrcore.progress import SILENT, Show, Watcher
 
 TRIES = 4  # in a row without a byte more than before
 WAIT = 0.5  # seconds before the second try; doubled before each further one
 _BLOCK = 1 << 20
+_LONGEST = 200  # bytes of a file's name, so that endings and a temporary name's beginning find room
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -44,18 +48,20 @@ def download(
     source: str = "params.yaml",
     timeout: float = 30.0,
     show: Show = SILENT.show,
+    most: int | None = None,
 ) -> Downloaded:
     """Download `url` to `target`; a stalled or cut connection is taken up again, also by a later call after a kill.
 
     `bytes`, `sha256`: what the file must be, where known, and `source`: what says so, for messages
     `timeout`: seconds without a byte before a connection is given up
+    `most`: bytes that the file may have; None: what the server announces, `limits.UNANNOUNCED` where it says nothing
     `show`: called with the file's name, the bytes that are there, and those of the whole file
     One process at a time may write a target; `locked` sees to it. Raises `SourceError` where the server cannot be had or
     gives up again and again (what came is kept for the next call), `WrongContent` where it serves something else, and
     `DataError` where the disk has no room.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    return _Download(url, target, bytes, sha256, source, timeout, show).run()
+    return _Download(url, target, bytes, sha256, source, timeout, show, most).run()
 
 
 class _Interrupted(Exception):
@@ -85,6 +91,7 @@ class _Download:
     source: str
     timeout: float
     show: Show
+    most: int | None
 
     def __post_init__(self) -> None:
         self.part = self.target.with_name(f"{self.target.name}.part")
@@ -139,10 +146,12 @@ class _Download:
         try:
             response = requests.get(self.url, headers=headers, stream=True, timeout=self.timeout)
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-            raise SourceError(str(error)) from error
+            raise SourceError(first_line(error)) from error
         except requests.RequestException as error:
             answered = isinstance(error, requests.exceptions.ReadTimeout)
             raise _Interrupted(reason(error, self.timeout), answered) from error
+        except ValueError as error:  # an address, here or in a redirection, that no part of the client takes
+            raise SourceError(f"not an address ({first_line(error)})") from error
         with response:
             if response.status_code in _PASSING:
                 raise _Interrupted(f"the server answers {response.status_code} {response.reason}", answered=True)
@@ -169,7 +178,8 @@ class _Download:
         if status in (206, 416) and offset:  # another version, or a server that miscounts
             self._forget()
             raise _Interrupted("the server cannot go on where the download stopped", answered=True)
-        raise SourceError(f"the server answers {status} {response.reason}", status)
+        login = "; user and password for it may stand in ~/.netrc" if status == 401 else ""
+        raise SourceError(f"the server answers {status} {response.reason}{login}", status)
 
     def _same_version(self, response: Any) -> bool:
         """False where a server that ignored If-Range gives away that the file has changed."""
@@ -189,6 +199,9 @@ class _Download:
     def _store(self, start: int, first: bytes, blocks: Iterator[bytes], total: int | None) -> None:
         """Append the blocks."""
         have, what, shown = start, self.target.name, time.monotonic()
+        known = next((size for size in (self.size, self.most, total) if size is not None), None)
+        limit = limits.UNANNOUNCED if known is None else known
+        hint = f"; give `bytes` in {self.source} for a longer file" if known is None else ""
         with room_on_disk(self.part.parent), open(self.part, "r+b" if start else "wb", buffering=0) as out:
             out.seek(start)
             block: bytes | None = first
@@ -198,6 +211,9 @@ class _Download:
                     written += out.write(block[written:])
                 self.hash.update(block)
                 have += len(block)
+                if have > limit:
+                    self._forget()
+                    raise WrongContent(f"what it serves goes on behind {limit:,} bytes{hint}")
                 if time.monotonic() - shown > 0.1:
                     self.show(what, have, total)
                     shown = time.monotonic()
@@ -220,6 +236,8 @@ class _Download:
         return Downloaded(have, digest)
 
     def _check_size(self, size: int | None) -> None:
+        if self.most is not None and (size or 0) > self.most:
+            raise WrongContent(f"what it serves has {size:,} bytes, more than {self.most:,}")
         if self.size is not None and size not in (None, self.size):
             raise wrong_size("what it serves", size or 0, self.size, self.source)
 
@@ -247,9 +265,11 @@ class _Download:
     def _noted(self) -> _Version:
         try:
             noted = read_json(self.note)
-            return _Version(**noted["version"]) if noted["url"] == self.url else _Version()
+            version = _Version(**noted["version"])
         except (OSError, ValueError, TypeError, KeyError):
             return _Version()
+        fits = isinstance(version.validator, str | None) and isinstance(version.total, int | None)
+        return version if fits and noted.get("of") == self._address() else _Version()
 
     def _begin(self, version: _Version) -> None:
         # The note last: it must never speak for bytes of another version.
@@ -257,7 +277,10 @@ class _Download:
         self.version, self.hash = version, hashlib.sha256()
         with room_on_disk(self.part.parent):
             self.part.touch()
-            write_json(self.note, {"url": self.url, "version": asdict(version)})
+            write_json(self.note, {"of": self._address(), "version": asdict(version)})
+
+    def _address(self) -> str:
+        return digest(self.url)  # not as it is: it may hold a password
 
     def _forget(self) -> None:
         self.note.unlink(missing_ok=True)
@@ -283,9 +306,13 @@ def locked(path: Path, progress: Watcher) -> Iterator[None]:
 
 
 def file_name(url: str) -> str:
-    """The last part of an address's path, or `download` where it has none."""
-    name = unquote(urlsplit(url).path).rpartition("/")[2].replace("\\", "_")
-    return name if name not in ("", ".", "..") else "download"
+    """The last part of an address's path as a file can have it, or `download` where it has none.
+
+    Its end stays where it is too long: it says whether the file is an archive.
+    """
+    last = unquote(urlsplit(url).path, errors="replace").rpartition("/")[2]
+    name = re.sub(r"[^\w .()+,=@~-]", "_", last).strip(" .").encode()[-_LONGEST:].decode(errors="ignore")
+    return name if name and not name.endswith((".part", ".part.json")) else f"{name}download"
 
 
 def _validator(response: Any) -> str | None:
@@ -302,7 +329,7 @@ def _validator(response: Any) -> str | None:
 def _length(response: Any, start: int) -> int | None:
     """Bytes of the whole file, where the answer says so."""
     length = response.headers.get("Content-Length", "")
-    return start + int(length) if length.isdigit() and _plain(response) else None
+    return start + int(length) if re.fullmatch("[0-9]{1,18}", length) and _plain(response) else None
 
 
 def _plain(response: Any) -> bool:

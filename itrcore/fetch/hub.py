@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from itrcore.errors import DataError
+from itrcore.errors import DataError, first_line
 
 
 def refused(what: str, name: str, revision: str | None, error: Exception, folder: str) -> DataError:
@@ -16,7 +16,11 @@ def refused(what: str, name: str, revision: str | None, error: Exception, folder
     what, name, revision: of what was asked for; error: what came instead; folder: what a folder of it has to be
     """
     at = f" at revision {revision}" if revision else ""
-    reason = (str(error).strip() or repr(error)).splitlines()[0]
+    reason = first_line(error)
+    if "weights_only" in str(error) or "Weights only" in str(
+        error
+    ):  # with torch's advice to run whatever the file holds
+        reason = "its file of weights wants code to be run, or is damaged"
     return DataError.at(
         name,
         f"no {what} can be had from here{at} ({reason})",

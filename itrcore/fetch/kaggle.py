@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from itrcore.fetch import download
 from itrcore.fetch.contents import ARCHIVES, Entry, matching
 from itrcore.fetch.problems import SourceError, require_room, room_on_disk
+from itrcore.files import inside
 from itrcore.progress import Watcher
 
 _TOKEN = (
@@ -70,7 +71,9 @@ def _listing(handle: str) -> list[Entry]:
         with build_kaggle_client() as client:
             while True:
                 answer = client.datasets.dataset_api_client.list_dataset_files(request)
-                files += [Entry(file.name, file.total_bytes) for file in answer.dataset_files or []]
+                files += [
+                    Entry(file.name, file.total_bytes) for file in answer.dataset_files or [] if inside(file.name)
+                ]
                 if not answer.next_page_token:
                     return files
                 request.page_token = answer.next_page_token

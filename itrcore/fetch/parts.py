@@ -88,8 +88,8 @@ class _Work:
         # Beside the files, not in the record: which settings they answer to says nothing about their bytes.
         self.note = folder / ".fetched.json"
         self.answers: dict[str, Any] = {}
-        with suppress(OSError, ValueError):
-            self.answers = files.read_json(self.note)
+        with suppress(OSError, TypeError, ValueError):
+            self.answers = dict(files.read_json(self.note))
         self.places = _Places()
 
     def part(self, part: str, settings: DownloadSettings) -> None:

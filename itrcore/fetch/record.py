@@ -16,7 +16,8 @@ from typing import NotRequired, TypedDict
 
 from itrcore import layout
 from itrcore.errors import DataError
-from itrcore.files import replacing
+from itrcore.files import inside as is_inside
+from itrcore.files import number_of, read_json, replacing, text_of
 from itrcore.files import sha256 as hash_file
 
 
@@ -33,7 +34,9 @@ Files = dict[str, File]  # path in the download's folder, with / → file
 def read(path: Path) -> dict[str, Files]:
     """Part → its files; nothing where there is no record yet. `DataError` where it is not what `write` writes."""
     try:
-        data = json.loads(path.read_text("utf-8-sig"))
+        data = read_json(path)
+        if outside := [name for entry in data.values() for name in entry["files"] if not is_inside(name)]:
+            raise ValueError(f"{outside[0][:80]!r} is no name inside the download's folder")
         return {part: {name: _file(**file) for name, file in entry["files"].items()} for part, entry in data.items()}
     except FileNotFoundError:
         return {}
@@ -44,7 +47,8 @@ def read(path: Path) -> dict[str, Files]:
 
 
 def _file(bytes: int, sha256: str | None = None) -> File:
-    return File(bytes=bytes) if sha256 is None else File(bytes=bytes, sha256=sha256)
+    size = number_of(bytes, "bytes")
+    return File(bytes=size) if sha256 is None else File(bytes=size, sha256=text_of(sha256, "sha256"))
 
 
 def write(path: Path, parts: Mapping[str, Files]) -> None:

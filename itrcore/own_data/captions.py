@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from itrcore.errors import DataError
-from itrcore.files import inside
+from itrcore.files import WrongKind, inside
+from itrcore.unpacking import lines
 
 # `val` is what most data sets call the split that a model is selected on.
 _SPLITS = {"train": "train", "dev": "dev", "val": "dev", "test": "test"}
@@ -125,11 +126,13 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _lines(path: Path) -> Iterator[str]:
     try:
         with open(path, "rb") as handle:
-            for line, data in enumerate(handle, 1):
+            for line, data in enumerate(lines(handle), 1):
                 try:
                     yield data.decode("utf-8-sig" if line == 1 else "utf-8")
                 except UnicodeDecodeError as error:
                     found = f"bytes that are not UTF-8 ({error.reason})"
                     raise DataError.at(f"{path}, line {line}", found, "UTF-8 text", do=_SAVE) from error
+    except WrongKind as error:
+        raise DataError.at(path, error.found, error.expected, do=_SAVE) from error
     except OSError as error:
         raise DataError.at(path, f"cannot be read ({error.strerror})", "a CSV file of captions") from error

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from itrcore.data.image_inputs import PixelInput
 from itrcore.errors import DataError, first_line
 from itrcore.fetch import hub
-from itrcore.pretrained import detector, weights
+from itrcore.pretrained import detector, torch_file, weights
 from itrcore.settings.encoders import GridSettings, ResNetShape
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ def _pretrained_timm(settings: GridSettings) -> tuple[Backbone, dict[str, Any]]:
     source = "local-dir" if Path(name).is_dir() else "hf-hub"
     timm = _timm()
     try:
+        torch_file.check_folder(name)
         model = timm.create_model(f"{source}:{name}", pretrained=True)
         return _of_timm(model, settings), {_TIMM: model.pretrained_cfg["architecture"]}
     except Exception as error:  # timm, the hub's client and readers of weights have errors of their own

@@ -7,7 +7,6 @@ Parts are numbered as torch.nn.Sequential numbers them: `base` has `0.weight` fo
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from itrcore.errors import DataError, first_line
+from itrcore.errors import DataError
+from itrcore.pretrained import torch_file
 
 _LAYOUT = "original_updown_backbone.pth as VSE∞'s authors publish it: {base, top: a state dict each}"
 _AGAIN = "Download it again."
@@ -39,8 +39,7 @@ def load(backbone: nn.Module, path: Path) -> None:
         raise DataError.at(path, "it " + " and ".join(problems), _LAYOUT)
     for name, value in entries.items():
         shape = wanted[name][1].shape
-        plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_nested
-        if not plain or value.dtype not in (torch.float32, torch.int64) or value.is_meta:
+        if not torch_file.plain(value, torch.float32, torch.int64):
             kind = (
                 f"{value.layout} {value.dtype}".replace("torch.", "")
                 if isinstance(value, Tensor)
@@ -75,20 +74,9 @@ def released_name(name: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Mapping[str, Any]]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DataError.at(
-            path,
-            f"cannot be read ({error.strerror})",
-            _LAYOUT,
-            do="Name it as model.grid.weights; the README of VSE∞'s repository says where to get it.",
-        ) from error
-    except pickle.UnpicklingError as error:
-        problem = "damaged, no torch file, or one that wants to run code (none was run)"
-        raise DataError.at(path, problem, _LAYOUT, do=_AGAIN) from error
-    except Exception as error:  # a damaged file can make the reader stumble anywhere
-        raise DataError.at(path, f"damaged, or not a torch file ({first_line(error)})", _LAYOUT, do=_AGAIN) from error
+    content = torch_file.read(
+        path, _LAYOUT, do="Name it as model.grid.weights; the README of VSE∞'s repository says where to get it."
+    )
     if not isinstance(content, dict) or set(content) != {"base", "top"}:
         keys = ", ".join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
         raise DataError.at(path, f"it holds {keys}", _LAYOUT)

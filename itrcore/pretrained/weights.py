@@ -13,6 +13,7 @@ from torch import nn
 from itrcore.errors import DataError, first_line
 from itrcore.fetch import hub
 from itrcore.files import read_json, write_json
+from itrcore.pretrained import torch_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -38,6 +39,7 @@ def pretrained(
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # missing weights are reported below
     try:
+        torch_file.check_folder(name)
         config, _ = model.config_class.get_config_dict(name, revision=revision)
         check(config)
         loaded, report = model.from_pretrained(

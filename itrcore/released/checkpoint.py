@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import pickle
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from torch import Tensor
 
 from itrcore.errors import DataError
 from itrcore.files import replacing
+from itrcore.pretrained import torch_file
 
 
 class _Config:
@@ -33,17 +32,9 @@ ALLOWED: list[Any] = [argparse.Namespace, (_Config, "config.all_config.AllConfig
 
 _LAYOUT = "a released checkpoint: {epoch, model: [one state dict per part], opt, …} or {epoch, state_dict, config}"
 _PREFIX = "module."  # of every entry of a part that torch.nn.DataParallel wrapped
-_OTHERS = {
-    b"version https://git-lfs": "a Git LFS pointer, not the file itself",
-    b"<": "a web page or XML",
-    b"{": "JSON",
-}
 _TYPES = (torch.float32, torch.int64)  # of weights and of counters, as the released codes have them
 _HALVES = ("clip.",)  # what may be float16: OpenAI's own files are
 _NEEDED = {"model": "a list of state dicts", "state_dict": "a state dict"}
-_AGAIN = "Download it again, and compare its SHA-256."
-_SAVE = "load it where it was made and save it again with its weights and plain options alone."
-_OF_PYTHON_2 = {"T": "a string of more than 255 bytes", "I": "a whole number of more than 32 bits"}  # by pickle's code
 
 
 @dataclass(frozen=True)
@@ -73,7 +64,7 @@ class Checkpoint:
         `DataError` where the file is missing, damaged or something else, wants code to be run, or holds a weight that is
         not finite.
         """
-        content = _load(path)
+        content = torch_file.read(path, _LAYOUT, ALLOWED)
         if not isinstance(content, dict) or not content.keys() & {"model", "state_dict"}:
             keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
             raise DataError.at(path, f"no entry `model` or `state_dict` in what it holds ({keys})", _LAYOUT)
@@ -82,6 +73,7 @@ class Checkpoint:
         if not isinstance(parts, list) or not all(isinstance(part, Mapping) for part in parts):
             name, kind = ("state_dict", parts[0]) if flat else ("model", parts)
             raise DataError.at(path, f"its `{name}` is one {type(kind).__name__}, not {_NEEDED[name]}", _LAYOUT)
+        torch_file.check_size(path, (value for part in parts for value in part.values()))
         options = content.get("config" if flat else "opt")
         halves = _HALVES if flat else ()
         return cls(
@@ -110,50 +102,6 @@ class Checkpoint:
             torch.save(content, temporary, _use_new_zipfile_serialization=False)
 
 
-def _load(path: Path) -> Any:
-    try:
-        with open(path, "rb") as handle:
-            start = handle.read(64).lstrip()
-    except OSError as error:
-        raise DataError.at(path, f"cannot be read ({error.strerror})", _LAYOUT) from None
-    for beginning, what in _OTHERS.items():
-        if start.startswith(beginning):
-            raise DataError.at(path, what, _LAYOUT, do="Download the checkpoint itself.")
-    try:
-        with torch.serialization.safe_globals(ALLOWED):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if wanted := re.search(r"GLOBAL (\S+)", str(error)):
-            raise DataError.at(
-                path,
-                f"it wants {wanted[1]} to be loaded, which could run code; nothing of it was run",
-                "tensors, plain values and argparse.Namespace alone",
-                do=f"If you trust its author, {_SAVE}",
-            ) from None
-        operand = re.search(r"Unsupported operand (\d+)", str(error))
-        raise _unread(path, _OF_PYTHON_2.get(chr(int(operand[1]))) if operand else None) from error
-    except UnicodeDecodeError as error:
-        raise _unread(path, "a string that is not UTF-8") from error
-    except Exception as error:  # a damaged file can make the reader stumble anywhere
-        raise DataError.at(path, f"damaged, or not a torch file ({_short(error)})", _LAYOUT, do=_AGAIN) from error
-
-
-def _unread(path: Path, old: str | None) -> DataError:
-    """A file that torch cannot read. old: what it may hold that Python 2 wrote and torch's safe reader does not know"""
-    if old is None:
-        return DataError.at(path, "damaged, or not a torch file", _LAYOUT, do=_AGAIN)
-    return DataError.at(
-        path,
-        f"damaged, or its options hold {old}, written by Python 2",
-        _LAYOUT,
-        do=f"{_AGAIN} If it is whole, {_SAVE}",
-    )
-
-
-def _short(error: Exception) -> str:
-    return str(error).partition(". ")[0].partition("\n")[0] or type(error).__name__
-
-
 def _number(value: Any, kinds: Any = int | float) -> Any:
     try:
         return value if isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) else None
@@ -170,8 +118,7 @@ def _part(path: Path, number: int, part: Mapping[Any, Any], halves: tuple[str, .
             raise DataError.at(path, f"entry {name!r} of part {number} is a {type(value).__name__}", "a tensor")
         if value.dtype == torch.float16 and name.startswith(halves):
             entries[name] = value = value.float()
-        plain = value.layout == torch.strided and not value.is_nested
-        if not plain or value.device.type != "cpu" or value.dtype not in _TYPES:
+        if not torch_file.plain(value, *_TYPES):
             kind = f"{value.layout} {value.dtype} on {value.device}".replace("torch.", "")
             kind = f"nested {kind}" if value.is_nested else kind
             raise DataError.at(path, f"entry {name!r} of part {number} is {kind}", "a plain float32 or int64 tensor")

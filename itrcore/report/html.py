@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jinja2 import Environment
 
+from itrcore.errors import shown
 from itrcore.files import write_json
 from itrcore.report import explanations, formats, leaderboard, pages
 from itrcore.report.leaderboard import COST, DIRECTIONS, PUBLISHED, QUALITY, Row, Stat, published_cells
@@ -69,7 +70,7 @@ def write_report(
                     picture=lambda name, data=entry.data: shelf.get(data, name),
                 )  # fmt: skip
     write_json(folder / "leaderboard.json", leaderboard.as_json(results))
-    (folder / "leaderboard.md").write_text(leaderboard.as_markdown(results, settings.title), "utf-8")
+    (folder / "leaderboard.md").write_text(shown(leaderboard.as_markdown(results, settings.title)), "utf-8")
     pages.write_style(folder)
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
+from itrcore.errors import shown
 from itrcore.report import formats
 
 
@@ -17,11 +19,18 @@ def templates(**known: Any) -> Environment:
     """The report's templates; `known` is what every page may use."""
     environment = Environment(
         loader=PackageLoader("itrcore.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=_shown,
     )  # fmt: skip
     environment.filters["url"] = lambda path: quote(path, safe="/")
     environment.globals.update(formats=formats, **known)
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Every text as it may be shown: captions, file names and records are from outside."""
+    if not isinstance(value, str):
+        return value
+    return Markup(shown(value)) if isinstance(value, Markup) else shown(value)
 
 
 def write(environment: Environment, path: Path, template: str, up: str, **context: Any) -> None:

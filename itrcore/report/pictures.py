@@ -12,7 +12,6 @@ from pathlib import Path
 from PIL import Image
 
 from itrcore.data.pictures import find
-from itrcore.errors import DataError
 
 # What browsers show, and the endings that such a file may keep.
 FORMATS = {
@@ -56,8 +55,9 @@ class Shelf:
             with Image.open(source, formats=list(FORMATS)) as image:
                 kind, (width, height) = str(image.format), image.size
                 image.verify()
-        except (DataError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            # Absent, outside its folder, damaged or not a picture: the page says so in its place, and the report is still made.
+        except Exception:
+            # Absent, outside its folder, damaged or not a picture, for which Pillow's readers raise errors of many types: the
+            # page says so in its place, and the report is still made.
             return None
         path = f"pictures/{data}/{safe_name(file_name, FORMATS[kind])}"
         target = self._folder / path

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from itrcore import layout
+from itrcore import layout, limits
 from itrcore.errors import DataError
-from itrcore.files import replacing, sealed, write_sealed
+from itrcore.files import parse_json, read_within, replacing, sealed, write_sealed
 from itrcore.runs.records import Point
 
 SPLIT = "test"
@@ -33,10 +32,10 @@ def write(path: Path, record: BaseModel) -> None:
 def read(path: Path, kind: type[R], stage: str) -> R:
     """Read a stage's record. `DataError` names the stage to run where it is missing or of another form, or says it is damaged."""
     try:
-        data = path.read_bytes()
+        data = read_within(path, limits.JSON)
         try:
-            sealed(json.loads(data))
-        except (ValueError, RecursionError) as error:
+            sealed(parse_json(data))
+        except ValueError as error:
             raise DataError.damaged(path, str(error)) from error
         return kind.model_validate_json(data)
     except FileNotFoundError:
@@ -47,6 +46,8 @@ def read(path: Path, kind: type[R], stage: str) -> R:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         problem = f"{where}: {first['msg']}" if where else first["msg"]
+    except ValueError as error:
+        problem = f"not valid JSON ({error})"
     raise DataError.at(path, problem, f"the output of stage {stage}", do=f"Run: dvc repro {stage}")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from itrcore import code, intact, layout, registry
-from itrcore.errors import ConfigError
+from itrcore.errors import ConfigError, DataError
 from itrcore.files import read_json, replacing, write_json
 from itrcore.runs import digests
 from itrcore.runs.folder import RUN, SCORES
@@ -97,8 +97,9 @@ def checked(params: Params, stage: str, name: str) -> Inputs:
     """
     path = layout.inputs(stage, params.run(name).data) / f"{name}.json"
     record = RECORDS[stage](params, name)
-    if not path.exists() or read_json(path) != record:
-        changed = "; ".join(differences(read_json(path), record)) if path.exists() else "no such file"
+    known = _read(path) if path.exists() else None
+    if known != record:
+        changed = "no such file" if known is None else "; ".join(differences(known, record))
         raise ConfigError(
             f"{path}: not what decides {name} now ({changed}). Run: dvc repro {stage}@{name}; with --single-item, run code "
             f"and inputs@{params.run(name).data} first"
@@ -113,11 +114,21 @@ def changes(params: Params, name: str) -> dict[str, list[str]]:
     lines: dict[str, list[str]] = {}
     for stage, path in done.items():
         if path.exists():
-            changed = list(differences(read_json(path)["inputs"], RECORDS[stage](params, name)))
+            inputs = _read(path).get("inputs")
+            changed = list(differences(inputs if isinstance(inputs, dict) else {}, RECORDS[stage](params, name)))
             lines[stage] = changed or ["nothing that decides the result has changed since"]
         else:
             lines[stage] = ["not done yet"]
     return lines
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(read_json(path))
+    except (OSError, TypeError, ValueError) as error:
+        raise DataError.at(
+            path, f"cannot be read ({error})", "a record of what decides a run", do="Run: dvc repro"
+        ) from error
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
-from itrcore.errors import ConfigError, nearest
+from itrcore import limits
+from itrcore.errors import ConfigError, first_line, nearest
+from itrcore.files import read_within
 from itrcore.settings.strict import Settings
 
 S = TypeVar("S", bound=Settings)
+
+_DEEP = re.compile(rf"[\[{{](?:\s*[\[{{]){{{limits.DEPTH}}}")
 
 
 def read(path: Path, sections: Iterable[str], missing: str) -> dict[str, Any]:
@@ -24,10 +30,10 @@ def read(path: Path, sections: Iterable[str], missing: str) -> dict[str, Any]:
     missing: what to say where there is no such file
     """
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_within(path, limits.YAML).decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{path.absolute()}: not found; {missing}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from error
     return parse(text, path, sections)
 
@@ -37,9 +43,13 @@ def parse(text: str, path: Path, sections: Iterable[str]) -> dict[str, Any]:
 
     sections: what the mapping holds, for the message
     """
+    # ruamel, as DVC does: YAML 1.2 (5e-4 is a number) and a key given twice is an error.
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Bounded
     try:
-        # ruamel, as DVC does: YAML 1.2 (5e-4 is a number) and a key given twice is an error.
-        data = YAML(typ="safe", pure=True).load(text)
+        if _DEEP.search(text):  # ruamel would take seconds until Python ends its recursion
+            raise RecursionError("brackets too deep inside each other")
+        data = yaml.load(text)
     except DuplicateKeyError as error:
         raise ConfigError(
             f"{path}, line {error.problem_mark.line + 1}: {error.problem}; remove one of the two"
@@ -49,11 +59,34 @@ def parse(text: str, path: Path, sections: Iterable[str]) -> dict[str, Any]:
         raise ConfigError(f"{path}{line}: not valid YAML: {error.problem or error.context}") from error
     except (YAMLError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    except Exception as error:  # what ruamel's makers of numbers, dates and truth values stumble over
+        found = first_line(error).partition(";")[0]  # behind it Python's advice to raise its limit of digits
+        raise ConfigError(f"{path}: not valid YAML: a value that is not what it looks like: {found}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of sections ({', '.join(sections)})")
     if unfit := list(_not_plain(data, "", ())):
         raise ConfigError("\n".join(f"{path}: {line}" for line in unfit))
     return data
+
+
+class _Bounded(SafeConstructor):
+    """Refuses text whose aliases stand for far more values than it has: nine lines can stand for a billion."""
+
+    def construct_document(self, node: Node) -> Any:
+        if _values(node, {}, 0) > limits.VALUES:
+            raise YAMLError(f"more than {limits.VALUES:,} values, each alias counted as often as it is used")
+        return super().construct_document(node)
+
+
+def _values(node: Node, known: dict[int, int], depth: int) -> int:
+    if depth > limits.DEPTH:
+        raise YAMLError(f"mappings or lists more than {limits.DEPTH} deep inside each other")
+    if id(node) not in known:
+        known[id(node)] = 0  # an anchor that holds itself is refused later, by name
+        inner = [part for pair in node.value for part in pair] if isinstance(node, MappingNode) else node.value
+        held = (_values(part, known, depth + 1) for part in inner) if isinstance(node, CollectionNode) else ()
+        known[id(node)] = 1 + sum(held)
+    return known[id(node)]
 
 
 def settings(model: type[S], data: Any, where: Path | str) -> S:
@@ -94,6 +127,10 @@ def _not_plain(value: Any, where: str, above: tuple[int, ...]) -> Iterator[str]:
             if isinstance(value, dict) and not isinstance(key, str):
                 yield f"{here}: the key {key} is not text but {type(key).__name__}; put it in quotes"
             yield from _not_plain(inner, here, (*above, id(value)))
+    elif isinstance(value, int) and value.bit_length() > 64:
+        yield f"{where}: a number of more than 64 bits"
+    elif isinstance(value, str) and value.encode("utf-8", "ignore").decode() != value:
+        yield f"{where}: text with half a character (a lone surrogate)"
     elif not isinstance(value, str | int | float | bool | None):
         yield f"{where}: {value} is not text but {type(value).__name__}; put it in quotes"
 

@@ -26,6 +26,7 @@ from itrcore.runs.records import Metrics, Point
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.optimisation import OptimisationSettings, StepSchedule
 from itrcore.settings.training import TrainingSettings
+from itrcore.terminal import say
 from itrcore.training.display import Display
 from itrcore.training.state import Finished, StateFolder, TrainingState
 
@@ -103,7 +104,7 @@ class Trainer:
         state, weights, optimiser = saved
         self.objective.load_state_dict(weights)
         self.optimiser.load_state_dict(optimiser)
-        print(f"Going on at epoch {state.epoch + 1}, step {state.step + 1} of {len(self.batches)}.", flush=True)
+        say(f"Going on at epoch {state.epoch + 1}, step {state.step + 1} of {len(self.batches)}.")
         return state
 
     def _epoch(self, state: TrainingState, folder: StateFolder, display: Display, after_evaluation: Hook) -> None:

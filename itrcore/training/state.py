@@ -23,8 +23,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from itrcore.errors import TrainingError
-from itrcore.files import digest, read_json, remove, replacing, sealed, sha256, write_json, write_sealed
+from itrcore.files import digest, parse_json, read_json, remove, replacing, sealed, sha256, write_json, write_sealed
 from itrcore.runs.records import Point
+from itrcore.terminal import say
 
 _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 _FINISHED = "finished.json"
@@ -113,10 +114,10 @@ class StateFolder:
                 state = self._read(path)
                 if state.identity == identity:
                     return state, load_file(path / _MODEL), _unflatten(path / _OPTIMISER)
-                print(f"{path} is of other settings, data or code: not continued.", flush=True)
-            except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+                say(f"{path} is of other settings, data or code: not continued.")
+            except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
                 # It was whole when it was renamed into place, so the damage is from outside. An older one may be whole.
-                print(f"{path} is damaged ({error}): not continued.", flush=True)
+                say(f"{path} is damaged ({error}): not continued.")
         return None
 
     def _read(self, path: Path) -> TrainingState:
@@ -200,7 +201,7 @@ def _flatten(optimiser: dict[str, Any], path: Path) -> None:
 def _unflatten(path: Path) -> dict[str, Any]:
     state: dict[int, dict[str, Tensor]] = {}
     with safe_open(path, "pt") as file:
-        groups = json.loads(file.metadata()["param_groups"])
+        groups = parse_json(file.metadata()["param_groups"])
         for key in file.keys():  # noqa: SIM118 (safetensors' handle is no mapping)
             number, name = key.split(".", 1)
             state.setdefault(int(number), {})[name] = file.get_tensor(key)

@@ -22,6 +22,7 @@ from itrcore.runs.folder import HISTORY, RUN, write, write_curve
 from itrcore.runs.observer import Observer
 from itrcore.runs.records import History, Run, RunDescription
 from itrcore.settings.params import Params
+from itrcore.terminal import say
 from itrcore.training.loop import Trainer
 from itrcore.training.state import Finished, StateFolder, TrainingState
 
@@ -57,7 +58,7 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     with folder.alone():
         try:
             if finished := folder.finished(identity):
-                print(f"Done already, and written out again. To train anew, remove {folder.folder} first.", flush=True)
+                say(f"Done already, and written out again. To train anew, remove {folder.folder} first.")
                 observer.begin(description, finished.tracking_id)
             else:
                 trainer = _trainer(params, name, seed, method, prepared)

@@ -139,3 +139,11 @@ def test_without_the_picture_the_table_is_shown_and_the_error_says_what_is_missi
     assert output.splitlines()[0] == image.captions[0] and "strongest regions" in output
     assert f"{image.file_name}: no such file" in output
     assert not Path("explanations").exists()
+
+
+@pytest.mark.parametrize("text", ["\x1b[31m\x1b]0;T\x07 a dog\x9b", "a \u202ered\udcff zebra"])
+def test_no_terminal_obeys_a_caption(inside: Path, text: str) -> None:
+    status, output = itr("looks", "--text", text, "--out", "a.png")
+    assert not set(output) & set("\x1b\x07\x9b\u202e\udcff") and "Traceback" not in output
+    assert (status == 0 and (inside / "a.png").exists()) or output.startswith("error: --text")
+    (inside / "a.png").unlink(missing_ok=True)

@@ -148,7 +148,7 @@ def test_a_damaged_or_missing_table_is_named(scan_folder: ScanFolder, tmp_path: 
         with pytest.raises(DataError, match=r"splits\.json: this file is damaged"):
             captions.read(path, "train")
     path.unlink()
-    with pytest.raises(DataError, match=r"captions\.parquet: cannot be read"):
+    with pytest.raises(DataError, match=r"captions\.parquet: no such file"):
         captions.read(path, "train")
 
 
@@ -179,8 +179,8 @@ ROWS = {"image_id": [1, 1, 2, 3, 4], "file_name": [None] * 5, "split": ["train",
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"caption_id": None}, "its columns are image_id"),
-        ({"text": [1, 2, 3, 4, 5]}, r"its columns are .* text \(int64\)"),
+        ({"caption_id": None}, r"cannot be read \(no column caption_id of int64"),
+        ({"text": [1, 2, 3, 4, 5]}, r"cannot be read \(no column text of string"),
         ({"text": ["a", None, "c", "d", "e"]}, "text is missing in 1 rows"),
         ({"split": ["train", "train", "train", "val", "test"]}, "it has rows of other splits than train, dev, test"),
         ({"split": ["train", "train", "train", "test", "test"], "position": [0, 0, 1, 0, 1]}, "the images of dev"),

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from itrcore.files import WrongKind, kind_of, text_of
 from itrcore.settings.datasets import SPLITS
+from itrcore.tables import read_arrow
 
 DTYPES = ("float16", "float32")
 
@@ -77,17 +78,9 @@ def _check_split(split: str, described: Any) -> None:
 
 
 def index_table(data: pa.Buffer, schema: pa.Schema) -> pa.Table:
-    """An index from the bytes of its file. `WrongKind` where Arrow finds it malformed, or its columns are others.
-
-    Without the whole of Arrow's validation, offsets of a malformed column would be followed out of the file.
-    """
+    """An index from the bytes of its file. `WrongKind` where Arrow finds it malformed, or its columns are others."""
     try:
-        with pa.ipc.open_file(data) as reader:
-            if not reader.schema.equals(schema):
-                columns = ", ".join(f"{field.name} ({field.type})" for field in reader.schema)
-                raise WrongKind(f"it has the columns {columns[:200]}", f"{', '.join(schema.names)}, of their types")
-            table: pa.Table = reader.read_all()
-        table.validate(full=True)
+        table = read_arrow(data, schema)
     except WrongKind:
         raise
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:

@@ -11,7 +11,6 @@ at random from the file and can shuffle truly.
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,8 @@ import pyarrow as pa
 from itrcore.data.shards.checks import Kind, numbers
 from itrcore.data.shards.files import Store, read_description
 from itrcore.errors import DataError
+from itrcore.files import parse_json
+from itrcore.unpacking import damage_as, members, opened_tar
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -113,10 +114,10 @@ class FeatureStore(Store):
             if not 0 <= member.size <= int(self._offset[row]) - start - tarfile.BLOCKSIZE:
                 raise ValueError(f"boxes of {member.size} bytes")
             data = self._read(shard, start + tarfile.BLOCKSIZE, member.size)
-            boxes: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
+            boxes = _array(data)
             if boxes.shape != (self.n_regions[row], 4) or boxes.dtype != np.float32:
                 raise ValueError(f"boxes {boxes.shape} of {boxes.dtype}")
-        except (MemoryError, tarfile.HeaderError, ValueError) as error:
+        except (tarfile.HeaderError, ValueError) as error:
             raise DataError.at(
                 self._files.paths[shard], f"its bytes have changed ({error})", "boxes as they were written", row
             ) from error
@@ -124,19 +125,41 @@ class FeatureStore(Store):
 
 
 def samples(path: Path) -> Iterator[dict[str, Any]]:
-    """Stream one shard through webdataset: dictionaries with `json`, `regions` (n_regions, width) and perhaps `boxes`."""
-    from webdataset import tariterators
+    """Stream one shard: dictionaries with `json`, `regions` (n_regions, width) and perhaps `boxes`.
 
-    # Not through `webdataset.WebDataset`: it reads a path as an address (braces, `::`, `?`, a scheme), and leaves shards out
-    # where RANK or WORKER in the environment says that others read them.
-    with open(path, "rb") as stream:
-        members = tariterators.tar_file_expander([{"url": str(path), "stream": stream}])
-        for sample in tariterators.group_by_keys(members):
-            decoded: dict[str, Any] = {"key": sample["__key__"], "json": json.loads(sample["json"])}
+    `DataError` where it is no shard, or a damaged one.
+    """
+    from webdataset.tariterators import group_by_keys
+
+    # Not through `webdataset.WebDataset`: it reads a path as an address (braces, `::`, `?`, a scheme), leaves shards out
+    # where RANK or WORKER in the environment says that others read them, and lets a hostile tar fill the memory.
+    with damage_as(lambda wrong: DataError.at(path, f"damaged ({wrong})", "a shard", do="Get it again.")):
+        for sample in group_by_keys(_members(path)):
+            decoded: dict[str, Any] = {"key": sample["__key__"], "json": parse_json(sample.get("json", b""))}
             for name in ("regions", "boxes"):
                 if f"{name}.npy" in sample:
-                    decoded[name] = np.load(io.BytesIO(sample[f"{name}.npy"]), allow_pickle=False)
+                    decoded[name] = _array(sample[f"{name}.npy"])
             yield decoded
+
+
+def _members(path: Path) -> Iterator[dict[str, Any]]:
+    with opened_tar(path, "r:") as archive:
+        for member in members(archive, path.stat().st_size):
+            if member.isreg() and (stream := archive.extractfile(member)) is not None:
+                yield {"fname": member.name, "data": stream.read(), "__url__": str(path)}
+
+
+def _array(data: bytes) -> np.ndarray:
+    """The array in the bytes of a `.npy`. `ValueError` for anything else."""
+    try:
+        array: np.ndarray = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    except (
+        Exception
+    ) as error:  # numpy reads the header with Python's parser, which has many ways to refuse damaged text
+        raise ValueError(f"not a .npy: {error}") from error
+    if not np.issubdtype(array.dtype, np.number):
+        raise ValueError(f"{array.dtype} in place of numbers")
+    return array
 
 
 def _empty(shape: tuple[int, int, int]) -> np.ndarray:

@@ -135,9 +135,11 @@ class _Job:
         return self.folder / "records" / f"{self.split}-{self.number:05d}.json"
 
     def is_done(self) -> bool:
-        return (
-            self.record.exists() and self.path.exists() and self.path.stat().st_size == read_json(self.record)["bytes"]
-        )
+        try:
+            record = read_json(self.record)
+            return bool(self.path.stat().st_size == record["bytes"]) and "index" in record
+        except (OSError, KeyError, TypeError, ValueError):  # not there, or damaged: it is written again
+            return False
 
     def write(self, samples: Iterable[Sample]) -> None:
         self.record.unlink(missing_ok=True)

@@ -17,17 +17,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from itrcore import limits
 from itrcore.data import captions
 from itrcore.data.shards import images, regions
 from itrcore.data.shards.cache import ShardCache
 from itrcore.data.shards.checks import Kind
 from itrcore.data.shards.files import read_description, read_index
 from itrcore.data.source import Source
-from itrcore.errors import DataError
+from itrcore.errors import DataError, shown
 from itrcore.fetch.download import download
 from itrcore.fetch.problems import SourceError, required
 from itrcore.files import digest, sha256
 from itrcore.settings.datasets import SPLITS, ShardsSource
+from itrcore.terminal import say
 
 KINDS = {"regions": regions.KIND, "images": images.KIND}
 _ABSENT = (403, 404, 410)  # buckets answer 403 for what is not there
@@ -48,7 +50,7 @@ def obtain(settings: ShardsSource, raw: Path) -> Source:
         address, folder = f"{url}/shards/{kind}", raw / "shards" / kind
         with required(address, "published shards", _AGAIN):
             try:
-                download(f"{address}/shards.json", folder / "shards.json")
+                download(f"{address}/shards.json", folder / "shards.json", most=limits.JSON)
             except SourceError as error:
                 if error.status not in _ABSENT:  # a server that fails now tells nothing about what is published
                     raise
@@ -59,12 +61,14 @@ def obtain(settings: ShardsSource, raw: Path) -> Source:
     if not described:
         raise DataError.at(f"{url}/shards", f"no shards.json ({'; '.join(missing)})", "published shards", do=_AGAIN)
     for reason in missing:
-        print(f"{url}/shards has no {reason}")
+        say(f"{url}/shards has no {reason}")
+    if (kept := shown(url)) != url:
+        say(f"The password in source.url is not kept: later stages take it from ~/.netrc. They read {kept}")
     for kind in described:
         _check_images(url, table, raw / "shards" / kind, KINDS[kind])
     return Source(
         described["regions"]["features"] if "regions" in described else "none",
-        published={"url": url, "cache": settings.cache},
+        published={"url": kept, "cache": settings.cache},
         content=digest([sha256(table), {kind: value["digest"] for kind, value in described.items()}]),
     )
 
@@ -97,7 +101,7 @@ def samples(url: str, split: str, cache: Path) -> Iterator[dict[str, Any]]:
 
 def _fetch(url: str, target: Path, expected: str | None = None) -> None:
     with required(url, "a file of published shards", _AGAIN):
-        download(url, target, sha256=expected, source="shards.json")
+        download(url, target, sha256=expected, source="shards.json", most=limits.TEXT)
 
 
 def _indexes(url: str, folder: Path, kind: Kind) -> dict[str, Any]:

@@ -8,7 +8,6 @@ marks themselves; here they are words.
 from __future__ import annotations
 
 import copy
-import json
 import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
@@ -29,7 +28,7 @@ from itrcore.data.text.subwords import in_order, numbered, tokenised
 from itrcore.data.text.tokens import TokenIds, Tokenised, Tokeniser
 from itrcore.errors import DataError
 from itrcore.fetch import hub
-from itrcore.files import digest, replacing
+from itrcore.files import digest, parse_json, read_json, replacing
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -108,7 +107,7 @@ class CLIPTokens:
     def read(cls, path: Path) -> CLIPTokens:
         """Read a `tokenizer.json`; `DataError` where it is none, or not a CLIP's."""
         try:
-            return cls._of(json.loads(path.read_text("utf-8-sig")))
+            return cls._of(read_json(path))
         except FileNotFoundError:
             raise DataError.at(path, "no such file", "CLIP's tokenizer.json") from None
         except Exception as error:  # what tokenizers raises for damaged files has no type of its own
@@ -134,7 +133,7 @@ class CLIPTokens:
                 # exist, and makes a vocabulary of two tokens.
                 cached_file(name, "config.json", revision=revision)
             loaded = CLIPTokenizer.from_pretrained(name, revision=revision or "main").backend_tokenizer
-            return cls._of(json.loads(loaded.to_str()))
+            return cls._of(parse_json(loaded.to_str()))
         except Exception as error:  # transformers, the hub's client and tokenizers each have errors of their own
             files = "folder with tokenizer.json, or vocab.json and merges.txt"
             raise hub.refused("CLIP's tokeniser", str(name), revision, error, files) from error

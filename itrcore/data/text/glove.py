@@ -8,27 +8,25 @@ no more memory than the vocabulary's embedding.
 from __future__ import annotations
 
 import codecs
-import gzip
-import io
 import json
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from itrcore import limits
 from itrcore.errors import DataError
-from itrcore.files import replacing, sha256, text_of
+from itrcore.files import parse_json, replacing, sha256, text_of
+from itrcore.unpacking import damage_as, gunzipped, lines, opened_zip, within
 
 _BUFFER = 1 << 20  # bytes read at once
-_HEADER = re.compile(rb"\d+ +(\d+)")  # word2vec's first line: number of words, values of each
+_HEADER = re.compile(rb"\d{1,18} +(\d{1,18})")  # word2vec's first line: number of words, values of each
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class WordVectors:
         """Read what `save` wrote; `DataError` where it is missing or something else."""
         try:
             with safe_open(path, "numpy") as file:
-                source = json.loads(file.metadata()["source"])
+                source = parse_json(file.metadata()["source"])
                 name, digest = text_of(source["name"], "name of source"), text_of(source["sha256"], "sha256 of source")
                 return cls(file.get_tensor("vectors"), file.get_tensor("found"), name, digest)
         except FileNotFoundError:
@@ -110,9 +108,15 @@ def _read(path: Path, wanted: set[bytes], width: int) -> dict[bytes, np.ndarray]
     """The wanted words' vectors, by word in UTF-8."""
     known: dict[bytes, np.ndarray] = {}
     number = 0
+
+    def damaged(wrong: str) -> DataError:
+        return DataError.at(
+            path, f"cannot be read past line {number} ({wrong})", "a whole file", do="Download it again."
+        )
+
     try:
-        with _opened(path, width) as lines:
-            for number, line in enumerate(lines, 1):
+        with damage_as(damaged), _opened(path, width) as opened:
+            for number, line in enumerate(lines(opened), 1):
                 text = line.rstrip() if number > 1 else line.removeprefix(codecs.BOM_UTF8).rstrip()
                 if number == 1 and (header := _HEADER.fullmatch(text)) and width > 1:
                     if int(header[1]) != width:
@@ -127,10 +131,8 @@ def _read(path: Path, wanted: set[bytes], width: int) -> dict[bytes, np.ndarray]
         raise DataError.at(
             path, "no such file", "a GloVe text file", do="Correct vocabulary.glove.file in params.yaml."
         ) from None
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
-        raise DataError.at(
-            path, f"cannot be read past line {number} ({error})", "a whole file", do="Download it again."
-        ) from error
+    except OSError as error:
+        raise damaged(str(error)) from error
     return known
 
 
@@ -172,13 +174,13 @@ def _wrong(path: Path, number: int, found: str, width: int) -> DataError:
 
 @contextmanager
 def _opened(path: Path, width: int) -> Iterator[IO[bytes]]:
-    """The lines of the text, unpacked where it is packed."""
+    """The text, unpacked where it is packed."""
     if path.suffix == ".gz":
-        with gzip.open(path) as gzipped:
-            yield io.BufferedReader(gzipped, _BUFFER)
+        with gunzipped(path, limits.VECTORS) as gzipped:
+            yield gzipped
     elif path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive, archive.open(_member(path, archive.namelist(), width)) as zipped:
-            yield io.BufferedReader(cast(io.RawIOBase, zipped), _BUFFER)  # twice as fast as zipfile's own lines
+        with opened_zip(path) as archive, archive.open(_member(path, archive.namelist(), width)) as zipped:
+            yield within(zipped, lambda: path.stat().st_size, limits.VECTORS)  # twice as fast as zipfile's own lines
     else:
         with open(path, "rb", _BUFFER) as plain:
             yield plain

@@ -7,19 +7,19 @@ depend on the data alone, not on where it came from or why none came: trainings 
 from __future__ import annotations
 
 import io
-import zipfile
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from itrcore import intact
+from itrcore import intact, limits
 from itrcore.errors import DataError
 from itrcore.fetch.download import download
 from itrcore.fetch.problems import SourceError, WrongContent
-from itrcore.files import digest, remove, replacing
+from itrcore.files import digest, read_within, remove, replacing
 from itrcore.settings.downloads import PunktSettings
+from itrcore.unpacking import damage_as, opened_zip
 
 _INSIDE = Path("tokenizers", "punkt_tab", "english")
 
@@ -34,7 +34,7 @@ def fetch(settings: PunktSettings, folder: Path) -> str:
     for source in settings.sources:
         try:
             files = _read_source(source, settings, _unfinished(folder, source))
-        except (OSError, SourceError) as error:
+        except (OSError, SourceError, ValueError) as error:
             problems.append(f"{source}: {error}")
             continue
         for name, expected in settings.files.items():
@@ -81,22 +81,26 @@ def _read_source(source: str, settings: PunktSettings, unfinished: Path) -> dict
     else:
         path = Path(url2pathname(urlsplit(source).path)) if source.startswith("file://") else Path(source)
         if path.is_dir():
-            return {name: (path / _INSIDE / name).read_bytes() for name in settings.files}
-        data = path.read_bytes()
+            return {name: read_within(path / _INSIDE / name, limits.TEXT) for name in settings.files}
+        data = read_within(path, limits.TEXT)
         if (actual := sha256(data).hexdigest()) != settings.sha256:
             raise _wrong(source, f"sha256 {actual} ({len(data):,} bytes)", settings)
+
+    def wrong(found: str) -> DataError:
+        expected = "a zip with punkt_tab/english/ and each file that nltk.yaml lists"
+        return DataError.at(source, found, expected, do="Correct nltk.yaml.")
+
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with damage_as(wrong), opened_zip(io.BytesIO(data)) as archive:
             # These entries only: nothing else of the archive is unpacked.
             return {name: archive.read(f"punkt_tab/english/{name}") for name in settings.files}
-    except (KeyError, zipfile.BadZipFile) as error:
-        expected = "a zip with punkt_tab/english/ and each file that nltk.yaml lists"
-        raise DataError.at(source, str(error), expected, do="Correct nltk.yaml.") from error
+    except KeyError as error:
+        raise wrong(str(error)) from error
 
 
 def _download(url: str, settings: PunktSettings, target: Path) -> bytes:
     try:
-        download(url, target, sha256=settings.sha256, source="nltk.yaml", timeout=settings.timeout)
+        download(url, target, sha256=settings.sha256, source="nltk.yaml", timeout=settings.timeout, most=limits.TEXT)
     except WrongContent as error:
         raise _wrong(url, str(error), settings) from error
     finally:

@@ -7,6 +7,8 @@ tokenizers does both. The ids are the same, but for captions with Unicode charac
 
 from __future__ import annotations
 
+import io
+import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -20,11 +22,12 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import BertProcessing
 from tokenizers.trainers import WordPieceTrainer
 
+from itrcore import limits
 from itrcore.data.text.subwords import in_order, numbered, tokenised
 from itrcore.data.text.tokens import TokenIds, Tokenised
 from itrcore.errors import DataError
 from itrcore.fetch import hub
-from itrcore.files import digest, replacing
+from itrcore.files import digest, read_json, read_within, replacing
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -134,10 +137,10 @@ class WordPieces:
         """
         try:
             if path.suffix == ".json":
-                return cls._of(Tokenizer.from_str(path.read_text("utf-8-sig")))
-            with open(path, encoding="utf-8-sig") as lines:
-                # Not splitlines, which splits at more characters; some of them are pieces of multilingual BERTs.
-                return cls([line.rstrip("\n") for line in lines])
+                return cls._of(Tokenizer.from_str(json.dumps(read_json(path))))
+            # Not splitlines, which splits at more characters; some of them are pieces of multilingual BERTs.
+            lines = io.StringIO(read_within(path, limits.JSON).decode("utf-8-sig"), newline=None)
+            return cls([line.rstrip("\n") for line in lines])
         except FileNotFoundError:
             raise DataError.at(path, "no such file", "BERT's vocab.txt or tokenizer.json") from None
         except Exception as error:  # what tokenizers raises for damaged files has no type of its own

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 from itertools import islice
 from pathlib import Path
 
+from itrcore import limits
 from itrcore.data.text.clip_tokens import END, START, CLIPTokens
 from itrcore.errors import DataError, first_line
+from itrcore.unpacking import gunzipped, lines
 
 NAME = "bpe_simple_vocab_16e6.txt.gz"
 
@@ -22,8 +23,12 @@ def read(path: Path) -> CLIPTokens:
     # A byte is written as the letter of its number if that is printable, all others as letters from 256 on.
     letters = [chr(byte) for byte in _PRINTABLE] + [chr(256 + number) for number in range(256 - len(_PRINTABLE))]
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            merges = [_pair(line) for line in islice(lines, 1, _MERGES + 1)]  # the first line is a version
+        with gunzipped(path, limits.TEXT) as text:
+            merges = [
+                _pair(line.decode()) for line in islice(lines(text), 1, _MERGES + 1)
+            ]  # the first line is a version
+        if not merges:
+            raise ValueError("it is empty")
         tokens = [*letters, *(letter + "</w>" for letter in letters), *(first + second for first, second in merges)]
         return CLIPTokens([*tokens, START, END], merges)
     except Exception as error:  # gzip and tokenizers each have errors of their own
