@@ -1,4 +1,7 @@
-"""`.npy` files memory-mapped: opened after looking whether they are whole, or made with all their room on the disk."""
+"""`.npy` files memory-mapped: opened after looking whether they are whole, or made with all their room on the disk.
+
+And a file's bytes for Arrow.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,15 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from itrcore.errors import DataError
+from itrcore.files import WrongKind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def open_array(path: Path) -> np.ndarray:
@@ -47,6 +55,22 @@ def open_array(path: Path) -> np.ndarray:
     except (ValueError, OverflowError) as error:  # a shape of no elements that is too large in one dimension
         raise DataError.at(path, f"not a readable .npy ({error})", "an array saved by numpy") from error
     return array
+
+
+def read_buffer(path: Path, most: int) -> pa.Buffer:
+    """A file's bytes, in memory of Arrow's own. `OSError` where it cannot be read, `WrongKind` where it has more bytes than `most`.
+
+    Not in Python's: one of Arrow's threads may be the last to let them go, and if Python is just ending, the process aborts.
+    """
+    import pyarrow as pa
+
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise WrongKind(f"it has {size:,} bytes", f"at most {most:,}")
+        buffer = pa.allocate_buffer(size)
+        read = file.readinto(memoryview(buffer))
+    return buffer.slice(0, read)
 
 
 def new_array(path: Path, shape: Sequence[int]) -> np.memmap:

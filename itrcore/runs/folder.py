@@ -33,12 +33,11 @@ def read(path: Path, kind: type[R], stage: str) -> R:
     """Read a stage's record. `DataError` names the stage to run where it is missing or of another form, or says it is damaged."""
     try:
         data = read_within(path, limits.JSON)
-        record = kind.model_validate_json(data)
         try:
             sealed(parse_json(data))
         except ValueError as error:
             raise DataError.damaged(path, str(error)) from error
-        return record
+        return kind.model_validate_json(data)
     except FileNotFoundError:
         problem = "no such file"
     except OSError as error:
@@ -48,7 +47,7 @@ def read(path: Path, kind: type[R], stage: str) -> R:
         where = ".".join(str(part) for part in first["loc"])
         problem = f"{where}: {first['msg']}" if where else first["msg"]
     except ValueError as error:
-        problem = f"not valid JSON ({error})"
+        problem = f"cannot be read ({error})"
     raise DataError.at(path, problem, f"the output of stage {stage}", do=f"Run: dvc repro {stage}")
 
 
