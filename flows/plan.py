@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from flows.graph import Task, grouped, needed_by, read_stages
 from itrcore.errors import ConfigError, unknown
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
+from itrcore.terminal import say
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
@@ -55,9 +55,7 @@ def alone(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         who = holder.read_text("utf-8") if holder.is_file() else "?"
-        print(
-            f"Another flow (process {who}) runs in {folder}: waiting until it has ended.", file=sys.stderr, flush=True
-        )
+        say(f"Another flow (process {who}) runs in {folder}: waiting until it has ended.")
         lock.acquire()
     try:
         holder.write_text(str(os.getpid()), "utf-8")

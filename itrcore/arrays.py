@@ -1,6 +1,6 @@
 """`.npy` files memory-mapped: opened after looking whether they are whole, or made with all their room on the disk.
 
-And bytes for Arrow.
+And a file's bytes for Arrow.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itrcore.errors import DataError
+from itrcore.files import WrongKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,16 +57,20 @@ def open_array(path: Path) -> np.ndarray:
     return array
 
 
-def arrow_buffer(data: bytes) -> pa.Buffer:
-    """A copy of some bytes in memory of Arrow's own.
+def read_buffer(path: Path, most: int) -> pa.Buffer:
+    """A file's bytes, in memory of Arrow's own. `OSError` where it cannot be read, `WrongKind` where it has more bytes than `most`.
 
     Not in Python's: one of Arrow's threads may be the last to let them go, and if Python is just ending, the process aborts.
     """
     import pyarrow as pa
 
-    buffer = pa.allocate_buffer(len(data))
-    memoryview(buffer).cast("B")[:] = data
-    return buffer
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise WrongKind(f"it has {size:,} bytes", f"at most {most:,}")
+        buffer = pa.allocate_buffer(size)
+        read = file.readinto(memoryview(buffer))
+    return buffer.slice(0, read)
 
 
 def new_array(path: Path, shape: Sequence[int]) -> np.memmap:

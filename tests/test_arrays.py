@@ -1,23 +1,27 @@
-"""Bytes for Arrow: what reads tables must not lend it memory of Python's."""
+"""A file's bytes for Arrow: what reads tables must not lend it memory of Python's."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from itrcore.arrays import arrow_buffer
+from itrcore.arrays import read_buffer
 from itrcore.data import captions
 from itrcore.data.shards.regions import FeatureStore
 from tests.support.tiny_project import prepared
 
 
-def test_bytes_for_arrow_lie_in_its_own_memory() -> None:
+def test_a_files_bytes_lie_in_arrows_own_memory(tmp_path: Path) -> None:
     """A thread of Arrow's that lets go of Python's last, while Python ends, aborts the process: about 1 run of 40."""
+    (tmp_path / "a").write_bytes(b"ab" * 50_000)
     before = pa.total_allocated_bytes()
-    buffer = arrow_buffer(b"ab" * 50_000)
+    buffer = read_buffer(tmp_path / "a", 10**6)
     assert buffer.to_pybytes() == b"ab" * 50_000
     assert pa.total_allocated_bytes() - before >= 100_000
-    assert arrow_buffer(b"").to_pybytes() == b""
+    (tmp_path / "a").write_bytes(b"")
+    assert read_buffer(tmp_path / "a", 10**6).to_pybytes() == b""
 
 
 def test_tables_are_read_from_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,14 +108,8 @@ def read_published(path: Path) -> pa.Table:
 def _table(path: Path) -> pa.Table:
     try:
         table = read_parquet(path, SCHEMA)
-    except (
-        pa.ArrowException,
-        OSError,
-        KeyError,
-        ValueError,
-        OverflowError,
-        MemoryError,
-    ) as error:  # a changed size may be any
+    # A changed size may be any.
+    except (pa.ArrowException, OSError, KeyError, ValueError, OverflowError, MemoryError) as error:
         raise _wrong(path, f"cannot be read ({error})") from error
     for name in SCHEMA.names:
         if name != "file_name" and table[name].null_count:

@@ -47,7 +47,7 @@ def read(path: Path, kind: type[R], stage: str) -> R:
         where = ".".join(str(part) for part in first["loc"])
         problem = f"{where}: {first['msg']}" if where else first["msg"]
     except ValueError as error:
-        problem = f"not valid JSON ({error})"
+        problem = f"cannot be read ({error})"
     raise DataError.at(path, problem, f"the output of stage {stage}", do=f"Run: dvc repro {stage}")
 
 

@@ -397,6 +397,7 @@ OURS = {
     "itrcore.files:parse_json": "in every row of JSON",
     "itrcore.files:_flush": "written by this process",
     "itrcore.arrays:new_array": "written by this process",
+    "itrcore.arrays:read_buffer": "the digest of its bytes, then `index_table`",
     "itrcore.cache:_md5": "only hashed",
     "itrcore.settings.edit:add": "params.yaml, read by `load` before",
     "itrcore.files:sha256": "only hashed",
@@ -439,7 +440,7 @@ _CALLS = {
     "Image.open", "csv.reader", "gzip.open", "gzip.decompress", "bz2.open", "lzma.open", "requests.get", "urlopen",
     "tarfile.open", "zipfile.ZipFile", "pq.ParquetFile", "pq.read_table", "pa.ipc.open_file", "pa.ipc.open_stream", "os.open",
     "os.preadv", "gdown.download", "kagglehub.dataset_download", "timm.create_model", "cached_file", "open", "pickle.load",
-    "pickle.loads", "read_within", "parse_json", "read_json", "open_array", "safe_open", "load_file", "read_arrow",
+    "pickle.loads", "read_within", "parse_json", "read_json", "open_array", "safe_open", "load_file", "read_arrow", "read_buffer",
     "read_parquet", "opened_zip", "opened_tar", "gunzipped",
 }  # fmt: skip
 _METHODS = {

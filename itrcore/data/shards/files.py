@@ -19,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 
 from itrcore import limits
-from itrcore.arrays import arrow_buffer
+from itrcore.arrays import read_buffer
 from itrcore.data.shards.cache import ShardCache
 from itrcore.data.shards.checks import Kind, check_description, check_index, index_table, numbers
 from itrcore.errors import DataError
-from itrcore.files import WrongKind, read_json, read_within, sealed, sha256
+from itrcore.files import WrongKind, read_json, sealed, sha256
 
 _KEPT_OPEN = 128
 _T = TypeVar("_T")
@@ -64,10 +64,10 @@ def read_index(folder: Path, split: str, kind: Kind, where: Path | str = "", do:
     described = read_description(folder, kind)
     # Read once and as a whole: mapped, a file that is cut short meanwhile would end the process.
     try:
-        data = read_within(path, limits.TEXT) if path.exists() else None
+        data = read_buffer(path, limits.TEXT) if path.exists() else None
         if data is None or hashlib.sha256(data).hexdigest() != described["splits"][split]["index_sha256"]:
             raise _damaged(path, "no such file" if data is None else "its bytes have changed", where, do)
-        table = index_table(arrow_buffer(data), kind.schema)
+        table = index_table(data, kind.schema)
         check_index(table, described, split)
     except WrongKind as error:
         raise DataError.at(where, error.found, error.expected, do=do) from error
