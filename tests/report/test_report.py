@@ -16,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 from itrcore.errors import DataError
-from itrcore.files import inside
+from itrcore.files import inside, write_sealed
 from itrcore.report import formats
 from itrcore.report.html import write_report
 from itrcore.report.leaderboard import as_json, as_markdown, chance_r1, rows
@@ -153,7 +153,7 @@ def test_a_missing_file_is_named_with_the_stage_to_run(
 )
 def test_wrong_content_is_an_error_that_names_it(tmp_path: Path, change: dict[str, Any], names: str) -> None:
     put_run(tmp_path, evaluation("a", "toy", "m", 1, 20.0))
-    write(tmp_path / "results/toy/a/metrics.json", evaluation("a", "toy", "m", 1, 20.0) | change)
+    write_sealed(tmp_path / "results/toy/a/metrics.json", evaluation("a", "toy", "m", 1, 20.0) | change)
     with pytest.raises(DataError, match=names) as error:
         collect(tmp_path, {"a": "toy"}, {})
     assert "metrics.json" in str(error.value)
