@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -47,10 +48,12 @@ class Server:
             return
         chosen = settings.to_environment_variables(exclude_unset=True)  # in a profile or a file too
         seconds = settings.server.ephemeral.startup_timeout_seconds
+        # Else a web page that is open in the user's browser could start deployments there.
+        password = chosen.setdefault("PREFECT_SERVER_API_AUTH_STRING", f"flow:{secrets.token_urlsafe()}")
         self._process, url = _started(folder / ".prefect", chosen, seconds)
         for name in [name for name in os.environ if name.lower() in _PROXIES]:
             del os.environ[name]  # of this process alone: targets have an environment of their own
-        _set(PREFECT_API_URL=url)
+        _set(PREFECT_API_URL=url, PREFECT_API_AUTH_STRING=password)
 
     @property
     def lost(self) -> bool:
