@@ -66,7 +66,7 @@ def test_a_second_run_does_nothing(project: Project) -> None:
 COMMENTS = {  # file → text, what it becomes
     "itrcore/methods/sgraf/lhsc.py": ('"""LHSC', '"""Of LHSC'),
     "itrcore/layers/losses/triplet.py": ("\n\n\ndef ", "\n\n\n# A comment.\n\n\ndef "),
-    "itrcore/evaluation/judging.py": ("from itrcore import layout\n", "from itrcore import (\n    layout,\n)\n"),
+    "itrcore/evaluation/judging.py": ("import intact, layout\n", "import (\n    intact,\n    layout,\n)\n"),
     "stages/raw.py": ('"""Stage', '"""The stage'),
     "recipes/lhsc_bigru.yaml": ("# LHSC", "# The recipe of LHSC"),
 }
@@ -127,64 +127,6 @@ def test_what_judges_and_what_the_report_shows_score_and_train_nothing_again(pro
         with project.changed():
             project.replace(f"itrcore/protocols/{path}.py", "\n\n\ndef ", "\n\nNEW = 1\n\n\ndef ")
             assert project.stale() - {"report"} == judged
-
-
-def rot(path: Path) -> None:
-    """Flip a bit as a failing disk does: size and time stay, so that DVC notices nothing."""
-    status = path.stat()
-    path.chmod(0o644)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-    path.chmod(status.st_mode)
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def test_damage_in_dvcs_cache_is_refused_and_healed(project: Project) -> None:
-    name = OF_BIGRU[1]
-    path = project.folder / "runs" / "scenes" / name / "model.safetensors"
-    whole = path.read_bytes()
-    md5 = hashlib.md5(whole, usedforsecurity=False).hexdigest()
-    cached = project.folder / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
-    with project.changed():
-        path.unlink()
-        rot(cached)
-        assert "skipping run" in project.repro(f"train@{name}").stdout  # DVC takes it for whole
-        assert path.read_bytes() != whole
-        refused = project.run(sys.executable, "-m", "stages.evaluate", name, check=False)
-        assert refused.returncode == 1 and f"{path.name}: this file is damaged" in refused.stdout
-        assert "Run: itr heal, then: dvc repro" in refused.stdout and "Traceback" not in refused.stdout
-        healed = project.run(sys.executable, "-m", "itrcore.cli", "heal").stdout
-        assert f"removed {path.relative_to(project.folder)}" in healed and "\n2 damaged files." in healed
-        project.repro(f"evaluate@{name}")
-        assert path.read_bytes() == cached.read_bytes() == whole
-        assert project.run(sys.executable, "-m", "itrcore.cli", "heal").stdout == "0 damaged files.\n"
-
-
-def test_an_edit_of_an_output_does_not_reach_the_cache(project: Project) -> None:
-    with project.changed():
-        path = project.folder / "runs" / "scenes" / OF_BIGRU[0] / "model.safetensors"
-        path.unlink()
-        project.dvc("checkout", "--quiet")
-        whole = path.read_bytes()
-        with open(path, "r+b") as file:
-            file.write(b"edited")
-        project.dvc("checkout", "--quiet", "--force")
-        assert path.read_bytes() == whole
-
-
-def test_a_finished_training_that_dvc_did_not_record_is_kept_and_written_out_again(project: Project) -> None:
-    name = OF_BIGRU[0]
-    run, state = project.folder / "runs" / "scenes" / name, project.folder / "state" / "scenes" / name
-    with project.changed():
-        project.replace(f"recipes/{name.split('-')[1]}.yaml", "learning_rate: ", "learning_rate: 1")
-        project.repro("-s", "code", "inputs@scenes")
-        assert "epoch    2" in project.run(sys.executable, "-m", "stages.train", name).stdout  # DVC knows nothing of it
-        whole = (run / "model.safetensors").read_bytes()
-        output = project.repro().stdout
-        assert f"> python -m stages.train {name}\nDone already, and written out again." in output
-        assert (run / "model.safetensors").read_bytes() == whole
-        assert not state.exists()  # the report has cleared what DVC has recorded
 
 
 def test_how_often_a_training_is_saved_tracking_and_the_report_train_nothing_again(project: Project) -> None:
@@ -349,3 +291,61 @@ def _active_runs(project: Project) -> dict[str, str]:
         rows = store.execute("select name, run_uuid from runs where lifecycle_stage = 'active'").fetchall()
     assert len({name for name, _ in rows}) == len(rows), rows
     return dict(rows)
+
+
+def rot(path: Path) -> None:
+    """Flip a bit as a failing disk does: size and time stay, so that DVC notices nothing."""
+    status = path.stat()
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    path.chmod(status.st_mode)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_damage_in_dvcs_cache_is_refused_and_healed(project: Project) -> None:
+    name = OF_BIGRU[1]
+    path = project.folder / "runs" / "scenes" / name / "model.safetensors"
+    whole = path.read_bytes()
+    md5 = hashlib.md5(whole, usedforsecurity=False).hexdigest()
+    cached = project.folder / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+    with project.changed():
+        path.unlink()
+        rot(cached)
+        assert "skipping run" in project.repro(f"train@{name}").stdout  # DVC takes it for whole
+        assert path.read_bytes() != whole
+        refused = project.run(sys.executable, "-m", "stages.evaluate", name, check=False)
+        assert refused.returncode == 1 and f"{path.name}: this file is damaged" in refused.stdout
+        assert "Run: itr heal, then: dvc repro" in refused.stdout and "Traceback" not in refused.stdout
+        healed = project.run(sys.executable, "-m", "itrcore.cli", "heal").stdout
+        assert f"removed {path.relative_to(project.folder)}" in healed and "\n2 damaged files." in healed
+        project.repro(f"evaluate@{name}")
+        assert path.read_bytes() == cached.read_bytes() == whole
+        assert project.run(sys.executable, "-m", "itrcore.cli", "heal").stdout == "0 damaged files.\n"
+
+
+def test_an_edit_of_an_output_does_not_reach_the_cache(project: Project) -> None:
+    with project.changed():
+        path = project.folder / "runs" / "scenes" / OF_BIGRU[0] / "model.safetensors"
+        path.unlink()
+        project.dvc("checkout", "--quiet")
+        whole = path.read_bytes()
+        with open(path, "r+b") as file:
+            file.write(b"edited")
+        project.dvc("checkout", "--quiet", "--force")
+        assert path.read_bytes() == whole
+
+
+def test_a_finished_training_that_dvc_did_not_record_is_kept_and_written_out_again(project: Project) -> None:
+    name = OF_BIGRU[0]
+    run, state = project.folder / "runs" / "scenes" / name, project.folder / "state" / "scenes" / name
+    with project.changed():
+        project.replace(f"recipes/{name.split('-')[1]}.yaml", "learning_rate: ", "learning_rate: 1")
+        project.repro("-s", "code", "inputs@scenes")
+        assert "epoch    2" in project.run(sys.executable, "-m", "stages.train", name).stdout  # DVC knows nothing of it
+        whole = (run / "model.safetensors").read_bytes()
+        output = project.repro().stdout
+        assert f"> python -m stages.train {name}\nDone already, and written out again." in output
+        assert (run / "model.safetensors").read_bytes() == whole
+        assert not state.exists()  # the report has cleared what DVC has recorded

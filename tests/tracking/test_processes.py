@@ -17,13 +17,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from itrcore.files import read_json, write_json
 from itrcore.runs import inputs
 from itrcore.runs.records import Point, Run
 from itrcore.settings.load import load
 from itrcore.tracking import LiveTraining, Tracker
-from itrcore.training.train import train
-from tests.support.tiny_project import ROOT, project, stage, train_in, weights
+from tests.support.tiny_project import ROOT, project, rewrite, stage, train_in, weights
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +53,7 @@ def test_four_processes_may_be_the_first_users_of_a_fresh_store_at_the_same_mome
     run = train_in(folder)
     for name in "abcd":
         shutil.copytree(run, folder / name)
-        write_json(folder / name / "run.json", {**read_json(run / "run.json"), "name": name})
+        rewrite(folder / name / "run.json", name=name)
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen(
@@ -156,7 +154,7 @@ def test_a_server_holds_the_runs_and_its_death_in_mid_training_costs_no_result(
     address, process = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    run = train(load(), "one", Tracker().training())
+    run = train_in(folder, "one", Tracker().training())
     whole = weights(run)
     client = MlflowClient(address)
     experiment = client.get_experiment_by_name("tiny")
@@ -175,6 +173,6 @@ def test_a_server_holds_the_runs_and_its_death_in_mid_training_costs_no_result(
 
     shutil.rmtree(run)
     capsys.readouterr()
-    assert weights(train(load(), "one", Dying(Tracker()))) == whole
+    assert weights(train_in(folder, "one", Dying(Tracker()))) == whole
     errors = capsys.readouterr().err
     assert errors.count("warning:") == 1 and f"MLflow at {address} failed" in errors, errors
