@@ -179,7 +179,8 @@ def repeated(attempts: Sequence[Attempt], trainings: bool = True) -> Iterator[Fi
             if trainings and done and done[0] < last:
                 yield Finding(Outcome.LOST, f"{stage} began again at epoch {done[0]}, after epoch {last}")
             epochs[stage] = max([last, *done])
-            if "Updating lock file" in text and (number + 1 < len(stages) or attempt.code == 0):
+            stored = "ERROR: failed to transfer" not in text  # DVC writes its lock file also where its cache is full
+            if stored and "Updating lock file" in text and (number + 1 < len(stages) or attempt.code == 0):
                 recorded.add(stage)
 
 

@@ -47,6 +47,8 @@ def test_a_stage_that_dvc_had_recorded_and_runs_again_is_lost() -> None:
     cut = attempt(*done, "Running stage 'report':", code=-9)
     assert [finding.what for finding in repeated([cut, attempt(*done)])] == ["judge@one ran again"]
     assert [*repeated([attempt(*done, code=-9), attempt(*done)])] == []  # killed while it wrote dvc.lock
+    full = attempt(*done[:2], "ERROR: failed to transfer 'd39f' - [Errno 28] No space left on device", done[2])
+    assert [*repeated([full, attempt(*done)])] == []  # DVC could not store it
 
 
 @pytest.mark.parametrize(
