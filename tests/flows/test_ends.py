@@ -72,7 +72,7 @@ def test_ctrl_c_ends_everything_at_once_with_one_line(project: Project, started:
     before = time.monotonic()
     os.killpg(flow.pid, signal.SIGINT)  # as a terminal does
     output, _ = flow.communicate(timeout=60)
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 30  # Prefect alone takes minutes; on an idle machine it is 2 seconds
     assert flow.returncode == 130 and "Traceback" not in output
     assert output.splitlines()[-1] == "stopped; run it again to go on"
     assert running(children) == []
@@ -96,7 +96,7 @@ def test_a_second_flow_waits_for_one_that_is_killed_and_needs_no_server(
     before = time.monotonic()
     output, _ = second.communicate(timeout=60)
     assert second.returncode == 0 and (project.folder / "long").exists()
-    assert time.monotonic() - before < 30  # Prefect itself would wait for minutes
+    assert time.monotonic() - before < 60  # likewise
     assert output.count("warning:") == 1 and "Prefect's server does not answer any more" in output
     assert "Traceback" not in output
 
@@ -175,7 +175,7 @@ def test_a_server_that_cannot_be_reached_is_one_line_without_its_password(
     stages(project, never="touch never")
     before = time.monotonic()
     done = project.run("env", f"PREFECT_API_URL={url}", *FLOW, check=False)
-    assert time.monotonic() - before < 30
+    assert time.monotonic() - before < 60
     assert done.returncode == 1 and done.stdout.startswith(f"error: {shown}")
     assert len(done.stdout.splitlines()) == 1 and "SECRET" not in done.stdout
     assert not (project.folder / "never").exists()
