@@ -12,6 +12,7 @@ WORDS, PIECES, VECTORS = "vocab.json", "wordpieces.txt", "glove.safetensors"  # 
 WEIGHTS, TEXT, IMAGE = "model.safetensors", "text", "image"  # in a run's folder
 # Not a DVC output: a killed training goes on from here, and DVC removes outputs before it runs a stage again.
 STATE = Path("state")
+FINISHED = "finished.json"  # in the folder of a training's state: it is done
 DOWNLOADS = Path("downloads")
 
 

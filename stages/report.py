@@ -29,7 +29,7 @@ def main(params: Params, _: str) -> None:
     say(
         f"{layout.REPORT}/index.html: {len(results.entries)} runs and ensembles. The leaderboard alone: itr leaderboard"
     )
-    if layout.STATE.exists():
+    if any(layout.STATE.glob(f"*/*/{layout.FINISHED}")):
         from itrcore.training.kept import clear_recorded  # here: it loads torch
 
         clear_recorded(params)

@@ -22,13 +22,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from itrcore import layout
 from itrcore.errors import TrainingError
 from itrcore.files import digest, parse_json, read_json, remove, replacing, sealed, sha256, write_json, write_sealed
 from itrcore.runs.records import Point
 from itrcore.terminal import say
 
 _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
-_FINISHED = "finished.json"
 
 
 class Best(BaseModel):
@@ -162,14 +162,14 @@ class StateFolder:
 
     def finish(self, finished: Finished) -> None:
         """Write that the training is done, then remove what only a training that goes on needs."""
-        write_sealed(self.folder / _FINISHED, finished.model_dump(mode="json"))
+        write_sealed(self.folder / layout.FINISHED, finished.model_dump(mode="json"))
         for path in self.folder.glob("step-*"):
             remove(path)
 
     def finished(self, identity: str | None = None) -> Finished | None:
         """The finished training of this identity (None: of any) whose weights are undamaged; None where there is none."""
         try:
-            finished = Finished.model_validate(sealed(read_json(self.folder / _FINISHED)))
+            finished = Finished.model_validate(sealed(read_json(self.folder / layout.FINISHED)))
             if identity in (None, finished.identity) and sha256(self.weights(finished.best)) == finished.best.sha256:
                 return finished
         except (OSError, ValueError):
