@@ -24,7 +24,7 @@ class Held:
 def synchronise(params: Params) -> Held:
     """Record every configured run and ensemble that has results, with its page of the report. Recording twice changes nothing.
 
-    Where MLflow fails, one warning says so, and what was recorded before stays.
+    Where MLflow fails, one warning says so, and what was recorded before stays. `DataError` where a result is damaged.
     """
     tracker, outcome = Tracker.of(params), Held()
     for name, run in params.runs.items():

@@ -18,9 +18,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from itrcore import intact
 from itrcore.errors import ITRError, first_line
 from itrcore.files import sha256
-from itrcore.runs.folder import HISTORY, METRICS, RUN, read
+from itrcore.runs.examples import Explained, Retrieved
+from itrcore.runs.folder import EXPLAINED, HISTORY, METRICS, RANKS, RETRIEVED, RUN, read
 from itrcore.runs.observer import Observer
 from itrcore.runs.records import Evaluation, History, Point, Run, RunDescription
 from itrcore.settings.params import Params
@@ -67,8 +69,10 @@ class Tracker:
     def record(self, run_folder: Path, results: Path) -> bool:
         """Make the MLflow run of a training hold exactly what these two folders hold; False where MLflow failed.
 
-        In a trial, a training that the experiment did before is left as it is.
+        In a trial, a training that the experiment did before is left as it is. `DataError` where a file of them is damaged.
         """
+        intact.check(run_folder, _read_run(run_folder).files)
+        _check_results(results)
 
         def record() -> None:
             with self._alone():
@@ -78,7 +82,8 @@ class Tracker:
         return self.attempt(record)
 
     def record_ensemble(self, folder: Path) -> bool:
-        """An ensemble's run: its metrics, members and files; False where MLflow failed."""
+        """An ensemble's run: its metrics, members and files; False where MLflow failed. `DataError` as for `record`."""
+        _check_results(folder)
 
         def record() -> None:
             with self._alone():
@@ -295,6 +300,14 @@ class Tracker:
 
 def _read_run(folder: Path) -> Run:
     return read(folder / RUN, Run, f"train@{folder.name}")
+
+
+def _check_results(folder: Path) -> None:
+    stage = f"judge@{folder.name}"
+    intact.check(folder, {RANKS: read(folder / METRICS, Evaluation, stage).files[RANKS]})
+    read(folder / RETRIEVED, Retrieved, stage)
+    if (folder / EXPLAINED).exists():
+        read(folder / EXPLAINED, Explained, stage)
 
 
 class LiveTraining(Observer):

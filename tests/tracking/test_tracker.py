@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from itrcore.errors import DataError
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
 from itrcore.files import read_json
@@ -235,4 +236,16 @@ def test_a_trial_takes_nothing_away_and_records_what_it_trained_alone(folder: Pa
     judge(load(), "one")
     assert trial.record(RUN, RESULTS)
     assert Store().one("one (wide)").data.params["seed"] == "5"
+    assert Store().content() == before
+
+
+@pytest.mark.parametrize(
+    "path", [RUN / "model.safetensors", RUN / "run.json", RESULTS / "ranks.safetensors", RESULTS / "retrieved.json"]
+)
+def test_damaged_results_are_refused_and_mlflow_keeps_the_whole_ones(path: Path, folder: Path) -> None:
+    assert Tracker().record(RUN, RESULTS)
+    before = Store().content()
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(DataError, match=rf"{path.name}: this file is damaged.*itr heal"):
+        Tracker().record(RUN, RESULTS)
     assert Store().content() == before
