@@ -27,10 +27,17 @@ from itrcore.settings.methods import MethodSettings
 from itrcore.settings.optimisation import OptimisationSettings, StepSchedule
 from itrcore.settings.training import TrainingSettings
 from itrcore.terminal import say
+from itrcore.training.adamw_bert import AdamWBert
 from itrcore.training.display import Display
 from itrcore.training.state import Finished, StateFolder, TrainingState
 
 Hook = Callable[[TrainingState], None]
+
+_OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adamw_bert": AdamWBert,
+}
 
 
 class Trainer:
@@ -233,5 +240,4 @@ def make_optimiser(objective: Objective, recipe: OptimisationSettings) -> tuple[
     if of_loss := list(objective.loss.parameters()):
         groups.append({"params": of_loss, "weight_decay": 0.0})
         factors.append(1.0)
-    optimiser = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    return optimiser(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay), factors
+    return _OPTIMISERS[recipe.optimiser](groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay), factors
