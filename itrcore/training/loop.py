@@ -65,6 +65,7 @@ class Trainer:
         self.model, self.optimiser = self.accelerator.prepare(objective, optimiser)
         self.dev = dev.first(training.selection.captions)
         self.evaluation_batch, self.tile = evaluation_batch, tile
+        self.summed = self.recipe.batch_size if objective.loss.summed else 1  # pairs that a step's loss is the sum of
 
     @property
     def objective(self) -> Objective:
@@ -135,7 +136,7 @@ class Trainer:
             state.step += 1
             state.global_step += 1
             state.part_steps += 1
-            display.step(epoch, self.recipe.epochs, losses["total"] / self.recipe.batch_size)
+            display.step(epoch, self.recipe.epochs, losses["total"] / self.summed)
             if state.step in evaluate_after:
                 count_time()
                 self._evaluate(state, folder, display)
@@ -156,7 +157,7 @@ class Trainer:
             evaluation=len(state.history) + 1,
             epoch=state.epoch + 1 if whole else round(state.epoch + state.step / steps, 2),
             learning_rate=learning_rate(self.recipe, state.global_step - 1, steps),
-            losses={name: value / pairs for name, value in state.losses.items()},
+            losses={name: value / (state.part_steps * self.summed) for name, value in state.losses.items()},
             dev=dev,
             seconds=state.part_seconds,
             pairs_per_second=pairs / state.part_seconds,
