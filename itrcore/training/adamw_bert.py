@@ -17,7 +17,7 @@ class AdamWBert(torch.optim.Optimizer):
 
     `w ← w − lr · √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε)`, then `w ← w − lr · decay · w`, with β = (0.9, 0.999), ε = 1e-6.
     In torch's rule, whose second moment is corrected, this ε is `ε / √(1 − β₂ᵗ)`: 3e-5 at the first step.
-    Source: AdamW of transformers before 5 with `correct_bias`, which X-Pool and ESL with CLIP copied.
+    Source: AdamW of older transformers with `correct_bias`, which X-Pool and ESL with CLIP copied.
     """
 
     def __init__(self, params: Any, lr: float, weight_decay: float) -> None:
