@@ -33,11 +33,12 @@ class CosineSchedule(Settings):
 class OptimisationSettings(Settings):
     """How a method is optimised.
 
-    weight_decay: adamw takes it off the weights, adam adds it to the gradients
+    optimiser: adamw and adam are torch's; adamw_bert has BERT's ε, 1e-6 added before the second moment is corrected
+    weight_decay: adamw and adamw_bert take it off the weights, adam adds it to the gradients
     evaluations: how often an epoch is evaluated on dev, evenly spread, the last time at its end; the best weights are kept
     """
 
-    optimiser: Literal["adam", "adamw"]
+    optimiser: Literal["adam", "adamw", "adamw_bert"]
     learning_rate: Positive
     factors: dict[Literal["bert", "clip", "backbone"], Positive] = Field(default_factory=dict)  # of the learning rate
     weight_decay: Annotated[float, Field(ge=0.0)]

@@ -27,10 +27,17 @@ from itrcore.settings.methods import MethodSettings
 from itrcore.settings.optimisation import OptimisationSettings, StepSchedule
 from itrcore.settings.training import TrainingSettings
 from itrcore.terminal import say
+from itrcore.training.adamw_bert import AdamWBert
 from itrcore.training.display import Display
 from itrcore.training.state import Finished, StateFolder, TrainingState
 
 Hook = Callable[[TrainingState], None]
+
+_OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adamw_bert": AdamWBert,
+}
 
 
 class Trainer:
@@ -58,6 +65,7 @@ class Trainer:
         self.model, self.optimiser = self.accelerator.prepare(objective, optimiser)
         self.dev = dev.first(training.selection.captions)
         self.evaluation_batch, self.tile = evaluation_batch, tile
+        self.summed = self.recipe.batch_size if objective.loss.summed else 1  # pairs that a step's loss is the sum of
 
     @property
     def objective(self) -> Objective:
@@ -128,7 +136,7 @@ class Trainer:
             state.step += 1
             state.global_step += 1
             state.part_steps += 1
-            display.step(epoch, self.recipe.epochs, losses["total"] / self.recipe.batch_size)
+            display.step(epoch, self.recipe.epochs, losses["total"] / self.summed)
             if state.step in evaluate_after:
                 count_time()
                 self._evaluate(state, folder, display)
@@ -149,7 +157,7 @@ class Trainer:
             evaluation=len(state.history) + 1,
             epoch=state.epoch + 1 if whole else round(state.epoch + state.step / steps, 2),
             learning_rate=learning_rate(self.recipe, state.global_step - 1, steps),
-            losses={name: value / pairs for name, value in state.losses.items()},
+            losses={name: value / (state.part_steps * self.summed) for name, value in state.losses.items()},
             dev=dev,
             seconds=state.part_seconds,
             pairs_per_second=pairs / state.part_seconds,
@@ -233,5 +241,4 @@ def make_optimiser(objective: Objective, recipe: OptimisationSettings) -> tuple[
     if of_loss := list(objective.loss.parameters()):
         groups.append({"params": of_loss, "weight_decay": 0.0})
         factors.append(1.0)
-    optimiser = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    return optimiser(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay), factors
+    return _OPTIMISERS[recipe.optimiser](groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay), factors

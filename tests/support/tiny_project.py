@@ -159,6 +159,7 @@ PARAMS: dict[str, Any] = {  # `methods` are written as recipes
             "loss": {"kind": "symmetric", "max_scale": 100.0},
             "recipe": {
                 **_RECIPE,
+                "optimiser": "adamw_bert",
                 "factors": {"clip": 0.1},
                 "evaluations": 4,
                 "schedule": {"kind": "cosine", "warmup": 0.1},

@@ -7,18 +7,23 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from itrcore.files import read_json
 from itrcore.methods.objective import Objective
+from itrcore.training.adamw_bert import AdamWBert
 from itrcore.training.loop import make_optimiser
 from tests.support.helpers import method_of, method_settings
-from tests.support.tiny_project import project, train_in
+from tests.support.parity_fixtures import published
+from tests.support.tiny_project import PIXELS, prepare, project, train_in
 
-KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adamw_bert": AdamWBert}
 
 
-@pytest.mark.parametrize(("name", "after"), [("adam", 1 - 0.01), ("adamw", 1 - 0.01 * 0.5 - 0.01)])
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [("adam", 1 - 0.01), ("adamw", 1 - 0.01 * 0.5 - 0.01), ("adamw_bert", (1 - 0.01) * (1 - 0.01 * 0.5))],
+)
 def test_weight_decay_is_a_gradient_of_adams_and_shrinks_weights_with_adamw(name: str, after: float) -> None:
     settings = method_settings("saf_bigru", optimiser=name, weight_decay=0.5, learning_rate=0.01)
     model: Any = nn.Linear(1, 1, bias=False)
@@ -56,3 +61,63 @@ def test_a_training_with_adam_learns(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert used == [torch.optim.Adam] * 45
     losses = [record["losses"]["total"] for record in records]
     assert losses[-1] < losses[0]
+
+
+class PlainRule:
+    """BERT's AdamW in float64, one parameter at a time, beside an optimiser whose gradients and rates it takes."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.weights: dict[Tensor, Tensor] = {}
+        self.means: dict[Tensor, Tensor] = {}
+        self.squares: dict[Tensor, Tensor] = {}
+
+    def step(self, optimiser: torch.optim.Optimizer) -> None:
+        self.steps += 1
+        for group in optimiser.param_groups:
+            for of in group["params"]:
+                if of.grad is None:
+                    continue
+                gradient = of.grad.double()
+                self.means[of] = 0.9 * self.means.get(of, torch.zeros_like(gradient)) + 0.1 * gradient
+                self.squares[of] = 0.999 * self.squares.get(of, torch.zeros_like(gradient)) + 0.001 * gradient**2
+                corrected = group["lr"] * (1 - 0.999**self.steps) ** 0.5 / (1 - 0.9**self.steps)
+                weight = self.weights.setdefault(of, of.detach().double())
+                weight = weight - corrected * self.means[of] / (self.squares[of].sqrt() + 1e-6)
+                self.weights[of] = weight - group["lr"] * group["weight_decay"] * weight
+
+
+def test_sixty_steps_of_esl_clip_follow_berts_rule_at_the_published_rates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = published("esl_h_clip").recipe
+    assert recipe.optimiser == "adamw_bert" == published("esl_a_clip").recipe.optimiser
+    rule, step = PlainRule(), AdamWBert.step
+
+    def spy(self: AdamWBert, *arguments: Any, **named: Any) -> Any:
+        rule.step(self)
+        return step(self, *arguments, **named)
+
+    monkeypatch.setattr(AdamWBert, "step", spy)
+    keys = ("optimiser", "learning_rate", "factors", "weight_decay", "clip_norm", "schedule")
+    rates = {f"methods.esl_clip.recipe.{key}": recipe.model_dump()[key] for key in keys}
+    size = {"methods.esl_clip.recipe.batch_size": 8, "methods.esl_clip.recipe.epochs": 4}  # 60 steps
+    prepare(tmp_path, {**PIXELS, **rates, **size})
+    train_in(tmp_path)
+    assert rule.steps == 60
+    for ours, wanted in rule.weights.items():
+        torch.testing.assert_close(ours.detach().double(), wanted, rtol=1e-6, atol=1e-6)  # float32 rounds each step
+
+
+def test_berts_rule_in_float64_is_its_formula_and_leaves_what_has_no_gradient() -> None:
+    torch.manual_seed(0)
+    used, idle = (nn.Parameter(torch.randn(50, dtype=torch.float64)) for _ in range(2))
+    before = idle.detach().clone()
+    optimiser, rule = AdamWBert([{"params": [used, idle]}], lr=0.01, weight_decay=0.2), PlainRule()
+    for _ in range(20):
+        used.grad = torch.randn(50, dtype=torch.float64) * 10.0 ** torch.randint(-9, 1, (50,))
+        rule.step(optimiser)
+        optimiser.step()
+    torch.testing.assert_close(used.detach(), rule.weights[used], rtol=0, atol=1e-13)
+    assert idle.equal(before) and idle not in optimiser.state
+    assert optimiser.step(lambda: 2.5) == 2.5

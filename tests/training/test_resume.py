@@ -118,7 +118,7 @@ GRID = {
 }
 
 
-@pytest.mark.parametrize("changes", [PIXELS, GRID], ids=["clip", "grid"])
+@pytest.mark.parametrize("changes", [PIXELS, GRID], ids=["clip with adamw_bert", "grid"])
 def test_a_training_of_pixels_killed_after_every_step_ends_with_the_same_bits(
     changes: dict[str, Any], tmp_path: Path, kill: Kill
 ) -> None:

@@ -12,13 +12,16 @@ from torch import nn
 
 from itrcore.errors import TrainingError
 from itrcore.runs.records import Metrics, Point
+from itrcore.training.adamw_bert import AdamWBert
 from itrcore.training.state import StateFolder, TrainingState
 
 
-def trained(steps: int = 3) -> tuple[nn.Module, torch.optim.Optimizer]:
+def trained(
+    steps: int = 3, kind: type[torch.optim.AdamW | AdamWBert] = torch.optim.AdamW
+) -> tuple[nn.Module, torch.optim.Optimizer]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.1 / 3)
+    optimiser = kind(model.parameters(), lr=0.1 / 3, weight_decay=0.01)
     for _ in range(steps):
         optimiser.zero_grad()
         model(torch.randn(5, 3)).square().sum().backward()
@@ -45,8 +48,9 @@ def state(step: int = 3, **values: Any) -> TrainingState:
     )
 
 
-def test_what_was_saved_comes_back_bit_for_bit(tmp_path: Path) -> None:
-    model, optimiser = trained()
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, AdamWBert])
+def test_what_was_saved_comes_back_bit_for_bit(kind: type[torch.optim.AdamW | AdamWBert], tmp_path: Path) -> None:
+    model, optimiser = trained(kind=kind)
     folder = StateFolder(tmp_path / "run")
     best = folder.save_best(point(1, 0.25, 7.5), model)
     history = [point(1, 0.25, 100 / 3)]
@@ -59,7 +63,7 @@ def test_what_was_saved_comes_back_bit_for_bit(tmp_path: Path) -> None:
     wanted = model.state_dict()
     assert set(weights) == set(wanted)  # batch normalisation's statistics included
     assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
-    fresh_model, fresh = trained(0)
+    fresh_model, fresh = trained(0, kind)
     fresh_model.load_state_dict(weights)
     fresh.load_state_dict(optimiser_state)
     for one, two in ((model, optimiser), (fresh_model, fresh)):

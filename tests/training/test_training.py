@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,8 @@ class Unknown(EmbeddingMethod[RegionBatch]):
 class TwoTerms(Loss):
     """Likewise."""
 
+    summed = False
+
     def forward(self, scores: Tensor, progress: Progress) -> dict[str, Tensor]:
         targets = torch.arange(len(scores))
         return {"rows": nn.functional.cross_entropy(scores, targets), "size": 0.25 * scores.square().mean()}
@@ -202,6 +205,27 @@ def test_the_loop_trains_any_method_with_any_loss_and_reports_its_terms_by_name(
         assert set(losses) == {"total", "rows", "size"}
         assert losses["total"] == pytest.approx(0.5 * (losses["rows"] + losses["size"]), rel=1e-5)
     assert trained.history[-1].losses["rows"] < trained.history[0].losses["rows"]
+
+
+SCALE = {"initial_scale": 1.0, "max_scale": 100.0}
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        ({"kind": "symmetric", **SCALE}, math.log(8)),
+        ({"kind": "sigmoid", **SCALE, "initial_bias": 0.0}, 8 * math.log(2)),
+        ({"kind": "hinge", "margin": 0.2, "warmup_epochs": 1}, 2 * 0.2 * 7),
+    ],
+    ids=["symmetric", "sigmoid", "hinge"],
+)
+def test_the_loss_reported_is_the_mean_of_a_pair_whether_the_loss_sums_or_not(
+    loss: dict[str, Any], expected: float, tmp_path: Path
+) -> None:
+    project(tmp_path, {"methods.gpo.recipe.learning_rate": 1e-9, "methods.gpo.loss": loss})  # batches of 8 pairs
+    record, *_ = read_json(train_in(tmp_path, "two") / "history.json")["evaluations"]
+    assert record["losses"]["total"] == pytest.approx(expected, rel=0.25)  # of a model that has learned nothing
+    assert len(record["losses"]) == 2 and len(set(record["losses"].values())) == 1
 
 
 LEARNING = {

@@ -69,7 +69,8 @@ def random_crop(picture: Image.Image, least: float, rng: np.random.Generator) ->
 def frame(picture: Image.Image, given: PixelInput) -> Tensor:
     """A picture in RGB → (3, p, p) float32 from 0 to 255, framed as `PixelInput.framing` says.
 
-    `crop` is transformers' CLIPImageProcessorPil, bit by bit; `stretch` OpenCV's resize of float32 pixels.
+    `crop` is torchvision's Resize and CenterCrop of a PIL picture, as CLIP and ESL have them; transformers' processor begins
+    one pixel earlier where (length − p) / 2 is an odd number and a half. `stretch` is OpenCV's resize of float32 pixels.
     """
     side = given.picture
     if given.framing == "stretch":
@@ -79,7 +80,7 @@ def frame(picture: Image.Image, given: PixelInput) -> Tensor:
     width, height = (int(side * length / short) for length in picture.size)
     if (width, height) != picture.size:
         picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = (width - side) // 2, (height - side) // 2
+    left, top = round((width - side) / 2), round((height - side) / 2)  # halves to even
     return _tensor(picture.crop((left, top, left + side, top + side)))
 
 

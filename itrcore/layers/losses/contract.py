@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,10 @@ class Loss(nn.Module, ABC):
     """A class of this kind is built from (settings, similarities: Similarities).
 
     Parameters of its own, such as a learned scale, belong to the training: no run's weights hold them.
+    summed: whether its terms are sums over the pairs of a batch; else each is their mean already, and is reported as it is
     """
+
+    summed: ClassVar[bool]
 
     @abstractmethod
     def forward(self, scores: Tensor, progress: Progress) -> dict[str, Tensor]:

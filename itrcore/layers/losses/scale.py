@@ -14,6 +14,8 @@ from itrcore.settings.losses import ScaledSettings
 class ScaledLoss(Loss):
     """A loss on similarities times a scale, which is learned as its logarithm and has an upper limit."""
 
+    summed = False
+
     def __init__(self, settings: ScaledSettings, similarities: Similarities) -> None:
         """`ValueError` where settings and method both have a scale, or neither."""
         super().__init__()

@@ -13,6 +13,8 @@ from itrcore.settings.losses import HingeSettings, SelfExpandingSettings
 class Hinge(Loss):
     """Hinge triplet loss: all negatives in the warm-up epochs, then the hardest of each row and column."""
 
+    summed = True
+
     def __init__(self, settings: HingeSettings, similarities: Similarities) -> None:
         super().__init__()
         self.settings = settings
@@ -25,6 +27,8 @@ class Hinge(Loss):
 
 class SelfExpanding(Loss):
     """Self-expanding triplet loss over the views: all negatives in the warm-up epochs, then the hardest."""
+
+    summed = True
 
     def __init__(self, settings: SelfExpandingSettings, similarities: Similarities) -> None:
         super().__init__()

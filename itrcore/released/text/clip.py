@@ -106,16 +106,14 @@ def options(source: CLIPSource) -> dict[str, Any]:
     shape = _shape(source.config)
     return {
         "input_res": shape.picture,
-        "clip_arch": _published_name(source.config) or "none of OpenAI's",
+        "clip_arch": "none of OpenAI's" if any(_other_sizes(source.config)) else _published_name(source.config),
         **{key: getattr(shape, key) for key in _HEADS},
     }
 
 
 def other_values(text: CLIPText, data: DataName) -> Iterator[str]:
     """Where it is none of OpenAI's, or reads captions otherwise than the released code does."""
-    if _published_name(text.config) is None:
-        names = ", ".join(openai_clip.PUBLISHED)
-        yield f"its CLIP has the sizes of none of OpenAI's; the released code builds these alone: {names}"
+    yield from _other_sizes(text.config)
     for tower in ("vision", "text"):
         for key, value in _OPENAI.items():
             if (ours := getattr(getattr(text.config, f"{tower}_config"), key)) != value:
@@ -163,7 +161,20 @@ def _shape(config: CLIPConfig) -> CLIPShape:
     )
 
 
+def _other_sizes(config: CLIPConfig) -> Iterator[str]:
+    """Where it has not the sizes of one of OpenAI's."""
+    tower: Any = config.text_config
+    name = _published_name(config)
+    if name is None:
+        names = ", ".join(openai_clip.PUBLISHED)
+        yield f"its CLIP has the sizes of none of OpenAI's; the released code builds these alone: {names}"
+    elif config.projection_dim != (width := openai_clip.projection(openai_clip.PUBLISHED[name])):
+        yield f"its CLIP's vectors have {config.projection_dim} dimensions; those of OpenAI's {name} have {width}"
+    if tower.vocab_size != openai_clip.N_TOKENS:
+        yield f"its CLIP has {tower.vocab_size} tokens; the released code builds OpenAI's, with {openai_clip.N_TOKENS}"
+
+
 def _published_name(config: CLIPConfig) -> str | None:
-    """The name by which `load_clip` knows a CLIP of these sizes; None where OpenAI released none."""
+    """The name by which `load_clip` knows a CLIP whose towers have these sizes; None where OpenAI released none."""
     own = _shape(config)
     return next((name for name, theirs in openai_clip.PUBLISHED.items() if theirs == own), None)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from itrcore.released.rules import Rule, plain
 from itrcore.settings.encoders import CLIPShape
 
+N_TOKENS = 49408
+
 # What OpenAI released with one vector of 64 dimensions per attention head, by the name that `load_clip` takes.
 BASE = CLIPShape(
     picture=224,
@@ -41,6 +43,11 @@ PUBLISHED: dict[str, CLIPShape] = {
     "ViT-L/14": _LARGE,
     "ViT-L/14@336px": _LARGE.model_copy(update={"picture": 336}),
 }
+
+
+def projection(shape: CLIPShape) -> int:
+    """The dimensions of the vectors that both towers of a released one end in: its text tower's width."""
+    return shape.text_hidden
 
 
 def _tower(released: str, ours: str) -> tuple[Rule, ...]:

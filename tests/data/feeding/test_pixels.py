@@ -65,21 +65,37 @@ def test_stretching_is_bilinear_without_antialiasing(size: tuple[int, int]) -> N
     np.testing.assert_allclose(frame(picture, PLAIN), inter_linear(picture, 20), atol=1e-3)
 
 
-@pytest.mark.parametrize("size", [(64, 48), (48, 64), (16, 24), (20, 20), (20, 45), (333, 500), (8, 64)])
-def test_cropping_is_clips(size: tuple[int, int]) -> None:
-    processor = CLIPImageProcessorPil(size={"shortest_edge": 20}, crop_size={"height": 20, "width": 20})
+def centre(resized: torch.Tensor, side: int) -> torch.Tensor:
+    """torchvision's CenterCrop: half of what is too much, rounded to the nearest number, halves to the even one."""
+    top, left = ((length - side) // 2 + ((length - side) % 4 == 3) for length in resized.shape[-2:])
+    return resized[..., top : top + side, left : left + side]
+
+
+@pytest.mark.parametrize(
+    "size", [(64, 48), (48, 64), (16, 24), (20, 20), (20, 45), (333, 500), (8, 64), (20, 47), (23, 20), (640, 427)]
+)
+def test_cropping_is_transformers_resize_and_torchvisions_crop(size: tuple[int, int]) -> None:
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 20}, do_center_crop=False)
     picture = Image.fromarray(np.random.default_rng(2).integers(0, 256, (size[1], size[0], 3), np.uint8))
     theirs = processor(picture, do_rescale=False, do_normalize=False, return_tensors="pt").pixel_values[0]
-    assert frame(picture, CLIP).equal(theirs.float())
+    assert frame(picture, CLIP).equal(centre(theirs.float(), 20))
 
 
-def test_real_photos_become_what_clips_processor_makes_of_them(shared_data: Path) -> None:
+@pytest.mark.parametrize(
+    ("length", "begins"), [(20, 0), (21, 0), (22, 1), (23, 2), (24, 2), (25, 2), (26, 3), (27, 4), (28, 4), (29, 4)]
+)
+def test_a_crop_of_an_odd_difference_begins_at_the_even_number(length: int, begins: int) -> None:
+    assert frame(places(length, 20), CLIP)[0, 0, 0] == begins
+    assert frame(places(20, length), CLIP)[1, 0, 0] == begins
+
+
+def test_real_photos_become_what_clips_processor_makes_of_them_and_torchvisions_crop(shared_data: Path) -> None:
     photos = sorted((shared_data / "f30k_photos" / "images_orig").glob("*.jpg"))[:6]
     assert photos
     for path in photos:
         with Image.open(path) as opened:
             picture = opened.convert("RGB")
-        theirs = CLIPImageProcessorPil()(picture, return_tensors="pt").pixel_values
+        theirs = centre(CLIPImageProcessorPil(do_center_crop=False)(picture, return_tensors="pt").pixel_values, 224)
         ours = PixelImages(_One(picture), replace(CLIP, picture=224)).batch([0]).pixels  # type: ignore[arg-type]
         torch.testing.assert_close(ours, theirs.float(), atol=1e-5, rtol=0)
 

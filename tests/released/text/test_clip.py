@@ -272,6 +272,20 @@ def test_what_openais_code_has_fixed_and_a_clip_has_not_is_said() -> None:
     assert list(clip.other_values(plain, "f30k")) == []
 
 
+@pytest.mark.parametrize(
+    ("tokens", "dim", "said"),
+    [
+        (30000, 512, ["its CLIP has 30000 tokens; the released code builds OpenAI's, with 49408"]),
+        (49408, 256, ["its CLIP's vectors have 256 dimensions; those of OpenAI's ViT-B/16 have 512"]),
+    ],
+)
+def test_a_clip_of_another_vocabulary_or_projection_is_none_of_openais(tokens: int, dim: int, said: list[str]) -> None:
+    config = config_of(PUBLISHED["ViT-B/16"], tokens, dim)
+    sizes = sizes_of(published("esl_h_clip"), config)
+    assert list(clip.other_values(CLIPText(sizes.source.settings, small(), config), "f30k")) == said
+    assert options(sizes, "f30k")["clip_arch"] == "none of OpenAI's"
+
+
 def test_a_rule_counts_from_where_the_released_code_counts_and_knows_whole_names_from_beginnings() -> None:
     rule = Rule("kernel_#.weight", ("kernels.#",), first=1)
     assert rule.to_ours("kernel_1.weight") == ("kernels.0",) and rule.to_released("kernels.10") == "kernel_11.weight"
