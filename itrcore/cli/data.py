@@ -59,7 +59,7 @@ def new(
 
 
 def _next_steps(params: Params, name: str, n_images: int) -> str:
-    from itrcore.settings.proposal import FEW, first_run
+    from itrcore.settings.proposal import FEW, PIECES, first_run, needs_pieces
 
     run = first_run(params, name, n_images)
     method = run.method if run else "METHOD"
@@ -70,8 +70,12 @@ def _next_steps(params: Params, name: str, n_images: int) -> str:
         remark = (
             f" (its recipe is for many more images than {n_images:,}; a profile changes it, see docs/experiments.md)"
         )
+    first = ""
+    if run and needs_pieces(params, run):
+        pieces = f"{{pieces: {PIECES.pieces}, min_count: {PIECES.min_count}}}"
+        first = f"give the data set word pieces, in params.yaml:\n  datasets.{name}.vocabulary.word_pieces: {pieces}\n"
     return (
-        f"put a run into params.yaml, below runs{remark}:\n"
+        f"{first}put a run into params.yaml, below runs{remark}:\n"
         f"  {name}-{method}-1: {{data: {name}, method: {method}, seed: 1{changes}}}\n"
         "train and evaluate it:\n"
         f"  dvc repro judge@{name}-{method}-1"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from itrcore.settings.load import load_text
-from itrcore.settings.proposal import FEW, first_run
+from itrcore.settings.proposal import FEW, first_run, needs_pieces
 from tests.support.project import ROOT
 
 ENTRY = """datasets:
@@ -36,8 +36,16 @@ def test_a_run_like_the_experiments_first(n_images: int) -> None:
     assert proposed("experiments/f30k/params.yaml", REGIONS, n_images) == ("vse_pp_bigru", None)
 
 
-def test_what_would_need_word_pieces_or_glove_that_the_data_set_lacks_is_passed_over() -> None:
-    assert proposed("params.yaml", PIXELS, 192) == ("esl_h_clip", None)  # small_clip starts at random
+def test_what_needs_word_pieces_comes_last_and_is_said_to_need_them() -> None:
+    file = ROOT / "params.yaml"
+    params = load_text(file.read_text("utf-8").replace("datasets:\n", PIXELS, 1), file)
+    small, large = (first_run(params, "mine", n_images) for n_images in (FEW - 1, FEW))
+    assert small is not None and (small.method, small.profile) == ("esl_h_clip", "small_clip")
+    assert large is not None and (large.method, large.profile) == ("esl_h_clip", None)
+    assert needs_pieces(params, small) and not needs_pieces(params, large)
+    with_them = PIXELS.replace("min_count: 4", "min_count: 4, word_pieces: {pieces: 1000, min_count: 2}")
+    params = load_text(file.read_text("utf-8").replace("datasets:\n", with_them, 1), file)
+    assert first_run(params, "mine", FEW) == small and not needs_pieces(params, small)
 
 
 def test_only_a_small_data_set_gets_smaller_batches_than_the_first_run() -> None:
