@@ -63,12 +63,15 @@ def ranks(similarity: np.ndarray, image_of: np.ndarray, where: Path | str = "sim
 
 
 def metrics(ranks: Ranks) -> dict[str, float]:
-    """R@1, R@5, R@10 in percent, median and mean rank, each way, and rsum, the sum of the six recalls."""
+    """R@1, R@5, R@10 in percent, median and mean rank, each way, and rsum, the sum of the six recalls.
+
+    The median is rounded down, as the released codes do: they take it of ranks from 0, round it down and add 1.
+    """
     values: dict[str, float] = {}
     for direction, of_queries in (("i2t", ranks.image_to_text), ("t2i", ranks.text_to_image)):
         for k in (1, 5, 10):
             values[f"{direction}_r{k}"] = float(100.0 * (of_queries <= k).mean())
-        values[f"{direction}_median"] = float(np.median(of_queries))
+        values[f"{direction}_median"] = float(np.floor(np.median(of_queries)))
         values[f"{direction}_mean"] = float(of_queries.mean())
     values["rsum"] = sum(values[f"{direction}_r{k}"] for direction in ("i2t", "t2i") for k in (1, 5, 10))
     return values

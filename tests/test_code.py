@@ -75,6 +75,7 @@ def checkout(tmp_path: Path) -> Path:
         "itrcore/made/typed.py": "",
         "itrcore/made/other.py": "",
         "itrcore/made/page.html": "<p>",
+        "itrcore/made/py.typed": "",
         "itrcore/made/pictures/one.txt": "1",
         "stages/__init__.py": "",
     }.items():

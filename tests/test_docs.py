@@ -21,6 +21,7 @@ from tests.support.project import ROOT
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 METHOD_PAGES = sorted(set((ROOT / "docs" / "methods").glob("*.md")) - {ROOT / "docs/methods/README.md"})
 TOY = ROOT / "docs" / "add-a-method.md"  # its blocks are run by tests/methods/test_add_a_method.py
+EXPERIMENTS = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/params.yaml"))
 YAML_12 = YAML(typ="safe", pure=True)
 RECIPES = {path.stem: YAML_12.load(path.read_text("utf-8")) for path in sorted((ROOT / "recipes").glob("*.yaml"))}
 
@@ -61,14 +62,18 @@ def test_configuration_shown_is_valid(page: Path, tmp_path: Path) -> None:
             name, _, content = block.removeprefix("# ").partition("\n")
             assert content == (ROOT / name).read_text("utf-8")
             continue
-        params = YAML_12.load((ROOT / "params.yaml").read_text("utf-8"))
-        for section, entries in YAML_12.load(block).items():
-            params[section] |= entries
-        params["root"] = str(ROOT)
-        path = tmp_path / f"{number}.yaml"
-        with open(path, "w", encoding="utf-8") as handle:
-            YAML_12.dump(params, handle)
-        load(path)
+        shown = YAML_12.load(block)
+        # Beside the embedded experiment's entries; a data set of another experiment in that one too, as its runs go on with it.
+        homes = [name for name in EXPERIMENTS if name in shown.get("datasets", {})]
+        for folder in (ROOT, *(ROOT / "experiments" / name for name in homes)):
+            params = YAML_12.load((folder / "params.yaml").read_text("utf-8"))
+            params |= {"root": str(ROOT), "downloads": {}}
+            for section, entries in shown.items():
+                params[section] |= entries
+            path = tmp_path / f"{number}-{folder.name}.yaml"
+            with open(path, "w", encoding="utf-8") as handle:
+                YAML_12.dump(params, handle)
+            load(path)
 
 
 def test_every_make_target_and_command_named_in_the_readme_exists() -> None:

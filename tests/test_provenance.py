@@ -19,7 +19,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(provenance, "_HOME", folder)
+    monkeypatch.setattr(provenance, "HOME", folder)
     Path("code.py").write_text("one\n")
     git("init", "-q")
     git("add", "code.py")
@@ -46,11 +46,19 @@ def test_it_is_the_commit_whoever_owns_the_checkout(
     assert code_version() == f"{commit}-dirty"
 
 
+def test_it_can_be_asked_of_a_folder_that_is_not_the_current_one(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = git("rev-parse", "--short=12", "HEAD")
+    monkeypatch.chdir(tmp_path)
+    assert (code_version(), code_version(checkout)) == ("unknown", commit)
+
+
 def test_in_a_worktree_of_another_owner_too(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = git("rev-parse", "--short=12", "HEAD")
     git("worktree", "add", "-q", "../tree")
     monkeypatch.chdir("../tree")
-    monkeypatch.setattr(provenance, "_HOME", Path.cwd())
+    monkeypatch.setattr(provenance, "HOME", Path.cwd())
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     assert code_version() == commit
 
@@ -58,7 +66,7 @@ def test_in_a_worktree_of_another_owner_too(checkout: Path, monkeypatch: pytest.
 def test_a_foreign_checkout_that_this_code_is_not_from_is_left_to_git(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provenance, "_HOME", tmp_path / "code elsewhere")
+    monkeypatch.setattr(provenance, "HOME", tmp_path / "code elsewhere")
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     assert code_version().startswith("unknown (git: fatal: ")
     assert "ownership" in code_version() and "\n" not in code_version()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from itrcore import ranking
 from itrcore.errors import DataError
-from itrcore.ranking import metrics, ranks
+from itrcore.ranking import Ranks, metrics, ranks
 
 
 def naive_ranks(similarity: np.ndarray, image_of: np.ndarray) -> tuple[list[int], list[int]]:
@@ -55,15 +56,25 @@ def test_metrics_summarise_the_ranks() -> None:
             recall = 100 * sum(rank <= k for rank in values) / len(values)
             assert figures[f"{direction}_r{k}"] == pytest.approx(recall)
             recalls += recall
-        assert figures[f"{direction}_median"] == statistics.median(values)
+        assert figures[f"{direction}_median"] == math.floor(statistics.median(rank - 1 for rank in values)) + 1
         assert figures[f"{direction}_mean"] == pytest.approx(sum(values) / len(values))
     assert figures["rsum"] == pytest.approx(recalls)
 
 
-def test_median_of_an_even_number_of_ranks_is_the_mean_of_the_middle_two() -> None:
+@pytest.mark.parametrize(
+    ("of_images", "median"), [([1, 2], 1.0), ([1, 2, 3, 9], 2.0), ([4, 1, 3, 1], 2.0), ([6, 2, 2], 2.0), ([7, 4], 5.0)]
+)
+def test_median_of_an_even_number_of_ranks_is_the_mean_of_the_middle_two_rounded_down_as_published(
+    of_images: list[int], median: float
+) -> None:
+    figures = metrics(Ranks(np.array(of_images), np.array(of_images)))
+    assert figures["i2t_median"] == figures["t2i_median"] == median
+    assert figures["i2t_median"] == np.floor(np.median(np.array(of_images) - 1)) + 1
+
+
+def test_figures_of_a_small_matrix() -> None:
     similarity = np.array([[3, 0, 0, 0], [4, 2, 3, 3], [1, 1, 5, 2], [9, 0, 9, 4]], np.float32)
     figures = metrics(ranks(similarity, np.arange(4)))  # image ranks 1, 4, 1, 3
-    assert figures["i2t_median"] == 2.0
     assert figures["i2t_mean"] == 2.25
     assert figures["i2t_r1"] == 50.0
 

@@ -26,6 +26,24 @@ app.command()(checkpoints.export)
 app.command()(explain.explain)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from itrcore import __version__
+        from itrcore.provenance import HOME, code_version
+
+        say(f"itr {__version__}, code version {code_version(HOME)}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the versions of the package and of its code."
+    ),
+) -> None:
+    pass
+
+
 @app.command()
 def check(path: Path = typer.Argument(Path("params.yaml"), help="the file to check")) -> None:
     """Check a params.yaml and list what it would run."""

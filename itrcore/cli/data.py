@@ -55,20 +55,27 @@ def new(
     for note in dataset.notes:
         say(f"note: {note}")
     say(f"\n{dataset.folder} is made, and datasets.{name} stands in params.yaml. Next:\n")
-    say(_next_steps(params, name))
+    say(_next_steps(params, name, dataset.counts["train"][0]))
 
 
-def _next_steps(params: Params, name: str) -> str:
-    pixels = params.dataset(name).shards.regions is None
-    # Like the first run in params.yaml that reads the same input; where there is none, any method that reads it.
-    runs = (run for key, run in params.runs.items() if params.method_of(key).model.reads_pixels == pixels)
-    methods = (method for method, recipe in params.recipes.items() if recipe.settings.model.reads_pixels == pixels)
-    run = next(runs, None)
-    method = run.method if run else next(methods, "METHOD")
+def _next_steps(params: Params, name: str, n_images: int) -> str:
+    from itrcore.settings.proposal import FEW, PIECES, first_run, needs_pieces
+
+    run = first_run(params, name, n_images)
+    method = run.method if run else "METHOD"
     keys = {"variant": run.variant, "profile": run.profile} if run else {}
     changes = "".join(f", {key}: {value}" for key, value in keys.items() if value)
+    remark = ""
+    if n_images < FEW and run and not run.profile:
+        remark = (
+            f" (its recipe is for many more images than {n_images:,}; a profile changes it, see docs/experiments.md)"
+        )
+    first = ""
+    if run and needs_pieces(params, run):
+        pieces = f"{{pieces: {PIECES.pieces}, min_count: {PIECES.min_count}}}"
+        first = f"give the data set word pieces, in params.yaml:\n  datasets.{name}.vocabulary.word_pieces: {pieces}\n"
     return (
-        "put a run into params.yaml, below runs:\n"
+        f"{first}put a run into params.yaml, below runs{remark}:\n"
         f"  {name}-{method}-1: {{data: {name}, method: {method}, seed: 1{changes}}}\n"
         "train and evaluate it:\n"
         f"  dvc repro judge@{name}-{method}-1"

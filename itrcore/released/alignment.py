@@ -7,10 +7,10 @@ from typing import Any
 
 from itrcore.methods.sgraf.settings import AlignmentSettings
 from itrcore.released import scan_encoders
-from itrcore.released.contract import ANY, DataName, Part, Sizes, Weights, axis
+from itrcore.released.contract import ANY, Part, Sizes, Weights, axis
 from itrcore.released.rules import Places, Rule, plain
 
-_REGIONS = 36  # places of the batch normalisation in the attention over regions
+N_REGIONS = 36  # places of the batch normalisation in the attention over regions
 _SOFTMAX_SCALE = 9.0  # of the words' attention
 
 _RULES = plain(
@@ -32,7 +32,7 @@ _RULES = plain(
 
 def similarity(*rules: Rule) -> Part:
     """The part of the similarity. rules: of what follows a pair's alignments"""
-    return Part("similarity", (*_RULES, *rules), places=Places("v_global_w.embedding_local.1.", _REGIONS))
+    return Part("similarity", (*_RULES, *rules), places=Places("v_global_w.embedding_local.1.", N_REGIONS))
 
 
 def filtration(module: str) -> tuple[Rule, ...]:
@@ -40,7 +40,7 @@ def filtration(module: str) -> tuple[Rule, ...]:
     return plain({f"{module}.attn_sim_w.": "measure.filtration.weights.", f"{module}.bn.": "measure.filtration.norm."})
 
 
-def options(model: AlignmentSettings, sizes: Sizes[Any, Any], data: DataName) -> dict[str, Any]:
+def options(model: AlignmentSettings, sizes: Sizes[Any, Any], data: str) -> dict[str, Any]:
     """Beside the encoders', the size of alignments."""
     return {**scan_encoders.options(model, sizes, data), "sim_dim": model.alignment_dim}
 
@@ -49,8 +49,8 @@ def other_values(model: AlignmentSettings) -> Iterator[str]:
     """What the released codes of both have fixed."""
     if model.softmax_scale != _SOFTMAX_SCALE:
         yield f"its attention's softmax scale is {model.softmax_scale:g}; the released code has {_SOFTMAX_SCALE:g}"
-    if model.ranked_regions not in (None, _REGIONS):
-        yield f"its images have {model.ranked_regions} regions; the released code builds {_REGIONS}"
+    if model.ranked_regions not in (None, N_REGIONS):
+        yield f"its images have {model.ranked_regions} regions; the released code builds {N_REGIONS}"
 
 
 def _ranked_regions(weights: Weights) -> int | None:

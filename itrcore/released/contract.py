@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -25,7 +25,6 @@ Weights = Mapping[str, Tensor]  # of a checkpoint, under our names
 Shape = tuple[int, ...]
 Size = Callable[[Weights], int | None]  # what weights say of a size; None where they do not tell; ANY
 ANY = 0  # a size that is not fixed: the setting is then None
-DataName = Literal["f30k", "coco"]  # the data sets that the released codes tell apart
 
 Image = TypeVar("Image", bound=ImageSide)
 Source = TypeVar("Source")
@@ -141,8 +140,11 @@ class TextForm(Protocol):
     def options(self, source: Any) -> dict[str, Any]:
         """The options of an exported file that describe the encoder."""
 
-    def other_values(self, text: Any, data: DataName) -> Iterator[str]:
-        """What differs from values that the released codes fix, and shows in no weight's shape. text: the text side"""
+    def other_values(self, text: Any, data: str) -> Iterator[str]:
+        """What differs from values that the released codes fix, and shows in no weight's shape.
+
+        text: the text side; data: the data set's name
+        """
 
 
 # (checkpoint, its weights, `model.grid` or None) → the image side, without weights. `DataError` where they do not fit.
@@ -153,6 +155,16 @@ def _nothing(model: Any) -> Iterable[str]:
     return ()
 
 
+def is_coco(data: str) -> bool:
+    """Whether a data set counts as MS-COCO by its name, as in the released codes; all others count as Flickr30K."""
+    return "coco" in data.lower()
+
+
+def vocabulary_file(data: str) -> str:
+    """What SCAN calls the vocabulary of a data set, and most codes after it."""
+    return f"{data}_precomp_vocab.json"
+
+
 @dataclass(frozen=True)
 class Layout:
     """A method's released checkpoint. Below, `model` is `model` of the method's settings, of its own class.
@@ -160,12 +172,14 @@ class Layout:
     source: repository and branch or folder
     parts: its state dicts, in the file's order
     text: how it holds the text encoder; image: makes its image side
-    options: (model, sizes, data) → the options of an exported file, besides `needs` and the text encoder's
+    options: (model, sizes, the data set's name) → the options of an exported file, besides `needs` and the text encoder's
     sizes: key of `model` → its value by the weights; `model.text` and `model.grid` are read apart
     numbers: key of `model` → the option that holds it
     needs: options by name; a file without any options is taken for what it is said to be
     built: shapes that the released code fixes, whatever the options say
     other_values: (model) → what differs from values that the released code fixes, and shows in no weight's shape; a line each
+    n_regions: how many regions an image must have there; None: any number
+    vocabulary: (the data set's name) → the file of a BiGRU's vocabulary that its evaluation opens
     remarks: (model) → what people should know about an import; a line each
     data_parallel: whether its evaluation wraps the model in DataParallel and loads with `strict=False`, which silently skips
         entries without the prefix `module.`
@@ -177,12 +191,14 @@ class Layout:
     parts: tuple[Part, ...]
     text: TextForm
     image: ImageForm
-    options: Callable[[Any, Any, DataName], dict[str, Any]]
+    options: Callable[[Any, Any, str], dict[str, Any]]
     sizes: Mapping[str, Size]
     numbers: Mapping[str, Number] = field(default_factory=dict)
     needs: Mapping[str, Needed] = field(default_factory=dict)
     built: Mapping[str, Shape] = field(default_factory=dict)
     other_values: Callable[[Any], Iterable[str]] = _nothing
+    n_regions: int | None = None
+    vocabulary: Callable[[str], str] = vocabulary_file
     remarks: Callable[[Any], Iterable[str]] = _nothing
     data_parallel: bool = False
     flat: bool = False

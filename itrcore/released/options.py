@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from itrcore.released.contract import DataName, Needed, Sizes
+from itrcore.released.contract import Needed, Sizes
 from itrcore.settings.losses import TripletSettings
 from itrcore.settings.methods import ModelSettings
 
@@ -14,7 +14,7 @@ _MARGIN = 0.2  # their evaluations build the triplet loss too, and compute nothi
 NORMALISED = {name: Needed(False, False) for name in ("no_imgnorm", "no_txtnorm")}
 
 
-def common(model: ModelSettings, sizes: Sizes[Any, Any], data: DataName) -> dict[str, Any]:
+def common(model: ModelSettings, sizes: Sizes[Any, Any], data: str) -> dict[str, Any]:
     """What the released evaluations read, and what they need for the losses and optimisers that they build too."""
     loss, recipe = sizes.settings.loss, sizes.settings.recipe
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from itrcore.released.contract import DataName, Needed, Part, Sizes, axis
+from itrcore.released.contract import Needed, Part, Sizes, axis
 from itrcore.released.options import NORMALISED, common
 from itrcore.released.rules import Rule, plain
 from itrcore.settings.methods import ModelSettings
@@ -25,6 +25,6 @@ def texts(gru: str, *rules: Rule) -> Part:
     return Part("text encoder", (embedding, *plain({f"{gru}.": "words.gru."}), *rules))
 
 
-def options(model: ModelSettings, sizes: Sizes[Any, Any], data: DataName) -> dict[str, Any]:
+def options(model: ModelSettings, sizes: Sizes[Any, Any], data: str) -> dict[str, Any]:
     """Their codes make file names of the data's name alone, and their vocabularies have no mask token."""
     return {**common(model, sizes, data), "data_name": f"{data}_precomp", "vocab_size": sizes.n_tokens - 1}

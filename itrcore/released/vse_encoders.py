@@ -7,7 +7,7 @@ from typing import Any
 
 from itrcore.assets.grid import Grid
 from itrcore.released import resnet
-from itrcore.released.contract import DataName, Layout, Part, Sizes, TextForm, Unused, axis
+from itrcore.released.contract import Layout, Part, Sizes, TextForm, Unused, axis, vocabulary_file
 from itrcore.released.rules import Rule, plain
 
 _SECOND_NORM = {
@@ -27,6 +27,11 @@ _REGIONS = {
     "mlp.bns.0.": "regions.norm.",
 }
 SIZES = {"dim": axis("regions.fc.weight", 0)}
+
+
+def vocabulary(data: str) -> str:
+    """What their evaluations open, whatever else a data set is called."""
+    return vocabulary_file("coco" if "coco" in data else "f30k")
 
 
 def images(*rules: Rule) -> Part:
@@ -50,7 +55,7 @@ def on_grid(layout: Layout, data_parallel: bool) -> Layout:
     data_parallel: as in `Layout`, on grid features
     """
 
-    def options(model: Any, sizes: Sizes[Grid, Any], data: DataName) -> dict[str, Any]:
+    def options(model: Any, sizes: Sizes[Grid, Any], data: str) -> dict[str, Any]:
         return {**layout.options(model, sizes, data), **resnet.options(sizes)}
 
     encoder, *others = layout.parts

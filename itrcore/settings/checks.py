@@ -72,14 +72,14 @@ def _wrong_runs(params: Params) -> Iterator[str]:
         if unknown_names:
             continue
         try:
-            lines = list(_wrong_method(params, where, name))
+            lines = list(wrong_method(params, where, name))
         except ConfigError as error:
             lines = str(error).splitlines()
         yield from (line for line in lines if line not in reported)
         reported |= set(lines)
 
 
-def _wrong_method(params: Params, where: str, name: str) -> Iterator[str]:
+def wrong_method(params: Params, where: str, name: str) -> Iterator[str]:
     """What a run's method needs and lacks. `ConfigError` where its recipe or profile is not valid."""
     run = params.runs[name]
     if run.variant is not None:

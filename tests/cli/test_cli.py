@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from itrcore import __version__
 from itrcore.cli.app import app
 from itrcore.evaluation.ensemble import evaluate_ensemble
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
+from itrcore.provenance import code_version
 from itrcore.settings.load import load
 from itrcore.tracking import Tracker
 from stages import run_stage
@@ -28,6 +30,14 @@ LONG = "coco_with_a_long_name-vse_infty_bert_with_a_long_name-another_profile-12
 def itr(*arguments: str, columns: int = 80) -> Any:
     """Run `itr` as in a terminal of this many columns."""
     return CliRunner(env={"COLUMNS": str(columns)}).invoke(app, list(arguments))
+
+
+def test_the_version_is_that_of_the_code_wherever_it_is_asked_for(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)  # a repository of the user's own
+    result = itr("--version")
+    assert (result.exit_code, result.output) == (0, f"itr {__version__}, code version {code_version(ROOT)}\n")
+    assert itr("--version", "leaderboard").output == result.output  # nothing else is done
 
 
 @pytest.mark.parametrize("columns", [80, 40, 200])

@@ -34,20 +34,34 @@ def test_the_command_shows_an_error_as_its_message(project: Path) -> None:
 ONE = {"data": "tiny", "method": "esa", "seed": 1, "variant": "wide", "profile": "small"}
 
 
+PUBLISHED = {"data": "tiny", "method": "esa", "seed": 1}
+SMALL = {"recipe": {"batch_size": 4}}
+# What does not suit a small data set, or does not fit it or any method that reads regions.
+PROFILES = {
+    "large": {"recipe": {"batch_size": 64}},
+    "longer": {"recipe": {"epochs": 9}},
+    "of_clip": {"model": {"text": {"strip": ""}}, **SMALL},
+}
+
+
 @pytest.mark.parametrize(
-    ("runs", "proposed"),
+    ("runs", "profiles", "proposed"),
     [
-        ({"one": ONE}, {"data": "mine", "method": "esa", "seed": 1, "variant": "wide", "profile": "small"}),
-        ({}, {"data": "mine", "method": "esa", "seed": 1}),
+        ({"one": ONE}, {"small": SMALL}, {**ONE, "data": "mine"}),
+        ({"one": PUBLISHED, "two": ONE}, {"small": SMALL}, {**ONE, "data": "mine"}),
+        ({"one": PUBLISHED}, {**PROFILES, "small": SMALL}, {**PUBLISHED, "data": "mine", "profile": "small"}),
+        ({}, {**PROFILES, "small": SMALL}, {**PUBLISHED, "data": "mine", "profile": "small"}),
+        ({"one": PUBLISHED}, PROFILES, {**PUBLISHED, "data": "mine"}),
+        ({}, {}, {**PUBLISHED, "data": "mine"}),
     ],
-    ids=["as there are", "there are none"],
+    ids=["as there are", "a small one", "a profile", "no runs", "no small profile", "neither"],
 )
-def test_the_run_that_the_command_proposes_is_valid_and_like_those_that_are_there(
-    project: Path, runs: dict[str, Any], proposed: dict[str, Any]
+def test_the_run_that_the_command_proposes_is_valid_like_those_that_are_there_and_small(
+    project: Path, runs: dict[str, Any], profiles: dict[str, Any], proposed: dict[str, Any]
 ) -> None:
     changes = {
         "methods.esa.variants": {"wide": {"model": {"dim": 32}}},
-        "profiles.small": {"recipe": {"batch_size": 4}},
+        "profiles": profiles,
         "runs": runs,
         "ensembles": {},
     }
@@ -57,6 +71,7 @@ def test_the_run_that_the_command_proposes_is_valid_and_like_those_that_are_ther
     arguments = ["new", "mine", "--captions", "c.csv", "--features", "f.npy", "--kind", "synthetic"]
     result = CliRunner().invoke(app, ["data", *arguments])
     assert result.exit_code == 0, result.output
+    assert ("for many more images" in result.output) == ("profile" not in proposed)
     *_, line, _, command = (line.strip() for line in result.output.splitlines())
     yaml = YAML()
     assert yaml.load(line) == {"mine-esa-1": proposed} and command == "dvc repro judge@mine-esa-1"

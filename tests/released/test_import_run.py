@@ -35,7 +35,7 @@ from tests.support.helpers import released_file
 from tests.support.parity_fixtures import ROOT
 from tests.support.tiny_project import write_params
 
-OWN = Path("f30k_precomp_vocab.json")  # a vocabulary that is given
+OWN = Path("tiny_precomp_vocab.json")  # a vocabulary that is given
 
 
 def added(name: str, path: Path | None = None, vocabulary: Path | None = None, **changes: Any) -> None:
@@ -284,7 +284,7 @@ REFUSED: list[tuple[str, Path | None, Callable[[], None], str]] = [
         r"^one/model_best\.pth: digest \w{12}…; expected \w{12}…, as when runs\.new was added\. Put",
     ),
     ("one", None, remove_checkpoint, r"^one/model_best\.pth: cannot be read \(No such file.* checkpoint\.path of its run"),
-    ("one", "one" / OWN, remove_vocabulary, r"^one/f30k_precomp_vocab\.json: no such file; expected the vocabulary that"),
+    ("one", "one" / OWN, remove_vocabulary, r"^one/tiny_precomp_vocab\.json: no such file; expected the vocabulary that"),
     ("one", None, shorten(WORDS), r"^data/tiny/vocab/vocab\.json: a vocabulary of \d+ tokens.*expected \d+, as many.*--vocab"),
     ("three", PIECES, shorten(PIECES), r"^data/tiny/vocab/wordpieces\.txt: a vocabulary of 199 tokens, .*expected 200, as"),
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 from itrcore.methods.vse.settings import ESASettings
 from itrcore.released import images, vse_encoders
-from itrcore.released.contract import DataName, Layout, Sizes, TextForm
+from itrcore.released.contract import Layout, Sizes, TextForm
 from itrcore.released.options import NORMALISED, common
 from itrcore.released.text import bert, bigru
 
@@ -20,11 +20,12 @@ def _esa(folder: str, text: TextForm, data_parallel: bool) -> Layout:
         options=_options,
         sizes=vse_encoders.SIZES,
         needs=NORMALISED,
+        vocabulary=vse_encoders.vocabulary,
         data_parallel=data_parallel,
     )
 
 
-def _options(model: ESASettings, sizes: Sizes[Any, Any], data: DataName) -> dict[str, Any]:
+def _options(model: ESASettings, sizes: Sizes[Any, Any], data: str) -> dict[str, Any]:
     return {**common(model, sizes, data), "hardnum": model.views}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from itrcore.methods.esl.settings import ESLSettings
 from itrcore.released import images, levels, vse_encoders
-from itrcore.released.contract import DataName, Layout, Part, Sizes
+from itrcore.released.contract import Layout, Part, Sizes
 from itrcore.released.options import NORMALISED, common
 from itrcore.released.rules import Rule
 from itrcore.released.text import bert
@@ -37,7 +37,7 @@ def _esl(strategy: str, switch: str | None) -> Layout:
     )
 
 
-def _options(model: ESLSettings, sizes: Sizes[Any, Any], data: DataName) -> dict[str, Any]:
+def _options(model: ESLSettings, sizes: Sizes[Any, Any], data: str) -> dict[str, Any]:
     return {**common(model, sizes, data), "kernel_size": model.kernel}
 
 

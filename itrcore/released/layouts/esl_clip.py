@@ -9,7 +9,7 @@ from itrcore.assets.clip import CLIPSource
 from itrcore.assets.pictures import Pictures
 from itrcore.methods.esl.settings import ESLCLIPSettings
 from itrcore.released import images, levels
-from itrcore.released.contract import DataName, Layout, Part, Sizes, Unused, axis
+from itrcore.released.contract import Layout, Part, Sizes, Unused, axis, is_coco
 from itrcore.released.text import clip
 
 _START = "pool_frames.cross_attn."
@@ -41,10 +41,10 @@ def _esl(strategy: str, switch: str | None) -> Layout:
     )
 
 
-def _options(model: ESLCLIPSettings, sizes: Sizes[Pictures, CLIPSource], data: DataName) -> dict[str, Any]:
+def _options(model: ESLCLIPSettings, sizes: Sizes[Pictures, CLIPSource], data: str) -> dict[str, Any]:
     recipe = sizes.settings.recipe
     return {
-        "dataset_name": "MS-COCO" if data == "coco" else "Flickr30K",
+        "dataset_name": "MS-COCO" if is_coco(data) else "Flickr30K",
         "videos_dir": "data",
         "exp_name": "exported",
         "model_path": ".",

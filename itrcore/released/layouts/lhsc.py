@@ -7,7 +7,7 @@ from typing import Any
 
 from itrcore.methods.sgraf.settings import LHSCSettings
 from itrcore.released import alignment, images, scan_encoders
-from itrcore.released.contract import DataName, Layout, Sizes, numbered, ratio
+from itrcore.released.contract import Layout, Sizes, numbered, ratio
 from itrcore.released.rules import Rule
 from itrcore.released.text import bigru
 
@@ -38,7 +38,7 @@ _WORD_ATTENTION = tuple(
 )
 
 
-def _options(model: LHSCSettings, sizes: Sizes[Any, Any], data: DataName) -> dict[str, Any]:
+def _options(model: LHSCSettings, sizes: Sizes[Any, Any], data: str) -> dict[str, Any]:
     return {**alignment.options(model, sizes, data), "drop_out": 0.0}  # in its attention between words
 
 
@@ -73,6 +73,7 @@ LAYOUTS: dict[str, Layout] = {
         },
         needs=scan_encoders.NEEDS,
         other_values=_other_values,
+        n_regions=alignment.N_REGIONS,
         remarks=_remarks,
     )
 }

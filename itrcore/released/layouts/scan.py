@@ -6,7 +6,7 @@ from typing import Any
 
 from itrcore.methods.scan.settings import SCANSettings
 from itrcore.released import images, scan_encoders
-from itrcore.released.contract import DataName, Layout, Needed, Number, Sizes
+from itrcore.released.contract import Layout, Needed, Number, Sizes
 from itrcore.released.text import bigru
 from itrcore.settings.pooling import LSESettings
 
@@ -36,7 +36,7 @@ def _scan(direction: str, pooling: str) -> Layout:
     )
 
 
-def _options(model: SCANSettings, sizes: Sizes[Any, Any], data: DataName) -> dict[str, Any]:
+def _options(model: SCANSettings, sizes: Sizes[Any, Any], data: str) -> dict[str, Any]:
     pooling = {"lambda_lse": model.pooling.scale} if isinstance(model.pooling, LSESettings) else {}
     return {**scan_encoders.options(model, sizes, data), "lambda_softmax": model.softmax_scale, **pooling}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from itrcore.methods.sgraf.settings import ReasoningSettings, SGRAFSettings
 from itrcore.released import alignment, images, scan_encoders
-from itrcore.released.contract import DataName, Layout, Needed, Size, Sizes, numbered
+from itrcore.released.contract import Layout, Needed, Size, Sizes, numbered
 from itrcore.released.rules import Rule, plain
 from itrcore.released.text import bigru
 
@@ -31,10 +31,11 @@ def _half(module: str, rules: tuple[Rule, ...], sizes: Mapping[str, Size]) -> La
         sizes={**alignment.SIZES, **sizes},
         needs={**scan_encoders.NEEDS, "module_name": Needed(module, module)},
         other_values=alignment.other_values,
+        n_regions=alignment.N_REGIONS,
     )
 
 
-def _options(model: SGRAFSettings, sizes: Sizes[Any, Any], data: DataName) -> dict[str, Any]:
+def _options(model: SGRAFSettings, sizes: Sizes[Any, Any], data: str) -> dict[str, Any]:
     # Read for SAF too.
     steps = model.module.steps if isinstance(model.module, ReasoningSettings) else _STEPS
     return {**alignment.options(model, sizes, data), "sgr_step": steps}

@@ -29,6 +29,7 @@ def _vse_infty(branch: str, text: TextForm, data_parallel: bool) -> Layout:
         needs=NORMALISED,
         built={"region_pooling.gru.weight_ih_l0": (96, 32)},
         other_values=_other_values,
+        vocabulary=vse_encoders.vocabulary,
         data_parallel=data_parallel,
     )
 

@@ -13,7 +13,7 @@ from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.pretrained import bert
 from itrcore.released.checkpoint import Checkpoint
-from itrcore.released.contract import DataName, Shape, Size, Sizes, Unused, Weights, axis
+from itrcore.released.contract import Shape, Size, Sizes, Unused, Weights, axis
 from itrcore.released.rules import Rule, plain
 from itrcore.released.text.heads import attention_heads
 from itrcore.released.text.vocabularies import check_size, of_data
@@ -104,7 +104,7 @@ def options(source: BertSource) -> dict[str, Any]:
     return {_HEADS: source.config.num_attention_heads}
 
 
-def other_values(text: Pieces, data: DataName) -> Iterator[str]:
+def other_values(text: Pieces, data: str) -> Iterator[str]:
     """Where it is another BERT than bert-base-uncased."""
     for key, value in _BASE.items():
         if (ours := getattr(text.config, key)) != value:

@@ -10,7 +10,7 @@ from itrcore import layout
 from itrcore.assets.words import BiGRUSource, Words
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.released.checkpoint import Checkpoint
-from itrcore.released.contract import DataName, Shape, Size, Sizes, Unused, Weights, axis
+from itrcore.released.contract import Shape, Size, Sizes, Unused, Weights, axis
 from itrcore.released.rules import Rule, plain
 from itrcore.released.text.vocabularies import check_size, of_data
 from itrcore.settings.encoders import BiGRUSettings
@@ -51,6 +51,6 @@ def options(source: BiGRUSource) -> dict[str, Any]:
     return {"word_dim": source.settings.word_dim}
 
 
-def other_values(text: Words, data: DataName) -> Iterator[str]:
+def other_values(text: Words, data: str) -> Iterator[str]:
     """Everything shows in the weights' shapes."""
     return iter(())

@@ -15,7 +15,7 @@ from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.pretrained import clip
 from itrcore.released.checkpoint import Checkpoint
-from itrcore.released.contract import DataName, Shape, Size, Sizes, Unused, Weights, axis
+from itrcore.released.contract import Shape, Size, Sizes, Unused, Weights, axis, is_coco
 from itrcore.released.rules import Rule
 from itrcore.released.text import clip_vocabulary, openai_clip
 from itrcore.released.text.heads import attention_heads
@@ -36,7 +36,7 @@ N_TOKENS: Size = axis(f"clip.{TEXT}embeddings.token_embedding.weight", 0)
 
 _HEADS = ("image_heads", "text_heads")  # in the options of checkpoints exported here; no released code writes them
 _OPENAI = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
-_STRIPPED: Mapping[DataName, str] = {"f30k": ".", "coco": ""}  # off both ends of a caption, before CLIP sees it
+_STRIPPED: Mapping[str, str] = {"f30k": ".", "coco": ""}  # off both ends of a caption, before CLIP sees it
 _SIZES = (
     ("patch", f"{VISION}embeddings.patch_embedding.weight", -1),
     ("image_hidden", f"{VISION}embeddings.class_embedding", 0),
@@ -111,15 +111,16 @@ def options(source: CLIPSource) -> dict[str, Any]:
     }
 
 
-def other_values(text: CLIPText, data: DataName) -> Iterator[str]:
+def other_values(text: CLIPText, data: str) -> Iterator[str]:
     """Where it is none of OpenAI's, or reads captions otherwise than the released code does."""
     yield from _other_sizes(text.config)
     for tower in ("vision", "text"):
         for key, value in _OPENAI.items():
             if (ours := getattr(getattr(text.config, f"{tower}_config"), key)) != value:
                 yield f"the {key} of its CLIP's {tower} tower is {ours}; the released code builds OpenAI's, with {value}"
-    if (strip := text.tokeniser.strip) != _STRIPPED[data]:
-        yield f"{strip!r} is stripped off its captions; the released code strips {_STRIPPED[data]!r} off {data}'s"
+    name = "coco" if is_coco(data) else "f30k"
+    if (strip := text.tokeniser.strip) != _STRIPPED[name]:
+        yield f"{strip!r} is stripped off its captions; the released code strips {_STRIPPED[name]!r} off {name}'s"
 
 
 def _sizes(checkpoint: Checkpoint, weights: Weights, settings: CLIPSettings) -> CLIPShape:

@@ -118,7 +118,16 @@ def test_a_trained_run_goes_out_and_in_again_with_the_same_similarities(tmp_path
     with contextlib.chdir(tmp_path):
         evaluate(params, "one")
         exported = export_run(Path("runs/tiny/one"), path := Path("out/model_best.pth"))
-        assert exported.cautions == [PADDED] and exported.vocabulary == Path("out/f30k_precomp_vocab.json")
+        assert exported.cautions == [PADDED, "its images have 6 regions; the released code builds 36"]
+        assert exported.vocabulary == Path("out/tiny_precomp_vocab.json")  # `data_name`, and `_vocab.json`
+        assert Checkpoint.read(path).options["data_name"] == "tiny_precomp"
+        Path("data/tiny/shards/regions/dev.arrow").write_bytes(b"")
+        with pytest.raises(DataError, match=r"dev\.arrow: this file is damaged"):
+            export_run(Path("runs/tiny/one"), Path("not/half.pth"))
+        assert not Path("not").exists()
+        Path("data/tiny/shards").rename("gone")
+        assert export_run(Path("runs/tiny/one"), path).cautions == [PADDED]  # nothing here tells how many there were
+        Path("gone").rename("data/tiny/shards")
         assert Checkpoint.read(path).parts[2]["v_global_w.embedding_local.1.weight"].shape == (36,)
         loaded = importing.load(path, params.method_with("lhsc"), exported.vocabulary, "tiny")
         assert "padding masked: a caption is the same in any batch; " in "\n".join(loaded.summary())

@@ -105,3 +105,5 @@ def test_what_the_released_code_has_fixed_and_a_model_has_not_is_said() -> None:
         "its attention's softmax scale is 4; the released code has 9",
         "its images have 50 regions; the released code builds 36",
     ]
+    others = {name: layout.n_regions for name, layout in LAYOUTS.items() if layout.n_regions is not None}
+    assert others == {"sgr_bigru": 36, "saf_bigru": 36, "lhsc_bigru": 36}  # what their images are held against
