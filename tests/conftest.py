@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Processes beside each other take a thread each."""
+    """Processes beside each other take a thread each; and Ctrl-C reaches what tests start, also from a shell's background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # there it is ignored, which children would inherit
     if config.getoption("numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
