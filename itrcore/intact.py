@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from itrcore.errors import DataError
 from itrcore.files import read_json, sealed, sha256, sha256_of_all, write_sealed
@@ -32,15 +33,19 @@ def seal(folder: Path) -> None:
     write_sealed(folder / FILES, {name: value for name, value in sha256_of_all(folder).items() if name != FILES})
 
 
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `write_sealed` was given. `DataError` where the file is missing or has changed."""
+    try:
+        return sealed(read_json(path))
+    except (OSError, ValueError) as error:
+        raise DataError.damaged(path, f"it cannot be read ({error})") from error
+
+
 def check_sealed(folder: Path, *endings: str) -> dict[str, str]:
     """The files of a sealed folder, path → SHA-256. `DataError` names the first that is missing or has changed.
 
     endings: of the files that are checked, such as `.npy`; without any, all are
     """
-    path = folder / FILES
-    try:
-        files = sealed(read_json(path))
-    except (OSError, ValueError) as error:
-        raise DataError.damaged(path, f"it cannot be read ({error})") from error
+    files: dict[str, str] = read_sealed(folder / FILES)
     check(folder, {name: wanted for name, wanted in files.items() if not endings or name.endswith(endings)})
     return files

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from itrcore import intact
 from itrcore.errors import DataError
-from itrcore.files import read_json, replacing, sealed, sha256, write_sealed
+from itrcore.files import replacing, sha256, write_sealed
 from itrcore.settings.datasets import SPLITS
 from itrcore.tables import read_parquet
 
@@ -91,12 +92,9 @@ def read_table(path: Path) -> pa.Table:
     record = path.with_name(_RECORD)
     if not path.is_file():
         raise _wrong(path, "no such file")
-    try:
-        wanted = sealed(read_json(record))[_SHA256]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError.damaged(record, f"it cannot be read ({error})") from error
-    if sha256(path) != wanted:
-        raise DataError.damaged(path)
+    if (wanted := intact.read_sealed(record).get(_SHA256)) is None:
+        raise DataError.damaged(record, f"it has no {_SHA256}")
+    intact.check(path.parent, {path.name: wanted})
     return _table(path)
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from itrcore import layout
 from itrcore.errors import TrainingError
-from itrcore.files import digest, parse_json, read_json, remove, replacing, sealed, sha256, write_json, write_sealed
+from itrcore.files import parse_json, read_json, remove, replacing, sealed, sha256, write_sealed
 from itrcore.runs.records import Point
 from itrcore.terminal import say
 
@@ -121,13 +121,11 @@ class StateFolder:
         return None
 
     def _read(self, path: Path) -> TrainingState:
-        value = read_json(path / _STATE)
+        value = sealed(read_json(path / _STATE))
         state = TrainingState.model_validate(value["state"])
         files = {path / name: wanted for name, wanted in value["files"].items()}
         if state.best is not None:
             files[self.folder / state.best.file] = state.best.sha256
-        if value["digest"] != digest([value["state"], value["files"]]):
-            raise ValueError(f"the content of {_STATE} has changed")
         for file, wanted in files.items():
             if sha256(file) != wanted:
                 raise ValueError(f"the content of {file.name} has changed")
@@ -147,7 +145,7 @@ class StateFolder:
                 "state": state.model_dump(mode="json"),
                 "files": {name: sha256(temporary / name) for name in (_MODEL, _OPTIMISER)},
             }
-            write_json(temporary / _STATE, {**value, "digest": digest(list(value.values()))})
+            write_sealed(temporary / _STATE, value)
         keep = {path.name, state.best.file if state.best else ""}
         for other in self.folder.iterdir():
             if other.name not in keep:

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import ast
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -48,7 +47,6 @@ from itrcore.settings.downloads import DownloadSettings, PunktSettings
 from itrcore.settings.load import load
 from itrcore.training.state import StateFolder
 from tests.security import hostile
-from tests.support.project import ROOT
 
 Read = Callable[[Path, bytes], Any]  # an empty folder, which is the working folder too, and the bytes
 
@@ -137,7 +135,7 @@ def _state(path: Path) -> Any:
         save_file({"a": torch.zeros(1)}, folder / other, {"param_groups": "[]"})
         names = {name: sha256(folder / name) for name in (path.name, other)}
         value = {"state": {"identity": "i"}, "files": names}
-        (folder / "state.json").write_text(json.dumps({**value, "digest": digest(list(value.values()))}))
+        (folder / "state.json").write_text(json.dumps({**value, "digest": digest(value)}))
         assert path.read_bytes() == written
     return StateFolder(folder.parent).load("i")
 
@@ -281,9 +279,9 @@ READERS: dict[str, Reader] = {
     "BERT's vocab.txt": Reader(
         ("itrcore.data.text.wordpieces:WordPieces.read",), "vocab.txt", WordPieces.read, _texts),
     "files of a folder": Reader(
-        ("itrcore.intact:check_sealed",), "files.json", lambda path: intact.check_sealed(path.parent), _sealed(b'{"a": "b"}')),
+        ("itrcore.intact:read_sealed",), "files.json", lambda path: intact.check_sealed(path.parent), _sealed(b'{"a": "b"}')),
     "record of the caption table": Reader(
-        ("itrcore.data.captions:read_table",), "splits.json", _recorded, _sealed(b'{"captions_sha256": "0"}')),
+        ("itrcore.intact:read_sealed",), "splits.json", _recorded, _sealed(b'{"captions_sha256": "0"}')),
     "finished training": Reader(
         ("itrcore.training.state:StateFolder.finished",), "state/finished.json",
         lambda path: StateFolder(path.parent).finished(), _sealed(b'{"identity": "i"}'), ignores=None),
@@ -434,51 +432,3 @@ OURS = {
     "itrcore.data.pictures:read": "the two rows of pictures",
     "itrcore.settings.methods:MethodSettings._of_its_kind": "a part of params.yaml, read before",
 }
-
-_CALLS = {
-    "json.load", "json.loads", "np.load", "np.fromfile", "np.memmap", "np.lib.format.read_array", "torch.load", "yaml.load",
-    "Image.open", "csv.reader", "gzip.open", "gzip.decompress", "bz2.open", "lzma.open", "requests.get", "urlopen",
-    "tarfile.open", "zipfile.ZipFile", "pq.ParquetFile", "pq.read_table", "pa.ipc.open_file", "pa.ipc.open_stream", "os.open",
-    "os.preadv", "gdown.download", "kagglehub.dataset_download", "timm.create_model", "cached_file", "open", "pickle.load",
-    "pickle.loads", "read_within", "parse_json", "read_json", "open_array", "safe_open", "load_file", "read_arrow", "read_buffer",
-    "read_parquet", "opened_zip", "opened_tar", "gunzipped",
-}  # fmt: skip
-_METHODS = {
-    "read_text",
-    "read_bytes",
-    "from_pretrained",
-    "get_config_dict",
-    "from_file",
-    "model_validate_json",
-    "read_json",
-}
-
-
-def found() -> dict[str, set[str]]:
-    """Every function of itrcore with a call that reads, as `module:qualified name`, and these calls."""
-    reading: dict[str, set[str]] = {}
-    for path in sorted((ROOT / "itrcore").rglob("*.py")):
-        module = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
-        for function, call in _calls(ast.parse(path.read_text("utf-8")), ()):
-            name = _dotted(call.func)
-            reads = name in _CALLS or name.rpartition(".")[2] in _METHODS
-            modes = [part.value for part in call.args[1:2] if isinstance(part, ast.Constant)]
-            if reads and not (name == "open" and any("w" in str(mode) for mode in modes)):
-                reading.setdefault(f"{module}:{function}", set()).add(name)
-    return reading
-
-
-def _calls(node: ast.AST, inside: tuple[str, ...]) -> Iterator[tuple[str, ast.Call]]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield from _calls(child, (*inside, child.name))
-            continue
-        if isinstance(child, ast.Call):
-            yield ".".join(inside), child
-        yield from _calls(child, inside)
-
-
-def _dotted(node: ast.expr) -> str:
-    if isinstance(node, ast.Attribute):
-        return f"{_dotted(node.value)}.{node.attr}"
-    return node.id if isinstance(node, ast.Name) else "?"

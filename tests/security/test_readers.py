@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from itrcore.errors import DataError, ITRError
-from tests.security import readers
+from tests.security import finding
 from tests.security.readers import OURS, READERS
 
 SECONDS = 5
@@ -23,7 +23,7 @@ GROWTH = 700 << 20  # bytes
 def test_every_reader_stands_in_the_table() -> None:
     covered = {name for reader in READERS.values() for name in reader.covers}
     known = covered | set(OURS)
-    found = set(readers.found())
+    found = set(finding.found())
     assert not (new := found - known), f"add them to tests/security/readers.py: {sorted(new)}"
     assert not (gone := known - found), f"no reader any more: {sorted(gone)}"
 
