@@ -12,9 +12,8 @@ from itrcore.settings.params import Params
 from itrcore.settings.runs import RunSettings
 
 FEW = 10_000  # images to train on; published recipes are for 29,000 and more
-PIECES = WordPieceSettings(
-    pieces=1000, min_count=2
-)  # what a small BERT or CLIP that starts at random needs of its data set
+# What a small BERT or CLIP that starts at random needs of its data set.
+PIECES = WordPieceSettings(pieces=1000, min_count=2)
 
 
 def first_run(params: Params, data: str, n_images: int) -> RunSettings | None:

@@ -79,7 +79,7 @@ class Kill:
             attempts.append(pipeline.run(*command))
         if not pipeline.mark.exists():
             yield Finding(Outcome.MISSED, "every process ended before")
-        for hit, attempt in zip(self.hits, attempts, strict=False):
+        for hit, attempt in zip(self.hits, attempts, strict=False):  # further attempts are undisturbed
             if hit.signal == "SIGINT" or attempt.code is None:  # the others leave no time for a word
                 yield from seen(attempt)
         yield from finished(pipeline, self.state, attempts)
