@@ -8,7 +8,10 @@ and the pooling of alignments, is computed for captions of one length together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +23,7 @@ from itrcore.layers.cross_attention import EPSILON, attend, attention_weights, g
 from itrcore.layers.encoded import Sets
 from itrcore.layers.product import ROWS, product
 from itrcore.layers.sets import by_size, cut, dense, sizes_in_order
-from itrcore.methods.sgraf.settings import AlignmentSettings, FiltrationSettings, ReasoningSettings
+from itrcore.methods.sgraf.settings import AlignmentSettings, FiltrationSettings, GateNorm, ReasoningSettings
 
 
 @dataclass(frozen=True)
@@ -38,29 +41,56 @@ CPU_TILES = Tiles(images=16, words=1792, attended=2048)
 GPU_TILES = Tiles(images=32, words=8192, attended=2**18)
 
 
+class Group(NamedTuple):
+    """Pairs of some images with captions of one length q.
+
+    alignments: (n, m, 1 + q, size), the whole pair's and the words'; first: number of its first caption, of all in the order of
+    their lengths
+    """
+
+    alignments: Tensor
+    first: int
+
+
 @dataclass(frozen=True)
 class _Captions:
     """Captions of one tile, in the order of their lengths.
 
-    words: (w, d), filled up with rows of zeros to a multiple of `ROWS`; whole: (m, d); groups: (length, how many captions)
+    words: (w, d), filled up with rows of zeros to a multiple of `ROWS`; whole: (m, d); groups: (length, how many captions);
+    first: number of the first caption, of all tiles
     """
 
     words: Tensor
     whole: Tensor
     groups: list[tuple[int, int]]
+    first: int
 
     @classmethod
-    def of(cls, texts: Sets) -> _Captions:
-        """From sets of 1 + length vectors, the whole caption's first."""
-        first = texts.lengths.cumsum(0) - texts.lengths
+    def tiles(cls, texts: Sets, words: int) -> Iterator[_Captions]:
+        """Of about so many words each. texts: sets of 1 + length vectors, the whole caption's first"""
+        first = 0
+        for tile in cut(texts, words):
+            yield cls.of(tile, first)
+            first += len(tile)
+
+    @classmethod
+    def of(cls, texts: Sets, first: int) -> _Captions:
+        """One tile."""
+        starts = texts.lengths.cumsum(0) - texts.lengths
         is_word = torch.ones(len(texts.vectors), dtype=torch.bool)
-        is_word[first] = False
+        is_word[starts] = False
         words = texts.vectors[is_word.to(texts.vectors.device)]
         return cls(
             functional.pad(words, (0, 0, 0, -len(words) % ROWS)),
-            texts.vectors[first.to(texts.vectors.device)],
+            texts.vectors[starts.to(texts.vectors.device)],
             [(size - 1, count) for size, count in sizes_in_order(texts)],
+            first,
         )
+
+    def grouped(self, alignments: list[Tensor]) -> list[Group]:
+        """Alignments of each group."""
+        firsts = accumulate((count for _, count in self.groups), initial=self.first)
+        return [Group(part, first) for part, first in zip(alignments, firsts, strict=False)]
 
 
 class AlignmentMeasure(nn.Module):
@@ -77,8 +107,12 @@ class AlignmentMeasure(nn.Module):
         self.score = xavier(nn.Linear(size, 1))
         # The module that pools a pair's alignments is called by its kind, and so are its weights.
         self.pooling = "reasoning" if isinstance(module, ReasoningSettings) else "filtration"
-        pooling = Reasoning(size, module.steps) if isinstance(module, ReasoningSettings) else Filtration(size)
-        self.add_module(self.pooling, pooling)
+        self.add_module(
+            self.pooling,
+            Reasoning(size, module.steps)
+            if isinstance(module, ReasoningSettings)
+            else Filtration(size, module.gate_norm),
+        )
 
     def forward(self, images: Sets, texts: Sets, tiles: Tiles | None = None) -> Tensor:
         """Sets of `with_whole`, packed → (n_images, n_texts), in float32 also under mixed precision."""
@@ -89,15 +123,15 @@ class AlignmentMeasure(nn.Module):
                 by_size(Sets(side.vectors.to(dtype), side.lengths)) for side in (images, texts)
             )
             blocks = list(dense(images, tiles.images))
-            pairs = ((block, tile) for tile in map(_Captions.of, cut(texts, tiles.words)) for block in blocks)
+            pairs = ((block, tile) for tile in _Captions.tiles(texts, tiles.words) for block in blocks)
             if self.training:
                 # All at once, as batch normalisation is over all pairs. What the alignments were computed from is computed
                 # again in the backward pass: it is at least four times as large as they are.
-                nodes = [self._recomputed(block, tile, tiles) for block, tile in pairs]
-                in_order = iter(self._scores([group for groups in nodes for group in groups]))
-                scores = [[next(in_order) for _ in groups] for groups in nodes]
+                parts = [tile.grouped(self._recomputed(block, tile, tiles)) for block, tile in pairs]
+                in_order = iter(self._scores([group for groups in parts for group in groups]))
+                scores = [[next(in_order) for _ in groups] for groups in parts]
             else:
-                scores = [self._scores(self._alignments(block, tile, tiles)) for block, tile in pairs]
+                scores = [self._scores(tile.grouped(self._alignments(block, tile, tiles))) for block, tile in pairs]
             columns = [torch.cat(part, dim=1) for part in scores]
             rows = [torch.cat(columns[i : i + len(blocks)]) for i in range(0, len(columns), len(blocks))]
             return torch.cat(rows, dim=1)[image_places][:, text_places]
@@ -111,7 +145,7 @@ class AlignmentMeasure(nn.Module):
 
     def _recomputed(self, images: Tensor, captions: _Captions, tiles: Tiles) -> list[Tensor]:
         def alignments(images: Tensor, words: Tensor, whole: Tensor) -> list[Tensor]:
-            return self._alignments(images, _Captions(words, whole, captions.groups), tiles)
+            return self._alignments(images, replace(captions, words=words, whole=whole), tiles)
 
         inputs = (images, captions.words, captions.whole)
         return checkpoint(alignments, *inputs, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
@@ -162,11 +196,12 @@ class AlignmentMeasure(nn.Module):
         differences = (images[:, None] - texts).square().flatten(0, 1)
         return l2(product(differences, self.whole.weight, self.whole.bias)).view(len(images), len(texts), -1)
 
-    def _scores(self, groups: list[Tensor]) -> list[Tensor]:
-        """(n, m, 1 + q, size) alignments of some groups of pairs → (n, m) each."""
-        pooled = self.get_submodule(self.pooling)([group.flatten(0, 1) for group in groups])
+    def _scores(self, groups: list[Group]) -> list[Tensor]:
+        """(n, m) of each group."""
+        pooled = self.get_submodule(self.pooling)(groups)
         return [
-            self.score(vectors).sigmoid().view(group.shape[:2]) for vectors, group in zip(pooled, groups, strict=True)
+            self.score(vectors).sigmoid().view(group.alignments.shape[:2])
+            for vectors, group in zip(pooled, groups, strict=True)
         ]
 
 
@@ -188,11 +223,12 @@ class Reasoning(nn.ModuleList):
     def __init__(self, size: int, steps: int) -> None:
         super().__init__(ReasoningStep(size) for _ in range(steps))
 
-    def forward(self, groups: list[Tensor]) -> list[Tensor]:
-        """(p, k, size) alignments of pairs, the whole pair's first → (p, size), its own after all steps, for each group."""
+    def forward(self, groups: list[Group]) -> list[Tensor]:
+        """The whole pair's alignment after all steps, (n · m, size) for each group."""
         *steps, last = [step.matrices() for step in self if isinstance(step, ReasoningStep)]
         pooled = []
-        for nodes in groups:
+        for group in groups:
+            nodes = group.alignments.flatten(0, 1)
             for matrices in steps:
                 nodes = _reason(nodes, nodes, *matrices)
             # After the last step only the whole pair's is used.
@@ -226,24 +262,63 @@ def _reason(wanted: Tensor, nodes: Tensor, query: Tensor, query_bias: Tensor, ou
 
 
 class Filtration(nn.Module):
-    """Attention filtration: alignments weighted by a gate that is normalised over all of them."""
+    """Attention filtration: alignments weighted by a gate that is normalised over many of them."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, gate_norm: GateNorm) -> None:
         super().__init__()
         self.weights = xavier(nn.Linear(size, 1))
         self.norm = nn.BatchNorm1d(1)
+        self.by_caption = gate_norm == "caption"
 
-    def forward(self, groups: list[Tensor]) -> list[Tensor]:
-        """(p, k, size) alignments of pairs → (p, size) of unit length, for each group.
-
-        In training, batch normalisation is over the alignments of all pairs of the batch, once a step. The released loop
-        normalises caption by caption, and so keeps for evaluation the statistics of a batch's last, shortest captions.
-        """
-        logits = [self.weights(nodes).squeeze(-1) for nodes in groups]
-        normed = self.norm(torch.cat([part.flatten() for part in logits])[:, None])
-        gates = torch.split(normed.sigmoid().flatten(), [part.numel() for part in logits])
+    def forward(self, groups: list[Group]) -> list[Tensor]:
+        """(n · m, size) of unit length, for each group."""
+        logits = [self.weights(group.alignments).squeeze(-1) for group in groups]
+        if self.by_caption and self.training:
+            normed = _by_caption(self.norm, logits, [group.first for group in groups])
+        else:
+            normed = _of_all_pairs(self.norm, logits)
         pooled = []
-        for gate, part, nodes in zip(gates, logits, groups, strict=True):
-            shares = gate.view_as(part) / (gate.view_as(part).sum(1, keepdim=True) + EPSILON)
-            pooled.append(l2(torch.bmm(shares[:, None], nodes).squeeze(1)))
+        for logit, group in zip(normed, groups, strict=True):
+            gate = logit.sigmoid().flatten(0, 1)
+            shares = gate / (gate.sum(1, keepdim=True) + EPSILON)
+            pooled.append(l2(torch.bmm(shares[:, None], group.alignments.flatten(0, 1)).squeeze(1)))
         return pooled
+
+
+def _of_all_pairs(norm: nn.BatchNorm1d, groups: list[Tensor]) -> list[Tensor]:
+    """Gates (n, m, k) of groups of pairs, normalised. In training over the alignments of all pairs of the batch, once a step."""
+    normed: Tensor = norm(torch.cat([group.flatten() for group in groups])[:, None])
+    parts = torch.split(normed.flatten(), [group.numel() for group in groups])
+    return [part.view_as(group) for part, group in zip(parts, groups, strict=True)]
+
+
+def _by_caption(norm: nn.BatchNorm1d, groups: list[Tensor], firsts: list[int]) -> list[Tensor]:
+    """The same as the released loop has it in training: over one caption and all images, caption by caption.
+
+    The loop goes from the longest caption to the shortest, and each moves the running statistics. So these come mostly from
+    the batch's shortest captions. firsts: as `Group.first`
+    """
+    captions = [slice(first, first + group.shape[1]) for group, first in zip(groups, firsts, strict=True)]
+    n_gates = torch.zeros(captions[-1].stop, dtype=torch.float64)  # of each caption, on the CPU
+    for group, part in zip(groups, captions, strict=True):
+        n_gates[part] += group.shape[0] * group.shape[2]
+    counts = n_gates.to(groups[0])
+
+    def mean_of(values: list[Tensor]) -> Tensor:
+        total = torch.zeros_like(counts)
+        for value, part in zip(values, captions, strict=True):
+            total[part] += value.sum((0, 2))
+        return total / counts
+
+    means = mean_of(groups)
+    centred = [group - means[part, None] for group, part in zip(groups, captions, strict=True)]
+    variances = mean_of([group.square() for group in centred])
+    assert norm.momentum is not None
+    later = torch.empty_like(n_gates)  # how many captions the loop takes after each
+    later[n_gates.argsort(descending=True, stable=True)] = torch.arange(len(later) - 1, -1, -1, dtype=later.dtype)
+    shares = (norm.momentum * (1 - norm.momentum) ** later).to(counts)
+    for name, values in (("running_mean", means), ("running_var", variances * counts / (counts - 1))):
+        norm.get_buffer(name).mul_((1 - norm.momentum) ** len(later)).add_(shares @ values.detach())
+    norm.get_buffer("num_batches_tracked").add_(len(later))
+    scale = norm.weight * (variances + norm.eps).rsqrt()
+    return [group * scale[part, None] + norm.bias for group, part in zip(centred, captions, strict=True)]

@@ -24,5 +24,5 @@ class LHSC(AlignmentMethod):
         words = WordAttentionEncoder(
             text.n_tokens, settings.dim, text.settings, text.vectors, settings.layers, settings.padding
         )
-        super().__init__(settings, regions, words, FiltrationSettings(kind="saf"))
+        super().__init__(settings, regions, words, FiltrationSettings(kind="saf", gate_norm=settings.gate_norm))
         self.captions_together = _RELEASED_BATCH if settings.padding == "released" else None

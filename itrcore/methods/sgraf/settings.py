@@ -18,10 +18,16 @@ class ReasoningSettings(Settings):
     steps: Count
 
 
+# What batch normalisation of the gate is over in training: all pairs of a batch at once; or one caption and all images, as in
+# the released code.
+GateNorm = Literal["pairs", "caption"]
+
+
 class FiltrationSettings(Settings):
     """SAF: attention filtration of a pair's alignments."""
 
     kind: Literal["saf"]
+    gate_norm: GateNorm = "pairs"
 
 
 class AlignmentSettings(CrossSettings):
@@ -60,6 +66,7 @@ class LHSCSettings(AlignmentSettings):
     layers: on each side; heads: of a layer between regions
     padding: masked: only a caption's words take part. released: its padding takes part too, as in the released code, so that
         a caption's vectors depend on its batch
+    gate_norm: as SAF's
     """
 
     kind: Literal["lhsc"]
@@ -67,6 +74,7 @@ class LHSCSettings(AlignmentSettings):
     layers: Count
     heads: Count
     padding: Literal["masked", "released"]
+    gate_norm: GateNorm = "pairs"
 
     @model_validator(mode="after")
     def _heads_fit(self) -> LHSCSettings:

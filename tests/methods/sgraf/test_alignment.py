@@ -97,6 +97,25 @@ def test_in_training_safs_batch_norm_is_over_all_pairs_once_a_step(
     torch.testing.assert_close(norm.running_var, 0.9 * old["running_var"] + 0.1 * every.var())
 
 
+@EVERY_CASE
+@pytest.mark.parametrize("tiles", TILES[1:])
+def test_normalising_by_caption_is_the_same_in_any_blocks_and_the_default_in_evaluation(
+    regions: list[int], words: list[int], tiles: Tiles
+) -> None:
+    images, texts = packed(with_wholes(regions, 0)), packed(with_wholes(words, 1))
+    measures = [built("saf") for _ in range(3)]
+    for measure in measures[:2]:
+        measure.filtration.by_caption = True
+    evaluated = [measure(images, texts, tiles) for measure in measures]
+    torch.testing.assert_close(evaluated[0], evaluated[2], rtol=0, atol=0)
+    scores = [measure.train()(images, texts, how) for measure, how in zip(measures, (tiles, None, None), strict=True)]
+    torch.testing.assert_close(scores[0], scores[1], rtol=0, atol=1e-12)
+    if len(words) > 1 and len(regions) > 1:
+        assert not torch.allclose(scores[1], scores[2], atol=1e-6)
+    for one, other in zip(measures[0].buffers(), measures[1].buffers(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
 def test_in_evaluation_nothing_is_learned() -> None:
     measure = built("saf")
     before = {key: value.clone() for key, value in measure.state_dict().items()}
