@@ -1,8 +1,8 @@
 """CLIP's tokens: byte pairs of lower-cased words, between <|startoftext|> and <|endoftext|>.
 
 The ids are those of OpenAI's tokeniser and of transformers' CLIPTokenizer, with two differences that hardly any caption
-shows: OpenAI's mends broken Unicode and HTML entities first, and both read the two marks, written in a caption, as the
-marks themselves; here they are words.
+shows: OpenAI's mends broken Unicode and HTML entities first and makes curly quotes straight, and both read the two marks,
+written in a caption, as the marks themselves; here they are words.
 """
 
 from __future__ import annotations
