@@ -60,7 +60,7 @@ def write_page(examined: Examined, folder: Path, provenance: Mapping[str, str]) 
         banner={},
         provenance=provenance,
     )  # fmt: skip
-    pages.write_style(folder)
+    pages.write_assets(folder, "style.css")
 
 
 def _shown(examined: Examined, folder: Path) -> list[Shown]:

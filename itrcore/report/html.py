@@ -1,6 +1,6 @@
 """Writes the report's folder: index, a page per run and ensemble, plots, pictures, leaderboard.json and leaderboard.md.
 
-Pages link relatively, need no network and no script, and open from disk.
+Pages link relatively, need no network, and open from disk. One small script makes the index's tables sortable.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def write_report(
                 )  # fmt: skip
     write_json(folder / "leaderboard.json", leaderboard.as_json(results))
     (folder / "leaderboard.md").write_text(shown(leaderboard.as_markdown(results, settings.title)), "utf-8")
-    pages.write_style(folder)
+    pages.write_assets(folder, "style.css", "sorting.js")
 
 
 def entry_path(entry: Entry) -> str:
@@ -81,7 +81,7 @@ def entry_path(entry: Entry) -> str:
 
 def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Environment:
     return pages.templates(
-        title=settings.title, provenance=dict(provenance), not_real=NOT_REAL, quality=QUALITY, cost=COST,
+        title=settings.title, provenance=dict(provenance), not_real=NOT_REAL, quality=(QUALITY[-1], *QUALITY[:-1]), cost=COST,
         published_columns=PUBLISHED, published_cells=published_cells, kinds=KINDS, directions=DIRECTIONS,
         entry_path=entry_path, drawing=explanations,
         single=lambda column, value: column.format(Stat(value, None)),

@@ -68,12 +68,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of figures: the key of its value, its heading below that of `group`, how a value is written."""
+    """A column of figures: the key of its value, its heading below that of `group`, how a value is written.
+
+    lowest: whether the lowest value is the best
+    """
 
     key: str
     group: str
     heading: str
     format: Callable[[Stat], str]
+    lowest: bool = False
 
 
 def published_cells(comparison: Comparison | None, key: str) -> tuple[str, str]:
@@ -98,17 +102,17 @@ def _milliseconds(value: Stat) -> str:
 DIRECTIONS = {"i2t": "image → text", "t2i": "text → image"}
 
 _SIDE = (
-    ("r1", "R@1", _recall),
-    ("r5", "R@5", _recall),
-    ("r10", "R@10", _recall),
-    ("median", "median rank", _rank),
-    ("mean", "mean rank", _rank),
+    ("r1", "R@1", _recall, False),
+    ("r5", "R@5", _recall, False),
+    ("r10", "R@10", _recall, False),
+    ("median", "median rank", _rank, True),
+    ("mean", "mean rank", _rank, True),
 )
 QUALITY = (
     *(
-        Column(f"{side}_{key}", name, heading, write)
+        Column(f"{side}_{key}", name, heading, write, lowest)
         for side, name in DIRECTIONS.items()
-        for key, heading, write in _SIDE
+        for key, heading, write, lowest in _SIDE
     ),
     Column("rsum", "both", "rsum", _recall),
 )
@@ -116,12 +120,12 @@ QUALITY = (
 PUBLISHED = tuple(column for column in QUALITY if column.key in FIGURES)
 
 COST = (
-    Column("parameters", "model", "parameters", lambda value: formats.count(value.mean)),
-    Column("train_seconds", "model", "training time", lambda value: formats.duration(value.mean)),
-    Column("encode_image_ms", "encode", "per image", _milliseconds),
-    Column("encode_caption_ms", "encode", "per caption", _milliseconds),
-    Column("score_image_ms", "score one query", "image, all captions", _milliseconds),
-    Column("score_caption_ms", "score one query", "caption, all images", _milliseconds),
+    Column("parameters", "model", "parameters", lambda value: formats.count(value.mean), lowest=True),
+    Column("train_seconds", "model", "training time", lambda value: formats.duration(value.mean), lowest=True),
+    Column("encode_image_ms", "encode", "per image", _milliseconds, lowest=True),
+    Column("encode_caption_ms", "encode", "per caption", _milliseconds, lowest=True),
+    Column("score_image_ms", "score one query", "image, all captions", _milliseconds, lowest=True),
+    Column("score_caption_ms", "score one query", "caption, all images", _milliseconds, lowest=True),
 )
 
 

@@ -1,4 +1,4 @@
-"""Turning templates into pages that open from disk: relative links, no script, one style sheet beside them."""
+"""Turning templates into pages that open from disk: relative links, a style sheet beside them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def write(environment: Environment, path: Path, template: str, up: str, **contex
     path.write_bytes(text.encode("utf-8", "replace"))
 
 
-def write_style(folder: Path) -> None:
-    """Put the style sheet into the folder."""
-    with as_file(files("itrcore.report") / "templates" / "style.css") as style:
-        shutil.copyfile(style, folder / "style.css")
+def write_assets(folder: Path, *names: str) -> None:
+    """Put files that pages name, such as the style sheet, into the folder."""
+    for name in names:
+        with as_file(files("itrcore.report") / "templates" / name) as asset:
+            shutil.copyfile(asset, folder / name)
