@@ -1,4 +1,8 @@
-"""What all kinds of layers use: unit length, masks of padded sets, initial weights as published."""
+"""What all kinds of layers use: unit length, padded sets and their own rows, initial weights as published.
+
+Nothing here or in the layers waits for the device. How many rows each set has is known on the CPU, and what follows from that,
+such as an index of all rows, is made there and sent. A boolean index would be counted on the device first.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,36 @@ def l2(x: Tensor, out: Tensor | None = None) -> Tensor:
 
 def length_mask(lengths: Tensor, longest: int, device: torch.device) -> Tensor:
     """(n, longest), True at the valid positions of each item: its first ones. lengths: (n,), how many"""
-    return torch.arange(longest, device=device) < lengths.to(device)[:, None]
+    return torch.arange(longest, device=device) < send(lengths, device)[:, None]
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Small values to a device, without waiting for its work. values: on the CPU"""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
+def pack(padded: Tensor, lengths: Tensor) -> Tensor:
+    """The rows of all sets, one after the other. padded: (n, k, …); lengths: (n,) on the CPU, how many → (sum of lengths, …)"""
+    rows = padded.flatten(0, 1)
+    places = _places(lengths, padded.shape[1])
+    return rows if places is None else rows.index_select(0, send(places, rows.device))
+
+
+def unpack(rows: Tensor, lengths: Tensor, longest: int) -> Tensor:
+    """The reverse of `pack`: (sum of lengths, …) → (n, longest, …), filled up with 0."""
+    places = _places(lengths, longest)
+    if places is not None:
+        padded = rows.new_zeros(len(lengths) * longest, *rows.shape[1:])
+        rows = padded.index_copy(0, send(places, rows.device), rows)
+    return rows.view(len(lengths), longest, *rows.shape[1:])
+
+
+def _places(lengths: Tensor, longest: int) -> Tensor | None:
+    """Where the rows of all sets are among those of the padded sets, all (n · longest); None where none is padded."""
+    if int(lengths.min()) == longest:
+        return None
+    before = torch.arange(len(lengths)) * longest - (lengths.cumsum(0) - lengths)
+    return torch.arange(int(lengths.sum())) + before.repeat_interleave(lengths)
 
 
 def xavier(layer: nn.Linear) -> nn.Linear:
@@ -29,12 +62,24 @@ def xavier(layer: nn.Linear) -> nn.Linear:
     return layer
 
 
-def row_by_row(function: Callable[[Tensor], Tensor], sets: Tensor, mask: Tensor | None) -> Tensor:
-    """Apply a function to the valid rows of all sets; padded rows take no part and come out as 0.
+def row_by_row(function: Callable[[Tensor], Tensor], sets: Tensor, lengths: Tensor) -> Tensor:
+    """Apply a function to the rows of all sets; padded rows take no part and come out as 0.
 
-    function: (rows, width) → (rows, d); sets: (n, k, width); mask: (n, k), None: all are valid → (n, k, d)
+    function: (rows, width) → (rows, d); sets: (n, k, width), padded; lengths: (n,) on the CPU → (n, k, d)
     """
-    if mask is None:
-        return function(sets.flatten(0, 1)).reshape(*sets.shape[:2], -1)
-    valid = function(sets[mask])
-    return valid.new_zeros(*mask.shape, valid.shape[-1]).masked_scatter(mask[..., None], valid)
+    return unpack(function(pack(sets, lengths)), lengths, sets.shape[1])
+
+
+def recurrent(gru: nn.GRU, sets: Tensor, lengths: Tensor) -> Tensor:
+    """A bidirectional GRU over the rows of each set: the mean of the two directions, padded rows 0.
+
+    sets: (n, k, width), padded; lengths: (n,) on the CPU → (n, k, d)
+    """
+    # Sorted here: torch sorts on the CPU too, but sends the order, and fetches it back, waiting for the device.
+    order = lengths.argsort(descending=True, stable=True)
+    packed = nn.utils.rnn.pack_padded_sequence(
+        sets.index_select(0, send(order, sets.device)), lengths[order], batch_first=True
+    )
+    out, _ = nn.utils.rnn.pad_packed_sequence(gru(packed)[0], batch_first=True, total_length=sets.shape[1])
+    forward, backward = out.chunk(2, dim=-1)
+    return ((forward + backward) / 2).index_select(0, send(order.argsort(), sets.device))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from itrcore.layers.basics import length_mask
+from itrcore.layers.basics import pack, send
 
 
 class Encoded(ABC):
@@ -51,7 +51,7 @@ class Vectors(Encoded):
 
     def take(self, items: np.ndarray) -> Vectors:
         """The given items, in that order. items: (m,) numbers"""
-        return Vectors(self.vectors[torch.from_numpy(items).to(self.vectors.device)])
+        return Vectors(self.vectors[send(torch.from_numpy(items), self.vectors.device)])
 
     @classmethod
     def join(cls, blocks: Sequence[Vectors]) -> Vectors:
@@ -87,7 +87,7 @@ class Sets(Encoded):
         # For each row taken: where its set starts here, and its number within the set.
         starts = (self.lengths.cumsum(0) - self.lengths)[wanted].repeat_interleave(lengths)
         within = torch.arange(len(starts)) - (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
-        return Sets(self.vectors[(starts + within).to(self.vectors.device)], lengths)
+        return Sets(self.vectors[send(starts + within, self.vectors.device)], lengths)
 
     def widened(self) -> Sets:
         """The same sets in float32, if the vectors are of a narrower type."""
@@ -101,4 +101,4 @@ class Sets(Encoded):
     @classmethod
     def pack(cls, padded: Tensor, lengths: Tensor) -> Sets:
         """From padded sets. padded: (n, k, d); lengths: (n,) on the CPU"""
-        return cls(padded[length_mask(lengths, padded.shape[1], padded.device)], lengths)
+        return cls(pack(padded, lengths), lengths)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from itrcore.data.feeding.batches import PixelBatch
-from itrcore.layers.basics import xavier
+from itrcore.layers.basics import send, unpack, xavier
 from itrcore.layers.image_encoders import ImageEncoder
 from itrcore.layers.progress import Progress
 from itrcore.pretrained.backbone import Backbone
@@ -32,9 +32,9 @@ class GridEncoder(ImageEncoder):
         # Drawn on the CPU, so that the lengths are known there without waiting for the device.
         kept = self._kept(n, k)
         lengths = kept.sum(1)
-        rows = kept.flatten().nonzero().squeeze(1).to(cells.device, non_blocking=True)
-        features = self.fc(cells.flatten(0, 1)[rows])
-        return nn.utils.rnn.pad_sequence(features.split(lengths.tolist()), batch_first=True), lengths
+        rows = send(kept.flatten().nonzero().squeeze(1), cells.device)
+        features = self.fc(cells.flatten(0, 1).index_select(0, rows))
+        return unpack(features, lengths, int(lengths.max())), lengths
 
     def begin_epoch(self, epoch: int) -> None:
         """Open the stages of the backbone that train in this epoch."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from itrcore.data.feeding.batches import RegionBatch
-from itrcore.layers.basics import length_mask, row_by_row, xavier
+from itrcore.layers.basics import row_by_row, xavier
 from itrcore.layers.progress import Progress
 
 
@@ -38,7 +38,7 @@ class RegionEncoder(ImageEncoder):
 
     def forward(self, batch: RegionBatch) -> tuple[Tensor, Tensor]:
         """(n, k, width) → (n, k, d), where padded regions are 0, and each image's number of regions, (n,)."""
-        return row_by_row(self._encode, batch.regions, region_mask(batch)), batch.lengths
+        return row_by_row(self._encode, batch.regions, batch.lengths), batch.lengths
 
     def _encode(self, rows: Tensor) -> Tensor:
         out: Tensor = self.fc(rows) + self.out(torch.relu(self.norm(self.hidden(rows))))
@@ -56,9 +56,3 @@ class LinearRegionEncoder(ImageEncoder):
         """(n, k, width) → (n, k, d), where padded regions are the layer's bias, and each image's number of regions, (n,)."""
         features: Tensor = self.fc(batch.regions)
         return features, batch.lengths
-
-
-def region_mask(batch: RegionBatch) -> Tensor | None:
-    """(n, k) True at each image's own regions; None where no image is padded."""
-    k = batch.regions.shape[1]
-    return None if int(batch.lengths.min()) == k else length_mask(batch.lengths, k, batch.regions.device)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from itrcore.layers.basics import length_mask
+from itrcore.layers.basics import length_mask, recurrent, send
 from itrcore.settings.pooling import GPOSettings, MeanSettings
 
 HIDDEN = -10000.0  # the score of positions that must not count in a softmax, as in the released codes
@@ -41,16 +41,13 @@ class GPO(nn.Module):
         ranked = features.masked_fill(~mask, -math.inf).sort(dim=1, descending=True).values.masked_fill(~mask, 0.0)
         # The weights depend on the length alone: the GRU passes over each length once, not over the batch.
         different, which = torch.unique(lengths, return_inverse=True)
-        weights = self._weights(different, k, features.device)[which.to(features.device)]
+        weights = self._weights(different, k, features.device)[send(which, features.device)]
         return (ranked * weights[..., None]).sum(1)
 
     def _weights(self, lengths: Tensor, k: int, device: torch.device) -> Tensor:
         """(number of lengths, k) weights that sum to 1 over the valid ranks."""
         codes = self._codes(k, device).expand(len(lengths), k, self.code_dim)
-        packed = nn.utils.rnn.pack_padded_sequence(codes, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        out, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=k)
-        forward, backward = out.chunk(2, dim=-1)
-        scores = self.linear((forward + backward) / 2).squeeze(-1)
+        scores = self.linear(recurrent(self.gru, codes, lengths)).squeeze(-1)
         scores = scores.masked_fill(~length_mask(lengths, k, device), HIDDEN)
         return torch.softmax(scores / self.temperature, dim=-1)
 

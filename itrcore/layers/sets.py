@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from itrcore.layers.basics import send
 from itrcore.layers.encoded import Sets
 
 
 def by_size(items: Sets) -> tuple[Sets, Tensor]:
     """The sets in the order of their sizes, and where each of the given ones is now, (n,) on their device."""
     order = items.lengths.argsort(stable=True)
-    return items.take(order.numpy()), order.argsort().to(items.vectors.device)
+    return items.take(order.numpy()), send(order.argsort(), items.vectors.device)
 
 
 def cut(items: Sets, rows: int) -> Iterator[Sets]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from itrcore.data.feeding.batches import TextBatch
 from itrcore.data.text.glove import WordVectors
 from itrcore.data.text.tokens import PAD
-from itrcore.layers.basics import length_mask
+from itrcore.layers.basics import length_mask, recurrent
 from itrcore.settings.encoders import BertSettings, BiGRUSettings
 
 if TYPE_CHECKING:
@@ -46,11 +46,7 @@ class BiGRUEncoder(WordEncoder):
 
     def read(self, words: Tensor, lengths: Tensor) -> Tensor:
         """The GRU over each caption's own words. words: (m, l, word_dim); lengths: (m,) on the CPU → (m, l, d)"""
-        packed = nn.utils.rnn.pack_padded_sequence(words, lengths, batch_first=True, enforce_sorted=False)
-        out, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=words.shape[1])
-        forward, backward = out.chunk(2, dim=-1)
-        mean: Tensor = (forward + backward) / 2
-        return mean
+        return recurrent(self.gru, words, lengths)
 
 
 class BertEncoder(WordEncoder):
@@ -64,7 +60,10 @@ class BertEncoder(WordEncoder):
 
     def forward(self, batch: TextBatch) -> Tensor:
         """(m, l) ids → (m, l, d); padded pieces come out as 0 and no other piece attends to them."""
-        mask = length_mask(batch.lengths, batch.ids.shape[1], batch.ids.device)
-        hidden = self.bert(batch.ids, attention_mask=mask.long()).last_hidden_state
+        longest = batch.ids.shape[1]
+        mask = length_mask(batch.lengths, longest, batch.ids.device)
+        # In the shape that transformers makes of it: of another shape it looks on the device whether anything is masked.
+        seen = None if int(batch.lengths.min()) == longest else mask[:, None, None].expand(-1, -1, longest, -1)
+        hidden = self.bert(batch.ids, attention_mask=seen).last_hidden_state
         features: Tensor = self.dropout(self.linear(hidden)).masked_fill(~mask[..., None], 0.0)
         return features

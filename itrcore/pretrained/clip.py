@@ -103,13 +103,12 @@ def image_features(clip: CLIPModel, pixels: Tensor) -> Tensor:
     return features
 
 
-def text_features(clip: CLIPModel, ids: Tensor, lengths: Tensor) -> Tensor:
-    """The projected vector of each caption's last token, not normalised. ids: (m, l); lengths: (m,) → (m, d)
+def text_features(clip: CLIPModel, ids: Tensor, last: Tensor) -> Tensor:
+    """The projected vector of each caption's last token, not normalised. ids: (m, l); last: (m,), its place → (m, d)
 
     A token attends to none after it, so that padding needs no mask. The last token is found by its place: transformers looks
     for CLIP's own end token, which the word pieces of a CLIP that starts at random do not have.
     """
     hidden = clip.text_model(ids).last_hidden_state
-    last = hidden[torch.arange(len(ids), device=ids.device), lengths.to(ids.device) - 1]
-    features: Tensor = clip.text_projection(last)
+    features: Tensor = clip.text_projection(hidden[torch.arange(len(ids), device=ids.device), last])
     return features

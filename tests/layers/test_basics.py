@@ -36,13 +36,12 @@ def test_xavier_sets_the_bias_to_zero_and_the_weights_by_both_widths() -> None:
 
 def test_a_function_of_rows_sees_valid_rows_alone_in_order() -> None:
     sets = torch.arange(12.0).view(2, 3, 2)
-    mask = torch.tensor([[True, True, False], [True, False, False]])
     seen = []
 
     def summed(rows: torch.Tensor) -> torch.Tensor:
         seen.append(rows.tolist())
         return rows.sum(1, keepdim=True)
 
-    assert row_by_row(summed, sets, mask).tolist() == [[[1.0], [5.0], [0.0]], [[13.0], [0.0], [0.0]]]
-    assert row_by_row(summed, sets, None).tolist() == [[[1.0], [5.0], [9.0]], [[13.0], [17.0], [21.0]]]
+    assert row_by_row(summed, sets, torch.tensor([2, 1])).tolist() == [[[1.0], [5.0], [0.0]], [[13.0], [0.0], [0.0]]]
+    assert row_by_row(summed, sets, torch.tensor([3, 3])).tolist() == [[[1.0], [5.0], [9.0]], [[13.0], [17.0], [21.0]]]
     assert seen == [[[0, 1], [2, 3], [6, 7]], sets.flatten(0, 1).tolist()]

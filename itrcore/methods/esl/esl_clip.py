@@ -9,6 +9,7 @@ from itrcore.assets.clip import CLIPSource
 from itrcore.assets.pictures import Pictures
 from itrcore.data.feeding.batches import PixelBatch, TextBatch
 from itrcore.errors import DataError
+from itrcore.layers.basics import send
 from itrcore.layers.encoded import Vectors
 from itrcore.methods.contract import EmbeddingMethod
 from itrcore.methods.esl.levels import Levels, level_weights, widths
@@ -64,7 +65,7 @@ class ESLCLIP(EmbeddingMethod[PixelBatch]):
 
     def encode_texts(self, batch: TextBatch) -> Vectors:
         """(m, sum of level widths)."""
-        return self.measured_texts(text_features(self.clip, batch.ids, batch.lengths))
+        return self.measured_texts(text_features(self.clip, batch.ids, send(batch.lengths - 1, batch.ids.device)))
 
     def measured_images(self, features: Tensor) -> Vectors:
         """Encoded images. features: (n, d), of the picture tower"""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from itrcore.layers.basics import send, unpack
 from itrcore.layers.cross_attention import EPSILON, SLOPE
 from itrcore.layers.encoded import Sets
 from itrcore.layers.product import product
@@ -120,14 +121,13 @@ def _image_tiles(images: Sets, tiles: Tiles) -> Iterator[_ImageTile]:
     size = max(16, tiles.regions // most // 16 * 16)  # vectors of a CPU hold 8 or 16 values
     for first in range(0, len(images), size):
         tile = images[first : first + size]
-        counts = tile.lengths.to(tile.vectors.device)
+        counts = send(tile.lengths, tile.vectors.device)
         longest = int(tile.lengths[-1])
         if int(tile.lengths[0]) == longest:
             yield _ImageTile(tile.vectors.view(len(tile), longest, -1).transpose(0, 1).flatten(0, 1), counts, None)
             continue
         absent = torch.arange(longest, device=counts.device) >= counts[:, None]
-        padded = tile.vectors.new_zeros(*absent.shape, tile.vectors.shape[-1])
-        padded = padded.masked_scatter(~absent[..., None], tile.vectors)
+        padded = unpack(tile.vectors, tile.lengths, longest)
         yield _ImageTile(padded.transpose(0, 1).flatten(0, 1), counts, absent.T)
 
 

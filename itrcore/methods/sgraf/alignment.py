@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from itrcore.layers.basics import l2, xavier
+from itrcore.layers.basics import l2, send, xavier
 from itrcore.layers.cross_attention import EPSILON, attend, attention_weights, gram
 from itrcore.layers.encoded import Sets
 from itrcore.layers.product import ROWS, product
@@ -79,10 +79,10 @@ class _Captions:
         starts = texts.lengths.cumsum(0) - texts.lengths
         is_word = torch.ones(len(texts.vectors), dtype=torch.bool)
         is_word[starts] = False
-        words = texts.vectors[is_word.to(texts.vectors.device)]
+        words = texts.vectors[send(is_word.nonzero().squeeze(1), texts.vectors.device)]
         return cls(
             functional.pad(words, (0, 0, 0, -len(words) % ROWS)),
-            texts.vectors[starts.to(texts.vectors.device)],
+            texts.vectors[send(starts, texts.vectors.device)],
             [(size - 1, count) for size, count in sizes_in_order(texts)],
             first,
         )
@@ -302,7 +302,7 @@ def _by_caption(norm: nn.BatchNorm1d, groups: list[Tensor], firsts: list[int]) -
     n_gates = torch.zeros(captions[-1].stop, dtype=torch.float64)  # of each caption, on the CPU
     for group, part in zip(groups, captions, strict=True):
         n_gates[part] += group.shape[0] * group.shape[2]
-    counts = n_gates.to(groups[0])
+    counts = send(n_gates.to(groups[0].dtype), groups[0].device)
 
     def mean_of(values: list[Tensor]) -> Tensor:
         total = torch.zeros_like(counts)
@@ -316,9 +316,11 @@ def _by_caption(norm: nn.BatchNorm1d, groups: list[Tensor], firsts: list[int]) -
     assert norm.momentum is not None
     later = torch.empty_like(n_gates)  # how many captions the loop takes after each
     later[n_gates.argsort(descending=True, stable=True)] = torch.arange(len(later) - 1, -1, -1, dtype=later.dtype)
-    shares = (norm.momentum * (1 - norm.momentum) ** later).to(counts)
+    shares = (norm.momentum * (1 - norm.momentum) ** later).to(counts.dtype)
     for name, values in (("running_mean", means), ("running_var", variances * counts / (counts - 1))):
-        norm.get_buffer(name).mul_((1 - norm.momentum) ** len(later)).add_(shares @ values.detach())
+        norm.get_buffer(name).mul_((1 - norm.momentum) ** len(later)).add_(
+            send(shares, counts.device) @ values.detach()
+        )
     norm.get_buffer("num_batches_tracked").add_(len(later))
     scale = norm.weight * (variances + norm.eps).rsqrt()
     return [group * scale[part, None] + norm.bias for group, part in zip(centred, captions, strict=True)]

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from itrcore.data.feeding.batches import RegionBatch
-from itrcore.layers.basics import row_by_row, xavier
-from itrcore.layers.image_encoders import ImageEncoder, region_mask
+from itrcore.layers.basics import length_mask, row_by_row, send, xavier
+from itrcore.layers.image_encoders import ImageEncoder
 
 
 class GraphLayer(nn.Module):
@@ -30,17 +30,16 @@ class GraphLayer(nn.Module):
         self.norm = nn.BatchNorm1d(dim)
         nn.init.zeros_(self.norm.weight)
 
-    def forward(self, regions: Tensor, mask: Tensor | None) -> Tensor:
-        """(n, k, d), zero-padded → the same. mask: (n, k) True at each image's regions, None where none is padded."""
+    def forward(self, regions: Tensor, lengths: Tensor) -> Tensor:
+        """(n, k, d), zero-padded → the same. lengths: (n,) on the CPU, regions of each image"""
         value = self.value(regions)
-        count: Tensor | int = regions.shape[1]
-        if mask is not None:
-            value = value.masked_fill(~mask[..., None], 0.0)
-            count = mask.sum(1)[:, None, None]
+        mask = length_mask(lengths, regions.shape[1], regions.device)
+        value = value.masked_fill(~mask[..., None], 0.0)
+        count = send(lengths, regions.device)[:, None, None]
         query = self.query(torch.cat([head(regions) for head in self.theta], dim=-1))
         key = self.key(torch.cat([head(regions) for head in self.phi], dim=-1))
         related = (query @ key.mT / count) @ value
-        return regions + row_by_row(lambda rows: self.norm(self.out(rows)), related, mask)
+        return regions + row_by_row(lambda rows: self.norm(self.out(rows)), related, lengths)
 
 
 class GraphRegionEncoder(ImageEncoder):
@@ -53,8 +52,7 @@ class GraphRegionEncoder(ImageEncoder):
 
     def forward(self, batch: RegionBatch) -> tuple[Tensor, Tensor]:
         """(n, k, width) → (n, k, d), where padded regions are 0, and each image's number of regions, (n,)."""
-        mask = region_mask(batch)
-        regions = row_by_row(self.fc, batch.regions, mask)
+        regions = row_by_row(self.fc, batch.regions, batch.lengths)
         for layer in self.graph:
-            regions = layer(regions, mask)
+            regions = layer(regions, batch.lengths)
         return regions, batch.lengths

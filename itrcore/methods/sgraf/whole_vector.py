@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from itrcore.layers.basics import l2, length_mask, xavier
+from itrcore.layers.basics import l2, length_mask, pack, unpack, xavier
 from itrcore.layers.encoded import Sets
 
 
@@ -50,9 +50,8 @@ class WholeImage(WholeVector):
         """Both through batch normalisation, of which padded regions are no part."""
         guide = self.mean_norm(guide)
         if self.ranked_regions is None:
-            mask = length_mask(lengths, local.shape[1], local.device)
-            valid = self.local_norm(local[mask][:, None]).squeeze(1)
-            return local.masked_scatter(mask[..., None], valid), guide
+            valid = self.local_norm(pack(local, lengths)[:, None]).squeeze(1)
+            return unpack(valid, lengths, local.shape[1]), guide
         assert set(lengths.tolist()) == {self.ranked_regions}, "the method's `input` says how many regions it reads"
         return self.local_norm(local), guide
 

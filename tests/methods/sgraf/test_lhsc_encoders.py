@@ -74,7 +74,7 @@ def test_a_graph_layer_relates_an_images_own_regions(lengths: list[int], trainin
     regions = batch.regions.double()
     mask = length_mask(batch.lengths, max(lengths), CPU)
     with torch.no_grad():
-        out = layer(regions, None if min(lengths) == max(lengths) else mask)
+        out = layer(regions, batch.lengths)
         rows = torch.stack(
             [row for image, n in zip(regions, lengths, strict=True) for row in naive_relations(before, image[:n])]
         )
@@ -139,8 +139,8 @@ def test_gradients_of_a_graph_layer_are_right_and_reach_no_padded_region() -> No
     layer, batch = graph_layer(training=True), image_batch([3, 1, 2], DIM)
     mask = length_mask(batch.lengths, 3, CPU)
     regions = batch.regions.double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: layer(x, mask)[mask], (regions,))
-    layer(regions, mask)[mask].square().sum().backward()
+    assert torch.autograd.gradcheck(lambda x: layer(x, batch.lengths)[mask], (regions,))
+    layer(regions, batch.lengths)[mask].square().sum().backward()
     assert regions.grad is not None and torch.equal(regions.grad[~mask], torch.zeros(3, DIM, dtype=torch.float64))
     # What comes before a batch norm cannot learn by a constant: `out`'s bias has no gradient, everything else has.
     still = {name for name, p in layer.named_parameters() if p.grad is None or float(p.grad.abs().max()) < 1e-12}
