@@ -21,6 +21,11 @@ def l2(x: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.div(x, norm + 1e-8, out=out)
 
 
+def widened(x: Tensor) -> Tensor:
+    """In float32, if it is of a narrower type."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def length_mask(lengths: Tensor, longest: int, device: torch.device) -> Tensor:
     """(n, longest), True at the valid positions of each item: its first ones. lengths: (n,), how many"""
     return torch.arange(longest, device=device) < send(lengths, device)[:, None]

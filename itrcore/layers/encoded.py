@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from itrcore.layers.basics import pack, send
+from itrcore.layers import together
+from itrcore.layers.basics import pack, send, widened
 
 
 class Encoded(ABC):
@@ -30,6 +31,10 @@ class Encoded(ABC):
     @abstractmethod
     def take(self, items: np.ndarray) -> Self:
         """The given items, in that order. items: (m,) numbers"""
+
+    @abstractmethod
+    def gathered(self) -> Self:
+        """The items of all processes that train together, in their order, with gradients."""
 
     @classmethod
     @abstractmethod
@@ -52,6 +57,10 @@ class Vectors(Encoded):
     def take(self, items: np.ndarray) -> Vectors:
         """The given items, in that order. items: (m,) numbers"""
         return Vectors(self.vectors[send(torch.from_numpy(items), self.vectors.device)])
+
+    def gathered(self) -> Vectors:
+        """Of all processes."""
+        return Vectors(together.gather(self.vectors))
 
     @classmethod
     def join(cls, blocks: Sequence[Vectors]) -> Vectors:
@@ -89,9 +98,13 @@ class Sets(Encoded):
         within = torch.arange(len(starts)) - (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
         return Sets(self.vectors[send(starts + within, self.vectors.device)], lengths)
 
+    def gathered(self) -> Sets:
+        """Of all processes."""
+        return Sets(together.gather(self.vectors), torch.cat(together.gather_numbers(self.lengths)))
+
     def widened(self) -> Sets:
         """The same sets in float32, if the vectors are of a narrower type."""
-        return Sets(self.vectors.to(torch.promote_types(self.vectors.dtype, torch.float32)), self.lengths)
+        return Sets(widened(self.vectors), self.lengths)
 
     @classmethod
     def join(cls, blocks: Sequence[Sets]) -> Sets:

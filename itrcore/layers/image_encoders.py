@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from itrcore.data.feeding.batches import RegionBatch
 from itrcore.layers.basics import row_by_row, xavier
+from itrcore.layers.norm import BatchNorm
 from itrcore.layers.progress import Progress
 
 
@@ -33,7 +34,7 @@ class RegionEncoder(ImageEncoder):
         super().__init__()
         self.fc = xavier(nn.Linear(width, dim))
         self.hidden = nn.Linear(width, dim // 2)
-        self.norm = nn.BatchNorm1d(dim // 2)
+        self.norm = BatchNorm(dim // 2)
         self.out = nn.Linear(dim // 2, dim)
 
     def forward(self, batch: RegionBatch) -> tuple[Tensor, Tensor]:

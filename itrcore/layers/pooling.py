@@ -46,7 +46,7 @@ class GPO(nn.Module):
 
     def _weights(self, lengths: Tensor, k: int, device: torch.device) -> Tensor:
         """(number of lengths, k) weights that sum to 1 over the valid ranks."""
-        codes = self._codes(k, device).expand(len(lengths), k, self.code_dim)
+        codes = self._codes(k, device).to(self.linear.weight.dtype).expand(len(lengths), k, self.code_dim)
         scores = self.linear(recurrent(self.gru, codes, lengths)).squeeze(-1)
         scores = scores.masked_fill(~length_mask(lengths, k, device), HIDDEN)
         return torch.softmax(scores / self.temperature, dim=-1)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from itrcore.data.feeding.batches import ImageBatch, TextBatch
 from itrcore.data.image_inputs import PixelInput, RegionInput
+from itrcore.layers.basics import widened
 from itrcore.layers.encoded import Encoded, Sets, Vectors
 from itrcore.layers.image_encoders import ImageEncoder
 from itrcore.layers.progress import Progress
@@ -91,12 +92,12 @@ class EmbeddingMethod(Method[B, Vectors]):
     """A method whose similarity is the inner product of one vector per item, so that a vector index can serve it."""
 
     def image_vectors(self, encoded: Vectors) -> Tensor:
-        """(n, d) float32 vectors to index."""
-        return encoded.vectors.float()
+        """(n, d) vectors, float32 or wider, to index."""
+        return widened(encoded.vectors)
 
     def text_vectors(self, encoded: Vectors) -> Tensor:
-        """(m, d) float32 vectors to search with."""
-        return encoded.vectors.float()
+        """(m, d) vectors, float32 or wider, to search with."""
+        return widened(encoded.vectors)
 
     def similarity(self, images: Vectors, texts: Vectors) -> Tensor:
         """Inner products, (n_images, n_texts) float32 also under mixed precision: bf16's digits would blur margins and ranks."""

@@ -8,6 +8,7 @@ from torch import nn
 
 from itrcore import registry
 from itrcore.data.feeding.batches import Batch
+from itrcore.layers import together
 from itrcore.layers.losses.contract import Loss, Losses, Similarities
 from itrcore.layers.progress import Progress
 from itrcore.methods.contract import Method
@@ -28,10 +29,13 @@ class Objective(nn.Module):
         return cls(method, registry.load(registry.LOSSES[settings.loss.kind])(settings.loss, similarities))
 
     def forward(self, batch: Batch, progress: Progress) -> Losses:
-        """The loss of one batch of matching pairs: named scalar terms of all its pairs, and their weight."""
+        """The loss of one batch of matching pairs: named scalar terms of all its pairs, and their weight.
+
+        batch: where several processes train together, this one's share; the loss is that of the whole batch
+        """
         images = self.method.image_views(batch.images)
         texts = self.method.encode_texts(batch.texts)
-        scores = self.method.similarity(images, texts)
+        scores = together.gather(self.method.similarity(images, texts.gathered()))
         return Losses(self.loss(scores, progress), self.method.loss_weight(progress))
 
     def after_step(self) -> None:

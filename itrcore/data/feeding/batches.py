@@ -19,6 +19,10 @@ class RegionBatch:
     regions: Tensor
     lengths: Tensor
 
+    def part(self, images: slice) -> RegionBatch:
+        """Some of the images, one after the other."""
+        return RegionBatch(self.regions[images], self.lengths[images])
+
     def to(self, device: torch.device) -> RegionBatch:
         """The same on a device; lengths stay on the CPU, where the encoders want them."""
         return RegionBatch(self.regions.to(device, non_blocking=True), self.lengths)
@@ -29,6 +33,10 @@ class PixelBatch:
     """pixels: (n, 3, height, width) float32, as the method's `PixelInput` has them."""
 
     pixels: Tensor
+
+    def part(self, images: slice) -> PixelBatch:
+        """Some of the images, one after the other."""
+        return PixelBatch(self.pixels[images])
 
     def to(self, device: torch.device) -> PixelBatch:
         """The same on a device."""
@@ -67,6 +75,13 @@ class Batch:
     texts: TextBatch
     image_ids: list[int]
     caption_ids: list[int]
+
+    def share(self, pairs: slice) -> Batch:
+        """Some of the pairs, one after the other."""
+        views = len(self.texts.lengths) // len(self.image_ids)
+        rows = slice(pairs.start * views, pairs.stop * views)
+        texts = TextBatch(self.texts.ids[rows], self.texts.lengths[rows])
+        return Batch(self.images.part(pairs), texts, self.image_ids[pairs], self.caption_ids[pairs])
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from itrcore.assets.image import SetImages
 from itrcore.assets.text import WordSource
 from itrcore.data.feeding.batches import ImageBatch, TextBatch
-from itrcore.layers.basics import l2
+from itrcore.layers.basics import l2, widened
 from itrcore.layers.encoded import Sets
 from itrcore.methods.contract import Attends, SetMethod
 from itrcore.methods.esl.levels import Levels
@@ -37,14 +37,14 @@ class ESL(SetMethod[ImageBatch, Sets], Attends):
         """A set of projected regions per image, (all regions, sum of level widths)."""
         regions = Sets.pack(*self.regions(batch))
         with torch.autocast(regions.vectors.device.type, enabled=False):
-            levels = self.region_levels(l2(regions.vectors.float()))
+            levels = self.region_levels(l2(widened(regions.vectors)))
             return Sets(self.measure.project(levels), regions.lengths)
 
     def encode_texts(self, batch: TextBatch) -> Sets:
         """A set of words per caption, (all words, sum of level widths)."""
         words = Sets.pack(self.words(batch), batch.lengths)
         with torch.autocast(words.vectors.device.type, enabled=False):
-            return Sets(self.word_levels(l2(words.vectors.float())), words.lengths)
+            return Sets(self.word_levels(l2(widened(words.vectors))), words.lengths)
 
     def similarity(self, images: Sets, texts: Sets) -> Tensor:
         """All pairs of two blocks, (n_images, n_texts) float32."""

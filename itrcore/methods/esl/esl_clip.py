@@ -9,7 +9,7 @@ from itrcore.assets.clip import CLIPSource
 from itrcore.assets.pictures import Pictures
 from itrcore.data.feeding.batches import PixelBatch, TextBatch
 from itrcore.errors import DataError
-from itrcore.layers.basics import send
+from itrcore.layers.basics import send, widened
 from itrcore.layers.encoded import Vectors
 from itrcore.methods.contract import EmbeddingMethod
 from itrcore.methods.esl.levels import Levels, level_weights, widths
@@ -71,12 +71,12 @@ class ESLCLIP(EmbeddingMethod[PixelBatch]):
         """Encoded images. features: (n, d), of the picture tower"""
         # In float32: levels and measure cost little, and their sums would lose digits in bf16.
         with torch.autocast(features.device.type, enabled=False):
-            return Vectors(self.measure(self.image_levels(_unit(features.float()))))
+            return Vectors(self.measure(self.image_levels(_unit(widened(features)))))
 
     def measured_texts(self, features: Tensor) -> Vectors:
         """Encoded captions. features: (m, d), of the text tower"""
         with torch.autocast(features.device.type, enabled=False):
-            return Vectors(self.text_levels(_unit(features.float())))
+            return Vectors(self.text_levels(_unit(widened(features))))
 
     @property
     def log_scale(self) -> nn.Parameter:

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from itrcore.layers import together
 from itrcore.layers.basics import l2, send, xavier
 from itrcore.layers.cross_attention import EPSILON, attend, attention_weights, gram
 from itrcore.layers.encoded import Sets
+from itrcore.layers.norm import BatchNorm
 from itrcore.layers.product import ROWS, product
 from itrcore.layers.sets import by_size, cut, dense, sizes_in_order
 from itrcore.methods.sgraf.settings import AlignmentSettings, FiltrationSettings, GateNorm, ReasoningSettings
@@ -267,7 +269,7 @@ class Filtration(nn.Module):
     def __init__(self, size: int, gate_norm: GateNorm) -> None:
         super().__init__()
         self.weights = xavier(nn.Linear(size, 1))
-        self.norm = nn.BatchNorm1d(1)
+        self.norm = BatchNorm(1)
         self.by_caption = gate_norm == "caption"
 
     def forward(self, groups: list[Group]) -> list[Tensor]:
@@ -299,16 +301,16 @@ def _by_caption(norm: nn.BatchNorm1d, groups: list[Tensor], firsts: list[int]) -
     the batch's shortest captions. firsts: as `Group.first`
     """
     captions = [slice(first, first + group.shape[1]) for group, first in zip(groups, firsts, strict=True)]
-    n_gates = torch.zeros(captions[-1].stop, dtype=torch.float64)  # of each caption, on the CPU
+    n_gates = torch.zeros(captions[-1].stop, dtype=torch.float64)  # of each caption and the images here, on the CPU
     for group, part in zip(groups, captions, strict=True):
         n_gates[part] += group.shape[0] * group.shape[2]
-    counts = send(n_gates.to(groups[0].dtype), groups[0].device)
+    counts = together.total(send(n_gates.to(groups[0].dtype), groups[0].device))
 
     def mean_of(values: list[Tensor]) -> Tensor:
-        total = torch.zeros_like(counts)
+        sums = torch.zeros_like(counts)
         for value, part in zip(values, captions, strict=True):
-            total[part] += value.sum((0, 2))
-        return total / counts
+            sums[part] += value.sum((0, 2))
+        return together.total(sums) / counts
 
     means = mean_of(groups)
     centred = [group - means[part, None] for group, part in zip(groups, captions, strict=True)]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from itrcore.data.feeding.batches import RegionBatch
 from itrcore.layers.basics import length_mask, row_by_row, send, xavier
 from itrcore.layers.image_encoders import ImageEncoder
+from itrcore.layers.norm import BatchNorm
 
 
 class GraphLayer(nn.Module):
@@ -27,7 +28,7 @@ class GraphLayer(nn.Module):
         self.key = nn.Linear(dim, dim)
         self.value = nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
-        self.norm = nn.BatchNorm1d(dim)
+        self.norm = BatchNorm(dim)
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, regions: Tensor, lengths: Tensor) -> Tensor:

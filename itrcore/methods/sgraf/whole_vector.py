@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from itrcore.layers.basics import l2, length_mask, pack, unpack, xavier
 from itrcore.layers.encoded import Sets
+from itrcore.layers.norm import BatchNorm
 
 
 class WholeVector(nn.Module):
@@ -43,8 +44,8 @@ class WholeImage(WholeVector):
     def __init__(self, dim: int, dropout: float, ranked_regions: int | None) -> None:
         super().__init__(dim, dropout)
         self.ranked_regions = ranked_regions
-        self.local_norm = nn.BatchNorm1d(ranked_regions or 1)
-        self.mean_norm = nn.BatchNorm1d(dim)
+        self.local_norm = BatchNorm(ranked_regions or 1)
+        self.mean_norm = BatchNorm(dim)
 
     def normalised(self, local: Tensor, guide: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Both through batch normalisation, of which padded regions are no part."""
