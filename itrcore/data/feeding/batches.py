@@ -14,7 +14,10 @@ from itrcore.data.text.tokens import PAD
 
 @dataclass(frozen=True)
 class RegionBatch:
-    """regions: (n, k, width) float32, zero-padded; lengths: (n,) int64, regions of each image, on the CPU."""
+    """regions: (n, k, width), zero-padded; lengths: (n,) int64, regions of each image, on the CPU.
+
+    The regions are float32 for a method (`to`); before, they may be of the type that they are stored in.
+    """
 
     regions: Tensor
     lengths: Tensor
@@ -24,8 +27,13 @@ class RegionBatch:
         return RegionBatch(self.regions[images], self.lengths[images])
 
     def to(self, device: torch.device) -> RegionBatch:
-        """The same on a device; lengths stay on the CPU, where the encoders want them."""
-        return RegionBatch(self.regions.to(device, non_blocking=True), self.lengths)
+        """In float32 on a device; lengths stay on the CPU, where the encoders want them."""
+        regions = self.regions.to(device, non_blocking=True)
+        return RegionBatch(regions.to(torch.promote_types(regions.dtype, torch.float32)), self.lengths)
+
+    def pinned(self) -> RegionBatch:
+        """In memory from which a GPU takes it while the CPU goes on."""
+        return RegionBatch(_pinned(self.regions), self.lengths)
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,10 @@ class PixelBatch:
         """The same on a device."""
         return PixelBatch(self.pixels.to(device, non_blocking=True))
 
+    def pinned(self) -> PixelBatch:
+        """As `RegionBatch.pinned`."""
+        return PixelBatch(_pinned(self.pixels))
+
 
 ImageBatch = RegionBatch | PixelBatch
 
@@ -56,6 +68,10 @@ class TextBatch:
     def to(self, device: torch.device) -> TextBatch:
         """The same on a device; lengths stay on the CPU."""
         return TextBatch(self.ids.to(device, non_blocking=True), self.lengths)
+
+    def pinned(self) -> TextBatch:
+        """As `RegionBatch.pinned`."""
+        return TextBatch(_pinned(self.ids), self.lengths)
 
     @classmethod
     def pad(cls, captions: Sequence[np.ndarray]) -> TextBatch:
@@ -76,6 +92,11 @@ class Batch:
     image_ids: list[int]
     caption_ids: list[int]
 
+    def tensors(self) -> list[Tensor]:
+        """Those that are on the device."""
+        images = self.images.regions if isinstance(self.images, RegionBatch) else self.images.pixels
+        return [images, self.texts.ids]
+
     def share(self, pairs: slice) -> Batch:
         """Some of the pairs, one after the other."""
         views = len(self.texts.lengths) // len(self.image_ids)
@@ -83,6 +104,14 @@ class Batch:
         texts = TextBatch(self.texts.ids[rows], self.texts.lengths[rows])
         return Batch(self.images.part(pairs), texts, self.image_ids[pairs], self.caption_ids[pairs])
 
+    def pinned(self) -> Batch:
+        """As `RegionBatch.pinned`."""
+        return Batch(self.images.pinned(), self.texts.pinned(), self.image_ids, self.caption_ids)
+
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
         return Batch(self.images.to(device), self.texts.to(device), self.image_ids, self.caption_ids)
+
+
+def _pinned(values: Tensor) -> Tensor:
+    return values if values.is_cuda else values.pin_memory()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from itrcore.data.feeding.batches import ImageBatch
 from itrcore.data.shards.files import Store
@@ -37,6 +38,10 @@ class Images(ABC):
     @abstractmethod
     def training_batch(self, rows: Sequence[int] | np.ndarray, rng: np.random.Generator) -> ImageBatch:
         """The images of these rows as training changes them; all chance comes from `rng`."""
+
+    def feeding(self, device: torch.device, hold: bool) -> Images:
+        """The same images, in the form in which they cross to a device; `hold`: all of them are on it already, if they can be."""
+        return self
 
     def verify(self) -> None:
         """Read every shard once. `DataError` names one whose bytes have changed."""

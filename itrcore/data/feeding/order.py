@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from itrcore.data.feeding.token_table import touch_tokens
 from itrcore.data.text.tokens import TokenIds
 from itrcore.errors import DataError
 from itrcore.settings.methods import TokenViewSettings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,20 @@ class TrainingBatches:
         """Steps per epoch. The last pairs of the epoch's order, too few for a batch, are left out: other pairs each epoch."""
         return self.split.n_captions // self.batch_size
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of one epoch from step `start` on; the next ones are made in threads while one is used."""
+    def epoch(
+        self, epoch: int, start: int = 0, ready: Callable[[Batch], Batch] = lambda batch: batch
+    ) -> Iterator[Batch]:
+        """Batches of one epoch from step `start` on; the next ones are made in threads while one is used.
+
+        ready: what is done with each there
+        """
         order = np.random.default_rng([self.seed, epoch]).permutation(self.split.n_captions)
 
         def make(step: int) -> Batch:
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
-            return self._batch(rows, np.random.default_rng([self.seed, epoch, step]))
+            return ready(self._batch(rows, np.random.default_rng([self.seed, epoch, step])))
 
-        return _ahead(make, range(start, len(self)))
+        return ahead(make, range(start, len(self)))
 
     def _batch(self, captions: np.ndarray, rng: np.random.Generator) -> Batch:
         rows_of_images = self.split.image_of[captions]
@@ -73,9 +81,12 @@ class TrainingBatches:
         )
 
 
-def _ahead(make: Callable[[int], Batch], steps: Sequence[int]) -> Iterator[Batch]:
-    # Threads: while one reads and converts features others run, and no batch is copied between processes. Half of the
-    # cores: on a small machine the training needs the others, and a GPU keeps few of them busy.
+def ahead(make: Callable[[int], T], steps: Sequence[int]) -> Iterator[T]:
+    """What `make` makes for each step, in order; the next ones are made in threads while one is used.
+
+    Threads: while one reads and converts features others run, and nothing is copied between processes. Half of the cores: on a
+    small machine the training needs the others, and a GPU keeps few of them busy.
+    """
     workers = max(2, cores() // 2)
     with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
         waiting = [pool.submit(make, step) for step in steps[: workers + 1]]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 
 import numpy as np
+import torch
 
 from itrcore.data.captions import Image
 from itrcore.data.feeding.batches import TextBatch
@@ -53,6 +54,12 @@ class Split:
     def texts(self, rows: Sequence[int] | np.ndarray) -> TextBatch:
         """The captions of these rows, padded to the longest of them."""
         return TextBatch.pad([self.tokens.ids_of(row) for row in rows])
+
+    def feeding(self, device: torch.device, hold: bool) -> Split:
+        """The same split, for batches that go to a device; see `Images.feeding`."""
+        part = copy(self)
+        part.images = self.images.feeding(device, hold)
+        return part
 
     def first(self, captions: int) -> Split:
         """The first images whose captions number at most `captions` in all (at least one image)."""

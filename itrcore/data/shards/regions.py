@@ -66,31 +66,40 @@ class FeatureStore(Store):
         super().__init__(folder, split)
         described = read_description(folder, KIND)
         self.width: int = described["width"]
-        self._dtype = np.dtype(described["dtype"])
+        self.dtype = np.dtype(described["dtype"])
         self.n_regions: np.ndarray = numbers(self._index, "n_regions")
 
-    def gather(self, rows: Sequence[int] | np.ndarray, keep: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def n_bytes(self) -> int:
+        """Of all its features, as they are stored."""
+        return int(self.n_regions.sum()) * self.width * int(self.dtype.itemsize)
+
+    def gather(
+        self, rows: Sequence[int] | np.ndarray, keep: np.ndarray | None = None, stored: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Features of the given images: float32 (n, max length, width), zero-padded, and lengths (n,).
 
         keep: (n, max n_regions of these images) the regions to take of each image, in their order; by default all
+        stored: leave the features in the type that they are stored in
         `DataError` names a shard that was cut short after it was opened.
         """
         import torch  # not at the top: the processes that write shards do without it
 
-        stored = self.n_regions[rows]
-        lengths = stored if keep is None else keep.sum(axis=1)
-        out = _empty((len(rows), int(lengths.max(initial=0)), self.width))
+        counts = self.n_regions[rows]
+        lengths = counts if keep is None else keep.sum(axis=1)
+        kind = self.dtype if stored else np.dtype(np.float32)
+        out = _empty((len(rows), int(lengths.max(initial=0)), self.width), kind)
         target = torch.from_numpy(out)
-        values = np.empty((int(stored.max(initial=0)), self.width), self._dtype)
+        values = np.empty((int(counts.max(initial=0)), self.width), self.dtype)
         shards, offsets = self._shard[rows], self._offset[rows]
         order = np.lexsort((offsets, shards))  # as the disk has them
         for i in order:
-            self._files.expect(int(shards[i]), int(offsets[i]), values[: stored[i]].nbytes)
+            self._files.expect(int(shards[i]), int(offsets[i]), values[: counts[i]].nbytes)
         for i in order:
-            image = values[: stored[i]]
+            image = values[: counts[i]]
             self._files.read(int(shards[i]), int(offsets[i]), image)
             # torch's conversion from float16 is about 15 times as fast as numpy's, and other threads run meanwhile.
-            target[i, : lengths[i]] = torch.from_numpy(image if keep is None else image[keep[i, : stored[i]]])
+            target[i, : lengths[i]] = torch.from_numpy(image if keep is None else image[keep[i, : counts[i]]])
             target[i, lengths[i] :] = 0
         return out, lengths
 
@@ -104,7 +113,7 @@ class FeatureStore(Store):
         shard = int(self._shard[row])
         start = 0
         if row and self._shard[row - 1] == shard:
-            values = int(self.n_regions[row - 1]) * self.width * self._dtype.itemsize
+            values = int(self.n_regions[row - 1]) * self.width * self.dtype.itemsize
             start = -(-(int(self._offset[row - 1]) + values) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
         try:
             member = tarfile.TarInfo.frombuf(self._read(shard, start, tarfile.BLOCKSIZE), "utf-8", "strict")
@@ -162,9 +171,9 @@ def _array(data: bytes) -> np.ndarray:
     return array
 
 
-def _empty(shape: tuple[int, int, int]) -> np.ndarray:
-    """float32 on a 64-byte boundary. numpy's own vary in it, and with it how products over them are summed."""
-    size = 4 * int(np.prod(shape))
+def _empty(shape: tuple[int, int, int], kind: np.dtype) -> np.ndarray:
+    """On a 64-byte boundary. numpy's own vary in it, and with it how products over them are summed."""
+    size = kind.itemsize * int(np.prod(shape))
     memory = np.empty(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(np.float32).reshape(shape)
+    return memory[start : start + size].view(kind).reshape(shape)
