@@ -47,7 +47,7 @@ from itrcore.files import write_json
 from itrcore.layers.progress import Progress
 from itrcore.methods.objective import Objective
 from itrcore.settings.load import load
-from itrcore.training.loop import make_optimiser
+from itrcore.training.step import make_optimiser
 
 ROOT = Path(__file__).parents[1]
 WAYS = ("ours", "published", "esa_step")

@@ -29,7 +29,7 @@ from itrcore.data.feeding.batches import Batch, RegionBatch, TextBatch
 from itrcore.files import write_json
 from itrcore.layers.progress import Progress
 from itrcore.methods.objective import Objective
-from itrcore.training.loop import make_optimiser
+from itrcore.training.step import make_optimiser
 
 METHODS = {
     "sgr": "sgr_bigru",

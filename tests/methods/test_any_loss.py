@@ -12,7 +12,7 @@ from itrcore.data.feeding.batches import Batch
 from itrcore.layers.progress import Progress
 from itrcore.methods.objective import Objective
 from itrcore.settings.methods import MethodSettings
-from itrcore.training.loop import make_optimiser
+from itrcore.training.step import make_optimiser
 from tests.support.helpers import method_of, method_settings, pair_batch
 
 WIDTH, N_WORDS, PAIRS, STEPS = 12, 30, 6, 60

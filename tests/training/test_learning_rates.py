@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from itrcore.methods.objective import Objective
-from itrcore.training.loop import learning_rate, make_optimiser
+from itrcore.training.step import learning_rate, make_optimiser
 from tests.support.helpers import METHODS, method_of, method_settings
 from tests.support.tiny_project import project, train_in
 

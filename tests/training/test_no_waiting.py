@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from itrcore.assets.clip import CLIPSource
@@ -27,7 +28,7 @@ from itrcore.pretrained import backbone, bert, clip
 from itrcore.settings.encoders import BertSettings, BertShape, CLIPSettings, CLIPShape, GridSettings, ResNetShape
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.recipes import Recipes
-from itrcore.training.loop import make_optimiser
+from itrcore.training.step import Recent, Stepper
 from tests.support.helpers import image_batch, text_batch
 from tests.support.project import ROOT
 
@@ -91,11 +92,11 @@ def test_a_training_step_and_a_tile_of_scores_need_no_value_of_the_device(name: 
     settings = RECIPES[name].settings
     objective, batch = objective_of(settings), batch_of(settings, lengths)
     objective.method.begin_epoch(30)
-    optimiser, _ = make_optimiser(objective, settings.recipe)
-    objective.train()(batch, Progress(epoch=30, step=1)).total.backward()
-    nn.utils.clip_grad_norm_(objective.parameters(), settings.recipe.clip_norm)
-    optimiser.step()
-    objective.after_step()
+    objective.train()
+    stepper = Stepper(objective, settings.recipe, 1, 10, Accelerator(cpu=True))
+    recent = Recent([stepper.take(batch, Progress(epoch=30, step=step)) for step in (5, 6)])
+    with pytest.raises(NotImplementedError, match="meta"):  # only reading waits
+        recent.read()
     # Two things learn nothing by definition: ESL-A's sharpness, and the bias of SGR's keys.
     still = {
         name for name, p in objective.named_parameters() if p.requires_grad and p.grad is None and ".gru." not in name

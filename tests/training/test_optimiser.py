@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from itrcore.files import read_json
 from itrcore.methods.objective import Objective
 from itrcore.training.adamw_bert import AdamWBert
-from itrcore.training.loop import make_optimiser
+from itrcore.training.step import make_optimiser
 from tests.support.helpers import method_of, method_settings
 from tests.support.parity_fixtures import published
 from tests.support.tiny_project import PIXELS, prepare, project, train_in

@@ -20,7 +20,8 @@ from itrcore.methods.objective import Objective
 from itrcore.methods.vse.esa import ESA
 from itrcore.runs.records import Metrics
 from itrcore.settings.optimisation import OptimisationSettings
-from itrcore.training.loop import Trainer, evaluation_steps, learning_rate
+from itrcore.training.loop import Trainer, evaluation_steps
+from itrcore.training.step import learning_rate
 from tests.support.tiny_project import project, train_in, weights
 
 STEPS = 15  # of an epoch of the tiny project: 120 captions in batches of 8

@@ -14,7 +14,7 @@ from itrcore.layers import together
 from itrcore.layers.progress import Progress
 from itrcore.methods.objective import Objective
 from itrcore.settings.methods import MethodSettings
-from itrcore.training.loop import make_optimiser
+from itrcore.training.step import make_optimiser
 from tests.support.helpers import method_of, method_settings, pair_batch
 
 # One of each family; what is random in a step is left out, as it is drawn anew on each device.

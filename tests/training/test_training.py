@@ -39,6 +39,7 @@ from itrcore.runs.records import Metrics
 from itrcore.settings.training import TrainingSettings
 from itrcore.training.loop import Trainer
 from itrcore.training.state import StateFolder
+from itrcore.training.step import Recent, Taken
 from tests.support.tiny_project import ROOT, prepare, project, rewrite, train_in, weights
 
 
@@ -205,6 +206,34 @@ def test_the_loop_trains_any_method_with_any_loss_and_reports_its_terms_by_name(
         assert set(losses) == {"total", "rows", "size"}
         assert losses["total"] == pytest.approx(0.5 * (losses["rows"] + losses["size"]), rel=1e-5)
     assert trained.history[-1].losses["rows"] < trained.history[0].losses["rows"]
+
+
+def test_reading_what_several_steps_computed_at_once_changes_no_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params, histories, readings = project(tmp_path), [], []
+    read = Recent.read
+    monkeypatch.setattr(Recent, "read", lambda recent: readings.append(len(recent.steps)) or read(recent))
+    for every in (1, 3, 1000):
+        torch.manual_seed(0)
+        batches = TrainingBatches(dev_split(tmp_path, "train"), 8, 1, Views())
+        objective = Objective(Unknown(), TwoTerms())
+        trainer = Trainer(objective, params.method_of("one"), params.training, 1, batches, dev_split(tmp_path), 8, 8)
+        trainer.read_every = every
+        trained = trainer.run(StateFolder(tmp_path / f"state-{every}"), "x", lambda state: None, lambda state: None)
+        histories.append([(point.losses, point.dev) for point in trained.history])
+    assert histories[0] == histories[1] == histories[2]
+    assert {1, 3} < set(readings)
+
+
+def test_a_step_that_is_not_finite_is_named_also_when_it_is_read_with_others() -> None:
+    def taken(step: int, *values: float) -> Taken:
+        return Taken(("total", "rows", "gradient norm"), torch.tensor(values), Progress(2, step), [step], [10 * step])
+
+    with pytest.raises(TrainingError, match=r"rows became nan in epoch 3, step 7 .*Image ids of the batch: \[7\]"):
+        Recent([taken(6, 1.0, 1.0, 1.0), taken(7, 1.0, math.nan, 1.0), taken(8, math.nan, 1.0, 1.0)]).read()
+    with pytest.raises(TrainingError, match="gradient norm became inf in epoch 3, step 6 "):
+        Recent([taken(6, 1.0, 1.0, math.inf)]).read()
 
 
 SCALE = {"initial_scale": 1.0, "max_scale": 100.0}
