@@ -17,7 +17,11 @@ class TrainingSettings(Settings):
     """What every training shares, whatever the method."""
 
     device: Literal["auto", "cpu", "cuda", "mps"]
-    precision: Literal["auto", "float32", "bf16"]  # auto: bf16 on a GPU that has it, else float32
+    precision: Literal["auto", "float32", "tf32", "bf16"]  # auto: bf16 on a GPU that has it, else float32
+    features: Literal["auto", "host", "device"] = "auto"  # where region features are kept; auto: on a GPU that has room
+    processes: Count = (
+        1  # of this machine that train a run together, each on its share of a batch, and on a GPU of its own
+    )
     threads: Count  # CPU threads; part of the result, as sums split differently over other numbers of threads
     save_every_steps: Count  # a killed run repeats at most this many steps
     selection: SelectionSettings

@@ -24,7 +24,7 @@ from itrcore.data.feeding.split import Split
 from itrcore.data.image_inputs import RegionInput
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.device import make_accelerator
-from itrcore.errors import ConfigError, DataError
+from itrcore.errors import ConfigError, DataError, TrainingError
 from itrcore.evaluation.load import load_run
 from itrcore.evaluation.scoring import encode, score
 from itrcore.files import read_json
