@@ -56,15 +56,20 @@ def _one(number: int, count: int, folder: str, function: Callable[..., None], ar
         join(Path(folder, "group"))
         if number == 0:
             with user_errors():
-                function(*arguments)
+                _call(function, arguments)
         else:
-            function(*arguments)
-    except LostProcess:
-        raise SystemExit(_LOST) from None  # whoever ended first is the one to name
+            _call(function, arguments)
     except Exception as error:
         said = str(error) if isinstance(error, ITRError) else traceback.format_exc()
         Path(folder, str(number)).write_text(said, "utf-8")
         raise SystemExit(1) from None
+
+
+def _call(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    try:
+        function(*arguments)
+    except LostProcess:
+        raise SystemExit(_LOST) from None  # the one that ended first is to be named
 
 
 def _end_with_parent() -> None:
