@@ -46,6 +46,7 @@ _NEUTRAL = (
     "itrcore.tracking",
     "itrcore.training.display",
     "itrcore.training.kept",
+    "itrcore.training.renamed",  # takes over what has the same record
     "itrcore.training.state",
     "itrcore.unpacking",
     "stages",  # a stage's own module is asked for by its name
