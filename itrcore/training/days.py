@@ -8,9 +8,10 @@ from collections.abc import Callable
 import torch
 
 from itrcore.costs import words
+from itrcore.costs.rates import LONG_ON_CPU
 from itrcore.errors import TrainingError
 
-LIMIT = 24 * 3600.0  # seconds that a training may take on a CPU without `training.device: cpu`
+LIMIT = LONG_ON_CPU
 _BEGUN = LIMIT / 24  # a training that has taken so long already is not stopped
 _STEPS = 3  # that are timed, after a first one that also waits for memory and the first batches
 
