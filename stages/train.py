@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itrcore.runs import inputs
+from itrcore.settings.load import load
 from itrcore.settings.params import Params
 from itrcore.tracking import Tracker
 from stages import run_stage
@@ -11,15 +12,32 @@ from stages import run_stage
 def main(params: Params, name: str) -> None:
     """Train, from where a killed attempt stopped if there was one; or import."""
     inputs.checked(params, "train", name)
-    observer = Tracker.of(params).training()
-    if params.run(name).checkpoint is None:
-        from itrcore.training.train import train
-
-        train(params, name, observer)
-    else:
+    if params.run(name).checkpoint is not None:
         from itrcore.released.importing import import_run
 
-        import_run(params, name, observer)
+        import_run(params, name, Tracker.of(params).training())
+        return
+    from itrcore.device import join, launched
+    from itrcore.training.launch import launch
+
+    if launched():
+        join()
+        one_of_several(name)
+    elif params.training.processes > 1:
+        launch(params.training.processes, one_of_several, name)
+    else:
+        _train(params, name)
+
+
+def one_of_several(name: str) -> None:
+    """Train in one of the processes that train together."""
+    _train(load(), name)
+
+
+def _train(params: Params, name: str) -> None:
+    from itrcore.training.train import train
+
+    train(params, name, Tracker.of(params).training())
 
 
 if __name__ == "__main__":

@@ -84,6 +84,11 @@ def mean_gradients(parameters: Iterable[Tensor]) -> None:
         _mean(waiting)
 
 
+def agreed(answer: bool) -> bool:
+    """The first process's answer, in all of them."""
+    return bool(gather_numbers(torch.tensor([float(answer)]))[0])
+
+
 def wait() -> None:
     """Until all processes are here."""
     if count() > 1:

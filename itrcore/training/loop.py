@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from itrcore.data.feeding.batches import Batch
-from itrcore.data.feeding.crossing import on_device, ready
+from itrcore.data.feeding.crossing import fed, on_device, ready
 from itrcore.data.feeding.order import TrainingBatches
 from itrcore.data.feeding.split import Split
 from itrcore.device import make_accelerator, precision
@@ -27,6 +27,7 @@ from itrcore.runs.records import Metrics, Point
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.training import TrainingSettings
 from itrcore.terminal import say
+from itrcore.training import days
 from itrcore.training.display import Display
 from itrcore.training.state import Finished, StateFolder, TrainingState
 from itrcore.training.step import Recent, Stepper, learning_rate
@@ -62,9 +63,11 @@ class Trainer:
         self.stepper = Stepper(self.objective, self.recipe, seed, len(train), self.accelerator)
         self.recent = Recent()
         self.read_every = 1 if self.device.type == "cpu" else _READ_EVERY
+        train.split, dev = fed([train.split, dev], self.device, training.features)
         self.dev = dev.first(training.selection.captions)
         self.evaluation_batch, self.tile = evaluation_batch, tile
         self._show: Show = SILENT.show  # told how far an evaluation is
+        self.unasked = days.Unasked(training.device, self.device, len(train) * self.recipe.epochs, days.LIMIT)
         self.summed = self.recipe.batch_size if objective.loss.summed else 1  # pairs that a step's loss is the sum of
 
     @property
@@ -72,17 +75,18 @@ class Trainer:
         """The method itself."""
         return self.objective.method
 
-    def run(self, folder: StateFolder, identity: str, begin: Hook, after_evaluation: Hook) -> Finished:
+    def run(self, folder: StateFolder, identity: str, begin: Hook, after_evaluation: Hook) -> Finished | None:
         """Train to the end, from the newest state in `folder` if it has one of this identity; then `folder` has it as finished.
 
         begin: called once before the first step, with the state to start from
         after_evaluation: called after each evaluation on dev, whose record is then the last of the state's history
-        `TrainingError` where the loss or a gradient is not finite.
+        Where several processes train together, each calls this; the first alone evaluates, writes and has a result.
+        `TrainingError` where the loss or a gradient is not finite, and for days on a CPU that were not asked for (`days.py`).
         """
         recipe, steps = self.recipe, len(self.batches)
         say(
             f"Training on {self.device} in {precision(self.accelerator)}: {recipe.epochs} epochs of {steps:,} steps, "
-            f"{recipe.batch_size} pairs a step."
+            f"{recipe.batch_size} pairs a step{f' of {together.count()} processes' if together.count() > 1 else ''}."
         )
         state = self._restore(folder, identity)
         begin(state)
@@ -93,6 +97,8 @@ class Trainer:
             self._show = display.show
             while state.epoch < recipe.epochs:
                 self._epoch(state, folder, display, after_evaluation)
+        if together.number():
+            return None
         best = state.best
         if best is None:
             raise TrainingError(f"no evaluation on dev took place in {recipe.epochs} epochs")
@@ -139,6 +145,7 @@ class Trainer:
             state.step += 1
             state.global_step += 1
             state.part_steps += 1
+            self.unasked.step(state.global_step, state.seconds)
             evaluated = state.step in evaluate_after
             saved = not evaluated and state.global_step % self.training.save_every_steps == 0
             if evaluated or saved or len(self.recent.steps) == self.read_every:
@@ -146,10 +153,9 @@ class Trainer:
             if evaluated:
                 count_time()
                 with display.evaluating():
-                    self._evaluate(state, folder, display)
-                    after_evaluation(state)
+                    self._evaluate(state, folder, display, after_evaluation)
                 clock = time.perf_counter()
-            elif saved:
+            elif saved and together.number() == 0:
                 count_time()
                 folder.save(state, self.objective, self.stepper.optimiser.state_dict())
                 clock = time.perf_counter()
@@ -164,29 +170,34 @@ class Trainer:
                 state.losses[name] = state.losses.get(name, 0.0) + value
             display.step(state.epoch, values["total"] / self.summed)
 
-    def _evaluate(self, state: TrainingState, folder: StateFolder, display: Display) -> None:
+    def _evaluate(self, state: TrainingState, folder: StateFolder, display: Display, after_evaluation: Hook) -> None:
         """Add a record to the history, keep the weights where they are the best so far, save the state."""
+        point = self._point(state) if together.number() == 0 else None
+        if point is not None:
+            state.history.append(point)
+            if state.best is None or point.dev.rsum > state.best.rsum:
+                state.best = folder.save_best(point, self.method)
+        state.losses, state.part_steps, state.part_seconds = {}, 0, 0.0
+        if state.step == len(self.batches):
+            state.epoch, state.step = state.epoch + 1, 0
+        if point is not None and state.best is not None:
+            folder.save(state, self.objective, self.stepper.optimiser.state_dict())
+            display.evaluation(point, state.best.epoch)
+            after_evaluation(state)
+        together.wait()
+
+    def _point(self, state: TrainingState) -> Point:
+        """What is known after the part of an epoch that ends here."""
         steps = len(self.batches)
-        pairs = state.part_steps * self.recipe.batch_size
-        whole = state.step == steps
-        dev = self.evaluate_dev()
-        point = Point(
+        return Point(
             evaluation=len(state.history) + 1,
-            epoch=state.epoch + 1 if whole else round(state.epoch + state.step / steps, 2),
+            epoch=state.epoch + 1 if state.step == steps else round(state.epoch + state.step / steps, 2),
             learning_rate=learning_rate(self.recipe, state.global_step - 1, steps),
             losses={name: value / (state.part_steps * self.summed) for name, value in state.losses.items()},
-            dev=dev,
+            dev=self.evaluate_dev(),
             seconds=state.part_seconds,
-            pairs_per_second=pairs / state.part_seconds,
+            pairs_per_second=state.part_steps * self.recipe.batch_size / state.part_seconds,
         )
-        state.history.append(point)
-        if state.best is None or dev.rsum > state.best.rsum:
-            state.best = folder.save_best(point, self.method)
-        state.losses, state.part_steps, state.part_seconds = {}, 0, 0.0
-        if whole:
-            state.epoch, state.step = state.epoch + 1, 0
-        folder.save(state, self.objective, self.stepper.optimiser.state_dict())
-        display.evaluation(point, state.best.epoch)
 
     def evaluate_dev(self) -> Metrics:
         """Metrics on the selection part of dev."""

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from itrcore.data.feeding.batches import Batch
+from itrcore.data.feeding.split import Split
+from itrcore.errors import ConfigError
+
+_SHARE = 0.4  # of a GPU's free memory that features may take without being asked to
+
+
+def fed(splits: Sequence[Split], device: torch.device, features: str) -> list[Split]:
+    """Splits whose batches go to a device. features: `training.features`
+
+    `ConfigError` where all features are to be on a GPU that has no room for them.
+    """
+    size = sum(split.images.n_bytes for split in splits)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    if features == "device" and free is not None and size > free:
+        raise ConfigError(
+            f"training.features is device, but the features take {size / 1e9:.1f} GB and {device} has {free / 1e9:.1f} GB free; "
+            "set it to auto or host"
+        )
+    hold = features == "device" or (features == "auto" and free is not None and size <= _SHARE * free)
+    return [split.feeding(device, hold) for split in splits]
 
 
 def ready(batch: Batch, device: torch.device) -> Batch:

@@ -28,6 +28,11 @@ class Images(ABC):
         """Of every image, in order."""
         return self.store.image_ids
 
+    @property
+    def n_bytes(self) -> int:
+        """That all of them take on a device which holds them; 0 where none can."""
+        return 0
+
     def __len__(self) -> int:
         return len(self.store)
 

@@ -48,6 +48,11 @@ class RegionImages(Images):
                 do="Choose features of as many regions, or train a method without ranked_regions.",
             )
 
+    @property
+    def n_bytes(self) -> int:
+        """Of all features, as they are stored."""
+        return self.store.n_bytes
+
     def batch(self, rows: Sequence[int] | np.ndarray) -> RegionBatch:
         """All regions of the given images."""
         return self.gather(rows, None)
