@@ -52,6 +52,6 @@ def test_one_of_several_processes_is_refused_in_one_line(count: str) -> None:
     done = made({count: "2", "RANK": "0", "LOCAL_RANK": "0", **ADDRESS})
     assert done.returncode == 1
     assert done.stderr == (
-        f"error: {count} is 2 in the environment, but training over several processes is not supported; "
-        f"start it without torchrun, mpirun or accelerate launch, or run: unset {count}\n"
+        f"error: {count} is 2 in the environment, but this is not a training that torchrun or accelerate launch started; "
+        f"start it without a launcher, or run: unset {count}\n"
     )

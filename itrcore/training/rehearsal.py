@@ -27,7 +27,6 @@ from itrcore.settings.encoders import BiGRUSettings
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.training import TrainingSettings
 from itrcore.training.loop import Trainer
-from itrcore.training.step import Recent
 
 _IMAGES, _EACH = 24, 5  # of the small evaluation: images, and captions of each
 _BLOCK = 30  # captions at once there, of similar length, as in a large one
@@ -104,7 +103,7 @@ class Rehearsal:
         begun = now = time.perf_counter()
         for number_done, batch in enumerate(trainer.batches.epoch(0)):
             step = trainer.stepper.take(batch.to(trainer.device), Progress(epochs - 1, number_done))
-            Recent([step]).read()  # waits for the device
+            step.values.tolist()  # waits for the device
             before, now = now, time.perf_counter()
             taken.append(now - before)
             if number_done >= number or (number_done >= 1 and now - begun > _LONG):

@@ -37,7 +37,8 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     A training that was finished, but whose results DVC has not recorded, is only written out again (`kept.py`). One that was
     done or begun under another name is taken over (`renamed.py`).
     Writes model.safetensors (the best by dev rsum), text/ (tokeniser), image/ (a grid's backbone), history.json and
-    run.json. Where several processes train together, each calls this. `ConfigError` where the run is an import. `DataError` where its data set or pretrained weights cannot be read.
+    run.json. Where several processes train together, each calls this.
+    `ConfigError` where the run is an import. `DataError` where its data set or pretrained weights cannot be read.
     `TrainingError` where the training cannot go on, or another process trains the same run.
     """
     run, settings = params.run(name), params.method_of(name)

@@ -14,8 +14,8 @@ from itrcore.costs.operations import estimated
 from itrcore.files import read_json
 from itrcore.settings.load import load
 from itrcore.training import rehearsal
-from itrcore.training.loop import Trainer
 from itrcore.training.rehearsal import Rehearsal, extrapolated
+from itrcore.training.step import Stepper, Taken
 from tests.support.tiny_project import ROOT, project, train_in, write_params
 
 SHAPE = Shape(6, 16, (48, 32))
@@ -26,13 +26,13 @@ def test_every_kind_of_method_is_rehearsed_without_data(method: str, tmp_path: P
     params = write_params(tmp_path)
     monkeypatch.chdir(tmp_path)
     sizes: list[int] = []
-    original = Trainer._step
+    original = Stepper.take
 
-    def step(self: Trainer, batch: Any, progress: Any) -> Any:
+    def step(self: Stepper, batch: Any, progress: Any) -> Any:
         sizes.append(len(batch.image_ids))
         return original(self, batch, progress)
 
-    monkeypatch.setattr(Trainer, "_step", step)
+    monkeypatch.setattr(Stepper, "take", step)
     rates = Rehearsal(params.recipes[method].settings, params.training, SHAPE, 200, "tiny").rates(60.0)
     assert (rates.how, sizes[-1]) == ("measured", 8)
     assert min(rates.step, rates.image, rates.caption, rates.pair) > 0
@@ -52,7 +52,12 @@ def test_without_time_for_the_real_batch_smaller_ones_tell(tmp_path: Path, monke
     params = write_params(tmp_path, {"methods.esa.recipe.batch_size": 64})
     monkeypatch.chdir(tmp_path)
     sizes: list[int] = []
-    monkeypatch.setattr(Trainer, "_step", lambda self, batch, progress: sizes.append(len(batch.image_ids)))
+
+    def step(self: Stepper, batch: Any, progress: Any) -> Taken:
+        sizes.append(len(batch.image_ids))
+        return Taken((), torch.zeros(0), progress, [], [])
+
+    monkeypatch.setattr(Stepper, "take", step)
     rates = Rehearsal(params.recipes["esa"].settings, params.training, SHAPE, 200, "tiny").rates(0.0)
     assert rates.how == "measured in smaller batches"
     assert set(sizes) == {8, 16}
@@ -87,11 +92,12 @@ def test_a_median_step_is_what_a_training_takes(tmp_path: Path, monkeypatch: Any
     class Clock:
         perf_counter = staticmethod(lambda: now[0])
 
-    def step(self: Trainer, batch: Any, progress: Any) -> None:
+    def step(self: Stepper, batch: Any, progress: Any) -> Taken:
         now[0] += len(batch.image_ids) * (10.0 if progress.step == 0 else 0.01)  # the first one is slow
+        return Taken((), torch.zeros(0), progress, [], [])
 
     monkeypatch.setattr(rehearsal, "time", Clock)
-    monkeypatch.setattr(Trainer, "_step", step)
+    monkeypatch.setattr(Stepper, "take", step)
     rates = Rehearsal(params.recipes["esa"].settings, params.training, SHAPE, 200, "tiny").rates(1000.0)
     assert rates.step == pytest.approx(8 * 0.01)
     assert torch.get_num_threads() == 1

@@ -14,8 +14,8 @@ from itrcore.files import read_json
 from itrcore.runs.observer import Observer
 from itrcore.runs.records import Point, RunDescription
 from itrcore.settings.load import load
-from itrcore.training.loop import Trainer
 from itrcore.training.state import StateFolder
+from itrcore.training.step import Stepper, Taken
 from itrcore.training.train import train
 from tests.support.killing import Kill, saved
 from tests.support.tiny_project import project, rewrite, timeless, train_in, weights, write_params
@@ -27,13 +27,13 @@ RENAMED = {"runs": {"uno": {"data": "tiny", "method": "esa", "seed": 1}}, "ensem
 def steps(monkeypatch: Any) -> list[int]:
     """The number of each step that is made."""
     made: list[int] = []
-    original = Trainer._step
+    original = Stepper.take
 
-    def step(self: Trainer, batch: Any, progress: Any) -> dict[str, float]:
+    def step(self: Stepper, batch: Any, progress: Any) -> Taken:
         made.append(progress.step)
         return original(self, batch, progress)
 
-    monkeypatch.setattr(Trainer, "_step", step)
+    monkeypatch.setattr(Stepper, "take", step)
     return made
 
 

@@ -1,0 +1,93 @@
+"""A run trained by several processes, as a user starts them: through `training.processes` and through launchers."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from itrcore.files import read_json
+from tests.support.tiny_project import ROOT, project
+
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(ROOT),
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "MLFLOW_TRACKING_URI": "",
+}
+
+
+def prepared(folder: Path, processes: int) -> Path:
+    project(folder, {"training.processes": processes, "training.save_every_steps": 4})
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.inputs", "tiny"], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def train(folder: Path, *launcher: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", *launcher, "stages.train", "one"]
+    return subprocess.Popen(
+        command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def steps_saved(folder: Path) -> int:
+    return max((int(path.name[5:]) for path in (folder / "state" / "tiny" / "one").glob("step-*")), default=0)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.slow
+def test_one_is_killed_all_end_with_one_line_and_another_number_goes_on(tmp_path: Path) -> None:
+    folder = prepared(tmp_path, 2)
+    training = train(folder)
+    while steps_saved(folder) < 8:
+        assert training.poll() is None, training.communicate()
+        time.sleep(0.05)
+    workers = [pid for pid in children(training.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(workers) == 2
+    killed = time.monotonic()
+    os.kill(workers[1], signal.SIGKILL)
+    out, err = training.communicate(timeout=60)
+    assert time.monotonic() - killed < 15
+    assert training.returncode == 1
+    assert err.splitlines() == [
+        "error: process 2 of 2 ended (signal SIGKILL), so all were ended; run it again to go on from the last saved state"
+    ]
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert "40 epochs" not in out and " of 2 processes." in out
+
+    params = folder / "params.yaml"
+    params.write_text(params.read_text("utf-8").replace("processes: 2", "processes: 3"), "utf-8")
+    out, err = train(folder).communicate(timeout=300)
+    assert err == "" and re.search(r"Going on at epoch \d, step \d+ of 15\.", out), (out, err)
+    assert len(read_json(folder / "runs" / "tiny" / "one" / "history.json")["evaluations"]) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["torch.distributed.run", "--nproc-per-node", "2", "-m"],
+        ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m"],
+    ],
+    ids=["torchrun", "accelerate launch"],
+)
+def test_launchers_start_it_too(launcher: list[str], tmp_path: Path) -> None:
+    folder = prepared(tmp_path, 1)
+    training = train(folder, *launcher)
+    out, err = training.communicate(timeout=300)
+    assert training.returncode == 0, err
+    assert out.count(" pairs a step of 2 processes.") == 1
+    assert len(read_json(folder / "runs" / "tiny" / "one" / "history.json")["evaluations"]) == 3
