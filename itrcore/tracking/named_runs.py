@@ -77,7 +77,7 @@ class NamedRuns:
     def clear(self, keep: str) -> None:
         """Move attempts that were never finished to MLflow's bin, which `mlflow gc` empties; not `keep`."""
         for run in self._search(NAME, self._called):
-            ours = self._project in (None, run.data.tags.get(PROJECT))  # another project's may be going on
+            ours = _is_of(self._project, run.data.tags)  # another project's may be going on
             if run.info.run_id != keep and run.info.status != "FINISHED" and ours:
                 if RESULT in run.data.tags:
                     self._client.set_terminated(run.info.run_id)
@@ -112,6 +112,11 @@ def _base(tags: Mapping[str, str]) -> str:
     return tags.get(NAME, "").removesuffix(f" ({tags.get(TRIAL)})")
 
 
+def _is_of(project: str | None, tags: Mapping[str, str]) -> bool:
+    """Whether a run is of this project; one that names none is from before its store was behind a server."""
+    return project in (None, tags.get(PROJECT, project))
+
+
 def unmark(client: Any, prefix: str, project: str | None, names: Collection[tuple[str, str]]) -> None:
     """Take the mark from runs of names that params.yaml no longer has, and from their trials.
 
@@ -126,5 +131,5 @@ def unmark(client: Any, prefix: str, project: str | None, names: Collection[tupl
     }
     for run in client.search_runs(list(data), f"tags.{CURRENT} = 'true'", max_results=_MOST) if data else []:
         tags, name = run.data.tags, _base(run.data.tags)
-        if name and (data[run.info.experiment_id], name) not in names and project in (None, tags.get(PROJECT)):
+        if name and (data[run.info.experiment_id], name) not in names and _is_of(project, tags):
             client.set_tag(run.info.run_id, CURRENT, "false")

@@ -227,6 +227,14 @@ def test_trials_of_a_learning_rate_side_by_side(project: Project) -> None:
     # MLflow has the trial beside the others, and nothing twice.
     now = _current_runs(project)
     assert set(now) - set(runs) == {f"{name} (trial)", "both (trial)"} and {key: now[key] for key in runs} == runs
+    # Applied, its runs are the current ones of their names.
+    with project.changed():
+        project.dvc("exp", "apply", "trial")
+        project.run(sys.executable, "-m", "itrcore.cli", "track")
+        applied = {name: now[f"{name} (trial)"], "both": now["both (trial)"]}
+        assert _current_runs(project) == {**runs, **applied}
+    project.run(sys.executable, "-m", "itrcore.cli", "track")
+    assert _current_runs(project) == runs
     project.dvc("exp", "remove", "trial")
 
 

@@ -110,6 +110,11 @@ def test_where_projects_share_a_store_each_marks_its_own_and_bins_nothing_of_the
     ]
     a.unmark_others([])
     assert [*Store().marks("both").values()] == ["true"] and Store().current()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert Tracker().record(Path("runs/tiny/two"), Path("results/tiny/two"))  # before it was behind a server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+    a.unmark_others([])
+    assert [*Store().marks("two").values()] == ["false"]
     b.unmark_others([("tiny", "one")])
     assert [*Store().marks("both").values()] == ["false"] and Store().current()
 
