@@ -137,7 +137,7 @@ def _make(folder: Path, images: dict[str, int]) -> None:
         ]
         ids = range(first, first + n)
         groups = [texts[start : start + CAPTIONS] for start in range(0, len(texts), CAPTIONS)]
-        scan_writing.write_split(raw, split, (n, REGIONS, WIDTH), feature_rows(n, width=WIDTH), ids, groups, "image")
+        scan_writing.write_split(raw, split, (n, REGIONS, WIDTH), feature_rows(n, REGIONS, WIDTH), ids, groups, "image")
         columns["image_id"] += [image for image in ids for _ in range(CAPTIONS)]
         columns["file_name"] += [f"{image:012d}.jpg" for image in ids for _ in range(CAPTIONS)]
         columns["split"] += [split] * len(texts)

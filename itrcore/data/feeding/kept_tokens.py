@@ -24,6 +24,7 @@ from itrcore.terminal import warn
 
 _TOKENISERS = "itrcore.data.text."
 _LIBRARIES = ("nltk", "tokenizers")
+_DIGESTS = "digests"
 _PART = 1024  # captions between two counts
 
 
@@ -59,10 +60,9 @@ def _read(path: Path, decided: str) -> TokenTable | None:
     """What `_write` wrote; None where there is no such file, it holds other tokens, or it is damaged."""
     try:
         with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
+            of, _, content = (file.metadata() or {}).get(_DIGESTS, "").partition(" ")
             table = TokenTable(*(file.get_tensor(name) for name in ("ids", "words", "starts")))
-        of = metadata.get("decided", "")
-        if metadata.get("content") != _content(table, of):
+        if content != _content(table, of):
             raise ValueError("its bytes have changed")
         return table if of == decided else None
     except FileNotFoundError:
@@ -76,7 +76,8 @@ def _write(path: Path, decided: str, table: TokenTable) -> None:
     try:
         with replacing(path) as temporary:
             tensors = {"ids": table.ids, "words": table.words, "starts": table.starts}
-            save_file(tensors, temporary, {"decided": decided, "content": _content(table, decided)})
+            # One entry: safetensors writes several in the order of a hash map, another one each time.
+            save_file(tensors, temporary, {_DIGESTS: f"{decided} {_content(table, decided)}"})
     except OSError as error:
         warn(f"{path}: cannot be written ({error.strerror}); the next one splits these captions again")
 
