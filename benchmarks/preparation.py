@@ -33,6 +33,7 @@ from itrcore import intact, layout
 from itrcore.data import captions as caption_table
 from itrcore.data import scan_writing
 from itrcore.data.shards import region_writer, writing
+from itrcore.data.shards.verified import SETTLED
 from itrcore.data.text.vocabulary import SPECIAL, Vocabulary, WordSplitter
 from itrcore.files import write_json
 from itrcore.settings.datasets import SPLITS, RegionShardSettings
@@ -57,7 +58,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         _make(Path(folder), {split: max(1, round(images * given.part)) for split, images in IMAGES.items()})
         n_bytes = sum(path.stat().st_size for path in Path(folder).rglob("*.tar"))
-        time.sleep(12)  # files that have just been written are verified again (itrcore/data/shards/verified.py)
+        time.sleep(SETTLED + 1)  # files that have just been written are read again
         first, second = (_in_process(folder) for _ in range(2))
     print(f"{n_bytes / 1e9:.1f} GB of shards{'first time':>14} {'second':>9} {'ratio':>6}")
     for part in first:

@@ -159,13 +159,15 @@ class ShardFiles:
             shard for shard, file in enumerate(self._files) if not verified.knows(self.paths[shard], file["sha256"])
         ]
         size = sum(self._files[shard]["bytes"] for shard in unread) / 1e9
-        with announced(f"Verifying {len(unread):,} shards of {self._split}, {size:,.1f} GB") as count:
-            for done, shard in enumerate(unread):
-                count(done, len(unread))
-                if not verified.check(self.paths[shard], wanted := self._files[shard]["sha256"]):
-                    raise self._damaged(shard, f"its bytes have changed (sha256 is not {wanted[:12]}…)")
-        if unread:
-            verified.save()
+        try:
+            with announced(f"Verifying {len(unread):,} shards of {self._split}, {size:,.1f} GB") as count:
+                for done, shard in enumerate(unread):
+                    count(done, len(unread))
+                    if not verified.check(self.paths[shard], wanted := self._files[shard]["sha256"]):
+                        raise self._damaged(shard, f"its bytes have changed (sha256 is not {wanted[:12]}…)")
+        finally:  # of Ctrl-C, too
+            if unread:
+                verified.save()
 
     def _use(self, shard: int, use: Callable[[int], _T]) -> _T:
         """A shard that is not kept open is opened for this one use: threads share nothing that could be closed."""

@@ -32,12 +32,12 @@ class Verified:
         return _holds(self._read_at.get(_state(file, wanted)[0]))
 
     def check(self, file: Path, wanted: str) -> bool:
-        """Read the file: whether it has this SHA-256."""
+        """Read the file: whether it has this SHA-256. One that changes meanwhile is another the next time."""
         state, changed = _state(file, wanted)
         now = time.time()
         if sha256(file) != wanted:
             return False
-        if changed < now - SETTLED and _state(file, wanted)[0] == state:
+        if changed < now - SETTLED:
             self._read_at[state] = now
         return True
 

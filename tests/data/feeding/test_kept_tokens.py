@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from itrcore import code
+from itrcore import announce, code
 from itrcore.data.feeding import kept_tokens
 from itrcore.data.feeding.kept_tokens import tokens_of
 from itrcore.data.feeding.token_table import TokenTable
@@ -141,6 +142,16 @@ def test_no_damaged_file_is_used(kept: Path, capsys: pytest.CaptureFixture[str])
         quiet += "damaged" not in capsys.readouterr().err
         assert kept.read_bytes() == whole, what
     assert not quiet
+
+
+def test_what_takes_long_is_said(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(announce, "PATIENCE", 0.01)
+    encode = Vocabulary.encode
+    monkeypatch.setattr(Vocabulary, "encode", lambda self, caption: (time.sleep(0.02), encode(self, caption))[1])
+    tokens_of(CAPTIONS, words(), kept)
+    assert capsys.readouterr().out == "Splitting 9 captions into tokens\n"
 
 
 def test_a_folder_in_its_place_does_not_stop_anything(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:

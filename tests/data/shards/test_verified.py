@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from itrcore import announce
 from itrcore.data.shards import verified
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.errors import DataError
@@ -153,6 +154,30 @@ def test_a_file_that_changes_while_it_is_read_is_not_recorded(
     time.sleep(0.02)
     verify(folder)
     assert read == SHARDS
+
+
+def test_what_was_verified_before_a_stop_is_kept(
+    folder: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(path: Path) -> str:
+        if path.name == SHARDS[2]:
+            raise KeyboardInterrupt
+        return sha256_of(path)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(verified, "sha256", stopped)
+        verify(folder)
+    verify(folder)
+    assert read == [SHARDS[2]]
+
+
+def test_what_takes_long_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(announce, "PATIENCE", 0.01)
+    monkeypatch.setattr(verified, "sha256", lambda path: (time.sleep(0.05), sha256_of(path))[1])
+    verify(folder)
+    assert capsys.readouterr().out == "Verifying 3 shards of train, 0.0 GB\n"
 
 
 @pytest.mark.parametrize("days", [-1, 31])
