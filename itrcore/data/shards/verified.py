@@ -42,12 +42,11 @@ class Verified:
         return True
 
     def save(self) -> None:
-        """Write the record, with what other processes have added to it meanwhile. A disk that refuses it is a warning."""
+        """Write the record. A disk that refuses it is a warning. What another process has noted meanwhile may be lost."""
         if self.path is None:
             return
-        known = {**_recorded(self.path), **self._read_at}
         try:
-            write_sealed(self.path, {state: at for state, at in known.items() if _holds(at)})
+            write_sealed(self.path, {state: at for state, at in self._read_at.items() if _holds(at)})
         except OSError as error:
             warn(f"{self.path}: cannot be written ({error.strerror}); the next one reads these shards again")
 
