@@ -38,6 +38,6 @@ class Images(ABC):
     def training_batch(self, rows: Sequence[int] | np.ndarray, rng: np.random.Generator) -> ImageBatch:
         """The images of these rows as training changes them; all chance comes from `rng`."""
 
-    def verify(self) -> None:
-        """Read every shard once. `DataError` names one whose bytes have changed."""
-        self.store.verify()
+    def verify(self, records: Path | None = None) -> None:
+        """As `ShardFiles.verify`."""
+        self.store.verify(records)
