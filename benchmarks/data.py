@@ -32,10 +32,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.shards import CAPTIONS, make, memory, write_once
 from benchmarks.simulated_arrays import REGIONS, WIDTH
-from benchmarks.simulated_captions import F30K_IDS, F30K_WORDS, WORDS, captions
 from benchmarks.untrained import method_of, settings_of
 from itrcore.data.feeding.batches import Batch, RegionBatch, TextBatch
 from itrcore.data.feeding.order import TrainingBatches, Views
+from itrcore.data.feeding.random_captions import F30K_IDS, F30K_WORDS, WORDS, captions
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
 from itrcore.data.feeding.token_table import TokenTable

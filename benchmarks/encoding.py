@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from benchmarks.simulated_arrays import REGIONS, WIDTH, feature_rows
-from benchmarks.simulated_captions import F30K_IDS, PIECES, WORDS, captions
 from benchmarks.untrained import ROOT, method_of
 from itrcore.assets.pieces import BertSource
 from itrcore.cores import cores
 from itrcore.data import scan_writing
 from itrcore.data.captions import write
+from itrcore.data.feeding.random_captions import F30K_IDS, PIECES, WORDS, captions
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
 from itrcore.data.feeding.token_table import TokenTable

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from benchmarks import released_similarity as released
 from benchmarks.simulated_arrays import feature_rows
-from benchmarks.simulated_captions import F30K_IDS, PIECES, WORDS, captions
 from benchmarks.untrained import method_of, settings_of
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
+from itrcore.data.feeding.random_captions import F30K_IDS, PIECES, WORDS, captions
 from itrcore.layers.basics import l2
 from itrcore.layers.encoded import Sets
 from itrcore.methods.esl.levels import Levels

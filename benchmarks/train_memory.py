@@ -22,10 +22,10 @@ import torch
 
 from benchmarks.processes import in_fresh_process, resident_peak
 from benchmarks.simulated_arrays import REGIONS, feature_rows
-from benchmarks.simulated_captions import F30K_IDS, WORDS, captions
 from benchmarks.train_step import Way
 from benchmarks.untrained import method_of, settings_of
 from itrcore.data.feeding.batches import Batch, RegionBatch, TextBatch
+from itrcore.data.feeding.random_captions import F30K_IDS, WORDS, captions
 from itrcore.files import write_json
 from itrcore.layers.progress import Progress
 from itrcore.methods.objective import Objective

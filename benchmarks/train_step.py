@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.simulated_arrays import REGIONS, WIDTH, feature_rows
-from benchmarks.simulated_captions import F30K_IDS, WORDS, captions
 from benchmarks.untrained import method_of, settings_of
 from itrcore.data.feeding.batches import Batch, RegionBatch, TextBatch
+from itrcore.data.feeding.random_captions import F30K_IDS, WORDS, captions
 from itrcore.data.feeding.token_table import TokenTable, touch_tokens
 from itrcore.files import write_json
 from itrcore.layers.losses.contract import Losses

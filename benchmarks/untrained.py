@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.simulated_arrays import WIDTH
-from benchmarks.simulated_captions import F30K_IDS
 from itrcore.assets.regions import Regions
 from itrcore.assets.text import WordSource
 from itrcore.assets.words import BiGRUSource
+from itrcore.data.feeding.random_captions import F30K_IDS
 from itrcore.methods.build import build
 from itrcore.methods.contract import Method
 from itrcore.settings.encoders import BiGRUSettings

@@ -28,6 +28,7 @@ _NEUTRAL = (
     "itrcore.cache",
     "itrcore.code",
     "itrcore.cores",
+    "itrcore.costs",
     "itrcore.data.shards.verified",
     "itrcore.errors",
     "itrcore.fetch",  # what it downloads is checked by digests
@@ -46,8 +47,10 @@ _NEUTRAL = (
     "itrcore.terminal",
     "itrcore.thrift",
     "itrcore.tracking",
+    "itrcore.training.days",  # lets a training be or ends it
     "itrcore.training.display",
     "itrcore.training.kept",
+    "itrcore.training.renamed",  # takes over what has the same record
     "itrcore.training.state",
     "itrcore.unpacking",
     "stages",  # a stage's own module is asked for by its name

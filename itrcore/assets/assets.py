@@ -7,7 +7,7 @@ from pathlib import Path
 
 from itrcore import layout, registry
 from itrcore.assets.image import ImageSide
-from itrcore.assets.text import TextSide
+from itrcore.assets.text import TextSide, UntrainedText
 from itrcore.settings.encoders import GridSettings
 from itrcore.settings.methods import ModelSettings, SetSettings
 
@@ -45,6 +45,15 @@ def restore(model: ModelSettings, run: Path, nltk_folder: Path, width: int | Non
     image = registry.load(registry.IMAGE_SIDES[model.images]).restore(_grid(model), run / layout.IMAGE, width)
     text = registry.load(registry.TEXT_SIDES[model.text.kind])
     return Assets(image, text.restore(model.text, run / layout.TEXT, nltk_folder))
+
+
+def untrained(model: ModelSettings, width: int, n_tokens: int) -> tuple[ImageSide, UntrainedText]:
+    """Both sides as a run of these settings has them, drawn at random: for measuring. `DataError` where a package is missing.
+
+    width: of region features; n_tokens: of a vocabulary, or of word pieces made from the data set
+    """
+    image = registry.load(registry.IMAGE_SIDES[model.images]).untrained(_grid(model), width)
+    return image, registry.load(registry.TEXT_SIDES[model.text.kind]).untrained(model.text, model.dim, n_tokens)
 
 
 def _grid(model: ModelSettings) -> GridSettings | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itrcore.assets.own_pieces import own_pieces
+from itrcore.assets.text import UntrainedText
 from itrcore.data.text.clip_tokens import CLIPTokens, Stripped
 from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
@@ -77,6 +78,16 @@ def prepare(settings: CLIPSettings, dim: int, vocabulary: Path, nltk_folder: Pat
     tokens = CLIPTokens.pretrained(settings.weights, settings.revision)
     pretrained = clip.pretrained(settings.weights, settings.revision)
     return CLIPText(settings, tokens, pretrained.config, pretrained)
+
+
+def untrained(settings: CLIPSettings, dim: int, n_tokens: int) -> UntrainedText:
+    """For measuring. n_tokens: word pieces of a CLIP that starts at random; another one has its own"""
+    if settings.shape is not None:
+        config = clip.config_of(settings.shape, n_tokens, dim)
+    else:
+        config = clip.known_config(settings.weights, settings.revision)
+    tower: Any = config.text_config
+    return UntrainedText(CLIPSource(settings, config), tower.vocab_size, tower.max_position_embeddings)
 
 
 def restore(settings: CLIPSettings, folder: Path, nltk_folder: Path) -> CLIPText:

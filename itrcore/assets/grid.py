@@ -57,6 +57,11 @@ def prepare(grid: GridSettings, width: int | None) -> Grid:
     return Grid(grid, architecture, pretrained)
 
 
+def untrained(grid: GridSettings, width: int | None) -> Grid:
+    """For measuring. `DataError` where it needs a package that is not there."""
+    return Grid(grid, backbone.untrained(grid))
+
+
 def restore(grid: GridSettings, folder: Path, width: int | None) -> Grid:
     """Of a finished run, whose weights are in model.safetensors. `DataError` where the architecture is missing or damaged."""
     path = folder / _ARCHITECTURE

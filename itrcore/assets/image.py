@@ -1,13 +1,14 @@
 """The image side of a run: what its image encoder is built from, and what it reads.
 
 A training prepares it from the data set's features or from pretrained weights. A finished run's folder holds all of it
-(`image/`), so that the run can be evaluated without a model hub. Each kind has a module (`itrcore/registry.py`) with two
+(`image/`), so that the run can be evaluated without a model hub. Each kind has a module (`itrcore/registry.py`) with three
 functions:
 
     prepare(grid, width) -> ImageSide           # for a new run; width: of the data set's region features, if any
     restore(grid, folder, width) -> ImageSide   # of a finished run, from its image folder
+    untrained(grid, width) -> ImageSide         # for measuring: the same sizes, drawn at random
 
-`grid` is `model.grid` of the settings, None for other kinds. Both raise `DataError` where something is missing.
+`grid` is `model.grid` of the settings, None for other kinds. They raise `DataError` where something is missing.
 """
 
 from __future__ import annotations

@@ -20,6 +20,11 @@ def prepare(grid: None, width: int | None) -> Pictures:
     return Pictures()
 
 
+def untrained(grid: None, width: int | None) -> Pictures:
+    """For measuring."""
+    return Pictures()
+
+
 def restore(grid: None, folder: Path, width: int | None) -> Pictures:
     """Of a finished run."""
     return Pictures()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itrcore.assets.own_pieces import own_pieces
+from itrcore.assets.text import UntrainedText
 from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.fetch import hub
@@ -73,6 +74,15 @@ def prepare(settings: BertSettings, dim: int, vocabulary: Path, nltk_folder: Pat
     pieces = WordPieces.pretrained(settings.weights, settings.revision)
     pretrained = bert.pretrained(settings.weights, settings.revision)
     return Pieces(settings, pieces, pretrained.config, pretrained)
+
+
+def untrained(settings: BertSettings, dim: int, n_tokens: int) -> UntrainedText:
+    """For measuring. n_tokens: word pieces of a BERT that starts at random; another one has its own"""
+    if settings.shape is not None:
+        config = bert.config_of(settings.shape, n_tokens)
+    else:
+        config = bert.known_config(settings.weights, settings.revision)
+    return UntrainedText(BertSource(settings, config), config.vocab_size, config.max_position_embeddings)
 
 
 def restore(settings: BertSettings, folder: Path, nltk_folder: Path) -> Pieces:

@@ -2,20 +2,24 @@
 
 A training prepares it from the data set's vocabulary and from pretrained weights. A finished run's folder holds all of it
 (`text/`), so that the run can be evaluated without the data set's vocabulary or a model hub. Each kind of text encoder has a
-module (`itrcore/registry.py`) with two functions:
+module (`itrcore/registry.py`) with three functions:
 
     prepare(settings, dim, vocabulary, nltk_folder) -> TextSide   # for a new run; vocabulary: the data set's folder
     restore(settings, folder, nltk_folder) -> TextSide            # of a finished run, from its text folder
+    untrained(settings, dim, n_tokens) -> UntrainedText           # for measuring: the same sizes, drawn at random, no data needed
 
-`settings` are the encoder's own (`model.text`), `dim` is the model's. Both raise `DataError` where something is missing.
+`settings` are the encoder's own (`model.text`), `dim` is the model's. They raise `DataError` where something is missing.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from itrcore.data.text.tokens import Tokeniser
+import numpy as np
+
+from itrcore.data.text.tokens import TokenIds, Tokeniser
 from itrcore.layers.text_encoders import WordEncoder
 
 
@@ -43,3 +47,20 @@ class TextSide(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write what `restore` reads into a folder."""
+
+
+@dataclass(frozen=True)
+class UntrainedText:
+    """What a method needs of its text side to be timed.
+
+    source: as `TextSide.source`; n_ids: ids run from 0 to n_ids − 1; longest: tokens that a caption may have, None: any number
+    """
+
+    source: Any
+    n_ids: int
+    longest: int | None = None
+
+    @property
+    def token_ids(self) -> TokenIds:
+        """Which ids captions of random tokens have."""
+        return TokenIds(self.n_ids, self.n_ids - 1, np.arange(4, self.n_ids - 1))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itrcore import layout
+from itrcore.assets.text import UntrainedText
 from itrcore.data.text.glove import WordVectors
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import DataError
@@ -59,6 +60,11 @@ def prepare(settings: BiGRUSettings, dim: int, vocabulary: Path, nltk_folder: Pa
 def restore(settings: BiGRUSettings, folder: Path, nltk_folder: Path) -> Words:
     """Of a finished run."""
     return Words(settings, Vocabulary.load(folder / layout.WORDS, nltk_folder))
+
+
+def untrained(settings: BiGRUSettings, dim: int, n_tokens: int) -> UntrainedText:
+    """For measuring. n_tokens: words of the vocabulary, special ones and the mask included"""
+    return UntrainedText(BiGRUSource(settings, n_tokens), n_tokens)
 
 
 def _vectors(path: Path, words: Vocabulary, settings: BiGRUSettings) -> WordVectors:

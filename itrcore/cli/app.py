@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from itrcore.cli import checkpoints, explain
+from itrcore.cli import check, checkpoints, explain
 from itrcore.cli.data import data as data_commands
 from itrcore.errors import ITRError
 from itrcore.terminal import Screen, say, user_errors
 
-if TYPE_CHECKING:
-    from itrcore.settings.params import Params
-    from itrcore.settings.runs import RunSettings
-
 # Commands import what they need when they run, so that `itr --help` answers at once.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(data_commands, name="data")
+app.command()(check.check)
 app.command("import")(checkpoints.import_)
 app.command()(checkpoints.export)
 app.command()(explain.explain)
@@ -42,44 +38,6 @@ def _options(
     ),
 ) -> None:
     pass
-
-
-@app.command()
-def check(path: Path = typer.Argument(Path("params.yaml"), help="the file to check")) -> None:
-    """Check a params.yaml and list what it would run."""
-    with user_errors():
-        from itrcore.settings.experiments import check_steps
-        from itrcore.settings.load import load
-
-        params = load(path)
-        check_steps(params, path.parent)
-    # No table: names may be long, and a narrow terminal would crop them.
-    for line in _described(params):
-        say(line)
-    say(f"{path}: valid. {len(params.runs)} runs, {len(params.ensembles)} ensembles.")
-
-
-def _described(params: Params) -> Iterator[str]:
-    """Runs that differ only in their seed below one heading; then the ensembles."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for name, run in params.runs.items():
-        groups.setdefault((run.data, run.method, run.changes), []).append(name)
-    for (data, method, changes), names in groups.items():
-        trained = [name for name in names if params.runs[name].checkpoint is None]
-        yield f"{method} on {data}, {changes}"
-        if trained:
-            recipe = params.method_of(trained[0]).recipe
-            yield f"  {recipe.epochs} epochs, batch {recipe.batch_size}, learning rate {recipe.learning_rate:g}"
-        yield from (f"  {_origin(params.runs[name])}: {name}" for name in names)
-        yield ""
-    for name, ensemble in params.ensembles.items():
-        yield f"ensemble {name} on {ensemble.data}"
-        yield from (f"  {run}" for run in ensemble.runs)
-        yield ""
-
-
-def _origin(run: RunSettings) -> str:
-    return f"seed {run.seed}" if run.checkpoint is None else f"imported from {run.checkpoint.path}"
 
 
 @app.command()

@@ -29,6 +29,19 @@ def refused(what: str, name: str, revision: str | None, error: Exception, folder
     )
 
 
+def is_here(name: str, revision: str | None) -> bool:
+    """Whether weights are on this disk: a folder or file, or in the hub's cache."""
+    if Path(name).expanduser().exists():
+        return True
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
+    except HFValidationError:  # a path
+        return False
+
+
 def check_folder(name: str, whose: str, key: str) -> None:
     """`DataError` where a name is a path and no folder is there: the hub's client would complain of a repository's name.
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import ResNetModel
 
 _RESNET_101 = ResNetShape(embedding=64, widths=[256, 512, 1024, 2048], depths=[3, 4, 23, 3])
+_RESNET_152 = ResNetShape(embedding=64, widths=[256, 512, 1024, 2048], depths=[3, 8, 36, 3])
 _TIMM = "timm"  # in an architecture: the name that timm knows it by
 _INSTALL = 'Install it: pip install "itr[wsl]" (timm needs the torchvision that was built for the installed torch).'
 
@@ -113,6 +114,14 @@ def random(settings: GridSettings, shape: ResNetShape) -> dict[str, Any]:
             downsample_in_bottleneck=settings.backbone == "detector",  # the stride in the first of its three layers
         )
     )
+
+
+def untrained(settings: GridSettings) -> dict[str, Any]:
+    """The architecture of a backbone as its settings name it, whatever is on this disk. `DataError` where it needs timm."""
+    if settings.backbone == "wsl":
+        _timm()
+        return {_TIMM: "resnext101_32x8d"}
+    return random(settings, settings.shape or (_RESNET_101 if settings.backbone == "detector" else _RESNET_152))
 
 
 def pretrained(settings: GridSettings) -> tuple[Backbone, dict[str, Any]]:

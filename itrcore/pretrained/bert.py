@@ -44,6 +44,14 @@ def pretrained(name: str, revision: str | None = None) -> BertModel:
     return model
 
 
+def known_config(name: str, revision: str | None = None) -> BertConfig:
+    """The configuration of a published BERT, for its sizes: that of bert-base where it is not on this disk."""
+    from transformers import BertConfig
+
+    config: BertConfig = weights.config_on_disk(BertConfig, name, revision) or BertConfig()
+    return config
+
+
 def _is_bert(config: dict[str, Any]) -> None:
     if (kind := config.get("model_type", "bert")) != "bert":  # some others' weights would fit, and mean nothing
         raise ValueError(f"its config.json says {kind}")

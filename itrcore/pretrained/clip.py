@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,16 @@ def pretrained(name: str, revision: str | None = None) -> CLIPModel:
 
     model: CLIPModel = weights.pretrained("CLIP", CLIPModel, name, revision, _is_clip)
     return model
+
+
+def known_config(name: str, revision: str | None = None) -> CLIPConfig:
+    """The configuration of a published CLIP, for its sizes: where it is not on this disk, a ViT-B's with the patch of its name."""
+    from transformers import CLIPConfig
+
+    patch = re.search(r"patch(\d+)", name)
+    base = CLIPConfig(vision_config={"patch_size": int(patch[1])} if patch else {})
+    config: CLIPConfig = weights.config_on_disk(CLIPConfig, name, revision) or base
+    return config
 
 
 def _is_clip(config: dict[str, Any]) -> None:

@@ -58,6 +58,14 @@ def pretrained(
     return loaded
 
 
+def config_on_disk(config: Any, name: str, revision: str | None) -> Any | None:
+    """The configuration of a published model, as `config`, transformers' class; None where it is not on this disk."""
+    try:
+        return config.from_pretrained(name, revision=revision or "main", local_files_only=True)
+    except Exception:  # whatever is wrong with it is reported when the model itself is read
+        return None
+
+
 def weights_digest(model: nn.Module | None) -> str | None:
     """SHA-256 over the weights: the same for the same model, wherever it was read from. None for none."""
     if model is None:

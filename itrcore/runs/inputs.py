@@ -22,6 +22,7 @@ from itrcore.settings.methods import MethodSettings, SetSettings
 from itrcore.settings.params import Params
 
 _TRAINED, _IMPORTED, _EVALUATED = "itrcore.training.train", "itrcore.released.importing", "itrcore.evaluation.evaluate"
+_UNFORCED = "auto or cpu"
 _LAYOUTS = "itrcore.released.layouts"  # a module for each kind of method
 
 
@@ -53,10 +54,9 @@ def training(params: Params, name: str) -> Inputs:
             },
             "data": _assets(run.data, settings),
         }
-    shared = params.training.model_dump(mode="json", include={"device", "precision", "threads", "selection"})
     return {
         "code": code.of(_TRAINED, *modules(settings, loss=True)),
-        "settings": {**settings.model_dump(mode="json"), "seed": run.seed, "training": shared},
+        "settings": {**settings.model_dump(mode="json"), "seed": run.seed, "training": _shared(params, "selection")},
         "data": {
             **{split: _split(run.data, split, settings) for split in ("train", "dev")},
             **_assets(run.data, settings),
@@ -71,10 +71,19 @@ def evaluation(params: Params, name: str) -> Inputs:
         "code": code.of(_EVALUATED, *modules(settings)),
         "settings": {
             "evaluation": params.evaluation.model_dump(mode="json", include={"batch_size", "tile"}),
-            "training": params.training.model_dump(mode="json", include={"device", "precision", "threads"}),
+            "training": _shared(params),
         },
         "data": {"test": _split(params.run(name).data, "test", settings)},
     }
+
+
+def _shared(params: Params, *more: str) -> Inputs:
+    """What decides a result of the settings that all trainings and evaluations share. more: keys beside the common ones
+
+    On a CPU, auto is cpu: to say so must run nothing again. A record of the device that is found would be another on each machine.
+    """
+    values = params.training.model_dump(mode="json", include={"device", "precision", "threads", *more})
+    return {**values, "device": _UNFORCED} if values["device"] in ("auto", "cpu") else values
 
 
 RECORDS: dict[str, Callable[[Params, str], Inputs]] = {"train": training, "evaluate": evaluation}  # by stage

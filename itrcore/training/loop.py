@@ -27,6 +27,7 @@ from itrcore.settings.methods import MethodSettings
 from itrcore.settings.optimisation import OptimisationSettings, StepSchedule
 from itrcore.settings.training import TrainingSettings
 from itrcore.terminal import say
+from itrcore.training import days
 from itrcore.training.adamw_bert import AdamWBert
 from itrcore.training.display import Display
 from itrcore.training.state import Finished, StateFolder, TrainingState
@@ -65,6 +66,9 @@ class Trainer:
         self.model, self.optimiser = self.accelerator.prepare(objective, optimiser)
         self.dev = dev.first(training.selection.captions)
         self.evaluation_batch, self.tile = evaluation_batch, tile
+        self.unasked = days.Unasked(
+            training.device, self.accelerator.device, len(train) * self.recipe.epochs, days.LIMIT
+        )
         self.summed = self.recipe.batch_size if objective.loss.summed else 1  # pairs that a step's loss is the sum of
 
     @property
@@ -83,7 +87,7 @@ class Trainer:
 
         begin: called once before the first step, with the state to start from
         after_evaluation: called after each evaluation on dev, whose record is then the last of the state's history
-        `TrainingError` where the loss or a gradient is not finite.
+        `TrainingError` where the loss or a gradient is not finite, and for days on a CPU that were not asked for (`days.py`).
         """
         state = self._restore(folder, identity)
         begin(state)
@@ -137,6 +141,7 @@ class Trainer:
             state.global_step += 1
             state.part_steps += 1
             display.step(epoch, self.recipe.epochs, losses["total"] / self.summed)
+            self.unasked.step(state.global_step, state.seconds)
             if state.step in evaluate_after:
                 count_time()
                 self._evaluate(state, folder, display)

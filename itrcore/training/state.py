@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,13 @@ class StateFolder:
             except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
                 # It was whole when it was renamed into place, so the damage is from outside. An older one may be whole.
                 say(f"{path} is damaged ({error}): not continued.")
+        return None
+
+    def unfinished(self) -> str | None:
+        """The identity of the newest state; None where there is none that can be read. The files beside it are not checked."""
+        for path in sorted(self.folder.glob("step-*"), reverse=True)[:1]:
+            with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+                return str(sealed(read_json(path / _STATE))["state"]["identity"])
         return None
 
     def _read(self, path: Path) -> TrainingState:

@@ -12,8 +12,8 @@ from itrcore.assets import assets
 from itrcore.assets.assets import Assets
 from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.prepared import feature_width, open_split
-from itrcore.errors import ConfigError
-from itrcore.files import digest, replacing, sha256_of_all
+from itrcore.errors import ConfigError, DataError
+from itrcore.files import replacing, sha256_of_all
 from itrcore.methods.build import build
 from itrcore.methods.contract import Method
 from itrcore.methods.describe import describe
@@ -25,6 +25,7 @@ from itrcore.runs.records import History, Run, RunDescription
 from itrcore.settings.params import Params
 from itrcore.terminal import say
 from itrcore.training.loop import Trainer
+from itrcore.training.renamed import finished_twin, identity_of, move_unfinished
 from itrcore.training.state import Finished, StateFolder, TrainingState
 
 SELECTED_ON = "dev"
@@ -33,7 +34,8 @@ SELECTED_ON = "dev"
 def train(params: Params, name: str, observer: Observer) -> Path:
     """Train run `name` of the configuration, from its unfinished state if there is one; returns its folder.
 
-    A training that was finished, but whose results DVC has not recorded, is only written out again (`kept.py`).
+    A training that was finished, but whose results DVC has not recorded, is only written out again (`kept.py`). One that was
+    done or begun under another name is taken over (`renamed.py`).
     Writes model.safetensors (the best by dev rsum), text/ (tokeniser), image/ (a grid's backbone), history.json and
     run.json. `ConfigError` where the run is an import. `DataError` where its data set or pretrained weights cannot be read.
     `TrainingError` where the training cannot go on, or another process trains the same run.
@@ -48,8 +50,7 @@ def train(params: Params, name: str, observer: Observer) -> Path:
         method = build(settings, image, text.source, seed)
     description = describe(params, name, settings, prepared, method, record, SELECTED_ON)
     folder = StateFolder(layout.STATE / run.data / name)
-    # With digests of both sides: of a hub's weights the record has only the name.
-    identity = digest([record, text.digest, image.digest])
+    identity = identity_of(record, text.digest, image.digest)
 
     def begin(state: TrainingState) -> None:
         state.tracking_id = observer.begin(description, state.tracking_id)
@@ -62,10 +63,20 @@ def train(params: Params, name: str, observer: Observer) -> Path:
             if finished := folder.finished(identity):
                 say(f"Done already, and written out again. To train anew, remove {folder.folder} first.")
                 observer.begin(description, finished.tracking_id)
+                weights = folder.weights(finished.best)
+            elif twin := finished_twin(run.data, name, identity):
+                say(f"Done already as {twin.folder}, and taken over. To train anew, remove that folder first.")
+                description = description.model_copy(
+                    update={"code_version": twin.code_version or description.code_version}
+                )
+                observer.begin(description, None)
+                finished, weights = twin.finished, twin.weights
             else:
+                move_unfinished(folder, identity, params.runs)
                 trainer = _trainer(params, name, seed, method, prepared)
                 finished = trainer.run(folder, identity, begin, after_evaluation)
-            out = _write(layout.run(run.data, name), description, prepared, finished, folder.weights(finished.best))
+                weights = folder.weights(finished.best)
+            out = _write(layout.run(run.data, name), description, prepared, finished, weights)
             observer.finish(out)
         except BaseException:
             observer.fail()
@@ -94,9 +105,12 @@ def _write(out: Path, description: RunDescription, prepared: Assets, finished: F
     with replacing(out) as temporary:
         prepared.save(temporary)
         shutil.copyfile(weights, temporary / layout.WEIGHTS)
+        files = sha256_of_all(temporary)
+        if files[layout.WEIGHTS] != finished.best.sha256:  # changed since it was checked
+            raise DataError.at(weights, "its bytes have changed", "them as they were trained", do="Run: dvc repro")
         run = Run(
             **dict(description),
-            files=sha256_of_all(temporary),
+            files=files,
             best_epoch=finished.best.epoch,
             dev_rsum=finished.best.rsum,
             train_seconds=finished.seconds,

@@ -15,7 +15,7 @@ import torch
 from benchmarks import released_similarity, similarity
 from benchmarks.operations import watch
 from benchmarks.similarity_methods import METHODS, PARTS, Sizes, parts
-from benchmarks.simulated_captions import F30K_IDS, WORDS, captions
+from itrcore.data.feeding.random_captions import F30K_IDS, WORDS, captions
 from itrcore.files import read_json
 
 TINY = ("--images", "6", "--captions", "9", "--regions", "3", "--dim", "16", "--rounds", "3", "--threads", "1")

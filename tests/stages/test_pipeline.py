@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sqlite3
 import sys
 from pathlib import Path
@@ -99,6 +100,21 @@ def test_code_of_a_loss_trains_the_runs_that_have_it_again(project: Project) -> 
         assert project.stale() == set()  # no run has it
         project.replace("itrcore/layers/losses/triplet.py", "class Hinge", "NEW = 1\n\n\nclass Hinge")
         assert project.stale() == {f"train@{name}" for name in TRAININGS}
+
+
+def test_a_renamed_run_is_not_trained_again(project: Project) -> None:
+    old, new = "scenes-lhsc_bigru-1", "renamed"
+    runs, curves = project.folder / "runs/scenes", project.folder / "curves"
+    with project.changed():
+        params = project.params
+        params["runs"][new] = params["runs"].pop(old)
+        project.write_params(params)
+        output = project.repro(f"train@{new}").stdout
+        assert f"Done already as runs/scenes/{old}, and taken over." in output
+        assert (runs / new / "model.safetensors").read_bytes() == (runs / old / "model.safetensors").read_bytes()
+        assert "Running stage" not in project.repro(f"train@{new}").stdout
+        shutil.rmtree(runs / new)
+        (curves / f"{new}.csv").unlink()
 
 
 def test_a_new_method_recipe_and_protocol_run_nothing_again_and_a_new_data_set_itself_alone(project: Project) -> None:

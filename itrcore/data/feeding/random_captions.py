@@ -1,6 +1,8 @@
-"""Captions of random tokens that are as long as Flickr30K's; for benchmarks only."""
+"""Captions of random tokens, as long as Flickr30K's or as others are: to measure times without data."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,7 +29,7 @@ F30K_WORDS = 8481  # of SCAN's Flickr30K vocabulary
 F30K_IDS = TokenIds(F30K_WORDS + 1, F30K_WORDS, np.arange(4, F30K_WORDS))
 
 
-def captions(n: int, known: TokenIds, counts: tuple[int, ...], rng: np.random.Generator) -> list[Tokenised]:
+def captions(n: int, known: TokenIds, counts: Sequence[int], rng: np.random.Generator) -> list[Tokenised]:
     """n captions of random tokens between two special ones, lengths drawn from `counts`; each token is one word."""
     lengths = rng.choice(len(counts), n, p=np.array(counts) / sum(counts))
     return [

@@ -1,0 +1,120 @@
+"""What a configuration will still write, against what is free on the disks where it goes."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from itrcore import layout
+from itrcore.costs.counts import Shape, SplitCounts, counts, shape
+from itrcore.costs.plan import Group
+from itrcore.settings.datasets import DatasetSettings, ScenesSource, SimulatedSource
+from itrcore.settings.params import Params
+
+FLOAT = 4  # bytes of a weight, and of a similarity
+_STATE = (
+    7  # a training's weights: two states of weights and two moments while one replaces the other, and the best ones
+)
+_DRAWN, _PHOTO = 0.25, 0.75  # bytes of a pixel in a picture's file
+
+
+@dataclass(frozen=True)
+class Need:
+    """What is written into a folder, in bytes; name: of the folder for people."""
+
+    name: str
+    folder: Path
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk: what will be written there, and the bytes that are free. where: a folder on it"""
+
+    where: Path
+    needs: tuple[Need, ...]
+    free: int
+
+    @property
+    def bytes(self) -> float:
+        """Of all that will be written there."""
+        return sum(need.bytes for need in self.needs)
+
+
+def needs(params: Params, groups: Sequence[Group], parameters: Sequence[int], downloads: int) -> list[Need]:
+    """What the configuration whose folder is the working directory will still write.
+
+    parameters: of each group's method, how many; downloads: bytes that are known of them
+    """
+    data = sum(_data(name, dataset) for name, dataset in params.datasets.items())
+    weights = [FLOAT * number for group, number in zip(groups, parameters, strict=True) for _ in group.to_train]
+    runs = sum(weights)
+    # A finished training's best weights stay in state/ until the report has removed them.
+    state = runs + (_STATE - 1) * max(weights, default=0)
+    evaluations = sum(_matrix(group.counts) * len(group.to_evaluate) for group in groups)
+    ensembles = sum(
+        _matrix(counts(ensemble.data, params.dataset(ensemble.data)))
+        for name, ensemble in params.ensembles.items()
+        if not layout.ensemble(ensemble.data, name).exists()
+    )
+    outputs = {
+        layout.captions("x").parts[0]: data,
+        layout.run("x", "x").parts[0]: runs,
+        layout.evaluation("x", "x").parts[0]: evaluations,
+        layout.ensemble("x", "x").parts[0]: ensembles,
+    }
+    written = {str(layout.DOWNLOADS): downloads, **({} if _linked() else outputs), str(layout.STATE): state}
+    cache = Need("DVC's cache", params.project / ".dvc" / "cache", sum(outputs.values()))
+    return [need for need in (*(Need(name, Path(name), size) for name, size in written.items()), cache) if need.bytes]
+
+
+def disks(needed: Sequence[Need]) -> list[Disk]:
+    """The same by disk. Folders that do not exist yet will be on the disk of the folder above them."""
+    by_device: dict[int, list[Need]] = {}
+    for need in needed:
+        by_device.setdefault(_there(need.folder).stat().st_dev, []).append(need)
+    return [
+        Disk(_there(found[0].folder), tuple(found), shutil.disk_usage(_there(found[0].folder)).free)
+        for found in by_device.values()
+    ]
+
+
+def _linked() -> bool:
+    """Whether DVC may link outputs to its cache, so that they need room there alone."""
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read([".dvc/config", ".dvc/config.local"], "utf-8")
+    kinds = settings.get("cache", "type", fallback="")
+    return "hardlink" in kinds or "symlink" in kinds
+
+
+def _there(folder: Path) -> Path:
+    return next(above for above in (folder.resolve(), *folder.resolve().parents) if above.exists())
+
+
+def _data(name: str, dataset: DatasetSettings) -> float:
+    """What is not prepared of a data set; of one whose size is not known, nothing."""
+    counted = counts(name, dataset)
+    if counted is None or layout.shards(name).exists():
+        return 0
+    images, given = sum(split.images for split in counted.values()), shape(name, dataset)
+    return images * sum(_per_image(dataset, given))
+
+
+def _per_image(dataset: DatasetSettings, given: Shape) -> Iterator[float]:
+    values, picture = given.regions * given.width, given.picture[0] * given.picture[1]
+    if isinstance(dataset.source, ScenesSource | SimulatedSource):  # whose features are made here
+        yield values * 4
+    if isinstance(dataset.source, ScenesSource):
+        yield picture * _DRAWN
+    if (regions := dataset.shards.regions) is not None:
+        yield values * (2 if regions.dtype == "float16" else 4)
+    if dataset.shards.images is not None:
+        yield picture * (_DRAWN if dataset.drawn else _PHOTO)
+
+
+def _matrix(counted: Mapping[str, SplitCounts] | None) -> int:
+    """The similarities of all pairs of test."""
+    return FLOAT * counted["test"].images * counted["test"].captions if counted else 0
