@@ -28,10 +28,10 @@ import pyarrow as pa
 from ruamel.yaml import YAML
 
 from benchmarks.simulated_arrays import REGIONS, feature_rows
-from benchmarks.simulated_captions import F30K_IDS, F30K_WORDS, WORDS, captions
 from itrcore import intact, layout
 from itrcore.data import captions as caption_table
 from itrcore.data import scan_writing
+from itrcore.data.feeding.random_captions import F30K_IDS, F30K_WORDS, WORDS, captions
 from itrcore.data.shards import region_writer, writing
 from itrcore.data.shards.verified import SETTLED
 from itrcore.data.text.vocabulary import SPECIAL, Vocabulary, WordSplitter

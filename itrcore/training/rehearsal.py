@@ -19,6 +19,7 @@ from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.random_captions import PIECES, WORDS, captions
 from itrcore.data.feeding.random_images import random_images
 from itrcore.data.feeding.split import Split
+from itrcore.data.feeding.token_table import TokenTable
 from itrcore.evaluation.scoring import encode, score
 from itrcore.layers.progress import Progress
 from itrcore.methods.build import build
@@ -61,7 +62,7 @@ class Rehearsal:
             return Split(
                 random_images(method.input, images, regions, picture),
                 range(images * each),
-                made,
+                TokenTable.of(made),
                 np.repeat(np.arange(images), each),
             )
 
