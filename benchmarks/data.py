@@ -38,6 +38,7 @@ from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.random_captions import F30K_IDS, F30K_WORDS, WORDS, captions
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
+from itrcore.data.feeding.token_table import TokenTable
 from itrcore.data.image_inputs import RegionInput
 from itrcore.data.shards import writing
 from itrcore.data.shards.regions import FeatureStore
@@ -73,7 +74,7 @@ def ours(folder: Path, n_images: int) -> Iterator[Any]:
     store.verify()  # as before a training
     image_of = np.repeat(np.arange(n_images), CAPTIONS)
     images = RegionImages(store, RegionInput(MODEL.region_drop))
-    split = Split(images, range(len(image_of)), captions_of(n_images), image_of)
+    split = Split(images, range(len(image_of)), TokenTable.of(captions_of(n_images)), image_of)
     batches = TrainingBatches(split, SIZE, 0, views())
     for epoch in itertools.count():
         yield from batches.epoch(epoch)

@@ -27,6 +27,7 @@ from itrcore.data.captions import write
 from itrcore.data.feeding.random_captions import F30K_IDS, PIECES, WORDS, captions
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
+from itrcore.data.feeding.token_table import TokenTable
 from itrcore.data.shards import region_writer
 from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.sources import caption_table as splits
@@ -76,7 +77,9 @@ def measure(name: str, params: Params, store: FeatureStore) -> dict[str, float]:
         method, ids, counts = method_of(settings, width=store.width), F30K_IDS, WORDS
     n = len(store) * CAPTIONS
     image_of = np.repeat(np.arange(len(store)), CAPTIONS)
-    split = Split(RegionImages(store), range(n), captions(n, ids, counts, np.random.default_rng(0)), image_of)
+    split = Split(
+        RegionImages(store), range(n), TokenTable.of(captions(n, ids, counts, np.random.default_rng(0))), image_of
+    )
     accelerator = make_accelerator(params.training)
     method = method.to(accelerator.device)
     with accelerator.autocast():

@@ -24,10 +24,12 @@ FORMS = ("itrcore.runs.examples", "itrcore.runs.records")
 # These decide no result: what params.yaml may say (the values do, and are recorded as such), paths, messages, how files are
 # written, what watches a training. All else counts: a module forgotten here costs a needless training, never a wrong result.
 _NEUTRAL = (
+    "itrcore.announce",
     "itrcore.cache",
     "itrcore.code",
     "itrcore.cores",
     "itrcore.costs",
+    "itrcore.data.shards.verified",
     "itrcore.errors",
     "itrcore.fetch",  # what it downloads is checked by digests
     "itrcore.files",

@@ -90,7 +90,7 @@ class DataError(ITRError):
 
 
 class TrainingError(ITRError):
-    """Training cannot go on: a loss that is not finite, or another process that trains the same run."""
+    """Training cannot go on: a loss that is not finite, another process that trains the same run, days on a CPU unasked for."""
 
 
 def first_line(error: Exception) -> str:

@@ -61,6 +61,16 @@ def image_shards(data: str) -> Path:
     return shards(data) / "images"
 
 
+def verified(data: str, shards: Path) -> Path:
+    """Of the shards in a folder, which were verified. A cache of this machine: no DVC output, removable at any time."""
+    return Path("cache", "verified", data, shards.name)
+
+
+def tokens(data: str, split: str, tokeniser: str) -> Path:
+    """The captions of a split as the ids of a kind of tokeniser. A cache as well."""
+    return Path("cache", "tokens", data, f"{split}-{tokeniser}.safetensors")
+
+
 def check(data: str) -> Path:
     """The page that `itr data check` writes."""
     return Path("checks", data)

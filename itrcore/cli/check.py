@@ -42,7 +42,7 @@ def check(
             found = groups(params)
             device, rates = _measured(params, found, within) if cost else _estimated(params, found)
             # No table: names may be long, and a narrow terminal would crop them.
-            for line in (*_described(params, found, rates), *_summary(params, found, device, rates)):
+            for line in (*_described(params, found, device, rates), *_summary(params, found, device, rates)):
                 say(line)
             for line in _room(params, found, rates):
                 say(line)
@@ -68,6 +68,7 @@ def _device(params: Params) -> str:
 
 def _measured(params: Params, groups: Sequence[Group], within: float) -> tuple[str, list[Rates]]:
     """Each group that has something to do, in its share of the time; of the others, and where that fails, the estimate."""
+    # A group's model is gone before the next one's is made: they may be large.
     import time
 
     from itrcore.device import make_accelerator
@@ -78,31 +79,34 @@ def _measured(params: Params, groups: Sequence[Group], within: float) -> tuple[s
     _, rates = _estimated(params, groups)
     waiting = [at for at, group in enumerate(groups) if group.to_train or group.to_evaluate]
     say(f"Measuring steps of {len(waiting)} kinds of runs, which takes about {within:.0f} s at most …")
-    end = time.monotonic() + within
+    end, left_out = time.monotonic() + within, list[str]()
     with count_bars() as bars:
         for done, at in enumerate(waiting):
             bars.show("measured", done, len(waiting))
             group, share = groups[at], (end - time.monotonic()) / (len(waiting) - done)
             if share <= 0:
-                warn(f"no time left to measure {group.method} on {group.data}; give more with --within")
+                left_out.append(f"{group.method} on {group.data}")
                 continue
             try:
-                rehearsal = Rehearsal(group.settings, params.training, group.shape, group.n_tokens, group.data)
-                rates[at] = rehearsal.rates(share)
+                rates[at] = Rehearsal(group.settings, params.training, group.shape, group.n_tokens, group.data).rates(
+                    share
+                )
             except Exception as error:  # of a library or for want of memory: the other groups can still be measured
                 warn(f"{group.method} on {group.data} cannot be measured here: {first_line(error)}")
+    if left_out:
+        warn(f"no time was left to measure {', '.join(left_out)}; give more with --within SECONDS")
     say("")
     return device, rates
 
 
-def _described(params: Params, groups: Sequence[Group], rates: Sequence[Rates]) -> Iterator[str]:
+def _described(params: Params, groups: Sequence[Group], device: str, rates: Sequence[Rates]) -> Iterator[str]:
     """Runs that differ only in their seed below one heading, with what one costs; then the ensembles."""
     for group, rate in zip(groups, rates, strict=True):
         yield f"{group.method} on {group.data}, {group.changes}"
         if group.trainings:
             recipe = group.settings.recipe
             yield f"  {recipe.epochs} epochs, batch {recipe.batch_size}, learning rate {recipe.learning_rate:g}"
-            yield f"  {_cost(params, group, rate)}"
+            yield f"  {_cost(params, group, device, rate)}"
         for name in group.names:
             trained = " (trained)" if name in {*group.trainings} - {*group.to_train} else ""
             state = trained if name in group.to_evaluate else " (done)"
@@ -114,14 +118,16 @@ def _described(params: Params, groups: Sequence[Group], rates: Sequence[Rates]) 
         yield ""
 
 
-def _cost(params: Params, group: Group, rate: Rates) -> str:
+def _cost(params: Params, group: Group, device: str, rate: Rates) -> str:
     from itrcore.costs import words
     from itrcore.costs.rates import times
 
     if group.counts is None or group.steps is None:
         return f"steps: known after dvc repro splits@{group.data}"
-    taken = times(rate, group.settings, group.counts, params.training.selection.captions)
     each = f" each, {len(group.trainings)} times" if len(group.trainings) > 1 else ""
+    if rate.how == "estimated" and device != "cpu":  # the estimate is for a CPU
+        return f"{group.steps:,} steps{each}"
+    taken = times(rate, group.settings, group.counts, params.training.selection.captions)
     dev = f", {words.time(taken.dev)} of it for dev" if taken.dev > 0.1 * taken.steps else ""
     how = " (from smaller batches)" if rate.how == "measured in smaller batches" else ""
     about = "roughly" if rate.how == "estimated" else "about"

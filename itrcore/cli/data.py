@@ -83,12 +83,16 @@ def _next_steps(params: Params, name: str, n_images: int) -> str:
 
 
 @data.command()
-def check(name: str = typer.Argument(help="the data set's name in params.yaml")) -> None:
+def check(
+    name: str = typer.Argument(help="the data set's name in params.yaml"),
+    only_verify: bool = typer.Option(False, "--verify", help="only read every shard for its checksum"),
+) -> None:
     """Look over a prepared data set: tables, problems, and a page with samples in checks/NAME.
 
+    Every shard is read for its checksum, also those that were verified before.
     Exit status 1 where there are errors; warnings leave it at 0.
     """
-    from itrcore.data.examine.examination import examine
+    from itrcore.data.examine.examination import examine, verify
     from itrcore.files import replacing
     from itrcore.provenance import code_version
     from itrcore.report.data_page import write_page
@@ -98,6 +102,10 @@ def check(name: str = typer.Argument(help="the data set's name in params.yaml"))
     console = Screen(highlight=False)
     with user_errors():
         settings = load().dataset(name)
+        if only_verify:
+            for line in verify(name):
+                say(line)
+            return
         with count_bars() as bars:
             examined = examine(name, settings, bars.show)
         folder = layout.check(name)

@@ -9,8 +9,10 @@ from itrcore import layout
 from itrcore.costs.counts import Shape, SplitCounts, counts, shape
 from itrcore.costs.rates import steps_of
 from itrcore.errors import DataError
+from itrcore.files import read_json
 from itrcore.runs.folder import METRICS, RUN, SCORES, read
 from itrcore.runs.records import Run, Scores
+from itrcore.settings.datasets import DatasetSettings
 from itrcore.settings.encoders import BiGRUSettings
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.params import Params
@@ -55,8 +57,6 @@ def groups(params: Params) -> list[Group]:
 
 def _group(params: Params, data: str, method: str, changes: str, names: list[str]) -> Group:
     dataset, settings = params.dataset(data), params.method_of(names[0])
-    pieces = dataset.vocabulary.word_pieces
-    own_pieces = pieces is not None and not isinstance(settings.model.text, BiGRUSettings)
     trainings = [name for name in names if params.runs[name].checkpoint is None]
     to_train = [name for name in names if not _done(params, "train", name)]
     return Group(
@@ -70,8 +70,19 @@ def _group(params: Params, data: str, method: str, changes: str, names: list[str
         settings=settings,
         counts=counts(data, dataset),
         shape=shape(data, dataset),
-        n_tokens=pieces.pieces if pieces is not None and own_pieces else _WORDS,
+        n_tokens=_n_tokens(data, dataset, settings),
     )
+
+
+def _n_tokens(data: str, dataset: DatasetSettings, settings: MethodSettings) -> int:
+    """Words of the vocabulary if it is there, with the mask; for a BERT or CLIP that starts at random the most word pieces."""
+    pieces = dataset.vocabulary.word_pieces
+    if pieces is not None and not isinstance(settings.model.text, BiGRUSettings):
+        return pieces.pieces
+    try:
+        return len(read_json(layout.vocabulary(data) / layout.WORDS)["word2idx"]) + 1
+    except (OSError, ValueError, TypeError, KeyError):  # not made yet; or damaged, which a training reports
+        return _WORDS
 
 
 def _done(params: Params, stage: str, name: str) -> bool:

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from itrcore import intact, layout
+from itrcore.announce import announced
 from itrcore.assets import assets
 from itrcore.assets.assets import Assets
 from itrcore.errors import DataError
@@ -32,13 +33,14 @@ def load_run(folder: Path) -> LoadedRun:
     """The run of a folder, built anew from its record, text/, image/ and weights. `DataError` where one is damaged or missing."""
     record = read(folder / RUN, Run, f"train@{folder.name}")
     intact.check(folder, record.files)
-    restored = assets.restore(record.settings.model, folder, layout.NLTK, record.width)
-    method = build(record.settings, restored.image, restored.text.source, 0)
     path = folder / layout.WEIGHTS
-    try:
-        method.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: readable, but other tensors
-        raise DataError.at(
-            path, f"cannot be loaded ({error})", f"the weights of {record.name}", do="Run: dvc repro"
-        ) from error
+    with announced(f"Loading {record.name}"):
+        restored = assets.restore(record.settings.model, folder, layout.NLTK, record.width)
+        method = build(record.settings, restored.image, restored.text.source, 0)
+        try:
+            method.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: readable, but other tensors
+            raise DataError.at(
+                path, f"cannot be loaded ({error})", f"the weights of {record.name}", do="Run: dvc repro"
+            ) from error
     return LoadedRun(record, method, restored)

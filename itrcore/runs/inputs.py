@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from itrcore import code, intact, layout, registry
+from itrcore.announce import announced
 from itrcore.errors import ConfigError, DataError
 from itrcore.files import read_json, replacing, write_json
 from itrcore.runs import digests
@@ -105,7 +106,8 @@ def checked(params: Params, stage: str, name: str) -> Inputs:
     `ConfigError` where DVC knows another one: the results would be kept as those of other code, settings or data.
     """
     path = layout.inputs(stage, params.run(name).data) / f"{name}.json"
-    record = RECORDS[stage](params, name)
+    with announced("Comparing code, settings and data with their record"):
+        record = RECORDS[stage](params, name)
     known = _read(path) if path.exists() else None
     if known != record:
         changed = "no such file" if known is None else "; ".join(differences(known, record))

@@ -15,6 +15,8 @@ from itrcore.runs.records import Evaluation, Measured, Point, Run, RunDescriptio
 
 # Tags that say which result and which evaluation a run holds.
 RESULT, EVALUATION = "itr.result", "itr.evaluation"
+# What an evaluation says of its training; no two trainings take equally long to the last digit.
+_TRAINING = ("train_seconds", "dev_rsum", "seed", "checkpoint", "parameters")
 _DIGEST = 12  # characters; MLflow takes 36 at most, and the report shows as many
 
 
@@ -93,14 +95,18 @@ class RunLog:
     def training(self, run: Run, points: Iterable[Point], folder: Path) -> None:
         """A finished training: what is missing of its evaluations, its checkpoint, and last that it is whole."""
         self.evaluations(points)
-        figures = {"train_seconds": run.train_seconds, "best_epoch": run.best_epoch}
+        figures = {"time/train_seconds": run.train_seconds, "train/best_epoch": run.best_epoch}
         self.figures({key: value for key, value in figures.items() if value is not None})
         if run.checkpoint is not None:
             self._client.set_tag(self.run_id, "checkpoint", f"{run.checkpoint.path} {run.checkpoint.sha256}")
             self._client.set_tag(self.run_id, "vocabulary", run.checkpoint.vocabulary)
         self._client.log_artifacts(self.run_id, str(folder), "checkpoint")
-        self._client.set_tag(self.run_id, RESULT, sha256(folder / RUN))
-        self._client.set_terminated(self.run_id)
+        self.end_with(sha256(folder / RUN))
+
+    def ensemble(self, found: Evaluation) -> None:
+        """An ensemble's parameters, in the columns that trainings have too, and its members."""
+        members = {"members": ", ".join(found.members), "n_members": len(found.members)}
+        self.params({"data": found.data, "method": "ensemble", "parameters": found.parameters, **members})
 
     def evaluation(self, folder: Path) -> None:
         """An evaluation's metrics and files, unless the run holds them."""
@@ -111,7 +117,7 @@ class RunLog:
             return
         values = {f"{result.split}/{key}": value for key, value in result.metrics.model_dump().items()}
         times = ("encode_image_ms", "encode_caption_ms", "score_image_ms", "score_caption_ms")
-        taken = {key: getattr(result, key) for key in times}
+        taken = {f"time/{key}": getattr(result, key) for key in times}
         self.figures(values | {key: value for key, value in taken.items() if value is not None})
         if result.members:
             self._client.set_tag(self.run_id, "members", ", ".join(result.members))
@@ -128,15 +134,27 @@ class RunLog:
                 if path.name not in sizes or sizes[path.name] not in (None, path.stat().st_size):
                     self._client.log_artifact(self.run_id, str(path), target)
 
-    def end(self, status: str) -> None:
-        """End the run: FINISHED, FAILED or KILLED."""
-        self._client.set_terminated(self.run_id, status)
+    def end_with(self, result: str) -> None:
+        """End the run: it holds the whole of this result."""
+        self._client.set_tag(self.run_id, RESULT, result)
+        self._client.set_terminated(self.run_id)
+
+    def fail(self) -> None:
+        """End the run: its training failed."""
+        self._client.set_terminated(self.run_id, "FAILED")
 
 
 def _values(point: Point) -> dict[str, float]:
     values = {f"loss/{key}": value for key, value in point.losses.items()}
     values |= {f"dev/{key}": value for key, value in point.dev.model_dump().items()}
-    return values | {key: getattr(point, key) for key in ("epoch", "learning_rate", "pairs_per_second")}
+    return values | {f"train/{key}": getattr(point, key) for key in ("epoch", "learning_rate", "pairs_per_second")}
+
+
+def is_evaluated(run_folder: Path, results: Path) -> bool:
+    """Whether `results` are of the training or import in `run_folder`, not of an earlier one. `DataError` where one is damaged."""
+    run = read(run_folder / RUN, Run, f"train@{run_folder.name}")
+    found = read(results / METRICS, Evaluation, f"judge@{results.name}")
+    return all(getattr(run, key) == getattr(found, key) for key in _TRAINING)
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

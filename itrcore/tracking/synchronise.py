@@ -9,6 +9,7 @@ from itrcore import layout
 from itrcore.report.attachments import page_files
 from itrcore.runs.folder import METRICS, RUN
 from itrcore.settings.params import Params
+from itrcore.tracking.run_log import is_evaluated
 from itrcore.tracking.tracker import Tracker
 
 
@@ -22,14 +23,16 @@ class Held:
 
 
 def synchronise(params: Params) -> Held:
-    """Record every configured run and ensemble that has results, with its page of the report. Recording twice changes nothing.
+    """Record every configured run and ensemble that has results, with its page of the report, as the current one of its name.
+
+    Names that are not configured have no current run any more. Recording twice changes nothing.
 
     Where MLflow fails, one warning says so, and what was recorded before stays. `DataError` where a result is damaged.
     """
     tracker, outcome = Tracker.of(params), Held()
     for name, run in params.runs.items():
         folder, results = layout.run(run.data, name), layout.result(run.data, name)
-        if (folder / RUN).exists() and (results / METRICS).exists():
+        if (folder / RUN).exists() and (results / METRICS).exists() and is_evaluated(folder, results):
             _note(outcome, name, tracker.record(folder, results))
             _attach(tracker, run.data, name, "runs")
         else:
@@ -41,6 +44,9 @@ def synchronise(params: Params) -> Held:
             _attach(tracker, ensemble.data, name, "ensembles")
         else:
             outcome.missing.append(name)
+    tracker.unmark_others(
+        {(each.data, name) for part in (params.runs, params.ensembles) for name, each in part.items()}
+    )
     return outcome
 
 

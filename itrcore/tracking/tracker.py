@@ -1,4 +1,4 @@
-"""The tracker: MLflow's store, one run per training, holding what its result folders hold.
+"""The tracker: MLflow's store, one run per training and ensemble. The current ones hold what the result folders hold.
 
 The store is SQLite (`mlflow.db`, files in `mlartifacts/`) unless MLFLOW_TRACKING_URI names another, such as a server.
 MLflow is never the source of a result: a run can always be rebuilt from `runs/` and `results/` (`itr track`), for instance
@@ -11,8 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -20,17 +19,17 @@ from typing import Any
 
 from itrcore import intact
 from itrcore.errors import ITRError, first_line
-from itrcore.files import sha256
+from itrcore.files import digest, sha256
 from itrcore.runs.examples import Explained, Retrieved
-from itrcore.runs.folder import EXPLAINED, HISTORY, METRICS, RANKS, RETRIEVED, RUN, read
+from itrcore.runs.folder import EXPLAINED, HISTORY, METRICS, RANKS, RETRIEVED, RUN, SIMILARITY, read
 from itrcore.runs.observer import Observer
 from itrcore.runs.records import Evaluation, History, Point, Run, RunDescription
 from itrcore.settings.params import Params
 from itrcore.terminal import warn
-from itrcore.tracking.run_log import RESULT, RunLog, flatten
+from itrcore.tracking.named_runs import NamedRuns, unmark
+from itrcore.tracking.run_log import RunLog, flatten, is_evaluated
 from itrcore.tracking.sqlite_store import SQLiteStore
 
-_NAME = "itr.name"  # the tag that says which run of params.yaml it is
 _SAMPLE_SECONDS = 2  # between samples of CPU, memory and GPU use: a run of the demo takes only a few times as long
 # Of a request to a server, 2, 4 and 8 seconds apart; MLflow's own 7 would hold up a training for minutes.
 _RETRIES = "3"
@@ -54,6 +53,7 @@ class Tracker:
         self._named = os.environ.get("MLFLOW_TRACKING_URI")
         own = SQLiteStore(root.absolute() / "mlflow.db")
         self._sqlite = SQLiteStore.of(self._named) if self._named else own
+        self._project = str(root.absolute()) if self._named else None  # another store may be used by others too
         self._uri = self._named or own.address
         self._failed = False
 
@@ -67,22 +67,29 @@ class Tracker:
         return LiveTraining(self)
 
     def record(self, run_folder: Path, results: Path) -> bool:
-        """Make the MLflow run of a training hold exactly what these two folders hold; False where MLflow failed.
+        """Make the MLflow run of a training hold exactly what these two folders hold, and the current one of its name.
 
-        In a trial, a training that the experiment did before is left as it is. `DataError` where a file of them is damaged.
+        In a trial, a training that the experiment did before is left as it is. An evaluation of an earlier training is left out.
+        False where MLflow failed. `DataError` where a file of them is damaged.
         """
         intact.check(run_folder, _read_run(run_folder).files)
         _check_results(results)
+        evaluated = is_evaluated(run_folder, results)
 
         def record() -> None:
             with self._alone():
-                if not self._is_older_than_trial(run_folder):
-                    self._record(run_folder).evaluation(results)
+                log = self._record(run_folder)
+                if log is not None and evaluated:
+                    log.evaluation(results)
 
         return self.attempt(record)
 
     def record_ensemble(self, folder: Path) -> bool:
-        """An ensemble's run: its metrics, members and files; False where MLflow failed. `DataError` as for `record`."""
+        """An ensemble's run: its members, metrics and files. Of other scores it is another run, as with a training.
+
+        In a trial, an ensemble that the experiment had before is left as it is. False where MLflow failed. `DataError` as for
+        `record`.
+        """
         _check_results(folder)
 
         def record() -> None:
@@ -92,15 +99,31 @@ class Tracker:
         return self.attempt(record)
 
     def attach_report(self, data: str, name: str, files: Mapping[Path, str]) -> bool:
-        """Put files (path → folder inside `report/`) of the report into a run's artifacts; False where MLflow failed."""
+        """Put files (path → folder inside `report/`) of the report into the artifacts of the current run of a name.
+
+        False where MLflow failed.
+        """
 
         def attach() -> None:
-            run = self._find(self._experiment(data), name)
+            run = self._runs(data, name).current()
             if run is not None:
                 for path, inside in files.items():
                     self._client.log_artifact(run.info.run_id, str(path), f"report/{inside}".rstrip("/"))
 
         return self.attempt(attach)
+
+    def unmark_others(self, names: Collection[tuple[str, str]]) -> bool:
+        """Mark runs of other names than these as no longer current; not in a trial. False where MLflow failed.
+
+        names: (data set, name) of all runs and ensembles of the experiment
+        """
+
+        def others() -> None:
+            if not self._sqlite or self._sqlite.path.exists():
+                with self._alone():
+                    unmark(self._client, self._prefix, self._project, names)
+
+        return self._trial is not None or self.attempt(others)
 
     def attempt(self, call: Callable[[], object], after_failure: bool = False) -> bool:
         """Call MLflow; a failure ends nothing: one warning says so, and later calls are not made. Returns whether it worked.
@@ -124,7 +147,7 @@ class Tracker:
     def open(self, run: RunDescription, tracking_id: str | None) -> RunLog | None:
         """The MLflow run of a training that begins, or that goes on if `tracking_id` is one of its name.
 
-        Older finished runs stay until this one is finished; unfinished ones are superseded.
+        Finished runs stay, and the current one is current until this one is finished; unfinished ones are superseded.
         None, after a warning, where the project's own store cannot be used. `TrackingError` where one that the user named
         cannot: better now than after hours.
         """
@@ -139,7 +162,7 @@ class Tracker:
             return None
 
     def finish(self, log: RunLog, folder: Path) -> RunLog:
-        """Make `log` hold the whole training in `folder`, or a new one if it holds other figures; the one active run of its name.
+        """Make `log` hold the whole training in `folder`, or a new one if it holds other figures; the current one of its name.
 
         It holds other ones where a training went on from an older state than it had logged.
         """
@@ -150,7 +173,7 @@ class Tracker:
             if log.contradicts(points):
                 log = self._open(run, None)
             log.training(run, points, folder)
-            self._supersede(self._experiment(run.data), run.name, keep=log.run_id)
+            self._runs(run.data, run.name).mark(log.run_id)
         return log
 
     def monitor(self, run_id: str) -> Any:
@@ -200,28 +223,12 @@ class Tracker:
                 client.restore_experiment(experiment.experiment_id)
             return str(experiment.experiment_id)
 
-    def _create(self, experiment: str, name: str, tags: Mapping[str, str]) -> Any:
-        from mlflow.tracking.context.registry import resolve_tags  # user and entry point
-
-        called = self._called(name)
-        with warnings.catch_warnings(action="ignore"):  # of git's library, about a folder with `$` in its name
-            context = resolve_tags()
-        return self._client.create_run(experiment, run_name=called, tags={**context, _NAME: called, **tags})
-
-    def _is_older_than_trial(self, run_folder: Path) -> bool:
-        if self._trial is None:
-            return False
-        run = _read_run(run_folder)
-        same = f"tags.`{RESULT}` = '{sha256(run_folder / RUN)}' and tags.`{_NAME}` = '{run.name}'"
-        return bool(self._client.search_runs([self._experiment(run.data)], same))
-
-    def _called(self, name: str) -> str:
-        return f"{name} ({self._trial})" if self._trial else name
+    def _runs(self, data: str, name: str) -> NamedRuns:
+        return NamedRuns(self._client, self._experiment(data), name, self._trial, self._project)
 
     def _open(self, run: RunDescription, tracking_id: str | None) -> RunLog:
-        experiment, name = self._experiment(run.data), run.name
-        known = any(other.info.run_id == tracking_id for other in self._runs(experiment, name))
-        if known and tracking_id:
+        runs = self._runs(run.data, run.name)
+        if tracking_id and runs.holds(tracking_id):
             self._client.update_run(tracking_id, status="RUNNING")
             log = RunLog(self._client, tracking_id)
         else:
@@ -229,7 +236,7 @@ class Tracker:
                 "kind": "run",
                 **{key: str(getattr(run, key)) for key in ("profile", "selected_on", "family", "origin")},
             }
-            log = RunLog(self._client, self._create(experiment, name, tags).info.run_id)
+            log = RunLog(self._client, runs.create(tags).info.run_id)
             wanted = {key: getattr(run, key) for key in ("data", "method", "seed", "profile", "parameters")}
             if run.training is None:  # imported: the recipe it was trained with is not known
                 chosen: dict[str, Any] = {f"model.{key}": getattr(run.settings.model, key) for key in ("kind", "dim")}
@@ -239,51 +246,38 @@ class Tracker:
             log.params({key: value for key, value in {**wanted, **chosen}.items() if value is not None})
             log.dataset(run)
         log.versions(run)
-        self._supersede(experiment, name, keep=log.run_id, finished=False)
+        runs.clear(keep=log.run_id)
         return log
 
-    def _record(self, folder: Path) -> RunLog:
-        run = _read_run(folder)
-        experiment = self._experiment(run.data)
-        known = self._runs(experiment, run.name, deleted=True, **{RESULT: sha256(folder / RUN)})
-        if not known:
+    def _record(self, folder: Path) -> RunLog | None:
+        """The training's run; None where a trial has it from its experiment."""
+        run, result = _read_run(folder), sha256(folder / RUN)
+        runs = self._runs(run.data, run.name)
+        if runs.not_of_trial(result):
+            return None
+        known = runs.of(result)
+        if known is None:
             return self.finish(self._open(run, None), folder)
-        active = [other for other in known if other.info.lifecycle_stage == "active"]
-        mine = (active or known)[0].info
-        if not active:
-            self._client.restore_run(mine.run_id)
-        if mine.status != "FINISHED":  # killed between its last entry and its end
-            self._client.set_terminated(mine.run_id)
-        self._supersede(experiment, run.name, keep=mine.run_id)
-        log = RunLog(self._client, mine.run_id)
+        runs.mark(known.info.run_id)
+        log = RunLog(self._client, known.info.run_id)
         log.missing_files(folder, "checkpoint")
         return log
 
-    def _record_ensemble(self, result: Evaluation, folder: Path) -> None:
-        experiment = self._experiment(result.data)
-        run = self._find(experiment, result.name) or self._create(experiment, result.name, {"kind": "ensemble"})
-        RunLog(self._client, run.info.run_id).evaluation(folder)
-        if run.info.status != "FINISHED":  # else its duration would grow each time it is recorded
-            self._client.set_terminated(run.info.run_id)
-        self._supersede(experiment, result.name, keep=run.info.run_id)
-
-    def _runs(self, experiment: str, name: str, deleted: bool = False, **tags: str) -> list[Any]:
-        """Runs of a name, newest first."""
-        from mlflow.entities import ViewType
-
-        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in {_NAME: self._called(name), **tags}.items())
-        view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
-        return list(self._client.search_runs([experiment], wanted, view, order_by=["attributes.start_time DESC"]))
-
-    def _find(self, experiment: str, name: str) -> Any | None:
-        """The newest finished run of a name: one that is being trained again holds no result yet."""
-        return next((run for run in self._runs(experiment, name) if run.info.status == "FINISHED"), None)
-
-    def _supersede(self, experiment: str, name: str, keep: str, finished: bool = True) -> None:
-        """Move other runs of this name to MLflow's bin, which `mlflow gc` empties; finished ones only if `finished`."""
-        for run in self._runs(experiment, name):
-            if run.info.run_id != keep and (finished or run.info.status != "FINISHED"):
-                self._client.delete_run(run.info.run_id)
+    def _record_ensemble(self, found: Evaluation, folder: Path) -> None:
+        runs, result = self._runs(found.data, found.name), digest([found.members, found.files[SIMILARITY]])
+        if runs.not_of_trial(result):
+            return
+        known = runs.of(result)
+        if known is None:
+            tags = {"kind": "ensemble", "selected_on": found.selected_on, "family": str(found.family)}
+            log = RunLog(self._client, runs.create(tags).info.run_id)
+            log.ensemble(found)
+            log.evaluation(folder)
+            log.end_with(result)
+        else:
+            log = RunLog(self._client, known.info.run_id)
+            log.evaluation(folder)
+        runs.mark(log.run_id)
 
     def _describe(self, error: Exception) -> str:
         cause: BaseException = error
@@ -341,7 +335,7 @@ class LiveTraining(Observer):
         """Mark the run as failed; the next attempt continues or supersedes it."""
         self._stop_monitor()
         if log := self._log:
-            self._tracker.attempt(lambda: log.end("FAILED"))
+            self._tracker.attempt(lambda: log.fail())
 
     def _stop_monitor(self) -> None:
         if self._monitor is not None:

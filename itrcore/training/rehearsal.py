@@ -19,6 +19,7 @@ from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.random_captions import PIECES, WORDS, captions
 from itrcore.data.feeding.random_images import random_images
 from itrcore.data.feeding.split import Split
+from itrcore.data.feeding.token_table import TokenTable
 from itrcore.evaluation.scoring import encode, score
 from itrcore.layers.progress import Progress
 from itrcore.methods.build import build
@@ -28,9 +29,9 @@ from itrcore.settings.methods import MethodSettings
 from itrcore.settings.training import TrainingSettings
 from itrcore.training.loop import Trainer
 
-_IMAGES, _EACH = 24, 5  # of the small evaluation: images, and captions of each
+_IMAGES, _EACH = 12, 5  # of the small evaluation: images, and captions of each
 _BLOCK = 30  # captions at once there, of similar length, as in a large one
-_REPEATED = 4  # times that each item is scored: small tiles are slow
+_REPEATED = 8  # times that each item is scored: small tiles are slow
 _SAMPLED = 5000  # captions whose lengths are counted
 _TOKEN = re.compile(r"\w+|[^\w\s]")  # about what words and word pieces are
 _STEPS, _LONG = 12, 2.0  # steps that are timed at most; no more of them after so many seconds
@@ -61,7 +62,7 @@ class Rehearsal:
             return Split(
                 random_images(method.input, images, regions, picture),
                 range(images * each),
-                made,
+                TokenTable.of(made),
                 np.repeat(np.arange(images), each),
             )
 
@@ -80,10 +81,12 @@ class Rehearsal:
         return Rates(step, image, caption, pair, self.parameters, how)
 
     def _step(self, size: int, seconds: float, started: float) -> tuple[float, How]:
-        small, larger = max(2, size // 8), max(2, size // 4)
-        self._steps(small, 1)  # what only the first step does
-        if larger == small:
+        least = self._steps(2, 1)
+        if size < 16:
             return self._steps(size, _STEPS), "measured"
+        small, larger = size // 8, size // 4
+        if least * (small + larger) > seconds:  # though it grows slower than the batch, mostly
+            small, larger = max(2, size // 32), max(4, size // 16)
         first, second = self._steps(small, 1), self._steps(larger, 1)
         expected = extrapolated(small, first, larger, second, size)
         if time.perf_counter() - started + 2 * expected > seconds:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from itrcore import layout
+from itrcore.announce import announced
 from itrcore.assets import assets
 from itrcore.assets.assets import Assets
 from itrcore.data.feeding.order import TrainingBatches, Views
@@ -45,9 +46,10 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     if (seed := run.seed) is None:
         raise ConfigError(f"runs.{name} is imported from a checkpoint, and has no seed to train with")
     record = inputs.training(params, name)
-    prepared = assets.prepare(settings.model, layout.vocabulary(run.data), layout.NLTK, feature_width(run.data))
-    image, text = prepared.image, prepared.text
-    method = build(settings, image, text.source, seed)
+    with announced("Building the method, from pretrained weights where it has any"):
+        prepared = assets.prepare(settings.model, layout.vocabulary(run.data), layout.NLTK, feature_width(run.data))
+        image, text = prepared.image, prepared.text
+        method = build(settings, image, text.source, seed)
     description = describe(params, name, settings, prepared, method, record, SELECTED_ON)
     folder = StateFolder(layout.STATE / run.data / name)
     identity = identity_of(record, text.digest, image.digest)

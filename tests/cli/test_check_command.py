@@ -120,3 +120,23 @@ def test_a_disk_that_is_too_small_is_warned_of(tmp_path: Path, monkeypatch: Any)
     result = itr()
     assert result.exit_code == 0
     assert f"warning: the disk of {tmp_path} has 7 kB free" in result.output
+
+
+def test_on_a_gpu_nothing_is_guessed_from_a_cpu(tmp_path: Path, monkeypatch: Any) -> None:
+    write_params(tmp_path, {"training.device": "auto"})
+    monkeypatch.setattr(check, "_GPUS", (str(tmp_path),))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    output = itr(str(tmp_path / "params.yaml")).output
+    assert "  45 steps\n" in output and "roughly" not in output
+    assert line(output, "On cuda") == "On cuda: how long that takes, itr check --cost measures"
+
+
+def test_when_the_time_is_up_the_others_are_named(tmp_path: Path, monkeypatch: Any) -> None:
+    write_params(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    now = iter([0.0, 0.0, 61.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now, 61.0))
+    monkeypatch.setattr(Rehearsal, "rates", lambda self, seconds: Rates(2.0, 0.0, 0.0, 0.0, 1000, "measured"))
+    output = itr("--cost").output
+    assert "warning: no time was left to measure gpo on tiny; give more with --within SECONDS" in output
+    assert "45 steps: about 1.5 minutes" in output and "45 steps: roughly" in output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,17 @@ from typer.testing import CliRunner
 
 from itrcore.cli.data import data
 from itrcore.data.examine.examination import SAMPLES
-from itrcore.data.shards import image_writer, writing
+from itrcore.data.shards import image_writer, verified, writing
+from itrcore.data.shards.images import ImageStore
 from itrcore.data.shards.regions import FeatureStore
+from itrcore.errors import DataError
+from itrcore.files import read_json, sealed, write_sealed
 from tests.support.checked_data import IDS, REGIONS, SIZES, check, clean, only, picture, prepare, write
 
 
-def run(folder: Path, columns: int = 100) -> Any:
+def run(folder: Path, *options: str, columns: int = 100) -> Any:
     with contextlib.chdir(folder):
-        return CliRunner(env={"COLUMNS": str(columns)}).invoke(data, ["check", "toy"])
+        return CliRunner(env={"COLUMNS": str(columns)}).invoke(data, ["check", "toy", *options])
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +219,46 @@ def test_an_unknown_name_is_one_line(tmp_path: Path) -> None:
     with contextlib.chdir(tmp_path):
         result = CliRunner().invoke(data, ["check", "toi"])
     assert result.exit_code == 1 and "did you mean 'toy'?" in result.output and "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(("kind", "options"), [("regions", []), ("images", ["--verify"])])
+def test_shards_that_were_verified_are_read_again_and_what_a_disk_did_to_them_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, options: list[str]
+) -> None:
+    prepare(clean(), tmp_path, images={"samples_per_shard": 5, "max_megapixels": 1})
+    monkeypatch.setattr(verified, "SETTLED", 0.0)
+    time.sleep(0.02)
+    result = run(tmp_path, *options)
+    assert result.exit_code == 0, result.output
+    if options:
+        folders = [f"data/toy/shards/{name}" for name in ("regions", "images")]
+        assert result.output == "".join(f"{folder}: every shard is as it was written\n" for folder in folders)
+        assert not (tmp_path / "checks").exists()
+    shards, records = (tmp_path / part / "toy" for part in ("data", "cache/verified"))
+    store: Any = {"regions": FeatureStore, "images": ImageStore}[kind](shards / "shards" / kind, "train")
+    store.verify(records / kind)
+
+    path = shards / "shards" / kind / "train-00001.tar"
+    content = bytearray(path.read_bytes())
+    content[-2000] ^= 1
+    path.write_bytes(content)
+    state = verified._state
+    record = records / kind / "train.json"
+    with monkeypatch.context() as rotten:  # as if the disk had done it: it looks untouched
+        known = sealed(read_json(record))
+        wanted = read_json(shards / "shards" / kind / "shards.json")["splits"]["train"]["shards"][1]["sha256"]
+        write_sealed(record, {**known, state(path, wanted)[0]: time.time()})
+        rotten.setattr(verified, "sha256", None)
+        store.verify(records / kind)  # nothing is read
+    result = run(tmp_path, *options)
+    assert result.exit_code == 1 and "train-00001.tar" in result.output, result.output
+    assert "damaged: its bytes have changed" in " ".join(result.output.split())
+    with pytest.raises(DataError, match=r"train-00001\.tar: this file is damaged"):
+        store.verify(records / kind)  # from now on, trainings refuse it too
+
+
+def test_verify_where_there_are_no_shards_says_what_to_do(tmp_path: Path) -> None:
+    write(clean(), tmp_path)
+    result = run(tmp_path, "--verify")
+    assert result.exit_code == 1 and "data/toy/shards: no shards; expected" in result.output
+    assert "dvc repro shards@toy" in result.output

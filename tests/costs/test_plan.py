@@ -62,6 +62,7 @@ def test_runs_of_one_group_differ_in_their_seed_alone_and_what_is_up_to_date_is_
     assert same.names == ("one-1", "one-2", "one-3")
     assert (same.to_train, same.to_evaluate) == (("one-3",), ("one-2", "one-3"))
     assert same.steps == 120 // 8 * 3
+    assert same.n_tokens == 137  # of this data set's captions, and the mask
     assert other.names == other.to_train == other.to_evaluate == ("two",)
     write_params(tmp_path, {**changes, "methods.esa.recipe.learning_rate": 1e-3})
     with contextlib.chdir(tmp_path):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from itrcore.data.feeding.batches import PixelBatch, RegionBatch, TextBatch
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
+from itrcore.data.feeding.token_table import TokenTable
 from itrcore.data.image_inputs import PixelInput
 from itrcore.evaluation.scoring import encode, score
 from itrcore.layers.encoded import Sets
@@ -66,7 +67,7 @@ def split(of: Method | None = None) -> Split:
     rng = np.random.default_rng(1)
     image_of = np.repeat(np.arange(len(LENGTHS)), [1, 3, 2, 5, 1, 2, 3])
     captions = [rng.integers(4, N_WORDS, int(rng.integers(2, 9))).tolist() for _ in image_of]
-    return Split(images, range(len(image_of)), words(captions), image_of)
+    return Split(images, range(len(image_of)), TokenTable.of(words(captions)), image_of)
 
 
 def built(name: str) -> Method:

@@ -28,6 +28,7 @@ from tests.faults.outcome import (
 from tests.faults.pipeline import ITR, Attempt, Pipeline
 
 CACHE = ".dvc/cache"
+KEPT = "cache"  # what preparing keeps for the next time
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Damage:
     """One file is damaged or removed, and read.
 
     what: `flip` one bit, `truncate`, or `remove`
-    where: a kind of result; DVC's cache, of which all is then taken; or `state`, of a training that was killed
+    where: a kind of result; DVC's cache, of which all is then taken; what preparing kept; or `state`, of a training that was killed
     copy: `output` alone, its copy in the `cache`, or `both`. In the cache, it is then taken from there
     quiet: its time is kept, as when a disk rots, so that DVC does not look at it again
     choice: what decides which file and where in it; reader: the number of the first of two commands that read it
@@ -59,6 +60,7 @@ class Damage:
             "evaluations": 3,
             "results": 2,
             CACHE: 3,
+            KEPT: 2,
             "state": 2,
         }
         return cls(
@@ -76,6 +78,8 @@ class Damage:
             return f"{self.what} a file of state, after {self.cut}"
         if self.where == CACHE:
             return f"{self.what} a file of DVC's cache{', its time kept' if self.quiet else ''}; then all is taken from there"
+        if self.where == KEPT:
+            return f"{self.what} a file of {KEPT}{', its time kept' if self.quiet else ''}"
         copy = {"output": "the output", "cache": "DVC's copy, which is then taken", "both": "both copies"}[self.copy]
         return f"{self.what} a file of {self.where}: {copy}{', its time kept' if self.quiet else ''}"
 
@@ -105,7 +109,7 @@ class Damage:
         name = file.relative_to(pipeline.folder).as_posix()
         copy = pipeline.cached(hashlib.md5(file.read_bytes()).hexdigest())
         both = {"output": [file], "cache": [copy], "both": [file, copy]}
-        for path in [file] if self.where == CACHE else both[self.copy]:
+        for path in [file] if self.where in (CACHE, KEPT) else both[self.copy]:
             self._damage(path, random)
         everything = self.where == CACHE
         taken = [
@@ -200,6 +204,7 @@ def readers(pipeline: Pipeline, name: str) -> list[list[str]]:
         "inputs": [train, evaluate, why],
         "runs": [evaluate, judge, report, why],
         "evaluations": [judge, *members],
+        KEPT: [train, evaluate],
         "ensembles": [judge],
     }.get(top, [report, board])
 

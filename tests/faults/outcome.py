@@ -90,23 +90,33 @@ def difference(folder: Path, undisturbed: Path) -> set[str]:
     return {path for path in found.keys() | wanted.keys() if found.get(path) != wanted.get(path)}
 
 
-_ACTIVE = "(select * from runs where lifecycle_stage = 'active')"
+# Without finished runs of earlier results, which stay there.
+_SHOWN = """(select * from runs where lifecycle_stage = 'active' and not (status = 'FINISHED' and run_uuid in
+    (select run_uuid from tags where key = 'current' and value = 'false')))"""
 
 
 def in_mlflow(folder: Path) -> Counter[tuple[Any, ...]]:
-    """What the MLflow store shows: metrics, parameters and files of its active runs, each with how often it is there."""
+    """What the MLflow store shows of current results and of unfinished runs: metrics, parameters, files, each with how often.
+
+    Of earlier results only those that it holds twice.
+    """
     if not (folder / "mlflow.db").is_file():
         return Counter()
     with closing(sqlite3.connect(folder / "mlflow.db")) as store:
-        runs = store.execute(f"select name, status, artifact_uri from {_ACTIVE}").fetchall()
-        of_runs = f"join {_ACTIVE} as r using (run_uuid)"
+        runs = store.execute(f"select name, status, artifact_uri from {_SHOWN}").fetchall()
+        of_runs = f"join {_SHOWN} as r using (run_uuid)"
         parameters = store.execute(f"select r.name, key, value from params {of_runs}").fetchall()
         figures = {
             table: store.execute(f"select r.name, key, step, value from {table} {of_runs}").fetchall()
             for table in ("metrics", "latest_metrics")
         }
+        twice = store.execute(
+            "select value, count(*) from tags join runs using (run_uuid) where key = 'itr.result'"
+            " and lifecycle_stage = 'active' group by value having count(*) > 1"
+        ).fetchall()
     found = Counter[tuple[Any, ...]](("parameter", *row) for row in parameters)
     found.update(("run", name, status) for name, status, _ in runs)
+    found.update({("result", value): number for value, number in twice})
     for table, rows in figures.items():
         last = {(name, key): step for name, key, step, _ in sorted(rows)}
         first = {(name, key) for name, key, step, _ in figures["metrics"] if step == 0}
@@ -131,7 +141,7 @@ def _as_on_disk(folder: Path, name: str, key: str, value: float) -> float | str:
         known = json.loads((folder / "results" / "scenes" / name / "metrics.json").read_bytes())
     except (OSError, ValueError):
         return "unknown"
-    return "as on disk" if known.get(key, value) == value else "another one"
+    return "as on disk" if known.get(key.rpartition("/")[2], value) == value else "another one"
 
 
 def compared(pipeline: Pipeline, state: str, but: Iterable[str] = ()) -> Iterator[Finding]:

@@ -81,15 +81,20 @@ def test_results_are_compared_without_times(tmp_path: Path) -> None:
     assert [finding.outcome for finding in left_over(tmp_path / "same")] == [Outcome.UGLY]
 
 
-def store(folder: Path, *metrics: tuple[str, float, int], runs: int = 1) -> Path:
-    """An MLflow store with what the campaign reads. metrics: key, value, step"""
+def store(folder: Path, *metrics: tuple[str, float, int], runs: int = 1, earlier: tuple[str, ...] = ()) -> Path:
+    """An MLflow store with what the campaign reads. metrics: key, value, step; earlier: further runs, by their results"""
     folder.mkdir()
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
         database.execute("create table runs (run_uuid, name, status, lifecycle_stage, artifact_uri)")
-        database.execute("create table params (run_uuid, key, value)")
+        for name in ("params", "tags"):
+            database.execute(f"create table {name} (run_uuid, key, value)")
         for name in ("metrics", "latest_metrics"):
             database.execute(f"create table {name} (run_uuid, key, value, step, timestamp)")
-        for number in range(runs):
+        results = {str(runs + number): result for number, result in enumerate(earlier)}
+        for number, result in results.items():
+            tags = [(number, "current", "false"), (number, "itr.result", result)]
+            database.executemany("insert into tags values (?, ?, ?)", tags)
+        for number in range(runs + len(earlier)):
             database.execute(
                 f"insert into runs values ('{number}', 'one', 'FINISHED', 'active', 'file:///x/mlartifacts/{number}')"
             )
@@ -108,6 +113,8 @@ def test_what_mlflow_holds_twice_or_otherwise_is_found(tmp_path: Path) -> None:
     assert outcomes(store(tmp_path / "again", ("test/rsum", 82.5, 0), ("test/rsum", 75.0, 1))) == []  # evaluated again
     assert outcomes(store(tmp_path / "metric", ("test/rsum", 75.0, 0), ("test/rsum", 75.0, 0))) == [Outcome.TWICE]
     assert outcomes(store(tmp_path / "run", ("test/rsum", 75.0, 0), runs=2)) == [Outcome.TWICE]
+    assert outcomes(store(tmp_path / "earlier", ("test/rsum", 75.0, 0), earlier=("a", "b"))) == []
+    assert outcomes(store(tmp_path / "result", ("test/rsum", 75.0, 0), earlier=("a", "a"))) == [Outcome.TWICE]
     assert outcomes(store(tmp_path / "value", ("test/rsum", 82.5, 0))) == [Outcome.TWICE, Outcome.WRONG]
     (tmp_path / "none").mkdir()
     assert outcomes(tmp_path / "none") == [Outcome.WRONG]

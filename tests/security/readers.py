@@ -21,15 +21,17 @@ from itrcore import intact
 from itrcore.arrays import open_array
 from itrcore.assets import grid
 from itrcore.data import captions, karpathy, pictures, scan
+from itrcore.data.feeding.kept_tokens import tokens_of
 from itrcore.data.shards import regions
 from itrcore.data.shards.cache import ShardCache
 from itrcore.data.shards.checks import index_table
 from itrcore.data.shards.files import read_description
+from itrcore.data.shards.verified import Verified
 from itrcore.data.source import Source
 from itrcore.data.text import glove, punkt
 from itrcore.data.text.clip_tokens import CLIPTokens
 from itrcore.data.text.glove import WordVectors
-from itrcore.data.text.vocabulary import Vocabulary
+from itrcore.data.text.vocabulary import SPECIAL, Vocabulary, WordSplitter
 from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.fetch import parts, record
@@ -69,6 +71,12 @@ class Reader:
 def _fetch(path: Path) -> Any:
     settings = DownloadSettings(sources=[str(path)], into="got")
     return parts.fetch("d", {"part": settings}, path.parent / "downloads")
+
+
+def _kept_tokens(path: Path) -> Any:
+    """They are made again."""
+    tokeniser = Vocabulary([*SPECIAL, "a"], WordSplitter(None))
+    return [row.tolist() for row in (tokens_of([""], tokeniser, path).ids,)]
 
 
 def _note(path: Path) -> Any:
@@ -285,6 +293,12 @@ READERS: dict[str, Reader] = {
     "finished training": Reader(
         ("itrcore.training.state:StateFolder.finished",), "state/finished.json",
         lambda path: StateFolder(path.parent).finished(), _sealed(b'{"identity": "i"}'), ignores=None),
+    "record of verified shards": Reader(
+        ("itrcore.data.shards.verified:_recorded",), "train.json",
+        lambda path: Verified(path).knows(path, "0"), _sealed(b'{"a": 1}'), ignores=False),
+    "kept tokens": Reader(
+        ("itrcore.data.feeding.kept_tokens:_read",), "train-words.safetensors", _kept_tokens, hostile.safetensors_files,
+        ignores=[[1, 2]]),
     "vocabulary": Reader(
         ("itrcore.data.text.vocabulary:Vocabulary.load",), "v.json", lambda path: Vocabulary.load(path, path.parent), _json()),
     "record of a download": Reader(

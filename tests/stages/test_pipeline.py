@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sqlite3
 import sys
 from pathlib import Path
@@ -101,6 +102,21 @@ def test_code_of_a_loss_trains_the_runs_that_have_it_again(project: Project) -> 
         assert project.stale() == {f"train@{name}" for name in TRAININGS}
 
 
+def test_a_renamed_run_is_not_trained_again(project: Project) -> None:
+    old, new = "scenes-lhsc_bigru-1", "renamed"
+    runs, curves = project.folder / "runs/scenes", project.folder / "curves"
+    with project.changed():
+        params = project.params
+        params["runs"][new] = params["runs"].pop(old)
+        project.write_params(params)
+        output = project.repro(f"train@{new}").stdout
+        assert f"Done already as runs/scenes/{old}, and taken over." in output
+        assert (runs / new / "model.safetensors").read_bytes() == (runs / old / "model.safetensors").read_bytes()
+        assert "Running stage" not in project.repro(f"train@{new}").stdout
+        shutil.rmtree(runs / new)
+        (curves / f"{new}.csv").unlink()
+
+
 def test_a_new_method_recipe_and_protocol_run_nothing_again_and_a_new_data_set_itself_alone(project: Project) -> None:
     with project.changed():
         for path, text in NEW.items():
@@ -171,8 +187,8 @@ def test_a_stage_refuses_a_record_that_is_not_of_today(project: Project) -> None
         )
 
 
-def test_mlflow_has_one_active_run_per_name_with_its_report(project: Project) -> None:
-    runs = _active_runs(project)
+def test_mlflow_has_one_current_run_per_name_with_its_report(project: Project) -> None:
+    runs = _current_runs(project)
     assert sorted(runs) == sorted([*TRAININGS, "both"])
     for name in OF_BIGRU:
         (artifacts,) = (project.folder / "mlartifacts" / "scenes").glob(f"{runs[name]}/artifacts")
@@ -183,7 +199,7 @@ def test_mlflow_has_one_active_run_per_name_with_its_report(project: Project) ->
 
 
 def test_a_changed_method_is_trained_anew_in_mlflow_too_and_going_back_restores(project: Project) -> None:
-    weights, board, runs = _weights(project), _board(project), _active_runs(project)
+    weights, board, runs = _weights(project), _board(project), _current_runs(project)
     name = "scenes-esa_bigru-1"
     project.replace("recipes/esa_bigru.yaml", "learning_rate: 5.0e-4", "learning_rate: 3.0e-3")
     assert _ran(project.repro().stdout) - {"inputs@scenes", "members@both"} == {
@@ -196,19 +212,19 @@ def test_a_changed_method_is_trained_anew_in_mlflow_too_and_going_back_restores(
     changed = _weights(project)
     assert {run for run in TRAININGS if changed[run] != weights[run]} == {name}
     assert _board(project) != board
-    active = _active_runs(project)
-    assert {run for run in runs if active[run] != runs[run]} == {name}  # superseded: still one of that name
+    current = _current_runs(project)
+    assert {run for run in runs if current[run] != runs[run]} == {name, "both"}
     project.replace("recipes/esa_bigru.yaml", "learning_rate: 3.0e-3", "learning_rate: 5.0e-4")
     # Restored from DVC's cache but for the report, which brings MLflow up to date.
     assert _ran(project.repro().stdout) == {"report"}
     assert (_weights(project), _board(project)) == (weights, board)
-    assert _active_runs(project) == runs  # brought back, not made a second time
+    assert _current_runs(project) == runs  # current again, not made a second time
 
 
 def test_trials_of_a_learning_rate_side_by_side(project: Project) -> None:
     name, key = "scenes-esa_bigru-1", "recipes/esa_bigru.yaml:recipe.learning_rate"
     file = f"metrics/{name}.json"
-    runs = _active_runs(project)
+    runs = _current_runs(project)
     trial = project.dvc("exp", "run", "--temp", "--name", "trial", "-S", f"{key}=0.004")
     assert _ran(trial) >= {f"train@{name}", f"evaluate@{name}", f"judge@{name}", "ensemble@both", "report"}
     assert not any(f"train@{other}" in _ran(trial) for other in TRAININGS if other != name)
@@ -225,8 +241,16 @@ def test_trials_of_a_learning_rate_side_by_side(project: Project) -> None:
     page = (project.folder / "dvc_plots" / "index.html").read_text("utf-8")
     assert all(name in page for name in TRAININGS)
     # MLflow has the trial beside the others, and nothing twice.
-    now = _active_runs(project)
+    now = _current_runs(project)
     assert set(now) - set(runs) == {f"{name} (trial)", "both (trial)"} and {key: now[key] for key in runs} == runs
+    # Applied, its runs are the current ones of their names.
+    with project.changed():
+        project.dvc("exp", "apply", "trial")
+        project.run(sys.executable, "-m", "itrcore.cli", "track")
+        applied = {name: now[f"{name} (trial)"], "both": now["both (trial)"]}
+        assert _current_runs(project) == {**runs, **applied}
+    project.run(sys.executable, "-m", "itrcore.cli", "track")
+    assert _current_runs(project) == runs
     project.dvc("exp", "remove", "trial")
 
 
@@ -252,7 +276,7 @@ def test_an_imported_run_goes_through_the_pipeline_like_any_other(project: Proje
     with sqlite3.connect(project.folder / "mlflow.db") as store:
         tags = dict(
             store.execute(
-                "select key, value from tags where run_uuid = ?", (_active_runs(project)[imported],)
+                "select key, value from tags where run_uuid = ?", (_current_runs(project)[imported],)
             ).fetchall()
         )
     assert (tags["origin"], tags["family"]) == ("imported", "esa_bigru")
@@ -285,10 +309,13 @@ def _board(project: Project) -> Any:
     return json.loads((project.folder / "report" / "leaderboard.json").read_text("utf-8"))["scenes"]
 
 
-def _active_runs(project: Project) -> dict[str, str]:
-    """Name → run id of MLflow's active runs; a name that comes twice fails."""
+def _current_runs(project: Project) -> dict[str, str]:
+    """Name → run id of MLflow's current runs; a name that comes twice fails, and so does a result that it holds twice."""
     with sqlite3.connect(project.folder / "mlflow.db") as store:
-        rows = store.execute("select name, run_uuid from runs where lifecycle_stage = 'active'").fetchall()
+        of_active = "from tags join runs using (run_uuid) where lifecycle_stage = 'active' and key ="
+        rows = store.execute(f"select name, run_uuid {of_active} 'current' and value = 'true'").fetchall()
+        results = store.execute(f"select value {of_active} 'itr.result'").fetchall()
+    assert len(set(results)) == len(results)
     assert len({name for name, _ in rows}) == len(rows), rows
     return dict(rows)
 

@@ -29,6 +29,14 @@ class Store:
         (run,) = self.runs(name)
         return run
 
+    def marks(self, name: str = "one") -> dict[str, str]:
+        """Run id → whether it is the current one, of active runs."""
+        return {run.info.run_id: run.data.tags["current"] for run in self.runs(name)}
+
+    def current(self, name: str = "one") -> Any:
+        (run,) = [run for run in self.runs(name) if run.data.tags["current"] == "true"]
+        return run
+
     def files(self, run: Any, path: str | None = None) -> list[str]:
         paths = []
         for item in self.client.list_artifacts(run.info.run_id, path):
@@ -42,6 +50,6 @@ class Store:
         }
 
     def content(self, name: str = "one") -> Any:
-        run = self.one(name)
+        run = self.current(name)
         tags = {key: value for key, value in run.data.tags.items() if not key.startswith("mlflow.")}
         return run.info.status, run.data.params, tags, self.histories(run), self.files(run)

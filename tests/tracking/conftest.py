@@ -12,7 +12,11 @@ import pytest
 from itrcore.evaluation.ensemble import evaluate_ensemble
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
-from tests.support.tiny_project import project, train_in
+from itrcore.settings.load import load
+from itrcore.tracking import Tracker
+from itrcore.training.train import train
+from tests.support.mlflow_store import RESULTS, RUN
+from tests.support.tiny_project import project, train_in, write_params
 
 
 @pytest.fixture(scope="package")
@@ -40,3 +44,12 @@ def folder(templates: Path, tmp_path: Path, monkeypatch: Any) -> Path:
     shutil.copy(templates / "mlflow.db", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def retrain(trial: str | None = None, **changes: Any) -> None:
+    """Train run `one` again, live, as stage `train` does, evaluate and judge it, and record all of it, as stage `report` does."""
+    write_params(Path("."), changes)
+    train(load(), "one", Tracker(trial=trial).training())
+    evaluate(load(), "one")
+    judge(load(), "one")
+    assert Tracker(trial=trial).record(RUN, RESULTS)

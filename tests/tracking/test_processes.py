@@ -49,22 +49,19 @@ tracker.finish(tracker.open(run, None), folder)
 """
 
 
-def test_four_processes_may_be_the_first_users_of_a_fresh_store_at_the_same_moment(folder: Path) -> None:
-    run = train_in(folder)
-    for name in "abcd":
-        shutil.copytree(run, folder / name)
-        rewrite(folder / name / "run.json", name=name)
+def together(program: str, arguments: str) -> None:
+    """Run a process for each argument; they begin when all are ready, and say nothing."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", FIRST_USE, name],
+            [sys.executable, "-c", program, argument],
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for name in "abcd"
+        for argument in arguments
     ]
     for process in processes:
         assert process.stdout is not None
@@ -76,6 +73,14 @@ def test_four_processes_may_be_the_first_users_of_a_fresh_store_at_the_same_mome
     for process in processes:
         output = process.communicate()[0]
         assert process.returncode == 0 and output == "", output  # nothing about tables and migrations either
+
+
+def test_four_processes_may_be_the_first_users_of_a_fresh_store_at_the_same_moment(folder: Path) -> None:
+    run = train_in(folder)
+    for name in "abcd":
+        shutil.copytree(run, folder / name)
+        rewrite(folder / name / "run.json", name=name)
+    together(FIRST_USE, "abcd")
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     (experiment,) = [known for known in client.search_experiments() if known.name == "tiny"]
     runs = client.search_runs([experiment.experiment_id])
@@ -83,6 +88,31 @@ def test_four_processes_may_be_the_first_users_of_a_fresh_store_at_the_same_mome
     with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database:
         assert database.execute("pragma integrity_check").fetchall() == [("ok",)]
         assert len(database.execute("select * from alembic_version").fetchall()) == 1
+
+
+RECORD = """
+import sys
+from pathlib import Path
+from itrcore.tracking import Tracker
+tracker = Tracker()
+tracker._client
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(10):
+    assert tracker.record(Path(sys.argv[1], "runs/tiny/one"), Path(sys.argv[1], "results/tiny/one"))
+"""
+
+
+def test_two_processes_that_mark_at_the_same_moment_leave_one_current_run(folder: Path, templates: Path) -> None:
+    shutil.copy(templates / "mlflow.db", folder)
+    for name in "ab":
+        shutil.copytree(templates / "project", folder / name)
+        rewrite(folder / name / "runs" / "tiny" / "one" / "run.json", code_version=name)
+    together(RECORD, "ab")
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    (experiment,) = [known for known in client.search_experiments() if known.name == "tiny"]
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.data.tags["current"] for run in runs) == ["false", "true"]
 
 
 def test_the_terminal_of_a_first_training_shows_the_training_alone(folder: Path) -> None:
@@ -160,7 +190,9 @@ def test_a_server_holds_the_runs_and_its_death_in_mid_training_costs_no_result(
     experiment = client.get_experiment_by_name("tiny")
     assert experiment is not None
     (logged,) = client.search_runs([experiment.experiment_id])
-    assert logged.info.status == "FINISHED"
+    assert (logged.info.status, logged.data.tags["current"]) == ("FINISHED", "true")
+    assert Tracker().unmark_others([])
+    assert client.get_run(logged.info.run_id).data.tags["current"] == "false"
     copies = list((folder / "server" / "artifacts").rglob("model.safetensors"))
     assert [path.read_bytes() for path in copies] == [whole]  # in the server's store, not in a folder of ours
     assert not (folder / "mlflow.db").exists() and not (folder / "mlartifacts").exists()

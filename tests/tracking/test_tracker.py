@@ -1,4 +1,4 @@
-"""MLflow holds one run per training, whole, and it can be rebuilt from the result folders."""
+"""MLflow holds a run for each training, whole, and it can be rebuilt from the result folders. Which is current: test_current.py."""
 
 from __future__ import annotations
 
@@ -19,16 +19,7 @@ from itrcore.training.state import StateFolder
 from itrcore.training.train import train
 from tests.support.mlflow_store import ENSEMBLE, RESULTS, RUN, Store
 from tests.support.tiny_project import rewrite, weights, write_params
-
-
-def retrain(**changes: Any) -> Path:
-    """Train run `one` again, live, as stage `train` does, evaluate and judge it, and record all of it, as stage `report` does."""
-    write_params(Path("."), changes)
-    run = train(load(), "one", Tracker().training())
-    evaluate(load(), "one")
-    judge(load(), "one")
-    assert Tracker().record(RUN, RESULTS)
-    return run
+from tests.tracking.conftest import retrain
 
 
 def test_a_training_is_one_run_with_all_that_its_folders_hold(folder: Path) -> None:
@@ -48,13 +39,13 @@ def test_a_training_is_one_run_with_all_that_its_folders_hold(folder: Path) -> N
         for key, value in {**record["dev"], "rsum": record["dev"]["rsum"]}.items():
             assert (number, value) in histories[f"dev/{key}"]
         assert (number, record["losses"]["total"]) in histories["loss/total"]
-        assert (number, record["learning_rate"]) in histories["learning_rate"]
+        assert (number, record["learning_rate"]) in histories["train/learning_rate"]
     assert [step for step, _ in histories["dev/rsum"]] == [1, 2, 3, 4, 5, 6]  # MLflow knows no half steps
-    assert [epoch for _, epoch in histories["epoch"]] == [0.53, 1, 1.53, 2, 2.53, 3]
+    assert [epoch for _, epoch in histories["train/epoch"]] == [0.53, 1, 1.53, 2, 2.53, 3]
     measured = read_json(RESULTS / "metrics.json")
     assert run.data.metrics["test/rsum"] == measured["metrics"]["rsum"]
-    assert run.data.metrics["encode_image_ms"] == measured["encode_image_ms"]
-    assert run.data.metrics["best_epoch"] == described["best_epoch"]
+    assert run.data.metrics["time/encode_image_ms"] == measured["encode_image_ms"]
+    assert run.data.metrics["train/best_epoch"] == described["best_epoch"]
     assert store.files(run) == [
         *(f"checkpoint/{name}" for name in ("history.json", "model.safetensors", "run.json", "text/vocab.json")),
         *(f"evaluation/{name}" for name in ("metrics.json", "ranks.safetensors", "retrieved.json")),
@@ -63,7 +54,7 @@ def test_a_training_is_one_run_with_all_that_its_folders_hold(folder: Path) -> N
     assert copy.read_bytes() == weights(RUN)
 
 
-def test_training_again_leaves_one_active_run_and_the_older_one_in_the_bin(folder: Path) -> None:
+def test_two_trainings_of_a_name_are_both_there_and_the_finished_one_is_current_meanwhile(folder: Path) -> None:
     retrain()
     first = Store().one().info.run_id
     during: list[list[str]] = []
@@ -71,13 +62,15 @@ def test_training_again_leaves_one_active_run_and_the_older_one_in_the_bin(folde
     class Watching(LiveTraining):
         def evaluation(self, point: Point) -> None:
             super().evaluation(point)
-            during.append([run.info.run_id for run in Store().runs() if run.info.status == "FINISHED"])
+            during.append([key for key, mark in Store().marks().items() if mark == "true"])
 
     train(write_params(folder, {"methods.esa.recipe.learning_rate": 1e-3}), "one", Watching(Tracker()))
     assert during == [[first]] * 3  # a training that fails takes nothing away
-    second = Store().one()
-    assert second.info.run_id != first and second.data.params["recipe.learning_rate"] == "0.001"
-    assert [run.info.run_id for run in Store().runs(view=2)] == [first]
+    second = Store().current()
+    assert Store().marks() == {first: "false", second.info.run_id: "true"} and Store().runs(view=2) == []
+    rates = {run.info.run_id: run.data.params["recipe.learning_rate"] for run in Store().runs()}
+    assert rates == {first: "0.002", second.info.run_id: "0.001"}
+    assert {run.info.status for run in Store().runs()} == {"FINISHED"}
 
 
 def test_a_failed_training_is_marked_and_the_next_one_takes_its_place(folder: Path, monkeypatch: Any) -> None:
@@ -89,7 +82,7 @@ def test_a_failed_training_is_marked_and_the_next_one_takes_its_place(folder: Pa
         train(write_params(folder, {"runs.one.seed": 5}), "one", Tracker().training())
     assert sorted(run.info.status for run in Store().runs()) == ["FAILED", "FINISHED"]
     retrain(**{"runs.one.seed": 6})
-    assert Store().one().data.params["seed"] == "6"
+    assert {run.data.params["seed"]: run.data.tags["current"] for run in Store().runs()} == {"1": "false", "6": "true"}
 
 
 class Killed(BaseException):
@@ -137,22 +130,6 @@ def test_a_lost_store_is_rebuilt_from_the_folders(folder: Path, templates: Path)
     assert Store().content() == before
 
 
-def test_going_back_to_an_earlier_result_brings_its_run_back(folder: Path) -> None:
-    retrain()
-    first = Store().one().info.run_id
-    shutil.copytree("runs", "runs-1"), shutil.copytree("results", "results-1")
-    retrain(**{"methods.esa.recipe.learning_rate": 1e-3})
-    second = Store().one().info.run_id
-    for wanted, runs, results in ((first, "runs-1", "results-1"), (second, "runs", "results")):
-        assert Tracker().record(Path(runs, "tiny/one"), Path(results, "tiny/one"))
-        assert Store().one().info.run_id == wanted
-        assert len(Store().runs(view=3)) == 2
-        assert (
-            Store().one().data.metrics["test/rsum"]
-            == read_json(Path(results, "tiny/one/metrics.json"))["metrics"]["rsum"]
-        )
-
-
 def once_per_step(store: Store, run: Any) -> bool:
     return all(len(dict(history)) == len(history) for history in store.histories(run).values())
 
@@ -198,15 +175,21 @@ def test_a_training_that_went_on_from_an_older_state_than_it_had_logged_has_each
     tracker.finish(log, RUN)
     run = Store().one()
     speeds = [(point.evaluation, point.pairs_per_second) for point in points]
-    assert Store().histories(run)["pairs_per_second"] == speeds and once_per_step(Store(), run)
+    assert Store().histories(run)["train/pairs_per_second"] == speeds and once_per_step(Store(), run)
 
 
-def test_an_ensemble_is_a_run_with_its_members_and_the_report_goes_where_the_result_is(folder: Path) -> None:
+def test_an_ensemble_is_a_run_with_its_members_as_parameters_and_the_report_goes_where_the_result_is(
+    folder: Path,
+) -> None:
     tracker = Tracker()
     assert tracker.record_ensemble(ENSEMBLE)
     run = Store().one("both")
-    assert (run.info.status, run.data.tags["kind"], run.data.tags["members"]) == ("FINISHED", "ensemble", "one, two")
-    assert run.data.metrics["test/rsum"] == read_json(ENSEMBLE / "metrics.json")["metrics"]["rsum"]
+    assert run.info.status == "FINISHED"
+    assert {"kind": "ensemble", "family": "esa_bigru+vse_infty_bigru"}.items() <= run.data.tags.items()
+    found = read_json(ENSEMBLE / "metrics.json")
+    params = {"data": "tiny", "method": "ensemble", "members": "one, two", "n_members": "2"}
+    assert run.data.params == {**params, "parameters": str(found["parameters"])}
+    assert run.data.metrics["test/rsum"] == found["metrics"]["rsum"]
     assert tracker.record_ensemble(ENSEMBLE)
     assert Store().one("both").info.end_time == run.info.end_time  # recording it again makes it no longer
     Path("page.html").write_text("page")

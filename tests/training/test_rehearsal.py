@@ -60,7 +60,12 @@ def test_without_time_for_the_real_batch_smaller_ones_tell(tmp_path: Path, monke
     monkeypatch.setattr(Stepper, "take", step)
     rates = Rehearsal(params.recipes["esa"].settings, params.training, SHAPE, 200, "tiny").rates(0.0)
     assert rates.how == "measured in smaller batches"
-    assert set(sizes) == {8, 16}
+    assert set(sizes) == {2, 4}
+    sizes.clear()
+    now = iter(range(100))
+    monkeypatch.setattr(rehearsal.time, "perf_counter", lambda: float(next(now)))  # a second for each step
+    rates = Rehearsal(params.recipes["esa"].settings, params.training, SHAPE, 200, "tiny").rates(30.0)
+    assert (rates.how, set(sizes)) == ("measured", {2, 8, 16, 64})
 
 
 @pytest.mark.parametrize("cost", [lambda b: 3 * b + 0.5 * b**2, lambda b: 7 + 2 * b, lambda b: 2 * b, lambda b: b**2])

@@ -22,10 +22,13 @@ from itrcore.data.examine.problems import Problem, Splits, unreadable
 from itrcore.data.examine.texts import Texts
 from itrcore.data.pictures import find
 from itrcore.data.scan import ScanSplit
+from itrcore.data.shards.files import Store
 from itrcore.data.shards.images import ImageStore
+from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.source import Source
 from itrcore.data.text.vocabulary import Vocabulary
 from itrcore.errors import DataError
+from itrcore.files import remove
 from itrcore.progress import Show
 from itrcore.settings.datasets import SPLITS, DatasetSettings
 
@@ -85,10 +88,11 @@ def examine(name: str, settings: DatasetSettings, progress: Show) -> Examined:
         files: dict[str, ScanSplit] = {}
         if regions:
             folder = layout.region_shards(name)
+            records = _no_records(name, folder)
             count_features = partial(progress, "features")
-            examined.features = _attempt(examined, lambda: features.examine(folder, splits, count_features))
+            examined.features = _attempt(examined, lambda: features.examine(folder, records, splits, count_features))
         if images:
-            _attempt(examined, lambda: _verify_image_shards(layout.image_shards(name)))
+            _attempt(examined, lambda: _verify(name, layout.image_shards(name), ImageStore))
         if source and source.pictures:
             limit = settings.shards.images.max_megapixels if settings.shards.images else math.inf
             needed = settings.shards.images is not None
@@ -104,6 +108,20 @@ def examine(name: str, settings: DatasetSettings, progress: Show) -> Examined:
     parts = (examined.texts, examined.features, examined.pictures, examined.boxes)
     examined.problems += [problem for part in parts if part for problem in part.problems]
     return examined
+
+
+def verify(name: str) -> Iterator[str]:
+    """Read every shard of a data set for its checksum, also those that were verified before; yield a line for each folder of them.
+
+    `DataError` names the first file that is damaged, or says that there are no shards.
+    """
+    stores: dict[Path, type[Store]] = {layout.region_shards(name): FeatureStore, layout.image_shards(name): ImageStore}
+    there = {shards: store for shards, store in stores.items() if shards.exists()}
+    if not there:
+        raise DataError.at(layout.shards(name), "no shards", "the data set's", do=f"Run: dvc repro shards@{name}")
+    for shards, store in there.items():
+        _verify(name, shards, store)
+        yield f"{shards}: every shard is as it was written"
 
 
 T = TypeVar("T")
@@ -129,9 +147,17 @@ def _read(examined: Examined, path: Path, stage: str, read: Callable[[], T]) -> 
     return _attempt(examined, read) if _made(examined, path, stage) else None
 
 
-def _verify_image_shards(folder: Path) -> None:
+def _no_records(name: str, shards: Path) -> Path:
+    """Where the records of verified shards are to be, after they are removed: all shards are read."""
+    records = layout.verified(name, shards)
+    remove(records)
+    return records
+
+
+def _verify(name: str, shards: Path, store: type[Store]) -> None:
+    records = _no_records(name, shards)
     for split in SPLITS:
-        ImageStore(folder, split).verify()
+        store(shards, split).verify(records)
 
 
 def _scan_files(examined: Examined, source: Source, splits: Splits) -> dict[str, ScanSplit]:

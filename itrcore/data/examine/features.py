@@ -71,10 +71,10 @@ class AllFeatures:
     problems: list[Problem]
 
 
-def examine(folder: Path, splits: Splits, progress: Count) -> AllFeatures:
+def examine(folder: Path, records: Path, splits: Splits, progress: Count) -> AllFeatures:
     """Read every feature once, in blocks, and check the bytes of the shards.
 
-    folder: of the region shards; progress: called with images done, images in all
+    folder: of the region shards; records: as for `ShardFiles.verify`; progress: called with images done, images in all
     `DataError` where the shards' description is missing or damaged; another damaged file becomes a problem.
     """
     described = read_description(folder, KIND)
@@ -93,7 +93,7 @@ def examine(folder: Path, splits: Splits, progress: Count) -> AllFeatures:
             def onward(read: int, before: int = done) -> None:
                 progress(before + read, total)
 
-            figures[split], of_split = _examine_split(store, dtype, split, images, shared, onward)
+            figures[split], of_split = _examine_split(store, records, dtype, split, images, shared, onward)
             problems += of_split
         except DataError as error:
             problems.append(unreadable(error))
@@ -107,6 +107,7 @@ def examine(folder: Path, splits: Splits, progress: Count) -> AllFeatures:
 
 def _examine_split(
     store: FeatureStore,
+    records: Path,
     dtype: str,
     split: str,
     images: Sequence[Image],
@@ -116,7 +117,7 @@ def _examine_split(
     """The figures of one split and what is wrong with it. progress: called with the images of the split that are done"""
     problems = []
     try:
-        store.verify()
+        store.verify(records)
     except DataError as error:
         problems.append(unreadable(error))  # what can be read is examined nevertheless
     sums = _Sums()

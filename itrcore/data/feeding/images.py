@@ -48,6 +48,6 @@ class Images(ABC):
         """The same images, in the form in which they cross to a device; `hold`: all of them are on it already, if they can be."""
         return self
 
-    def verify(self) -> None:
-        """Read every shard once. `DataError` names one whose bytes have changed."""
-        self.store.verify()
+    def verify(self, records: Path | None = None) -> None:
+        """As `ShardFiles.verify`."""
+        self.store.verify(records)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from itrcore import layout, registry
+from itrcore.announce import announced
 from itrcore.data import captions
 from itrcore.data.feeding.split import Split
 from itrcore.data.image_inputs import PixelInput, RegionInput
@@ -18,12 +19,15 @@ from itrcore.settings.datasets import PIXELS, SYNTHETIC
 def open_split(data: str, split: str, tokeniser: Tokeniser, given: RegionInput | PixelInput) -> Split:
     """A split of a prepared data set, its images as a method reads them.
 
-    `DataError` where a file of it is damaged (every shard is read once), or where the data set has no images of this kind.
+    What was verified and tokenised before is not again, unless it has changed. What takes long is said.
+    `DataError` where a file of it is damaged, or where the data set has no images of this kind.
     """
     shards = layout.image_shards(data) if isinstance(given, PixelInput) else layout.region_shards(data)
     images = registry.load(registry.READERS[given.kind]).open(_there(data, shards), split, given)
-    images.verify()
-    return Split.open(images, captions.read(layout.captions(data), split), tokeniser)
+    images.verify(layout.verified(data, shards))
+    with announced(f"Reading the captions of {split}"):
+        table = captions.read(layout.captions(data), split)
+    return Split.open(images, table, tokeniser, layout.tokens(data, split, tokeniser.kind))
 
 
 def feature_width(data: str) -> int | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from copy import copy
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,8 +12,9 @@ import torch
 from itrcore.data.captions import Image
 from itrcore.data.feeding.batches import TextBatch
 from itrcore.data.feeding.images import Images
+from itrcore.data.feeding.kept_tokens import tokens_of
 from itrcore.data.feeding.token_table import TokenTable
-from itrcore.data.text.tokens import Tokenised, Tokeniser
+from itrcore.data.text.tokens import Tokeniser
 from itrcore.errors import DataError
 
 
@@ -22,10 +24,8 @@ class Split:
     image_of: (n_captions,) the image (row of the split) each caption belongs to
     """
 
-    def __init__(
-        self, images: Images, caption_ids: Sequence[int], captions: Iterable[Tokenised], image_of: np.ndarray
-    ) -> None:
-        self.tokens = TokenTable.of(captions)
+    def __init__(self, images: Images, caption_ids: Sequence[int], tokens: TokenTable, image_of: np.ndarray) -> None:
+        self.tokens = tokens
         if len(self.tokens) != len(image_of) or (len(image_of) and int(image_of.max()) >= len(images)):
             raise DataError(f"{images.folder}: captions of {image_of.max() + 1} images for {len(images)} samples")
         self.images, self.n_images = images, len(images)
@@ -37,8 +37,8 @@ class Split:
         return len(self.tokens)
 
     @classmethod
-    def open(cls, images: Images, table: Sequence[Image], tokeniser: Tokeniser) -> Split:
-        """From the shards and the caption table (`captions.read`) of the same split."""
+    def open(cls, images: Images, table: Sequence[Image], tokeniser: Tokeniser, kept: Path | None = None) -> Split:
+        """From the shards and the caption table (`captions.read`) of the same split. kept: as for `tokens_of`"""
         if [image.image_id for image in table] != images.image_ids:
             raise DataError.at(
                 images.folder, "other images than the caption table's", "the same, in order", do="Run: dvc repro"
@@ -47,7 +47,7 @@ class Split:
         return cls(
             images,
             [caption_id for image in table for caption_id in image.caption_ids],
-            (tokeniser.encode(caption) for image in table for caption in image.captions),
+            tokens_of([caption for image in table for caption in image.captions], tokeniser, kept),
             np.repeat(np.arange(len(table)), counts),
         )
 

@@ -19,11 +19,13 @@ import numpy as np
 import pyarrow as pa
 
 from itrcore import limits
+from itrcore.announce import announced
 from itrcore.arrays import read_buffer
 from itrcore.data.shards.cache import ShardCache
 from itrcore.data.shards.checks import Kind, check_description, check_index, index_table, numbers
+from itrcore.data.shards.verified import Verified
 from itrcore.errors import DataError
-from itrcore.files import WrongKind, read_json, sealed, sha256
+from itrcore.files import WrongKind, read_json, sealed
 
 _KEPT_OPEN = 128
 _T = TypeVar("_T")
@@ -95,9 +97,9 @@ class Store:
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def verify(self) -> None:
-        """Read every shard once. `DataError` names one whose bytes have changed."""
-        self._files.verify()
+    def verify(self, records: Path | None = None) -> None:
+        """As `ShardFiles.verify`."""
+        self._files.verify(records)
 
     def _read(self, shard: int, offset: int, size: int) -> bytes:
         """`DataError` names a shard that was cut short after it was opened."""
@@ -121,7 +123,7 @@ class ShardFiles:
 
         `DataError` names a shard that is missing, of another size, or cannot be downloaded; see `verify` for the rest.
         """
-        self.folder = folder
+        self.folder, self._split = folder, split
         self._files: list[dict[str, Any]] = read_description(folder)["splits"][split]["shards"]
         self._cache = ShardCache.of(folder)
         if self._cache:
@@ -147,11 +149,25 @@ class ShardFiles:
         if hasattr(os, "posix_fadvise"):  # not on macOS
             self._use(shard, lambda descriptor: os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_WILLNEED))
 
-    def verify(self) -> None:
-        """Read every shard once. `DataError` names one whose bytes have changed."""
-        for shard, file in enumerate(self._files):
-            if sha256(self.paths[shard]) != file["sha256"]:
-                raise self._damaged(shard, f"its bytes have changed (sha256 is not {file['sha256'][:12]}…)")
+    def verify(self, records: Path | None = None) -> None:
+        """Read every shard once. `DataError` names one whose bytes have changed.
+
+        records: the folder that records which ones were read before; those are read again only if they were touched since
+        """
+        verified = Verified(records and records / f"{self._split}.json")
+        unread = [
+            shard for shard, file in enumerate(self._files) if not verified.knows(self.paths[shard], file["sha256"])
+        ]
+        size = sum(self._files[shard]["bytes"] for shard in unread) / 1e9
+        try:
+            with announced(f"Verifying {len(unread):,} shards of {self._split}, {size:,.1f} GB") as count:
+                for done, shard in enumerate(unread):
+                    count(done, len(unread))
+                    if not verified.check(self.paths[shard], wanted := self._files[shard]["sha256"]):
+                        raise self._damaged(shard, f"its bytes have changed (sha256 is not {wanted[:12]}…)")
+        finally:  # of Ctrl-C, too
+            if unread:
+                verified.save()
 
     def _use(self, shard: int, use: Callable[[int], _T]) -> _T:
         """A shard that is not kept open is opened for this one use: threads share nothing that could be closed."""

@@ -39,6 +39,8 @@ _WORDS = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+")
 class Stripped:
     """A tokeniser of captions whose ends are stripped, as ESL's released code reads Flickr30K with CLIP."""
 
+    kind = "clip"
+
     def __init__(self, tokeniser: Tokeniser, strip: str) -> None:
         """strip: characters taken off both ends of a caption"""
         self.tokeniser, self.strip = tokeniser, strip
@@ -47,6 +49,11 @@ class Stripped:
     def token_ids(self) -> TokenIds:
         """The tokeniser's."""
         return self.tokeniser.token_ids
+
+    @property
+    def decides(self) -> list[Any]:
+        """What decides the tokeniser's ids, and what is taken off."""
+        return [*self.tokeniser.decides, self.strip]
 
     def encode(self, caption: str) -> Tokenised:
         """The tokens of what is left of the caption."""
@@ -59,6 +66,8 @@ class Stripped:
 
 class CLIPTokens:
     """Captions ↔ ids of CLIP's byte pairs."""
+
+    kind = "clip"
 
     def __init__(self, tokens: Sequence[str], merges: Sequence[tuple[str, str]], limit: int | None = None) -> None:
         """`tokens[i]` has id i. `ValueError` where they are not a CLIP's.
@@ -88,6 +97,11 @@ class CLIPTokens:
     def digest(self) -> str:
         """The same for tokenisers that give the same ids, wherever they were read from."""
         return digest([self.tokens, self.merges])
+
+    @property
+    def decides(self) -> list[Any]:
+        """The tokens, the byte pairs, and the limit."""
+        return [self.digest, self.limit]
 
     def encode(self, caption: str) -> Tokenised:
         """Start mark, the tokens of the caption's words, end mark; a caption over the limit loses its last tokens."""

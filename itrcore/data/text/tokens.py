@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -38,9 +38,15 @@ class TokenIds:
 class Tokeniser(Protocol):
     """What batches need of a tokeniser: `Vocabulary` (words, for BiGRU), `WordPieces` (BERT) and `CLIPTokens` are three."""
 
+    kind: str  # a short name, of files
+
     @property
     def token_ids(self) -> TokenIds:
         """Which ids `encode` and the token views give."""
+
+    @property
+    def decides(self) -> list[Any]:
+        """What decides the ids of a caption, beside code: a JSON value."""
 
     def encode(self, caption: str) -> Tokenised:
         """The caption's tokens between the special ones that mark its start and its end."""

@@ -68,6 +68,8 @@ class WordSplitter:
 class Vocabulary:
     """Words ↔ ids, and the splitter the ids were made with."""
 
+    kind = "words"
+
     def __init__(self, words: Sequence[str], splitter: WordSplitter) -> None:
         """`words[i]` has id i; the four special tokens come first."""
         if tuple(words[:4]) != SPECIAL or len(set(words)) != len(words):
@@ -87,6 +89,11 @@ class Vocabulary:
     def token_ids(self) -> TokenIds:
         """With the mask token, which follows the last word and is in no caption."""
         return TokenIds(len(self) + 1, len(self), np.arange(len(SPECIAL), len(self)))
+
+    @property
+    def decides(self) -> list[Any]:
+        """The words, and how captions are split into them."""
+        return [self.words, self.splitter.description]
 
     def encode(self, caption: str) -> Tokenised:
         """`<start>`, the ids of the caption's words (`<unk>` for unknown ones), `<end>`."""

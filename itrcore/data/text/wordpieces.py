@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -38,6 +39,8 @@ _UNUSED = re.compile(r"\[unused\d+\]")  # rows that BERT's vocabularies keep fre
 
 class WordPieces:
     """Captions ↔ ids of word pieces, between [CLS] and [SEP]."""
+
+    kind = "pieces"
 
     def __init__(
         self, pieces: Sequence[str], normaliser: BertNormalizer | None = None, limit: int | None = None
@@ -79,6 +82,11 @@ class WordPieces:
         normaliser = self._normaliser
         accents = normaliser.lowercase if normaliser.strip_accents is None else normaliser.strip_accents
         return digest([self.pieces, self.lower, accents, normaliser.clean_text, normaliser.handle_chinese_chars])
+
+    @property
+    def decides(self) -> list[Any]:
+        """The pieces, what is done to characters, and the limit."""
+        return [self.digest, self.limit]
 
     def encode(self, caption: str) -> Tokenised:
         """[CLS], the pieces of the caption's words, [SEP]; a caption over the limit loses its last pieces."""

@@ -66,13 +66,14 @@ from itrcore.data.image_inputs import RegionInput
 from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.split import Split
+from itrcore.data.feeding.token_table import TokenTable
 from itrcore.data.shards.regions import FeatureStore
 from tests.support.helpers import words
 from tests.support.scan_data import ScanFolder, write_shards
 import numpy as np
 
 def epochs(store, n):
-    split = Split(RegionImages(store, RegionInput(0.2)), range(n), words([[1, 5, 2]] * n), np.arange(n))
+    split = Split(RegionImages(store, RegionInput(0.2)), range(n), TokenTable.of(words([[1, 5, 2]] * n)), np.arange(n))
     for epoch in range(2):
         for batch in TrainingBatches(split, 16, 1, Views()).epoch(epoch):
             pass

@@ -8,6 +8,7 @@ import pytest
 from itrcore.data import captions
 from itrcore.data.feeding.batches import TextBatch
 from itrcore.data.feeding.split import Split
+from itrcore.data.feeding.token_table import TokenTable
 from itrcore.data.text.vocabulary import Vocabulary, WordSplitter
 from itrcore.errors import DataError
 from tests.support.helpers import words
@@ -26,7 +27,7 @@ def test_first_takes_whole_images_up_to_the_number(split: Split) -> None:
 
 
 def test_first_with_uneven_captions(split: Split) -> None:
-    uneven = Split(split.images, range(6), words([[1, 2]] * 6), np.array([0, 0, 0, 1, 2, 2]))
+    uneven = Split(split.images, range(6), TokenTable.of(words([[1, 2]] * 6)), np.array([0, 0, 0, 1, 2, 2]))
     assert [(uneven.first(n).n_images, uneven.first(n).n_captions) for n in range(1, 7)] == [
         (1, 3), (1, 3), (1, 3), (2, 4), (2, 4), (3, 6),
     ]  # fmt: skip
