@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -65,27 +66,45 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_log_gets_a_line_every_minute_of_the_innermost_work_that_goes_on(
     capsys: pytest.CaptureFixture[str], often: None
 ) -> None:
+    lines: list[str] = []
+
+    def wait_for(*wanted: str) -> None:
+        """Until the next lines are these."""
+        capsys.readouterr()
+        before = len(lines)
+        deadline = time.monotonic() + 20
+        while len(lines) < before + 2 * len(wanted):
+            assert time.monotonic() < deadline, lines
+            time.sleep(0.02)
+            lines.extend(re.sub(r"\d+:\d\d so far", "0:00 so far", capsys.readouterr().out).splitlines())
+        assert lines[before + len(wanted) : before + 2 * len(wanted)] == list(wanted)
+
     with working("train one"):
-        time.sleep(0.12)
+        wait_for("train one, 0:00 so far")
         with byte_bars() as bars:
-            time.sleep(0.12)  # nothing is known yet: the work outside is said
+            wait_for("train one, 0:00 so far")  # nothing is known inside yet
             bars.show("a.zip", 1_000, 2_000_000)
             bars.show("b\x1b.zip", 5_000, None)
             bars.show("done.zip", 7, 7)
-            time.sleep(0.12)
-        time.sleep(0.12)
-    lines = capsys.readouterr().out.splitlines()
-    said = list(dict.fromkeys(lines))
-    assert said == ["train one, 0:00 so far", "a.zip: 1.0 kB of 2.0 MB, 0:00 so far", "b\\x1b.zip: 5.0 kB, 0:00 so far"]
-    assert 8 <= len(lines) <= 13  # nine beats, and two files in some
-    assert lines[-1] == said[0]
+            wait_for("a.zip: 1.0 kB of 2.0 MB, 0:00 so far", "b\\x1b.zip: 5.0 kB, 0:00 so far")
+        with working("inside"):
+            wait_for("inside, 0:00 so far")
+        wait_for("train one, 0:00 so far")
     assert all(ONGOING.search(line) for line in lines)
 
 
-def test_no_line_comes_before_its_time_or_after_the_work(capsys: pytest.CaptureFixture[str], often: None) -> None:
+def test_no_line_comes_before_its_time_or_after_the_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with working("a stage"):
-        pass
-    time.sleep(0.12)
+        time.sleep(0.1)
+        assert capsys.readouterr().out == ""  # a minute is not over
+    monkeypatch.setattr(progress, "EVERY", 0.02)
+    with working("a stage"):
+        time.sleep(0.1)
+    time.sleep(0.1)
+    capsys.readouterr()
+    time.sleep(0.1)
     assert capsys.readouterr().out == ""
 
 

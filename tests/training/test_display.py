@@ -56,9 +56,11 @@ def test_a_training_into_a_pipe_says_at_once_what_it_does_and_every_minute_where
         12 <= len(steps) <= 30
     )  # twelve steps of a tenth of a second, two evaluations of a quarter, on a busy machine
     text = "\n".join(steps)
-    assert re.search(STEP.format(1, r"[3-6]") + r", [1-9]\d* pairs/s, 0:0\d left", text)
-    assert re.search(STEP.format(1, 6) + r", evaluating on dev: 100 of 320 pairs scored, \d+ pairs/s, 0:0\d left", text)
-    assert re.search(STEP.format(2, r"\d+") + r", dev rsum [\d.]+, \d+ pairs/s, 0:0\d left", text)
+    assert re.search(STEP.format(1, r"[3-6]") + r", [1-9]\d* pairs/s, 0:\d\d left", text)
+    assert re.search(
+        STEP.format(1, 6) + r", evaluating on dev: 100 of 320 pairs scored, \d+ pairs/s, 0:\d\d left", text
+    )
+    assert re.search(STEP.format(2, r"\d+") + r", dev rsum [\d.]+, \d+ pairs/s, 0:\d\d left", text)
 
 
 def _point(rsum: float) -> Point:
