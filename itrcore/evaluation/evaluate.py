@@ -16,6 +16,7 @@ from itrcore.evaluation.load import load_run
 from itrcore.evaluation.scoring import encode, score
 from itrcore.files import replacing, sha256_of_all
 from itrcore.methods.contract import Attends, EmbeddingMethod
+from itrcore.progress import count_bars
 from itrcore.runs import inputs
 from itrcore.runs.digests import captions_of
 from itrcore.runs.folder import IMAGE_VECTORS, SCORES, SIMILARITY, SPLIT, TEXT_VECTORS, write
@@ -40,12 +41,12 @@ def evaluate(params: Params, name: str) -> Path:
     with replacing(layout.evaluation(data, name)) as temporary:
         temporary.mkdir(parents=True)
         path = temporary / SIMILARITY
-        with accelerator.autocast():
-            encoded = encode(method, split, settings.batch_size, accelerator.device)
+        with accelerator.autocast(), count_bars() as bars:
+            encoded = encode(method, split, settings.batch_size, accelerator.device, bars.show)
             started = time.perf_counter()
             n_images, n_captions = len(encoded.images), len(encoded.texts)
             matrix = new_array(path, (n_images, n_captions))
-            score(method, encoded.images, encoded.texts, settings.tile, matrix)
+            score(method, encoded.images, encoded.texts, settings.tile, matrix, bars.show)
             seconds = time.perf_counter() - started
         matrix.flush()
         if isinstance(method, EmbeddingMethod):

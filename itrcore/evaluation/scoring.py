@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 
 from itrcore.data.feeding.split import Split
 from itrcore.methods.contract import E, Method
+from itrcore.progress import SILENT, Show
+
+B = TypeVar("B", bound=Sized)  # rows that go together
 
 
 @dataclass(frozen=True)
@@ -25,17 +28,25 @@ class EncodedSplit(Generic[E]):
 
 
 @torch.inference_mode()
-def encode(method: Method[Any, E], split: Split, batch_size: int, device: torch.device) -> EncodedSplit[E]:
+def encode(
+    method: Method[Any, E], split: Split, batch_size: int, device: torch.device, show: Show = SILENT.show
+) -> EncodedSplit[E]:
     """Encode all images and all captions of a split, in evaluation mode. Afterwards the method is in the mode of before.
 
     batch_size: images at once; captions at once too, in the order of their lengths, unless the method has `captions_together`
+    show: told how many images, then captions, are encoded
     """
     training = method.training
     method.eval()
     try:
         started = time.perf_counter()
         rows = [range(i, min(i + batch_size, split.n_images)) for i in range(0, split.n_images, batch_size)]
-        images = _joined([method.encode_images(split.images.batch(list(block)).to(device)) for block in rows])
+        images = _joined(
+            [
+                method.encode_images(split.images.batch(list(block)).to(device))
+                for block in _telling(rows, "images encoded", show)
+            ]
+        )
         _wait(device)
         between = time.perf_counter()
         # Captions of similar length together: otherwise most of a BERT's work would be padding.
@@ -44,7 +55,9 @@ def encode(method: Method[Any, E], split: Split, batch_size: int, device: torch.
         order = np.argsort(lengths, kind="stable") if together is None else np.arange(len(lengths))
         size = together or batch_size
         blocks = [order[i : i + size] for i in range(0, split.n_captions, size)]
-        joined = _joined([method.encode_texts(split.texts(block).to(device)) for block in blocks])
+        joined = _joined(
+            [method.encode_texts(split.texts(block).to(device)) for block in _telling(blocks, "captions encoded", show)]
+        )
         texts = joined.take(np.argsort(order))
         _wait(device)
         return EncodedSplit(images, texts, between - started, time.perf_counter() - between)
@@ -53,10 +66,17 @@ def encode(method: Method[Any, E], split: Split, batch_size: int, device: torch.
 
 
 @torch.inference_mode()
-def score(method: Method[Any, E], images: E, texts: E, tile: int, out: np.ndarray | None = None) -> np.ndarray:
+def score(
+    method: Method[Any, E],
+    images: E,
+    texts: E,
+    tile: int,
+    out: np.ndarray | None = None,
+    show: Show = SILENT.show,
+) -> np.ndarray:
     """All similarities, (n_images, n_captions) float32, computed in tiles of `tile` images × `tile` captions.
 
-    out: the array to fill and return, such as a memory-mapped file; None: a new one
+    out: the array to fill and return, such as a memory-mapped file; None: a new one; show: told how many pairs are scored
     """
     matrix = np.empty((len(images), len(texts)), np.float32) if out is None else out
     training = method.training
@@ -67,9 +87,20 @@ def score(method: Method[Any, E], images: E, texts: E, tile: int, out: np.ndarra
             for left in range(0, len(texts), tile):
                 scores = method.similarity(block, texts[left : left + tile])
                 matrix[top : top + tile, left : left + tile] = scores.float().cpu().numpy()
+                done = top * len(texts) + len(block) * min(left + tile, len(texts))
+                show("pairs scored", done, matrix.size)
         return matrix
     finally:
         method.train(training)
+
+
+def _telling(blocks: Sequence[B], what: str, show: Show) -> Iterator[B]:
+    """The blocks; of each that was used it is told."""
+    done, total = 0, sum(map(len, blocks))
+    for block in blocks:
+        yield block
+        done += len(block)
+        show(what, done, total)
 
 
 def _joined(blocks: Sequence[E]) -> E:

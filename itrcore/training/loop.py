@@ -21,6 +21,7 @@ from itrcore.layers.losses.contract import Losses
 from itrcore.layers.progress import Progress
 from itrcore.methods.contract import Method
 from itrcore.methods.objective import Objective
+from itrcore.progress import SILENT, Show
 from itrcore.ranking import metrics, ranks
 from itrcore.runs.records import Metrics, Point
 from itrcore.settings.methods import MethodSettings
@@ -69,6 +70,7 @@ class Trainer:
         self.unasked = days.Unasked(
             training.device, self.accelerator.device, len(train) * self.recipe.epochs, days.LIMIT
         )
+        self._show: Show = SILENT.show  # told how far an evaluation is
         self.summed = self.recipe.batch_size if objective.loss.summed else 1  # pairs that a step's loss is the sum of
 
     @property
@@ -89,14 +91,23 @@ class Trainer:
         after_evaluation: called after each evaluation on dev, whose record is then the last of the state's history
         `TrainingError` where the loss or a gradient is not finite, and for days on a CPU that were not asked for (`days.py`).
         """
+        recipe, steps = self.recipe, len(self.batches)
+        say(
+            f"Training on {self.accelerator.device} in {precision(self.accelerator)}: {recipe.epochs} epochs of {steps:,} steps, "
+            f"{recipe.batch_size} pairs a step."
+        )
         state = self._restore(folder, identity)
         begin(state)
-        with Display(len(self.batches) * self.recipe.epochs, state.global_step) as display:
-            while state.epoch < self.recipe.epochs:
+        evaluations = len(evaluation_steps(steps, recipe.evaluations))
+        with Display(
+            recipe.epochs, steps, recipe.batch_size, evaluations, state.global_step, len(state.history)
+        ) as display:
+            self._show = display.show
+            while state.epoch < recipe.epochs:
                 self._epoch(state, folder, display, after_evaluation)
         best = state.best
         if best is None:
-            raise TrainingError(f"no evaluation on dev took place in {self.recipe.epochs} epochs")
+            raise TrainingError(f"no evaluation on dev took place in {recipe.epochs} epochs")
         finished = Finished(
             identity=identity,
             history=state.history,
@@ -140,12 +151,13 @@ class Trainer:
             state.step += 1
             state.global_step += 1
             state.part_steps += 1
-            display.step(epoch, self.recipe.epochs, losses["total"] / self.summed)
+            display.step(epoch, losses["total"] / self.summed)
             self.unasked.step(state.global_step, state.seconds)
             if state.step in evaluate_after:
                 count_time()
-                self._evaluate(state, folder, display)
-                after_evaluation(state)
+                with display.evaluating():
+                    self._evaluate(state, folder, display)
+                    after_evaluation(state)
                 clock = time.perf_counter()
             elif state.global_step % self.training.save_every_steps == 0:
                 count_time()
@@ -209,8 +221,8 @@ class Trainer:
     def evaluate_dev(self) -> Metrics:
         """Metrics on the selection part of dev."""
         with self.accelerator.autocast():
-            encoded = encode(self.method, self.dev, self.evaluation_batch, self.accelerator.device)
-            matrix = score(self.method, encoded.images, encoded.texts, self.tile)
+            encoded = encode(self.method, self.dev, self.evaluation_batch, self.accelerator.device, self._show)
+            matrix = score(self.method, encoded.images, encoded.texts, self.tile, show=self._show)
         return Metrics(**metrics(ranks(matrix, self.dev.image_of, "dev similarity")))
 
 
