@@ -14,13 +14,19 @@ import threading
 import time
 import traceback
 from contextlib import chdir, suppress
+from functools import partial
 from pathlib import Path
 
+from flows.log import KEPT, Log
+from flows.outlook import outlook
 from flows.plan import alone, folder_of, planned
 from flows.server import Server
 from flows.targets import guardian, stop_all
-from itrcore.terminal import user_errors
+from itrcore import layout
+from itrcore.progress import working
+from itrcore.terminal import say, user_errors
 
+_LOOK_SECONDS = 5.0  # between two looks for tasks that say nothing
 _LAST_SECONDS = 15.0  # for Prefect to tell its server how the flow ended
 _STOP_SECONDS = 1.0  # the same after Ctrl-C
 
@@ -34,6 +40,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="how many tasks compute at once")
     parser.add_argument("--gpus", type=lambda text: text.split(","), help="GPUs to spread them over, such as 0,1")
     parser.add_argument("--runs", nargs="+", metavar="NAME", help="only these runs and what they depend on")
+    parser.add_argument("--takes", metavar="TIME", help="how long all of it takes as shipped, to be said first")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     status = 0
@@ -59,14 +66,22 @@ def main() -> None:
 
 def _run(folder: Path, asked: argparse.Namespace) -> None:
     """The flow beside the main thread, which Prefect then cannot hold up: it answers signals, and no lost server keeps it."""
-    server = Server(folder)
+    server, log = Server(), Log(folder, say)
+    results = os.path.relpath(folder / (layout.REPORT / "index.html" if asked.runs is None else layout.result("", "")))
+    with chdir(folder), working("looking for what is out of date"):
+        plan = planned(asked.jobs, asked.runs)
+        log.say(outlook(*plan, asked.jobs, asked.takes, partial(log.write, "records")))
+    log.say(f"Results: {results}. All that is printed: {log.path} (the newest {KEPT} are kept).")
+    server.start(folder)
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     from flows.flow import Work, follow, warn_of_lost_server  # not before Prefect knows its server
 
-    work, arguments = Work(), (asked.experiment, asked.jobs, asked.gpus, asked.runs)
+    work, arguments = Work(log), (asked.experiment, asked.jobs, asked.gpus, asked.runs)
     flow = threading.Thread(target=follow, args=(work, *arguments), daemon=True)
     flow.start()
     try:
-        work.ended.wait()
+        while not work.ended.wait(_LOOK_SECONDS):
+            log.remind()
         _wait(flow, server, _LAST_SECONDS)
     except KeyboardInterrupt:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import chdir
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from prefect import allow_failure, flow, get_run_logger, task
@@ -23,6 +24,8 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.graph import Task
+from flows.log import Log
+from flows.outlook import outlook
 from flows.plan import alone, folder_of, planned
 from flows.targets import TargetFailed, allow, reproduce, run, stop_all, stopped
 from itrcore import layout
@@ -45,8 +48,10 @@ class Work:
     failed: of these, those that ran, with what went wrong
     error: anything else that went wrong
     ended: set when nothing is left to do but to tell the server
+    log: what people read
     """
 
+    log: Log
     slots: queue.Queue[str | None] = field(default_factory=queue.Queue)
     left: set[str] | None = None
     failed: dict[str, Exception] = field(default_factory=dict)
@@ -63,6 +68,7 @@ class Work:
             "\n  ".join([str(error), *error.last]) if isinstance(error, TargetFailed) else f"{name}: {error!r}"
             for name, error in self.failed.items()
         ]
+        texts.append(f"All that was printed is in {self.log.path}.")
         if waiting := sorted(self.left - self.failed.keys()):
             texts.append(f"Not run because of that: {', '.join(waiting)}.")
         raise ITRError("\n".join([*texts, "Mend that and run it again: what is done is kept."]))
@@ -80,13 +86,17 @@ _work: ContextVar[Work] = ContextVar("work")  # where the command line follows i
 )
 def dvc_targets(name: str, targets: Sequence[str], work: Work, limited: bool = True) -> None:
     """Run DVC targets, one after another; DVC skips those that are up to date. limited: in one of the work's slots"""
-    log = get_run_logger().info
     gpu = work.slots.get() if limited else None
     try:
-        reproduce(targets, log, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
-    except Exception as error:
-        work.failed[name] = error
-        raise
+        with work.log.task(name, get_run_logger().info) as told:
+            try:
+                reproduce(targets, told.hear, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+                told.done()
+            except Exception as error:
+                if not stopped():
+                    told.failed(None if name in work.failed else _RETRY_SECONDS)
+                work.failed[name] = error
+                raise
     finally:
         if limited:
             work.slots.put(gpu)
@@ -96,9 +106,11 @@ def dvc_targets(name: str, targets: Sequence[str], work: Work, limited: bool = T
 
 
 @task(task_run_name="mlflow", cache_policy=NO_CACHE)
-def record_in_mlflow() -> None:
+def record_in_mlflow(log: Log) -> None:
     """Bring MLflow up to date: no training logged what DVC restored from its cache. What it refuses is a warning."""
-    run([sys.executable, "-m", "itrcore.cli", "track"], get_run_logger().info)
+    with log.task("mlflow", get_run_logger().info) as told:
+        run([sys.executable, "-m", "itrcore.cli", "track"], told.hear)
+        told.done()
 
 
 # A waiting task occupies a thread. Tasks are submitted after those they wait for, so any number of threads is enough.
@@ -118,12 +130,16 @@ def benchmark(
     `ConfigError` where params.yaml, dvc.yaml or an argument is wrong. Failed at the end, after all other tasks, where a target
     failed; Cancelled where it was stopped.
     """
-    work = _work.get(None) or Work()
+    folder, of_command = folder_of(experiment), _work.get(None)
+    work = of_command or Work(Log(folder))
     try:
-        folder = folder_of(experiment)
         with chdir(folder), alone(folder):
             allow()
             params, tasks = planned(jobs, runs)
+            if of_command is None:
+                work.log.say(outlook(params, tasks, jobs, None, partial(work.log.write, "records")))
+            work.log.total = len(tasks) + (runs is not None)
+            work.log.tell(get_run_logger().info)
             _run(tasks, work, jobs, gpus or [])
             if stopped():
                 return Cancelled(message="stopped")
@@ -132,7 +148,7 @@ def benchmark(
                     message=f"failed: {', '.join(work.failed)}; {len(work.left)} of {len(tasks)} tasks are not done"
                 )
             if runs is not None:
-                record_in_mlflow()  # as the report does
+                record_in_mlflow(work.log)  # as the report does
                 return Completed(message="the runs are up to date")
             table = leaderboard_table() if layout.LEADERBOARD.is_file() else None  # dvc.yaml may have no report
             work.ended.set()
@@ -185,6 +201,8 @@ def follow(work: Work, *arguments: Any) -> None:
     """Run the flow, and keep what is to be known of it in `work`; a server that is lost meanwhile is one warning."""
     _work.set(work)
     logging.raiseExceptions = False  # else each log record that the server does not take is shown
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).propagate = False  # to Prefect's server alone: people read the flow's own log
     for name in ("prefect.events.clients", "prefect._internal.concurrency"):
         logging.getLogger(name).addFilter(_server_is_lost)
     try:

@@ -35,19 +35,20 @@ _PATIENCE = 10.0  # seconds for an answer of the user's server
 
 
 class Server:
-    """The server for a flow in `folder`, named in Prefect's settings. `ITRError` where none answers.
+    """The server for a flow. `ITRError` where the one that the user's settings name does not answer."""
 
-    One that is started here ends with this process.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        settings = _settings()
+    def __init__(self) -> None:
+        self._settings = _settings()
         self._process: subprocess.Popen[bytes] | None = None
-        if settings.api.url is not None:
-            _reach(settings.api.url)
+        if self._settings.api.url is not None:
+            _reach(self._settings.api.url)
+
+    def start(self, folder: Path) -> None:
+        """Start one that ends with this process, its store in `folder`, if the settings name none. `ITRError` where it does not."""
+        if self._settings.api.url is not None:
             return
-        chosen = settings.to_environment_variables(exclude_unset=True)  # in a profile or a file too
-        seconds = settings.server.ephemeral.startup_timeout_seconds
+        chosen = self._settings.to_environment_variables(exclude_unset=True)  # in a profile or a file too
+        seconds = self._settings.server.ephemeral.startup_timeout_seconds
         # Else a web page that is open in the user's browser could start deployments there.
         password = chosen.setdefault("PREFECT_SERVER_API_AUTH_STRING", f"flow:{secrets.token_urlsafe()}")
         self._process, url = _started(folder / ".prefect", chosen, seconds)

@@ -122,12 +122,20 @@ def stopped() -> bool:
     return _stopped
 
 
+def changed(*targets: str) -> dict[str, list[Any]] | None:
+    """What DVC finds changed: target → changes, of these targets, of all without one. None where it cannot say."""
+    try:
+        changes: dict[str, list[Any]] = json.loads(_dvc("status", "--json", *targets))
+    except ValueError:
+        return None
+    return changes
+
+
 def _not_stored(targets: Sequence[str]) -> list[str]:
     """Those whose outputs are not in DVC's cache: where its disk is full, DVC prints errors, goes on, and may exit with 0."""
-    changes: dict[str, list[Any]] = json.loads(_dvc("status", "--json", *targets) or "{}")
     return [
         target
-        for target, found in changes.items()
+        for target, found in (changed(*targets) or {}).items()
         if any(
             "not in cache" in change.get("changed outs", {}).values() for change in found if isinstance(change, dict)
         )

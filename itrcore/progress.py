@@ -101,7 +101,7 @@ def _say_lines(ended: threading.Event) -> None:
         for lines in reversed(list(_going_on)):
             if said := list(lines()):
                 with suppress(OSError):  # the reader of a pipe may be gone, a disk full: the work itself will find out
-                    print(*map(shown, said), sep="\n", flush=True)
+                    print("".join(f"{shown(line)}\n" for line in said), end="", flush=True)  # in one piece
                 break
 
 

@@ -88,7 +88,7 @@ def _other_words() -> Iterator[None]:
 
 def say(text: str) -> None:
     """Print lines on standard output at once. What they quote of files and servers no terminal obeys."""
-    print(shown(text), flush=True)
+    print(f"{shown(text)}\n", end="", flush=True)  # in one piece: other threads print too
 
 
 class Screen(Console):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from itrcore import interrupt, layout  # noqa: F401 (interrupt before all that takes long to import)
 from itrcore.errors import ConfigError
+from itrcore.progress import working
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
 from itrcore.terminal import user_errors
@@ -22,7 +23,9 @@ def run_stage(stage: Callable[[Params, str], None]) -> None:
         params = load()
         _with_code_of(params.root_folder)
         _let_dvc_follow_links(params)
-        stage(params, sys.argv[1] if len(sys.argv) > 1 else "")
+        item = sys.argv[1] if len(sys.argv) > 1 else ""
+        with working(f"{Path(sys.argv[0]).stem} {item}".strip()):
+            stage(params, item)
 
 
 def _let_dvc_follow_links(params: Params) -> None:

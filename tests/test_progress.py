@@ -1,10 +1,14 @@
-"""Progress: bars on a terminal, and in logs nothing but lines."""
+"""Progress: bars on a terminal, and in logs nothing but lines, one a minute of work that goes on."""
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 
-from itrcore.progress import byte_bars, count_bars, counting
+from itrcore import progress
+from itrcore.progress import ONGOING, Pace, byte_bars, clock, count_bars, counting, working
 
 
 @pytest.fixture
@@ -51,3 +55,82 @@ def test_lines_are_printed_whole_everywhere(
         bars.show("a.zip", 1000, 2000)
         bars.say(line)
     assert capsys.readouterr().out == f"{line}\n"
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines every twentieth of a second."""
+    monkeypatch.setattr(progress, "EVERY", 0.05)
+
+
+def test_a_log_gets_a_line_every_minute_of_the_innermost_work_that_goes_on(
+    capsys: pytest.CaptureFixture[str], often: None
+) -> None:
+    lines: list[str] = []
+
+    def wait_for(*wanted: str) -> None:
+        """Until the next lines are these."""
+        capsys.readouterr()
+        before = len(lines)
+        deadline = time.monotonic() + 20
+        while len(lines) < before + 2 * len(wanted):
+            assert time.monotonic() < deadline, lines
+            time.sleep(0.02)
+            lines.extend(re.sub(r"\d+:\d\d so far", "0:00 so far", capsys.readouterr().out).splitlines())
+        assert lines[before + len(wanted) : before + 2 * len(wanted)] == list(wanted)
+
+    with working("train one"):
+        wait_for("train one, 0:00 so far")
+        with byte_bars() as bars:
+            wait_for("train one, 0:00 so far")  # nothing is known inside yet
+            bars.show("a.zip", 1_000, 2_000_000)
+            bars.show("b\x1b.zip", 5_000, None)
+            bars.show("done.zip", 7, 7)
+            wait_for("a.zip: 1.0 kB of 2.0 MB, 0:00 so far", "b\\x1b.zip: 5.0 kB, 0:00 so far")
+        with working("inside"):
+            wait_for("inside, 0:00 so far")
+        wait_for("train one, 0:00 so far")
+    assert all(ONGOING.search(line) for line in lines)
+
+
+def test_no_line_comes_before_its_time_or_after_the_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with working("a stage"):
+        time.sleep(0.1)
+        assert capsys.readouterr().out == ""  # a minute is not over
+    monkeypatch.setattr(progress, "EVERY", 0.02)
+    with working("a stage"):
+        time.sleep(0.1)
+    time.sleep(0.1)
+    capsys.readouterr()
+    time.sleep(0.1)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_terminal_gets_no_lines(capsys: pytest.CaptureFixture[str], often: None, terminal: None) -> None:
+    with working("a stage"), count_bars():
+        time.sleep(0.12)
+    assert "a stage" not in capsys.readouterr().out
+
+
+def test_the_time_left_is_of_this_process_alone_and_without_the_slow_first_step() -> None:
+    pace = Pace()
+    pace.mark()  # a line before anything is known
+    assert pace.speed is None and pace.time() == "0:00 so far"
+    pace.tell(901, 1000, now=30.0)  # 900 by an earlier attempt; the first step took half a minute
+    pace.mark()
+    assert pace.speed is None
+    pace.tell(911, 1000, now=40.0)
+    for _ in range(20):  # while something else is done, lines come as before
+        assert pace.speed == 1.0 and pace.time() == "1:29 left"
+        pace.mark()
+
+
+def test_an_hour_that_was_slower_is_forgotten_after_ten_lines() -> None:
+    pace = Pace()
+    for done, now in [(0, 0.0), *((done, 3600.0 + done) for done in range(60, 660, 60))]:
+        pace.tell(done, 1200, now)
+        pace.mark()
+    assert pace.speed == 1.0
+    assert (clock(0.4), clock(89.7), clock(3599.7), clock(90_061)) == ("0:00", "1:30", "1:00:00", "25:01:01")

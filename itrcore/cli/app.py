@@ -11,6 +11,7 @@ import typer
 from itrcore.cli import check, checkpoints, explain
 from itrcore.cli.data import data as data_commands
 from itrcore.errors import ITRError
+from itrcore.progress import working
 from itrcore.terminal import Screen, say, user_errors
 
 # Commands import what they need when they run, so that `itr --help` answers at once.
@@ -81,7 +82,7 @@ def why(run: str = typer.Argument(help="a run in params.yaml")) -> None:
 @app.command()
 def track() -> None:
     """Make MLflow hold what the result folders hold, for instance after DVC restored a training from its cache."""
-    with user_errors():
+    with user_errors(), working("bringing MLflow up to date"):
         from itrcore.settings.load import load
 
         params = load()
@@ -101,7 +102,7 @@ def heal() -> None:
 
     DVC trusts its cache and would restore the damage. Every file is read; run no stage meanwhile.
     """
-    with user_errors():
+    with user_errors(), working("reading every file"):
         from itrcore.cache import remove_damaged
 
         removed = remove_damaged()

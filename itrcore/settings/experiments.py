@@ -21,7 +21,7 @@ _CONFIG = """\
     type = "reflink,copy"
 """
 _IGNORED = "/config.local\n/tmp\n/cache\n"
-_NOT_DVC = "*.tmp\n*.old\n"  # files that are being written
+_NOT_DVC = "*.tmp\n*.old\n/logs\n"  # files that are being written; what flows print
 
 
 def create(project: Path, name: str, like: Path) -> Path:

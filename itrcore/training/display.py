@@ -43,6 +43,7 @@ class Display(Bars):
         self._dev = ""
         self._evaluating = ""
         self._aside, self._evaluated = 0.0, 0  # seconds of evaluations, and how many, in this process
+        self._began = 0.0  # the one that goes on
         self._task = self.drawn.add_task(self._doing, total=self._steps, completed=done, speed="")
 
     def step(self, epoch: int, loss: float) -> None:
@@ -58,11 +59,11 @@ class Display(Bars):
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Around an evaluation on dev, whose parts are given to `show`."""
-        began = time.monotonic()
+        self._began = time.monotonic()
         self._evaluating = "evaluating on dev"
         yield
         self._evaluating = ""
-        self._aside += time.monotonic() - began
+        self._aside += time.monotonic() - self._began
         self._evaluated += 1
 
     def show(self, what: str, done: int, total: int | None) -> None:
@@ -76,7 +77,8 @@ class Display(Bars):
         if speed:
             left = (self._steps - self._done) / speed
             if self._evaluated:
-                left += (self._evaluations - self._evaluated) * self._aside / self._evaluated
+                of_this = time.monotonic() - self._began if self._evaluating else 0.0
+                left += max(0.0, (self._evaluations - self._evaluated) * self._aside / self._evaluated - of_this)
         pairs = f"{speed * self._batch_size:,.0f} pairs/s" if speed else ""
         yield ", ".join(filter(None, (self._doing, self._evaluating, self._dev, pairs, self._pace.time(left))))
         self._pace.mark()

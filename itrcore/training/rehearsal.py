@@ -76,19 +76,20 @@ class Rehearsal:
         """Measured within about so many seconds. The batch is the real one unless its two steps would take longer."""
         started = time.perf_counter()
         size = self._settings.recipe.batch_size
-        step, how = self._step(size, seconds, started)
+        least = self._steps(2, 1)  # also what only the first step does
         image, caption, pair = self._evaluation()
+        step, how = self._step(size, least, pair, seconds, started)
         return Rates(step, image, caption, pair, self.parameters, how)
 
-    def _step(self, size: int, seconds: float, started: float) -> tuple[float, How]:
-        least = self._steps(2, 1)
+    def _step(self, size: int, least: float, pair: float, seconds: float, started: float) -> tuple[float, How]:
+        """Seconds of a step. least: of one with two pairs; pair: in evaluation, of which a step takes three times"""
         if size < 16:
             return self._steps(size, _STEPS), "measured"
         small, larger = size // 8, size // 4
         if least * (small + larger) > seconds:  # though it grows slower than the batch, mostly
             small, larger = max(2, size // 32), max(4, size // 16)
         first, second = self._steps(small, 1), self._steps(larger, 1)
-        expected = extrapolated(small, first, larger, second, size)
+        expected = extrapolated(small, first, larger, second, size, 3 * pair * self._settings.model.n_views**2)
         if time.perf_counter() - started + 2 * expected > seconds:
             return expected, "measured in smaller batches"
         return self._steps(size, _STEPS), "measured"
@@ -141,13 +142,14 @@ def _lengths(data: str, settings: MethodSettings) -> Sequence[int]:
     return [int(number) for number in np.bincount([len(_TOKEN.findall(text)) + 2 for text in texts])]
 
 
-def extrapolated(small: int, first: float, larger: int, second: float, size: int) -> float:
-    """Seconds of a step with a batch of `size`, from those with two smaller ones.
+def extrapolated(small: int, first: float, larger: int, second: float, size: int, square: float) -> float:
+    """Seconds of a step with a batch of `size`, from those with two smaller ones, `first` and `second`.
 
-    What takes more for each pair in a larger batch has a part that grows with its square. Else there is a part that does not
-    grow, such as the optimiser's.
+    square: seconds that each pair of an image and a caption of the batch takes. The rest grows with the batch, but for a part
+    such as the optimiser's, which is found from the two and taken as half of it at most: they are short and noisy.
     """
-    square = (second / larger - first / small) / (larger - small)
-    if square > 0:
-        return (first / small - square * small) * size + square * size**2
-    return second + max(0.0, second - first) / (larger - small) * (size - larger)
+    square = min(square, second / larger**2)
+    before, after = first - square * small**2, second - square * larger**2
+    proportional = after / larger * size
+    line = after + (after - before) / (larger - small) * (size - larger)
+    return square * size**2 + min(proportional, max(proportional / 2, line))

@@ -132,6 +132,19 @@ def test_each_image_and_caption_is_encoded_exactly_once_in_evaluation_mode() -> 
     assert encoded.text_seconds > 0
 
 
+def test_it_tells_how_far_it_is() -> None:
+    method, data = LateInteraction(), split()
+    told: list[tuple[str, int, int | None]] = []
+    encoded = encode(method, data, 4, CPU, lambda *given: told.append(given))
+    score(method, encoded.images, encoded.texts, 5, show=lambda *given: told.append(given))
+    pairs = (25, 50, 75, 85, 95, 105, 115, 119)  # five images with five, ten, … of 17 captions; then the other two
+    assert told == [
+        *(("images encoded", done, 7) for done in (4, 7)),
+        *(("captions encoded", done, 17) for done in (4, 8, 12, 16, 17)),
+        *(("pairs scored", done, 119) for done in pairs),
+    ]
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_methods_mode_is_put_back_also_after_an_error(training: bool) -> None:
     method, data = LateInteraction().train(training), split()

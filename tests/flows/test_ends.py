@@ -42,13 +42,18 @@ def stages(project: Project, **commands: str) -> None:
     project.write("dvc.yaml", {"stages": {name: {"cmd": cmd, "outs": [name]} for name, cmd in commands.items()}})
 
 
-def until(flow: subprocess.Popen[str], text: str) -> list[psutil.Process]:
-    """Read a flow's output up to a text; its children then, and theirs."""
+def until(flow: subprocess.Popen[str], text: str) -> None:
+    """Read a flow's output up to a text."""
     assert flow.stdout is not None
-    for line in flow.stdout:
-        if text in line:
-            return psutil.Process(flow.pid).children(recursive=True)
-    raise AssertionError(f"it ended without {text!r}")
+    assert any(text in line for line in flow.stdout), f"it ended without {text!r}"
+
+
+def up(project: Project, flow: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Wait until the target prints that it is up, which stands in the newest log; the flow's children then, and theirs."""
+    until(flow, "] long: begins")
+    while "it is up" not in max((project.folder / "logs").iterdir()).read_text("utf-8"):
+        time.sleep(0.05)
+    return psutil.Process(flow.pid).children(recursive=True)
 
 
 def running(processes: list[psutil.Process]) -> list[str]:
@@ -67,7 +72,7 @@ def test_ctrl_c_ends_everything_at_once_with_one_line(project: Project, started:
     store.write_text("damaged, or of another version", "utf-8")
     started.append(flow := project.start(*FLOW))
     until(flow, "it begins with an empty store")
-    children = until(flow, " - it is up")
+    children = up(project, flow)
     assert len(children) >= 4  # server, guardian, DVC, the command
     before = time.monotonic()
     os.killpg(flow.pid, signal.SIGINT)  # as a terminal does
@@ -84,14 +89,14 @@ def test_a_second_flow_waits_for_one_that_is_killed_and_needs_no_server(
 ) -> None:
     stages(project, long="echo it is up; test -e second || sleep 600; sleep 2; touch long")
     started.append(first := project.start(*FLOW))
-    children = until(first, " - it is up")
+    children = up(project, first)
     (project.folder / "second").touch()
     started.append(second := project.start(*FLOW))
     until(second, f"Another flow (process {first.pid}) runs in {project.folder.resolve()}: waiting until it has ended.")
     first.kill()  # nothing in it can tidy up
     _, alive = psutil.wait_procs(children, timeout=10)
     assert running(alive) == []
-    (server,) = [child for child in until(second, " - it is up") if "uvicorn" in child.cmdline()]
+    (server,) = [child for child in up(project, second) if "uvicorn" in child.cmdline()]
     server.kill()
     before = time.monotonic()
     output, _ = second.communicate(timeout=60)
@@ -120,12 +125,20 @@ def test_what_failed_comes_last_and_no_more_than_jobs_run_at_once(
     _, _, end = done.stdout.rpartition("\nerror: ")
     lines = end.splitlines()
     assert lines[0] == "bad failed (exit status 255)"
-    assert lines[-6:-3] == [
+    assert lines[-7:-4] == [
         "  30",
         "  socks5://127.0.0.1:9",
         "  \\x1b[31m",
     ]  # the targets have the proxies as they were
-    assert lines[-3].startswith("  ERROR: failed to reproduce 'bad'")
+    assert lines[-4].startswith("  ERROR: failed to reproduce 'bad'")
+    (log,) = re.findall(r"^All that was printed is in (logs/benchmark-[\d-]+\.log)\.$", lines[-3])
+    begun, *_ = done.stdout.splitlines()
+    assert begun == "Out of date: bad, s0, s1, s2, s3, after."
+    assert done.stdout.count(f"] bad: failed; it is tried once more in 5 seconds. What it printed is in {log}\n") == 1
+    assert done.stdout.count(f"] bad: failed. What it printed is in {log}\n") == 1
+    assert len(set(re.findall(r"\[\d of 6\] bad", done.stdout))) == 1  # two tries are one task
+    assert (project.folder / log).read_text("utf-8").count(" bad: 29\n") == 2
+    assert "] bad: 29" not in done.stdout
     assert lines[-2:] == ["Not run because of that: after.", "Mend that and run it again: what is done is kept."]
     assert all((project.folder / name).exists() for name in computing)
     at_once, most = 0, 0

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from flows.flow import leaderboard_table
 from flows.targets import TargetFailed, reproduce
+from itrcore.progress import ONGOING
 from tests.support.project import Project, tiny_params
 
 pytestmark = pytest.mark.slow
@@ -41,7 +44,7 @@ def test_flow_makes_an_experiment_and_touches_no_other(project: Project, monkeyp
     project.write("experiments/mine/dvc.yaml", steps)
     before = {".prefect", *(path.name for path in project.folder.iterdir())}
     out = project.run(sys.executable, "-m", "flows.benchmark", "--experiment", "mine", "--jobs", "2").stdout
-    assert "train@scenes-esa_bigru-1" in out
+    check_what_is_read(out, project.folder, mine)
     assert {path.name for path in project.folder.iterdir()} - before == {"mlflow.db", "mlflow.db.lock", "mlartifacts"}
     with sqlite3.connect(project.folder / "mlflow.db") as store:
         assert store.execute("select name from experiments where name like '%scenes'").fetchall() == [("mine/scenes",)]
@@ -53,6 +56,38 @@ def test_flow_makes_an_experiment_and_touches_no_other(project: Project, monkeyp
     table = leaderboard_table()
     assert {line["row"] for line in table} == {"vse_pp_bigru/small", "esa_bigru/small", "both"}
     assert all(isinstance(line[key], float) for line in table for key in ("i2t_r1", "t2i_r10", "rsum"))
+
+
+def check_what_is_read(out: str, start: Path, folder: Path) -> None:
+    """A few lines on the terminal, everything in the log file, each task's own lines in Prefect."""
+    first, second, *lines = out.splitlines()
+    assert first == "Out of date: 1 data set, 2 runs to train, 1 ensemble."
+    found = re.fullmatch(r"Results: (\S+)\. All that is printed: (\S+) \(the newest 10 are kept\)\.", second)
+    assert found and (start / found[1]).is_file()
+    runs = ["scenes-vse_pp_bigru-1", "scenes-esa_bigru-1"]
+    titles = {"code, nltk", "prepare scenes", *runs, "ensemble both", "report"}
+    parts = [re.fullmatch(r"\[(\d) of 6\] (.+?): (.+)", line) for line in lines if not ONGOING.search(line)]
+    told = [part.groups() for part in parts if part]
+    assert len(told) == len(parts) == 12
+    begun = [(number, title) for number, title, text in told if text == "begins"]
+    assert {title for _, title in begun} == titles and sorted(number for number, _ in begun) == [*"123456"]
+    ended = {(number, title): text for number, title, text in told if text != "begins"}
+    assert ended.keys() == set(begun)
+    for (_, title), text in ended.items():
+        what = r"test rsum \d+\.\d, i2t R@1 .*" if title in (*runs, "ensemble both") else "done"
+        assert re.fullmatch(what + r", in \d+:\d\d", text)
+    log = (start / found[2]).read_text("utf-8")
+    said = r"\d\d:\d\d:\d\d scenes-esa_bigru-1: Training on cpu in float32: 2 epochs of 6 steps, 20 pairs a step\.\n"
+    assert re.search(said, log) and " scenes-esa_bigru-1: > python -m stages.train scenes-esa_bigru-1\n" in log
+    assert "git add" in log and all(f" flow: {line}\n" in log for line in (first, *lines))
+    with sqlite3.connect(folder / ".prefect" / "prefect.db") as store:
+        messages = store.execute("select message, task_run_id is null from log").fetchall()
+    of_tasks, of_flow = ([text for text, flow in messages if flow == wanted] for wanted in (False, True))
+    assert "Training on cpu in float32: 2 epochs of 6 steps, 20 pairs a step." in of_tasks
+    assert "Running stage 'train@scenes-esa_bigru-1':" in of_tasks
+    advice = ("git", "autostage", "dvc push", "lock file")
+    assert not [text for text in of_tasks if any(word in text for word in advice)]
+    assert {first, second, *lines} <= set(of_flow)
 
 
 def test_cancelled_flow_leaves_no_training_behind_and_the_training_goes_on_later(project: Project) -> None:
@@ -79,7 +114,13 @@ def test_cancelled_flow_leaves_no_training_behind_and_the_training_goes_on_later
 
 
 def test_some_runs_alone_are_trained_and_recorded(project: Project) -> None:
-    project.run(sys.executable, "-m", "flows.benchmark", "--runs", "scenes-vse_pp_bigru-1")
+    out = project.run(sys.executable, "-m", "flows.benchmark", "--runs", "scenes-vse_pp_bigru-1").stdout
+    first, second, *lines = out.splitlines()
+    assert first == "Out of date: 1 run to train." and second.startswith("Results: results. ")
+    assert lines[:2] == ["[1 of 4] code, nltk: up to date", "[2 of 4] prepare scenes: up to date"]
+    # The other experiment trained the same, and both have one cache.
+    assert re.fullmatch(r"\[3 of 4\] scenes-vse_pp_bigru-1: (restored from DVC's cache|test rsum .+)", lines[-2])
+    assert lines[-1] == "[4 of 4] mlflow: up to date"
     assert [path.name for path in (project.folder / "results" / "scenes").iterdir()] == ["scenes-vse_pp_bigru-1"]
     assert not (project.folder / "report").exists()
     with sqlite3.connect(project.folder / "mlflow.db") as store:

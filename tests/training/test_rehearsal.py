@@ -68,9 +68,17 @@ def test_without_time_for_the_real_batch_smaller_ones_tell(tmp_path: Path, monke
     assert (rates.how, set(sizes)) == ("measured", {2, 8, 16, 64})
 
 
-@pytest.mark.parametrize("cost", [lambda b: 3 * b + 0.5 * b**2, lambda b: 7 + 2 * b, lambda b: 2 * b, lambda b: b**2])
-def test_extrapolation_finds_what_grows_with_the_batch_or_with_its_square(cost: Any) -> None:
-    assert extrapolated(16, cost(16), 32, cost(32), 128) == pytest.approx(cost(128))
+@pytest.mark.parametrize(
+    ("cost", "square"),
+    [(lambda b: 3 * b + 0.5 * b**2, 0.5), (lambda b: 7 + 2 * b, 0.0), (lambda b: 2 * b, 0.0), (lambda b: b**2, 1.0)],
+)
+def test_extrapolation_finds_what_grows_with_the_batch_or_with_its_square(cost: Any, square: float) -> None:
+    assert extrapolated(16, cost(16), 32, cost(32), 128, square) == pytest.approx(cost(128))
+
+
+@pytest.mark.parametrize("noise", [0.7, 1.4])
+def test_extrapolation_stays_within_twice_the_truth_if_a_step_was_disturbed(noise: float) -> None:
+    assert 1 / 2 <= extrapolated(4, noise * 8.0, 8, 16.0, 128, 0.0) / 256.0 <= 2
 
 
 @pytest.mark.parametrize("recipe", ["vse_infty_bigru", "esa_bigru", "scan_t2i_lse_bigru"])
