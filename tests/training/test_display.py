@@ -22,7 +22,8 @@ import runpy, sys, time  # a minute is a tenth of a second, and a step takes as 
 from itrcore import progress
 progress.EVERY = 0.1
 from itrcore.training import loop
-step, score = loop.Trainer._step, loop.score
+from itrcore.training.step import Stepper
+step, score = Stepper.take, loop.score
 def slow_step(*given):
     time.sleep(0.1)
     return step(*given)
@@ -30,7 +31,7 @@ def slow_score(*given, show):
     show("pairs scored", 100, 320)
     time.sleep(0.25)
     return score(*given, show=show)
-loop.Trainer._step, loop.score = slow_step, slow_score
+Stepper.take, loop.score = slow_step, slow_score
 sys.argv = ["train.py", "one"]
 runpy.run_module("stages.train", run_name="__main__")
 """
