@@ -27,7 +27,7 @@ _GPUS = ("/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")  # where the sys
 def check(
     path: Path = typer.Argument(Path("params.yaml"), help="the file to check"),
     cost: bool = typer.Option(False, "--cost", help="Measure how long the runs would take, with real training steps."),
-    within: float = typer.Option(60.0, min=1.0, help="Seconds that measuring may take, about."),
+    within: float = typer.Option(120.0, min=1.0, help="Seconds that measuring may take, about."),
 ) -> None:
     """Check a params.yaml and list what it would run, what that costs, and what is done already."""
     with user_errors():

@@ -134,8 +134,8 @@ def test_on_a_gpu_nothing_is_guessed_from_a_cpu(tmp_path: Path, monkeypatch: Any
 def test_when_the_time_is_up_the_others_are_named(tmp_path: Path, monkeypatch: Any) -> None:
     write_params(tmp_path)
     monkeypatch.chdir(tmp_path)
-    now = iter([0.0, 0.0, 61.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(now, 61.0))
+    now = iter([0.0, 0.0, 121.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now, 121.0))
     monkeypatch.setattr(Rehearsal, "rates", lambda self, seconds: Rates(2.0, 0.0, 0.0, 0.0, 1000, "measured"))
     output = itr("--cost").output
     assert "warning: no time was left to measure gpo on tiny; give more with --within SECONDS" in output
