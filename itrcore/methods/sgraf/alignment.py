@@ -274,23 +274,28 @@ class Filtration(nn.Module):
 
     def forward(self, groups: list[Group]) -> list[Tensor]:
         """(n · m, size) of unit length, for each group."""
-        logits = [self.weights(group.alignments).squeeze(-1) for group in groups]
+        nodes = [group.alignments.flatten(0, 1) for group in groups]
+        logits = [
+            self.weights(part).view(group.alignments.shape[:-1]) for part, group in zip(nodes, groups, strict=True)
+        ]
         if self.by_caption and self.training:
-            normed = _by_caption(self.norm, logits, [group.first for group in groups])
+            gates = _by_caption(self.norm, logits, [group.first for group in groups])
         else:
-            normed = _of_all_pairs(self.norm, logits)
+            gates = _of_all_pairs(self.norm, logits)
         pooled = []
-        for logit, group in zip(normed, groups, strict=True):
-            gate = logit.sigmoid().flatten(0, 1)
-            shares = gate / (gate.sum(1, keepdim=True) + EPSILON)
-            pooled.append(l2(torch.bmm(shares[:, None], group.alignments.flatten(0, 1)).squeeze(1)))
+        for gate, part in zip(gates, nodes, strict=True):
+            shares = gate.flatten(0, 1) / (gate.flatten(0, 1).sum(1, keepdim=True) + EPSILON)
+            pooled.append(l2(torch.bmm(shares[:, None], part).squeeze(1)))
         return pooled
 
 
 def _of_all_pairs(norm: nn.BatchNorm1d, groups: list[Tensor]) -> list[Tensor]:
-    """Gates (n, m, k) of groups of pairs, normalised. In training over the alignments of all pairs of the batch, once a step."""
+    """Gates of groups of pairs from their logits, (n, m, k): normalised, then between 0 and 1.
+
+    In training they are normalised over the alignments of all pairs of the batch, once a step.
+    """
     normed: Tensor = norm(torch.cat([group.flatten() for group in groups])[:, None])
-    parts = torch.split(normed.flatten(), [group.numel() for group in groups])
+    parts = torch.split(normed.sigmoid().flatten(), [group.numel() for group in groups])
     return [part.view_as(group) for part, group in zip(parts, groups, strict=True)]
 
 
@@ -325,4 +330,4 @@ def _by_caption(norm: nn.BatchNorm1d, groups: list[Tensor], firsts: list[int]) -
         )
     norm.get_buffer("num_batches_tracked").add_(len(later))
     scale = norm.weight * (variances + norm.eps).rsqrt()
-    return [group * scale[part, None] + norm.bias for group, part in zip(centred, captions, strict=True)]
+    return [(group * scale[part, None] + norm.bias).sigmoid() for group, part in zip(centred, captions, strict=True)]
