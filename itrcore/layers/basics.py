@@ -81,7 +81,7 @@ def recurrent(gru: nn.GRU, sets: Tensor, lengths: Tensor) -> Tensor:
     sets: (n, k, width), padded; lengths: (n,) on the CPU → (n, k, d)
     """
     # Sorted here: torch sorts on the CPU too, but sends the order, and fetches it back, waiting for the device.
-    order = lengths.argsort(descending=True, stable=True)
+    order = lengths.sort(descending=True).indices  # the order that it takes
     packed = nn.utils.rnn.pack_padded_sequence(
         sets.index_select(0, send(order, sets.device)), lengths[order], batch_first=True
     )
