@@ -125,7 +125,7 @@ class TaskLog:
         """Say that it goes on, if it has said nothing for a minute."""
         now = time.monotonic()
         if now - self._said > EVERY + _LATE:
-            self._say(f"{clock(now - self._began)} so far")
+            self._say(f"at work, {clock(now - self._began)} so far")
 
     def done(self) -> None:
         """All of its targets are made."""

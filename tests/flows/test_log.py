@@ -107,8 +107,8 @@ def test_a_task_that_is_silent_for_a_minute_is_named(tmp_path: Path, monkeypatch
     log.remind()  # they are over
     of_other = [f"[2 of 2] one: step {seconds}, 1:00 left" for seconds in (60, 120, 180)]
     assert [line for line in said if line not in of_other] == [
-        "[1 of 2] silent: 1:10 so far",
-        "[1 of 2] silent: 2:20 so far",
+        "[1 of 2] silent: at work, 1:10 so far",
+        "[1 of 2] silent: at work, 2:20 so far",
     ]
     assert [line for line in said if line in of_other] == of_other
 
