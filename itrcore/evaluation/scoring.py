@@ -10,11 +10,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 
+from itrcore.data.feeding.batches import ImageBatch
+from itrcore.data.feeding.order import ahead
 from itrcore.data.feeding.split import Split
 from itrcore.methods.contract import E, Method
 from itrcore.progress import SILENT, Show
 
-B = TypeVar("B", bound=Sized)  # rows that go together
+B = TypeVar("B")
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,16 @@ def encode(
     method.eval()
     try:
         started = time.perf_counter()
+
+        def read(block: range) -> ImageBatch:
+            images = split.images.batch(block)
+            return images.pinned() if device.type == "cuda" else images
+
         rows = [range(i, min(i + batch_size, split.n_images)) for i in range(0, split.n_images, batch_size)]
         images = _joined(
             [
-                method.encode_images(split.images.batch(list(block)).to(device))
-                for block in _telling(rows, "images encoded", show)
+                method.encode_images(batch.to(device))
+                for batch in _telling(ahead(read, rows), rows, "images encoded", show)
             ]
         )
         _wait(device)
@@ -56,7 +63,10 @@ def encode(
         size = together or batch_size
         blocks = [order[i : i + size] for i in range(0, split.n_captions, size)]
         joined = _joined(
-            [method.encode_texts(split.texts(block).to(device)) for block in _telling(blocks, "captions encoded", show)]
+            [
+                method.encode_texts(batch.to(device))
+                for batch in _telling(map(split.texts, blocks), blocks, "captions encoded", show)
+            ]
         )
         texts = joined.take(np.argsort(order))
         _wait(device)
@@ -94,11 +104,11 @@ def score(
         method.train(training)
 
 
-def _telling(blocks: Sequence[B], what: str, show: Show) -> Iterator[B]:
-    """The blocks; of each that was used it is told."""
-    done, total = 0, sum(map(len, blocks))
-    for block in blocks:
-        yield block
+def _telling(batches: Iterator[B], rows: Sequence[Sized], what: str, show: Show) -> Iterator[B]:
+    """The batches; of each that was used it is told. rows: of each batch"""
+    done, total = 0, sum(map(len, rows))
+    for batch, block in zip(batches, rows, strict=True):
+        yield batch
         done += len(block)
         show(what, done, total)
 

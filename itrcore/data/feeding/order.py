@@ -21,7 +21,7 @@ from itrcore.data.text.tokens import TokenIds
 from itrcore.errors import DataError
 from itrcore.settings.methods import TokenViewSettings
 
-T = TypeVar("T")
+S, T = TypeVar("S"), TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class TrainingBatches:
         )
 
 
-def ahead(make: Callable[[int], T], steps: Sequence[int]) -> Iterator[T]:
+def ahead(make: Callable[[S], T], steps: Sequence[S]) -> Iterator[T]:
     """What `make` makes for each step, in order; the next ones are made in threads while one is used.
 
     Threads: while one reads and converts features others run, and nothing is copied between processes. Half of the cores: on a
