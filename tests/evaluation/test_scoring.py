@@ -37,7 +37,7 @@ class Store:
     def __len__(self) -> int:
         return len(self.features)
 
-    def gather(self, rows: Any, keep: None = None) -> tuple[np.ndarray, np.ndarray]:
+    def gather(self, rows: Any, keep: None = None, stored: bool = False) -> tuple[np.ndarray, np.ndarray]:
         lengths = LENGTHS[list(rows)]
         out = np.zeros((len(rows), int(lengths.max()), WIDTH), np.float32)
         for i, row in enumerate(rows):

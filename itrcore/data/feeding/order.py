@@ -21,7 +21,8 @@ from itrcore.data.text.tokens import TokenIds
 from itrcore.errors import DataError
 from itrcore.settings.methods import TokenViewSettings
 
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
