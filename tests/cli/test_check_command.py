@@ -6,6 +6,7 @@ import re
 import shutil
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -135,7 +136,7 @@ def test_when_the_time_is_up_the_others_are_named(tmp_path: Path, monkeypatch: A
     write_params(tmp_path)
     monkeypatch.chdir(tmp_path)
     now = iter([0.0, 0.0, 121.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(now, 121.0))
+    monkeypatch.setattr("itrcore.cli.check.time", SimpleNamespace(monotonic=lambda: next(now, 121.0)))
     monkeypatch.setattr(Rehearsal, "rates", lambda self, seconds: Rates(2.0, 0.0, 0.0, 0.0, 1000, "measured"))
     output = itr("--cost").output
     assert "warning: no time was left to measure gpo on tiny; give more with --within SECONDS" in output
