@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -69,8 +70,6 @@ def _device(params: Params) -> str:
 def _measured(params: Params, groups: Sequence[Group], within: float) -> tuple[str, list[Rates]]:
     """Each group that has something to do, in its share of the time; of the others, and where that fails, the estimate."""
     # A group's model is gone before the next one's is made: they may be large.
-    import time
-
     from itrcore.device import make_accelerator
     from itrcore.progress import count_bars
     from itrcore.training.rehearsal import Rehearsal
