@@ -104,7 +104,10 @@ def test_an_import_says_what_it_found_and_adds_an_entry_and_nothing_else(folder:
     assert after[:at] + after[at + len(new) :] == before
     assert {path.name for path in Path("runs/tiny").iterdir()} == {"one", "three"}
     checked = itr("check").output.splitlines()
-    assert "  imported from one/model_best.pth: tiny-esa_bigru-released" in checked and "  seed 1: one" in checked
+    assert (
+        "  imported from one/model_best.pth: tiny-esa_bigru-released" in checked
+        and "  seed 1: one (trained)" in checked
+    )
 
 
 def test_its_own_vocabulary_a_name_and_a_profile_go_into_the_entry_without_warning(folder: Path) -> None:
@@ -248,7 +251,7 @@ def test_whatever_is_wrong_is_one_error_and_params_yaml_stays(case: str, folder:
     assert line.startswith("error: ") and says in line
     assert Path("params.yaml").read_bytes() == before
     assert not {path.name for path in folder.iterdir()} - {
-        *("data", "one", "three", "runs", "state", "params.yaml", "recipes", "nltk.yaml", "vocab.json"),
+        *("cache", "data", "one", "three", "runs", "state", "params.yaml", "recipes", "nltk.yaml", "vocab.json"),
     }
 
 
