@@ -20,6 +20,7 @@ import torch
 from itrcore import intact
 from itrcore.arrays import open_array
 from itrcore.assets import grid
+from itrcore.costs import counts, plan
 from itrcore.data import captions, karpathy, pictures, scan
 from itrcore.data.feeding.kept_tokens import tokens_of
 from itrcore.data.shards import regions
@@ -263,6 +264,8 @@ def _shards() -> Mapping[str, bytes]:
     } | {"packed": hostile.packed_tar()}  # fmt: skip
 
 
+# Of a data set and a method: no source whose size is known, and no word pieces.
+_DATASET: Any = SimpleNamespace(source=None, benchmark=None, vocabulary=SimpleNamespace(word_pieces=None))
 _CHECKPOINT = lambda: hostile.torch_files()  # noqa: E731
 _NOT_A_FILE: Mapping[str, bytes] = {}
 
@@ -293,6 +296,18 @@ READERS: dict[str, Reader] = {
     "finished training": Reader(
         ("itrcore.training.state:StateFolder.finished",), "state/finished.json",
         lambda path: StateFolder(path.parent).finished(), _sealed(b'{"identity": "i"}'), ignores=None),
+    "state of a training of another name": Reader(
+        ("itrcore.training.state:StateFolder.unfinished",), "state/step-1/state.json",
+        lambda path: StateFolder(path.parent.parent).unfinished(), _json(), ignores=None),
+    "size of a data set": Reader(
+        ("itrcore.costs.counts:counts",), "data/d/splits.json", lambda path: counts.counts("d", _DATASET), _json(),
+        ignores=None),
+    "width of a data set's features": Reader(
+        ("itrcore.costs.counts:shape",), "data/d/shards/regions/shards.json", lambda path: counts.shape("d", _DATASET).width,
+        _json(), ignores=2048),
+    "size of a vocabulary": Reader(
+        ("itrcore.costs.plan:_n_tokens",), "data/d/vocab/vocab.json",
+        lambda path: plan._n_tokens("d", _DATASET, _DATASET), _json(), ignores=8482),
     "record of verified shards": Reader(
         ("itrcore.data.shards.verified:_recorded",), "train.json",
         lambda path: Verified(path).knows(path, "0"), _sealed(b'{"a": 1}'), ignores=False),
@@ -408,6 +423,9 @@ OURS = {
     "itrcore.files:read_within": "in every row of JSON",
     "itrcore.files:parse_json": "in every row of JSON",
     "itrcore.files:_flush": "written by this process",
+    "itrcore.training.launch:_follow": "written by a process that this one started",
+    "itrcore.data.feeding.random_images:_Pictures.image": "made by this process",
+    "itrcore.pretrained.weights:config_on_disk": "only sizes are read, and whatever is wrong with it counts as not there",
     "itrcore.arrays:new_array": "written by this process",
     "itrcore.arrays:read_buffer": "the digest of its bytes, then `index_table`",
     "itrcore.cache:_md5": "only hashed",
