@@ -121,14 +121,16 @@ def _speed(report: Report, sizes: Sizes, device: torch.device, budget: Budget) -
         work = lambda name=recipe, part=part: speed.measured(name, sizes, device, part, seconds)  # type: ignore[misc]  # noqa: E731
         report.add("b", recipe, work, speed.line)
         found = report.value["sections"]["b"][recipe]
-        if not all(found.get("same_from_host", {}).values()):
-            report.wrong.append(f"b {recipe}: features from the host")
+        if not found.get("same_batches", True):
+            report.wrong.append(f"b {recipe}: batches on the device")
+        failed = [name for name, way in found.get("ways", {}).items() if str(way).startswith(speed.FAILED)]
+        report.wrong += [f"b {recipe}: {name}" for name in failed]
 
 
 def _scoring(report: Report, sizes: Sizes, device: torch.device, budget: Budget) -> None:
     tiny = report.value["tiny"]
     splits = [scoring.Split("tiny", 12, 40)] if tiny else [scoring.F30K, scoring.COCO]
-    few = Sizes(**{**vars(sizes), "images": 200 if not tiny else 8})
+    few = Sizes(**{**vars(sizes), "images": 8 if tiny else 100})
     rates = scoring.rates(device, 64 if tiny else PRODUCT)
     report.value["rates"] = vars(rates)
     names = report.value["recipes"]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from accelerate.state import AcceleratorState
 
 from benchmarks.untrained import ROOT
 from itrcore.assets import assets
@@ -105,6 +106,7 @@ def computing_in(precision: Precision, features: Features = "auto") -> TrainingS
         "selection": SelectionSettings(captions=2**31),
     }
     training = settings().training.model_copy(update=update)
+    AcceleratorState._reset_state()  # accelerate allows a process one precision
     make_accelerator(training)
     return training
 
@@ -130,8 +132,8 @@ class Case:
         model = self.settings.model
         image, text = assets.untrained(model, sizes.width, F30K_IDS.size)
         self._text = text
-        method = build(self.settings, image, text.source, SEED)
-        self.objective = Objective.of(self.settings, method)
+        with device_here():  # where it takes no time
+            self.objective = Objective.of(self.settings, build(self.settings, image, text.source, SEED))
         touched = model.touched
         self.views = Views(model.n_views, None if touched is None else (touched, text.token_ids))
         self.split = self.split_of(sizes.images, sizes.each)
@@ -152,7 +154,7 @@ class Case:
         return isinstance(self.objective.method.input, PixelInput)
 
     def trainer(self, precision: Precision, features: Features, dev: Split | None = None) -> Trainer:
-        """A trainer of a copy of the objective. See `computing_in`."""
+        """A trainer of a copy of the objective, to be used before another one is made. See `computing_in`."""
         training = computing_in(precision, features)
         batches = TrainingBatches(self.split, self.settings.recipe.batch_size, SEED, self.views)
         objective, dev = deepcopy(self.objective), self.split if dev is None else dev

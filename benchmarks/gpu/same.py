@@ -67,7 +67,7 @@ def similarity(case: Case, device: torch.device) -> dict[str, Any]:
             encoded = method.encode_images(images.to(device)), method.encode_texts(texts.to(device))
             return method.similarity(*encoded).float().cpu()
 
-    method = deepcopy(case.objective.method).eval()
+    method = deepcopy(case.objective.method).cpu().eval()
     bf16 = False
     computing_in("float32")
     threads = torch.get_num_threads()

@@ -19,7 +19,7 @@ from torch import nn
 
 from benchmarks.gpu import released
 from benchmarks.gpu.budget import Budget
-from benchmarks.gpu.cases import FIRST, SEED, Case, Features, Precision, Sizes, computing_in, fed, precisions
+from benchmarks.gpu.cases import FIRST, SEED, Case, Features, Precision, Sizes, computing_in, fed, freed, precisions
 from benchmarks.gpu.watching import wait, waiting_lines, watched
 from itrcore.data.feeding.batches import Batch
 from itrcore.data.feeding.order import TrainingBatches
@@ -31,9 +31,11 @@ METHODS = FIRST
 SECONDS = 1.5  # that each way is measured for
 WARM, MOST, FEWEST = 4, 300, 4  # steps: of the warm-up, and that are measured
 READ_EVERY = 25  # as the training loop reads on a GPU
-FIRST_STEPS = 8  # whose losses are kept: of features from the host and on the device they are equal
 WATCHED = 5  # steps under the profiler
+COMPARED = 20  # batches from the host and on the device
+FEEDS: tuple[Features, Features] = ("host", "device")
 BUSY = 0.9  # wanted
+FAILED = "failed"
 PROMISED = {"embedding": 5.0, "cross attention": 10.0}  # times the released formulation's steps
 WAYS: tuple[tuple[Precision, Features], ...] = (
     ("bf16", "device"),
@@ -52,9 +54,8 @@ def measured(
     plain = released.of(case.objective, case.settings)
     found: dict[str, Any] = {"batch": case.settings.recipe.batch_size, "family": family(case), "ways": {}}
     if plain is not None:
-        found["ways"]["released float32"] = _released(plain, case, device, seconds)
+        found["ways"]["released float32"] = tried(lambda: _released(plain, case, device, seconds))
         found["loss_apart"] = apart(case, plain, device)
-    del plain
     for precision, features in WAYS:
         if case.pictures and features == "device":
             features = "host"  # pictures are unpacked for each batch
@@ -64,9 +65,19 @@ def measured(
         if not budget.room():
             found["ways"][name] = "skipped: no time left"
             continue
-        found["ways"][name] = _ours(case, precision, features, seconds)
-    found |= compared(found["ways"], PROMISED[found["family"]])
-    return found | {"same_from_host": agreeing(found["ways"])}
+        found["ways"][name] = tried(lambda way=(precision, features): _ours(case, *way, seconds))  # type: ignore[misc]
+    found["same_batches"] = case.pictures or same_batches(case, device, 256 if sizes.tiny_dim else 4096)
+    return found | compared(found["ways"], PROMISED[found["family"]])
+
+
+def tried(way: Callable[[], dict[str, Any]]) -> dict[str, Any] | str:
+    """What it finds; where it fails, such as for lack of memory, why."""
+    try:
+        return way()
+    except RuntimeError as error:
+        return f"{FAILED}: {error}"
+    finally:
+        freed()
 
 
 def family(case: Case) -> str:
@@ -92,11 +103,19 @@ def compared(ways: dict[str, Any], promised: float) -> dict[str, Any]:
     }
 
 
-def agreeing(ways: dict[str, Any]) -> dict[str, bool]:
-    """For each precision, whether the losses were the same with features from the host and on the device."""
-    losses = {name: way["first_losses"] for name, way in ways.items() if "first_losses" in way}
-    pairs = [(name.split()[0], name, name.replace("host", "device")) for name in losses if name.endswith(" host")]
-    return {precision: losses[host] == losses[held] for precision, host, held in pairs if held in losses}
+def same_batches(case: Case, device: torch.device, side: int) -> bool:
+    """Whether batches are the same, bit for bit, with features from the host and on the device, while the device is busy.
+
+    side: of the square matrices that keep it busy
+    """
+    same = torch.ones((), dtype=torch.bool, device=device)
+    ways = [fed(case.trainer("float32", features)) for features in FEEDS]
+    a = torch.ones(side, side, device=device)
+    for one, other in islice(zip(*ways, strict=True), COMPARED):
+        for _ in range(4):
+            a @ a
+        same &= torch.stack([(x == y).all() for x, y in zip(one.tensors(), other.tensors(), strict=True)]).all()
+    return bool(same)
 
 
 def _ours(case: Case, precision: Precision, features: Features, seconds: float) -> dict[str, Any]:
@@ -105,20 +124,28 @@ def _ours(case: Case, precision: Precision, features: Features, seconds: float) 
     trainer.method.begin_epoch(trainer.recipe.epochs - 1)
     batches, device = fed(trainer), trainer.device
     take = _taking(trainer, lambda: next(batches))
-    for _ in range(FIRST_STEPS):
-        take()
-    first = [values["total"] / trainer.summed for values in trainer.recent.read()]
-    found = {"first_losses": first, **_rate(take, device, seconds)}
+    found = _rate(take, device, seconds)
+    trainer.recent.steps.clear()  # to read them would be to wait
     with waiting_lines(device) as lines:
         for _ in range(WATCHED):
             take()
     found["waiting_lines"] = {line: number / WATCHED for line, number in lines.items()}
     trainer.recent.steps.clear()
     if device.type == "cuda":
-        seen = watched(lambda: [take() for _ in range(WATCHED)], WATCHED, device)
-        found |= seen.value | {"wanted_busy": BUSY, "busy_kept": seen.busy >= BUSY}
-    batches.close()
+        found |= busy(lambda: [take() for _ in range(WATCHED)], found["steps_per_s"], device)
     return found
+
+
+def busy(work: Callable[[], Any], steps_per_s: float, device: torch.device) -> dict[str, Any]:
+    """What the profiler sees of `WATCHED` steps; `busy` is the time of their kernels over that of a step without the profiler."""
+    try:
+        seen = watched(work, WATCHED, device)
+    except (OSError, RuntimeError, ValueError) as error:
+        return {"not_profiled": str(error)}
+    if not seen.kernels:
+        return {"not_profiled": "the profiler saw no kernels"}
+    share = seen.kernel_ms / 1000 * steps_per_s
+    return {"busy": share, "wanted_busy": BUSY, "busy_kept": share >= BUSY, **seen.value}
 
 
 def _taking(trainer: Trainer, batch: Callable[[], Any]) -> Callable[[], None]:
@@ -191,15 +218,19 @@ def line(found: dict[str, Any]) -> str:
             parts.append(f"{name} {way}")
             continue
         times = f" ({found['times_released'][name]:.1f}x)" if name in found.get("times_released", {}) else ""
-        busy = f", busy {way['busy']:.0%}" if "busy" in way else ""
+        share = (
+            f", busy {way['busy']:.0%}"
+            if "busy" in way
+            else f", {way['not_profiled']}"
+            if "not_profiled" in way
+            else ""
+        )
         copies = (
             f", copies {sum(way['copies'].values()):g}, waits {sum(way['waits'].values()):g}" if "copies" in way else ""
         )
         lines = f", WAITS AT {', '.join(way['waiting_lines'])}" if way.get("waiting_lines") else ""
         memory = f", {way['peak_gb']:.1f} GB" if "peak_gb" in way else ""
-        parts.append(f"{name} {way['steps_per_s']:.3g}/s{times}{memory}{busy}{copies}{lines}")
-    feeds = "".join(
-        f"; {p} FROM THE HOST NOT AS ON THE DEVICE" for p, same in found["same_from_host"].items() if not same
-    )
+        parts.append(f"{name} {way['steps_per_s']:.3g}/s{times}{memory}{share}{copies}{lines}")
+    feeds = "" if found["same_batches"] else "; BATCHES FROM THE HOST ARE NOT THOSE ON THE DEVICE"
     wanted = f"; wanted {found['wanted']}: {'yes' if found['kept'] else 'NO'}" if "wanted" in found else ""
     return f"{'; '.join(parts)}{feeds}{wanted} (busy wanted {BUSY:.0%}; losses {found.get('loss_apart', 0):.1g} apart)"

@@ -1,10 +1,9 @@
-"""What a GPU does during some steps: how much of the time it computes, what crosses, and where the CPU waits for it."""
+"""What a GPU does in a step: how long it computes, what crosses, and where the CPU waits for it."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-import time
 import traceback
 import warnings
 from collections import Counter
@@ -24,13 +23,12 @@ _SYNCHRONISES = "called a synchronizing CUDA operation"
 
 @dataclass(frozen=True)
 class Watched:
-    """Of some steps.
+    """Of a step.
 
-    busy: share of the time in which a kernel ran; kernels, kernel_ms: of a step
-    copies, waits: how often a step, by the kind of copy and the function that waits
+    kernels, kernel_ms: how many, and how long at least one runs
+    copies, waits: how many, by the kind of copy and the function that waits
     """
 
-    busy: float
     kernels: float
     kernel_ms: float
     copies: dict[str, float]
@@ -49,31 +47,28 @@ def wait(device: torch.device) -> None:
 
 
 def watched(work: Callable[[], Any], steps: int, device: torch.device) -> Watched:
-    """Profile work that is so many steps. The profiler itself takes time on the CPU: a step is a little longer."""
+    """Profile work that is so many steps. That takes longer, but kernels do not."""
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     wait(device)
     with profile(activities=activities) as seen:
-        started = time.perf_counter()
         work()
         wait(device)
-        seconds = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         seen.export_chrome_trace(str(path))
         events = json.loads(path.read_text("utf-8", "replace"))["traceEvents"]
-    return of_trace(events, steps, seconds)
+    return of_trace(events, steps)
 
 
-def of_trace(events: Sequence[dict[str, Any]], steps: int, seconds: float) -> Watched:
-    """From the events of a trace (times in microseconds) of so many steps that took so many seconds."""
+def of_trace(events: Sequence[dict[str, Any]], steps: int) -> Watched:
+    """From the events of a trace (times in microseconds) of so many steps."""
     kernels = [(event["ts"], event["ts"] + event["dur"]) for event in events if event.get("cat") == "kernel"]
     copies = Counter(_kind(event["name"]) for event in events if event.get("cat") == "gpu_memcpy")
     # Not cudaDeviceSynchronize: only this module and the profiler wait for all streams.
     waits = Counter(event["name"] for event in events if event.get("name") in _WAITS)
     return Watched(
-        busy=_covered(kernels) / (seconds * 1e6),
         kernels=len(kernels) / steps,
-        kernel_ms=sum(end - start for start, end in kernels) / steps / 1000,
+        kernel_ms=_covered(kernels) / steps / 1000,
         copies={name: number / steps for name, number in copies.items()},
         waits={name: number / steps for name, number in waits.items()},
     )
