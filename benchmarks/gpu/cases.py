@@ -75,7 +75,7 @@ class Sizes:
     picture: tuple[int, int]
     images: int
     each: int = 5
-    different: int = 1024
+    different: int = 256
 
 
 def device_here() -> torch.device:
