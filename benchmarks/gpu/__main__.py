@@ -123,6 +123,8 @@ def _speed(report: Report, sizes: Sizes, device: torch.device, budget: Budget) -
         found = report.value["sections"]["b"][recipe]
         if not found.get("same_batches", True):
             report.wrong.append(f"b {recipe}: batches on the device")
+        if found.get("loss_apart", 0.0) > speed.APART:
+            report.wrong.append(f"b {recipe}: not what the released formulation computes")
         failed = [name for name, way in found.get("ways", {}).items() if str(way).startswith(speed.FAILED)]
         report.wrong += [f"b {recipe}: {name}" for name in failed]
 

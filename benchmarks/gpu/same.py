@@ -137,7 +137,7 @@ def resumed(case: Case) -> dict[str, Any]:
     found: dict[str, Any] = {
         "apart": apart,
         "same_bits": apart == 0.0,
-        "wanted": "same bits, or as far as undisturbed ones",
+        "wanted": "same bits, if undisturbed ones have them",
     }
     if apart:
         found["undisturbed_apart"] = _apart(whole, _weights(trained(nothing, 0, WHOLE)))

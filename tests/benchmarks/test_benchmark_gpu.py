@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from benchmarks import released_similarity
 from benchmarks.gpu import __main__ as script
 from benchmarks.gpu import same, scoring, speed, watching
 from benchmarks.gpu.budget import Budget, shared
@@ -97,6 +98,16 @@ def test_what_fails_or_is_not_right_is_written_and_the_rest_is_done(
     assert written["wrong"] == ["a vse_pp_bigru", "a esa_bigru: similarity"]
     assert written["sections"]["a"]["vse_pp_bigru"]["failed"] == "RuntimeError: out of memory"
     assert "NOT AS WANTED" in capsys.readouterr().out
+
+
+def test_a_released_formulation_that_computes_something_else_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = released_similarity.unit
+    monkeypatch.setattr(released_similarity, "unit", lambda x: 1.2 * unit(x))
+    code, written = run(tmp_path / "gpu.json", monkeypatch, "--only", "b", "--recipes", "saf_bigru")
+    assert code == 1
+    assert written["wrong"] == ["b saf_bigru: not what the released formulation computes"]
 
 
 def test_what_has_no_time_left_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
