@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -32,20 +33,32 @@ class AdamWBert(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group["lr"], group["weight_decay"])
+            for parameters in self._counted([p for p in group["params"] if p.grad is not None]):
+                self._update(parameters, group["lr"], group["weight_decay"])
         return loss
 
-    def _update(self, parameter: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.tensor(0.0)
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-        state["step"] += 1
-        first, second = (1 - beta ** int(state["step"]) for beta in _BETAS)
-        state["exp_avg"].lerp_(gradient, 1 - _BETAS[0])
-        state["exp_avg_sq"].mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
-        root = state["exp_avg_sq"].sqrt().add_(_EPSILON)
-        parameter.addcdiv_(state["exp_avg"], root, value=-rate * math.sqrt(second) / first)
-        parameter.sub_(parameter, alpha=rate * decay)  # the factor 1 − rate · decay would be rounded to float32
+    def _counted(self, parameters: list[Tensor]) -> Iterable[list[Tensor]]:
+        """Each has one step more. On a GPU those of as many steps are together, as one kernel updates many of them."""
+        together = defaultdict[tuple[int, int], list[Tensor]](list)
+        for number, parameter in enumerate(parameters):
+            state = self.state[parameter]
+            if not state:
+                state["step"] = torch.tensor(0.0)
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+            state["step"] += 1
+            together[int(state["step"]), 0 if parameter.is_cuda else number].append(parameter)
+        return together.values()
+
+    def _update(self, parameters: list[Tensor], rate: float, decay: float) -> None:
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        states = [self.state[parameter] for parameter in parameters]
+        means, squares = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq"))
+        first, second = (1 - beta ** int(states[0]["step"]) for beta in _BETAS)
+        torch._foreach_lerp_(means, gradients, 1 - _BETAS[0])
+        torch._foreach_mul_(squares, _BETAS[1])
+        torch._foreach_addcmul_(squares, gradients, gradients, value=1 - _BETAS[1])
+        roots = torch._foreach_sqrt(squares)
+        torch._foreach_add_(roots, _EPSILON)
+        torch._foreach_addcdiv_(parameters, means, roots, value=-rate * math.sqrt(second) / first)
+        # The factor 1 − rate · decay would be rounded to float32.
+        torch._foreach_sub_(parameters, parameters, alpha=rate * decay)

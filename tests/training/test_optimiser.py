@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,25 @@ def test_a_training_with_adam_learns(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert used == [torch.optim.Adam] * 45
     losses = [record["losses"]["total"] for record in records]
     assert losses[-1] < losses[0]
+
+
+def test_parameters_that_are_updated_together_get_the_bits_of_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    started = [torch.randn(5, 3), torch.randn(7), torch.randn(2, 2)]
+    gradients = [[torch.randn_like(value) for value in started] for _ in range(4)]
+    counted, ways = AdamWBert._counted, []
+    for together in (False, True):
+        if together:  # as on a GPU
+            monkeypatch.setattr(AdamWBert, "_counted", lambda self, given: [[*chain(*counted(self, given))]])
+        parameters = [value.clone().requires_grad_() for value in started]
+        optimiser = AdamWBert(parameters, lr=0.01, weight_decay=0.2)
+        for step in gradients:
+            for parameter, gradient in zip(parameters, step, strict=True):
+                parameter.grad = gradient
+            optimiser.step()
+        ways.append(parameters)
+    assert all(torch.equal(one, other) for one, other in zip(*ways, strict=True))
+    assert not torch.equal(ways[0][0], started[0])
 
 
 class PlainRule:

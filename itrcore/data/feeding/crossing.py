@@ -35,13 +35,19 @@ def ready(batch: Batch, device: torch.device) -> Batch:
 
 
 def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    """The batches on a device, in order. To a GPU each crosses on a stream of its own, one step ahead; see `ready`."""
+    """The batches on a device, in order. To a GPU each crosses on a stream of its own, one step ahead; see `ready`.
+
+    Those of features that the GPU holds stay on the stream that computes, which gathers them: another one would not wait for that.
+    """
     if device.type != "cuda":
         yield from (batch.to(device) for batch in batches)
         return
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     crossing: tuple[Batch, torch.cuda.Event] | None = None
     for batch in batches:
+        if batch.tensors()[0].is_cuda:
+            yield batch.to(device)
+            continue
         with torch.cuda.stream(stream):
             following = batch.to(device), stream.record_event()
         if crossing is not None:

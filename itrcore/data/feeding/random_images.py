@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from itrcore.data.feeding.images import Images
@@ -16,36 +17,47 @@ from itrcore.data.image_inputs import PixelInput, RegionInput
 from itrcore.data.shards.images import ImageStore
 from itrcore.data.shards.regions import FeatureStore
 
-_POOL = 16
+_POOL = 16  # different images
 _NOWHERE = Path("random images")
 
 
 def random_images(
-    given: RegionInput | PixelInput, number: int, regions: tuple[int, int], size: tuple[int, int]
+    given: RegionInput | PixelInput,
+    number: int,
+    regions: tuple[int, int],
+    size: tuple[int, int],
+    different: int = _POOL,
 ) -> Images:
-    """As many images as a method reads them. regions: of each image, and their width; size: of a picture: width, height"""
+    """As many images as a method reads them. regions: of each image, and their width; size: of a picture: width, height
+
+    different: how many of them differ, if they are regions
+    """
     if isinstance(given, PixelInput):
         return PixelImages(_Pictures(number, size), given)
-    return RegionImages(_Regions(number, *regions), given)
+    return RegionImages(_Regions(number, *regions, different), given)
 
 
 class _Regions(FeatureStore):
-    def __init__(self, number: int, regions: int, width: int) -> None:
+    """In float16, as shards have them."""
+
+    def __init__(self, number: int, regions: int, width: int, different: int) -> None:
         self.folder, self.image_ids, self.width = _NOWHERE, list(range(number)), width
-        self.n_regions, self.dtype = np.full(number, regions), np.dtype(np.float32)
-        self._pool = np.random.default_rng(0).standard_normal((_POOL, regions, width), np.float32).clip(min=0)
+        self.n_regions, self.dtype = np.full(number, regions), np.dtype(np.float16)
+        drawn = np.random.default_rng(0).standard_normal((different, regions, width), np.float32).clip(min=0)
+        self._pool = torch.from_numpy(drawn).half()
 
     def gather(
         self, rows: Sequence[int] | np.ndarray, keep: np.ndarray | None = None, stored: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        features = self._pool[np.asarray(rows) % _POOL]
+        places = torch.from_numpy(np.asarray(rows) % len(self._pool))
+        kind = torch.float16 if stored else torch.float32
         if keep is None:
-            return features, self.n_regions[rows]
+            return self._pool[places].to(kind).numpy(), self.n_regions[rows]
         lengths = keep.sum(axis=1)
-        out = np.zeros((len(features), int(lengths.max()), self.width), np.float32)
-        for image, values, kept in zip(out, features, keep, strict=True):
-            image[: kept.sum()] = values[kept]
-        return out, lengths
+        out = torch.zeros(len(places), int(lengths.max()), self.width, dtype=kind)
+        for image, place, kept in zip(out, places.tolist(), torch.from_numpy(keep), strict=True):
+            image[: int(kept.sum())] = self._pool[place][kept]
+        return out.numpy(), lengths
 
 
 class _Pictures(ImageStore):
