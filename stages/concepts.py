@@ -7,7 +7,6 @@ import numpy as np
 from itrcore import intact, layout
 from itrcore.announce import announced
 from itrcore.data import captions
-from itrcore.data.concepts.concepts import KINDS
 from itrcore.data.text.glove import WordVectors
 from itrcore.files import replacing
 from itrcore.settings.params import Params
@@ -36,12 +35,11 @@ def main(params: Params, name: str) -> None:
         with announced(f"{name}: finding concepts in {len(texts):,} captions") as count:
             concepts = build(texts, settings.concepts, settings.min_count, layout.NLTK, known, count)
         concepts.save(folder)
-    found = ", ".join(f"{concepts.kinds.count(kind)} {kind}" for kind in KINDS)
     edges = int((concepts.graph > 0).sum()) - len(concepts)
     without = int((~concepts.vectors.any(1)).sum())
     source = "GloVe" if concepts.source == "glove" else "the captions themselves"
     say(
-        f"{name}: {len(concepts)} concepts ({found}), {edges:,} edges; parts of speech by {_TAGGERS[concepts.tagger]}; "
+        f"{name}: {len(concepts)} concepts ({concepts.numbers}), {edges:,} edges; parts of speech by {_TAGGERS[concepts.tagger]}; "
         f"vectors from {source}" + (f", {without} without one" if without else "")
     )
 

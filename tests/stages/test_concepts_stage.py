@@ -51,7 +51,7 @@ def test_words_that_only_dev_or_test_has_are_no_concepts(folder: Path, capsys: A
     found = Concepts.load(FOLDER)
     assert set(found.words) == {"man", "shirt", "horse", "dog", "beach", "red", "small", "rides", "running"}
     assert capsys.readouterr().out == (
-        "tiny: 9 concepts (5 object, 2 motion, 2 property), 32 edges; parts of speech by rules of this project, as nltk's "
+        "tiny: 9 concepts (5 objects, 2 motions, 2 properties), 32 edges; parts of speech by rules of this project, as nltk's "
         "tagger or WordNet is not there; vectors from the captions themselves\n"
     )
     first = content()

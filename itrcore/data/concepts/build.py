@@ -167,8 +167,9 @@ def _choose(found: _Terms, settings: ConceptSettings, min_count: int) -> list[in
     A key of several kinds ("orange") is of the one that most captions have it in, and counts there alone.
     """
     captions = np.bincount(np.asarray(found.columns, np.int64), minlength=len(found.forms))
+    order = {kind: place for place, kind in enumerate(KINDS)}
     kind_of: dict[str, tuple[int, str]] = {}
-    for (kind, key), term in sorted(found.numbers.items(), key=lambda item: KINDS.index(item[0][0])):
+    for (kind, key), term in sorted(found.numbers.items(), key=lambda item: order[item[0][0]]):
         kind_of[key] = max(kind_of.get(key, (0, kind)), (int(captions[term]), kind), key=lambda pair: pair[0])
     wanted = {OBJECT: settings.objects, MOTION: settings.motions, PROPERTY: settings.properties}
     chosen: list[int] = []

@@ -20,7 +20,8 @@ from itrcore import intact
 from itrcore.errors import DataError
 from itrcore.files import WrongKind, digest, number_of, read_json, text_of, write_json
 
-OBJECT, MOTION, PROPERTY = KINDS = ("object", "motion", "property")
+KINDS = {"object": "objects", "motion": "motions", "property": "properties"}  # one, several
+OBJECT, MOTION, PROPERTY = KINDS
 _WORDS, _ARRAYS = "concepts.json", "concepts.safetensors"
 
 
@@ -47,6 +48,12 @@ class Concepts:
 
     def __len__(self) -> int:
         return len(self.words)
+
+    @property
+    def numbers(self) -> str:
+        """How many of each kind, for people."""
+        of = {kind: self.kinds.count(kind) for kind in KINDS}
+        return ", ".join(f"{count} {kind if count == 1 else KINDS[kind]}" for kind, count in of.items())
 
     def _texts(self) -> dict[str, Any]:
         """All but the arrays of floats, as JSON values."""

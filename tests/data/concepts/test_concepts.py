@@ -52,7 +52,7 @@ def test_nouns_verbs_and_adjectives_are_counted_by_the_captions_that_have_a_form
     assert set(words(concepts, "object")) == {"man", "shirt", "horse", "woman", "dog", "beach", "orange"}
     assert set(words(concepts, "motion")) == {"ride", "wearing", "holds", "running", "carries"}
     assert set(words(concepts, "property")) == {"red", "brown", "small"}
-    assert concepts.kinds == tuple(sorted(concepts.kinds, key=KINDS.index))
+    assert concepts.kinds == tuple(sorted(concepts.kinds, key=list(KINDS).index))
     expected = {"man": 3, "shirt": 3, "horse": 2, "dog": 2, "ride": 2, "holds": 2, "red": 2, "beach": 1}
     assert {word: count_of(concepts, word) for word in expected} == expected
     assert count_of(concepts, "orange") == 2  # as a noun, which more captions have; as an adjective one has it
