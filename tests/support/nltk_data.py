@@ -23,18 +23,19 @@ def files() -> dict[Path, dict[str, bytes]]:
     """Folder of nltk's data → name of a file → its bytes."""
     name = punkt.TAGGER.name
     tagger = {"weights": _WEIGHTS, "tagdict": _TAGS, "classes": sorted({*_TAGS.values(), "NN", "VB"})}
+    words = {"noun": "glass glasses man men", "verb": "be sit waltz", "adj": "tall"}
     wordnet = {
-        "index.noun": f"{_LICENCE}glass n 1 0 1 1 00000001  \nglasses n 1 0 1 1 00000002  \nman n 1 0 1 1 00000003  \n",
-        "index.verb": f"{_LICENCE}be v 1 0 1 1 00000004  \nsit v 1 0 1 1 00000005  \nwaltz v 1 0 1 1 00000006  \n",
-        "index.adj": f"{_LICENCE}tall a 1 0 1 1 00000007  \n",
-        "noun.exc": "men man\n",
-        "verb.exc": "is be\n",
-        "adj.exc": "",
+        f"index.{kind}": _LICENCE + "".join(_line(word, kind) for word in of.split()) for kind, of in words.items()
     }
+    wordnet |= {"noun.exc": "men man\n", "verb.exc": "is be\n", "adj.exc": ""}
     return {
         punkt.TAGGER: {f"{name}.{part}.json": json.dumps(value).encode() for part, value in tagger.items()},
         punkt.WORDNET: {name: text.encode() for name, text in wordnet.items()},
     }
+
+
+def _line(word: str, kind: str) -> str:
+    return f"{word} {kind[0]} 1 0 1 1 00000001  \n"
 
 
 def zipped(part: Path) -> bytes:

@@ -140,7 +140,7 @@ def test_nltks_tagger_and_wordnet_are_used_where_both_are_there(tmp_path: Path) 
         ("property", "tall", "tall"),  # as its table says
         ("object", "dancer", "dancer"),  # WordNet lacks it: it stays as it is
         ("motion", "waltz", "waltzes"),
-        ("object", "man", "men"),  # irregular
+        ("object", "man", "men"),  # irregular, although WordNet has "men" too
         ("object", "glasses", "glasses"),  # a word of its own
         ("motion", "sit", "sits"),  # tagged as a noun, of which WordNet knows none
     ]
