@@ -46,6 +46,11 @@ def vocabulary(data: str) -> Path:
     return Path("data", data, "vocab")
 
 
+def concepts(data: str) -> Path:
+    """What its training captions speak of, where params.yaml asks for it; else only the record that there is nothing."""
+    return Path("data", data, "concepts")
+
+
 def shards(data: str) -> Path:
     """Everything of a data set that is written into shards."""
     return Path("data", data, "shards")

@@ -183,7 +183,7 @@ def _split(data: str, split: str, settings: MethodSettings) -> Inputs:
 
 
 def _assets(data: str, settings: MethodSettings) -> Inputs:
-    """What a run begins with: the vocabulary and vectors of its data set, or pretrained weights on this disk.
+    """What a run begins with: vocabulary, vectors and concepts of its data set, or pretrained weights on this disk.
 
     Weights of a hub are identified by their name and revision, which are in the settings.
     """
@@ -200,4 +200,9 @@ def _assets(data: str, settings: MethodSettings) -> Inputs:
         starts_from["BERT" if isinstance(text, BertSettings) else "CLIP"] = digests.file_or_folder(Path(text.weights))
     if isinstance(settings.model, SetSettings) and settings.model.grid is not None:
         starts_from["backbone"] = digests.file_or_folder(Path(settings.model.grid.weights))
+    if getattr(settings.model, "concepts", None):
+        concepts = layout.concepts(data)
+        if concepts.exists():
+            intact.check_sealed(concepts)
+        starts_from["concepts"] = digests.file_or_folder(concepts)
     return starts_from

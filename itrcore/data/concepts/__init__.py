@@ -1,0 +1,1 @@
+"""What the captions of a data set speak of: its most frequent things, motions and properties, and how these go together."""
