@@ -6,16 +6,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from itrcore.layers.losses.queries import QueryLoss
 from itrcore.layers.losses.scale import ScaledLoss
 from itrcore.layers.progress import Progress
 
 
-class Symmetric(ScaledLoss):
+class Symmetric(ScaledLoss, QueryLoss):
     """Symmetric cross-entropy of the similarities times a learned scale."""
 
     def forward(self, scores: Tensor, progress: Progress) -> dict[str, Tensor]:
         """scores: (n, n), matching pairs on the diagonal."""
         return {"cross_entropy": symmetric_cross_entropy(scores, self.scale())}
+
+    def each(self, match: Tensor, scores: Tensor, negative: Tensor, progress: Progress) -> Tensor:
+        """Cross-entropy of finding the match among itself and the negatives (InfoNCE)."""
+        scale = self.scale()
+        match = match * scale
+        # Scaled first: the scale's gradient would be that of an infinity.
+        logits = torch.cat([match[:, None], (scores * scale).masked_fill(~negative, -torch.inf)], dim=1)
+        return logits.logsumexp(dim=1) - match
 
 
 def symmetric_cross_entropy(scores: Tensor, scale: Tensor) -> Tensor:
