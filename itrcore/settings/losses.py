@@ -20,11 +20,16 @@ class LossBase(Settings):
         return self
 
 
-class TripletSettings(LossBase):
-    """A triplet loss with a margin; all negatives count for `warmup_epochs`, then the hardest one alone."""
+class WarmedSettings(LossBase):
+    """A loss that is another, milder one for the first `warmup_epochs`."""
+
+    warmup_epochs: Annotated[int, Field(ge=0)]
+
+
+class TripletSettings(WarmedSettings):
+    """A triplet loss with a margin; all negatives count in the warm-up, then the hardest one alone."""
 
     margin: Positive
-    warmup_epochs: Annotated[int, Field(ge=0)]
 
 
 class HingeSettings(TripletSettings):
@@ -63,15 +68,17 @@ class SigmoidSettings(ScaledSettings):
     initial_bias: float
 
 
-class DiversitySettings(LossBase):
+class DiversitySettings(WarmedSettings):
     """Diversity-sensitive loss (CODER): each negative is weighted by its score and by how the others lie.
 
     scale: μ, how much the highest negatives outweigh the others; threshold: γ, the score where a negative begins to count
+    warmup_scale: the inverse of the temperature of InfoNCE, which the loss is in the warm-up
     """
 
     kind: Literal["diversity"]
     scale: Positive
     threshold: float
+    warmup_scale: Positive
 
 
 class ClusterSettings(Settings):

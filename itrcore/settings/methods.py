@@ -18,7 +18,7 @@ from itrcore.settings.losses import (
     MomentumSettings,
     ScaledSettings,
     SelfExpandingSettings,
-    TripletSettings,
+    WarmedSettings,
 )
 from itrcore.settings.optimisation import OptimisationSettings
 from itrcore.settings.strict import Fraction, Positive, Settings, Share
@@ -208,7 +208,7 @@ class MethodSettings(Settings):
     @model_validator(mode="after")
     def _warmup_fits(self) -> MethodSettings:
         loss = self.loss.compared
-        if isinstance(loss, TripletSettings) and loss.warmup_epochs >= self.recipe.epochs:
+        if isinstance(loss, WarmedSettings) and loss.warmup_epochs >= self.recipe.epochs:
             raise ValueError(
                 f"{self._compared}.warmup_epochs {loss.warmup_epochs} must be less than recipe.epochs {self.recipe.epochs}"
             )

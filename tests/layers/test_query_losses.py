@@ -17,7 +17,7 @@ from itrcore.layers.progress import Progress
 from itrcore.settings.losses import DiversitySettings, HingeSettings, SymmetricSettings
 
 SETTINGS = {
-    "diversity": DiversitySettings(kind="diversity", scale=90.0, threshold=0.5),
+    "diversity": DiversitySettings(kind="diversity", scale=90.0, threshold=0.5, warmup_epochs=1, warmup_scale=14.3),
     "hinge": HingeSettings(kind="hinge", margin=0.2, warmup_epochs=1),
     "symmetric": SymmetricSettings(kind="symmetric", initial_scale=14.3, max_scale=100.0),
 }
@@ -31,7 +31,7 @@ def loss_of(kind: str) -> QueryLoss:
 
 def naive(kind: str, match: Tensor, negatives: list[Tensor], epoch: int) -> Tensor:
     """Of one query."""
-    if kind == "diversity":
+    if kind == "diversity" and epoch:
         weights = [torch.exp(90.0 * (score - 0.5)) for score in negatives]
         return torch.log(1 + sum(weights, match.new_zeros(()))) / 90.0 - torch.log(1 + match.clamp(min=0))
     if kind == "hinge":

@@ -10,7 +10,16 @@ from itrcore import registry
 from itrcore.methods.contract import EmbeddingMethod
 from itrcore.settings.losses import SelfExpandingSettings
 from itrcore.settings.methods import MethodSettings
-from tests.support.helpers import CLUSTERS, METHODS, MOMENTUM, VECTOR_METHODS, method_of, method_settings, text_batch
+from tests.support.helpers import (
+    CLUSTERS,
+    DIVERSITY,
+    METHODS,
+    MOMENTUM,
+    VECTOR_METHODS,
+    method_of,
+    method_settings,
+    text_batch,
+)
 from tests.support.small_experiment import plain
 
 TRIPLET = {"margin": 0.2, "warmup_epochs": 1}
@@ -20,7 +29,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "self_expanding": {"kind": "self_expanding", **TRIPLET},
     "symmetric": {"kind": "symmetric", **OWN_SCALE},
     "sigmoid": {"kind": "sigmoid", **OWN_SCALE, "initial_bias": -10.0},
-    "diversity": {"kind": "diversity", "scale": 90.0, "threshold": 0.5},
+    "diversity": DIVERSITY,
 }
 NEEDS_SCALE = "loss.initial_scale is missing; CLIP starts from 14.3, which is a temperature of 0.07"
 BRINGS_SCALE = "remove loss.initial_scale: the scale comes with this model's CLIP"

@@ -78,7 +78,7 @@ _TEXTS: dict[str, dict[str, Any]] = {
 CLUSTERS = {
     "number": 5, "update": 0.1, "sharpness": 0.05, "iterations": 3, "labels": "own", "temperature": 0.1, "weight": 0.5,
 }  # fmt: skip
-DIVERSITY = {"kind": "diversity", "scale": 90.0, "threshold": 0.5}
+DIVERSITY = {"kind": "diversity", "scale": 90.0, "threshold": 0.5, "warmup_epochs": 1, "warmup_scale": 14.3}
 MOMENTUM = {"kind": "momentum_contrast", "loss": DIVERSITY, "momentum": 0.9, "queue": 16, "batch_weight": 1.0}
 _LOSSES = {
     "esa": {"kind": "self_expanding", "margin": 0.2, "warmup_epochs": 1},

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from itrcore.layers.basics import widened
 from itrcore.layers.losses.contract import Similarities
-from itrcore.layers.losses.queries import QueryLoss
+from itrcore.layers.losses.queries import QueryLoss, info_nce
 from itrcore.layers.progress import Progress
 from itrcore.settings.losses import DiversitySettings
 
 
 class Diversity(QueryLoss):
-    """Diversity-sensitive loss, the mean over the queries of both directions."""
+    """InfoNCE in the warm-up epochs, then the diversity-sensitive loss; the mean over the queries of both directions."""
 
     summed = False
 
@@ -27,7 +27,9 @@ class Diversity(QueryLoss):
         return {"diversity": self.both_ways(scores, others, progress)}
 
     def each(self, match: Tensor, scores: Tensor, negative: Tensor, progress: Progress) -> Tensor:
-        """As `diversity_sensitive`."""
+        """As `diversity_sensitive`; in the warm-up as `info_nce`."""
+        if progress.epoch < self.settings.warmup_epochs:
+            return info_nce(widened(match), widened(scores), negative, self.settings.warmup_scale)
         return diversity_sensitive(match, scores, negative, self.settings.scale, self.settings.threshold)
 
 

@@ -35,3 +35,14 @@ class QueryLoss(Loss):
         """The sum over all queries, or the mean where losses of this kind are means. queries: (n,) of each direction"""
         losses = torch.cat(queries)
         return losses.sum() if self.summed else losses.mean()
+
+
+def info_nce(match: Tensor, scores: Tensor, negative: Tensor, scale: Tensor | float) -> Tensor:
+    """Cross-entropy of finding each query's match among itself and the negatives, (n,). Source: CPC (2018), equation 4.
+
+    match: (n,); scores, negative: (n, k), negative is bool; scale: what scores are multiplied by, the inverse of a temperature
+    """
+    match = match * scale
+    # Scaled first: the scale's gradient would be that of an infinity.
+    logits = torch.cat([match[:, None], (scores * scale).masked_fill(~negative, -torch.inf)], dim=1)
+    return logits.logsumexp(dim=1) - match

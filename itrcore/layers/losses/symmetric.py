@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from itrcore.layers.losses.queries import QueryLoss
+from itrcore.layers.losses.queries import QueryLoss, info_nce
 from itrcore.layers.losses.scale import ScaledLoss
 from itrcore.layers.progress import Progress
 
@@ -19,12 +19,8 @@ class Symmetric(ScaledLoss, QueryLoss):
         return {"cross_entropy": symmetric_cross_entropy(scores, self.scale())}
 
     def each(self, match: Tensor, scores: Tensor, negative: Tensor, progress: Progress) -> Tensor:
-        """Cross-entropy of finding the match among itself and the negatives (InfoNCE)."""
-        scale = self.scale()
-        match = match * scale
-        # Scaled first: the scale's gradient would be that of an infinity.
-        logits = torch.cat([match[:, None], (scores * scale).masked_fill(~negative, -torch.inf)], dim=1)
-        return logits.logsumexp(dim=1) - match
+        """As `info_nce`."""
+        return info_nce(match, scores, negative, self.scale())
 
 
 def symmetric_cross_entropy(scores: Tensor, scale: Tensor) -> Tensor:
