@@ -110,7 +110,9 @@ def _prepared() -> dict[str, float]:
     with timed("record"):
         inputs.training(params, RUN)
     with timed("method"):
-        prepared = assets.prepare(settings.model, layout.vocabulary(DATA), layout.NLTK, feature_width(DATA))
+        prepared = assets.prepare(
+            settings.model, layout.vocabulary(DATA), layout.NLTK, feature_width(DATA), layout.concepts(DATA)
+        )
         method = build(settings, prepared.image, prepared.text.source, 1)
     with timed("splits"):
         train, _ = (open_split(DATA, split, prepared.text.tokeniser, method.input) for split in ("train", "dev"))

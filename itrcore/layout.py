@@ -9,7 +9,7 @@ RECIPES, NLTK_SETTINGS = Path("recipes"), Path("nltk.yaml")  # in the project's 
 REPORT = Path("report")
 LEADERBOARD = REPORT / "leaderboard.json"
 WORDS, PIECES, VECTORS = "vocab.json", "wordpieces.txt", "glove.safetensors"  # in a data set's vocabulary folder
-WEIGHTS, TEXT, IMAGE = "model.safetensors", "text", "image"  # in a run's folder
+WEIGHTS, TEXT, IMAGE, CONCEPTS = "model.safetensors", "text", "image", "concepts"  # in a run's folder
 # Not a DVC output: a killed training goes on from here, and DVC removes outputs before it runs a stage again.
 STATE = Path("state")
 FINISHED = "finished.json"  # in the folder of a training's state: it is done
@@ -97,7 +97,7 @@ def members(data: str, ensemble: str) -> Path:
 
 
 def run(data: str, name: str) -> Path:
-    """A training's results: model.safetensors, text/, image/, run.json, history.json; an imported run has no history."""
+    """A training's results: model.safetensors, text/, image/, concepts/, run.json, history.json; an imported run has no history."""
     return Path("runs", data, name)
 
 

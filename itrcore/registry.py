@@ -13,6 +13,7 @@ _METHODS = "itrcore.methods"
 
 # `model.kind` → the class of its settings; the class of the method, or a function, called with (settings, image, text)
 METHODS = {
+    "coder": (f"{_METHODS}.coder.settings:CODERSettings", f"{_METHODS}.coder.coder:CODER"),
     "esa": (f"{_METHODS}.vse.settings:ESASettings", f"{_METHODS}.vse.esa:ESA"),
     "esl": (f"{_METHODS}.esl.settings:ESLSettings", f"{_METHODS}.esl.esl:ESL"),
     "esl_clip": (f"{_METHODS}.esl.settings:ESLCLIPSettings", f"{_METHODS}.esl.esl_clip:ESLCLIP"),
@@ -24,11 +25,15 @@ METHODS = {
 
 # `loss.kind` → its class
 LOSSES = {
+    "diversity": "itrcore.layers.losses.diversity:Diversity",
     "hinge": "itrcore.layers.losses.triplet:Hinge",
     "self_expanding": "itrcore.layers.losses.triplet:SelfExpanding",
     "sigmoid": "itrcore.layers.losses.sigmoid:Sigmoid",
     "symmetric": "itrcore.layers.losses.symmetric:Symmetric",
 }
+
+# `loss.kind` of a loss that is built around one of LOSSES → the class of what a training with it minimises
+OBJECTIVES = {"momentum_contrast": f"{_METHODS}.momentum:MomentumObjective"}
 
 # `model.text.kind` → the module with `prepare` and `restore` of such a text side (`itrcore/assets/text.py`)
 TEXT_SIDES = {

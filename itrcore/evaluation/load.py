@@ -36,7 +36,7 @@ def load_run(folder: Path) -> LoadedRun:
     path = folder / layout.WEIGHTS
     with announced(f"Loading {record.name}"):
         restored = assets.restore(record.settings.model, folder, layout.NLTK, record.width)
-        method = build(record.settings, restored.image, restored.text.source, 0)
+        method = build(record.settings, restored.image, restored.text.source, 0, restored.concepts)
         try:
             method.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: readable, but other tensors

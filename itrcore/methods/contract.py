@@ -4,7 +4,7 @@ Evaluation, training, ensembles and reports know methods only through this inter
 training is written once (`itrcore/methods/objective.py`): encode, score, then the loss that the recipe chooses.
 
 A method is built from (settings, image, text): `model` of its settings, and both sides of the run as `itrcore/assets` makes
-them: an `ImageSide`, and the `source` of a `TextSide`.
+them: an `ImageSide`, and the `source` of a `TextSide`. A method that reads concepts gets these too, as `concepts`.
 """
 
 from __future__ import annotations
@@ -98,6 +98,10 @@ class EmbeddingMethod(Method[B, Vectors]):
     def text_vectors(self, encoded: Vectors) -> Tensor:
         """(m, d) vectors, float32 or wider, to search with."""
         return widened(encoded.vectors)
+
+    def branches(self, vectors: Tensor) -> dict[str, Tensor]:
+        """Parts of vectors that a training may compare each on its own, by name. vectors: (n, d) as encoded"""
+        return {"vector": vectors}
 
     def similarity(self, images: Vectors, texts: Vectors) -> Tensor:
         """Inner products, (n_images, n_texts) float32 also under mixed precision: bf16's digits would blur margins and ranks."""

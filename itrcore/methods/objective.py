@@ -25,8 +25,12 @@ class Objective(nn.Module):
     @classmethod
     def of(cls, settings: MethodSettings, method: Method[Any, Any]) -> Objective:
         """The method with the loss that its recipe chooses. `ValueError` where it does not fit the method."""
-        similarities = Similarities(settings.model.n_views, method.log_scale)
-        return cls(method, registry.load(registry.LOSSES[settings.loss.kind])(settings.loss, similarities))
+        similarities, compared = Similarities(settings.model.n_views, method.log_scale), settings.loss.compared
+        loss = registry.load(registry.LOSSES[compared.kind])(compared, similarities)
+        if place := registry.OBJECTIVES.get(settings.loss.kind):
+            objective: Objective = registry.load(place)(method, loss, settings)
+            return objective
+        return cls(method, loss)
 
     def forward(self, batch: Batch, progress: Progress) -> Losses:
         """The loss of one batch of matching pairs: named scalar terms of all its pairs, and their weight.

@@ -22,6 +22,7 @@ from itrcore.report.plots import Curve, Plot, curves, recall_bars
 from itrcore.report.published_figures import KINDS, beside
 from itrcore.report.results import NOT_REAL, Entry, Results, not_real
 from itrcore.settings.evaluation import ReportSettings
+from itrcore.settings.methods import RECONSTRUCTED
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,10 @@ def _entry_facts(entry: Entry) -> dict[str, str]:
     facts = {"Data set": e.data, "Features": e.features}
     if e.kind == "run":
         facts["Method"] = str(e.method)
+        if RECONSTRUCTED in str(e.family):
+            facts["Reconstruction"] = (
+                "built from its paper's abstract and related methods; its figures are not the paper's"
+            )
         facts |= {"Seed": "imported"} if e.imported else {"Profile": str(e.profile), "Seed": str(e.seed)}
     facts |= {
         "Evaluated on": f"{e.split} split, {e.n_images:,} images and {e.n_captions:,} captions",

@@ -13,6 +13,7 @@ from itrcore.report.published_figures import FIGURES, KINDS, Comparison, beside
 from itrcore.report.results import NOT_REAL, Entry, Results, not_real
 from itrcore.runs.records import Metrics
 from itrcore.settings.datasets import Benchmark
+from itrcore.settings.methods import RECONSTRUCTED
 
 METRICS = tuple(Metrics.model_fields)
 COSTS = (
@@ -157,6 +158,8 @@ def _row(
             values[key] = Stat.of(costs)
     first = entries[0].evaluation
     published = beside(first, benchmark, {key: value.mean for key, value in values.items()})
+    if RECONSTRUCTED in str(first.family):  # of an ensemble: in that of a member
+        label += " (reconstruction)" if kind == "run" else " (with a reconstruction)"
     return Row(data, kind, label, profile, first.features, tuple(entries), values, published)
 
 

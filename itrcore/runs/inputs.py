@@ -36,7 +36,8 @@ def modules(settings: MethodSettings, loss: bool = False) -> list[str]:
         registry.READERS["pixels" if model.reads_pixels else "regions"],
     ]
     if loss:
-        places.append(registry.LOSSES[settings.loss.kind])
+        places.append(registry.LOSSES[settings.loss.compared.kind])
+        places += [place for kind, place in registry.OBJECTIVES.items() if kind == settings.loss.kind]
     return [registry.module(place) for place in places]
 
 
@@ -200,7 +201,7 @@ def _assets(data: str, settings: MethodSettings) -> Inputs:
         starts_from["BERT" if isinstance(text, BertSettings) else "CLIP"] = digests.file_or_folder(Path(text.weights))
     if isinstance(settings.model, SetSettings) and settings.model.grid is not None:
         starts_from["backbone"] = digests.file_or_folder(Path(settings.model.grid.weights))
-    if getattr(settings.model, "concepts", None):
+    if settings.model.reads_concepts:
         concepts = layout.concepts(data)
         if concepts.exists():
             intact.check_sealed(concepts)

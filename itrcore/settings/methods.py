@@ -13,9 +13,17 @@ from pydantic_core import PydanticKnownError
 
 from itrcore import registry
 from itrcore.settings.encoders import BertSettings, BiGRUSettings, CLIPSettings, GridSettings, TextSettings
-from itrcore.settings.losses import LossSettings, ScaledSettings, SelfExpandingSettings, TripletSettings
+from itrcore.settings.losses import (
+    LossSettings,
+    MomentumSettings,
+    ScaledSettings,
+    SelfExpandingSettings,
+    WarmedSettings,
+)
 from itrcore.settings.optimisation import OptimisationSettings
 from itrcore.settings.strict import Fraction, Positive, Settings, Share
+
+RECONSTRUCTED = "_reconstructed"  # in the family of a method that is one
 
 
 class TokenViewSettings(Settings):
@@ -47,8 +55,8 @@ class ModelSettings(Settings):
 
     @property
     def family(self) -> str:
-        """What the field calls it, with its text encoder."""
-        return f"{self.name}_{self.text.kind}"
+        """What the field calls it, with its text encoder; a reconstruction is said to be one."""
+        return f"{self.name}_{self.text.kind}{RECONSTRUCTED if self.reconstructed else ''}"
 
     @property
     def images(self) -> Literal["regions", "grid", "pictures"]:
@@ -78,6 +86,21 @@ class ModelSettings(Settings):
     @property
     def brings_scale(self) -> bool:
         """Whether a learned scale of its similarities comes with its pretrained weights."""
+        return False
+
+    @property
+    def vector_width(self) -> int | None:
+        """The width of the one vector that it makes of each image and caption; None where it makes sets."""
+        return None
+
+    @property
+    def reads_concepts(self) -> bool:
+        """Whether it is built from the data set's concepts."""
+        return False
+
+    @property
+    def reconstructed(self) -> bool:
+        """Whether it is built from its paper's abstract and its relatives: its figures are none of the paper's."""
         return False
 
     @property
@@ -184,9 +207,10 @@ class MethodSettings(Settings):
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> MethodSettings:
-        if isinstance(self.loss, TripletSettings) and self.loss.warmup_epochs >= self.recipe.epochs:
+        loss = self.loss.compared
+        if isinstance(loss, WarmedSettings) and loss.warmup_epochs >= self.recipe.epochs:
             raise ValueError(
-                f"loss.warmup_epochs {self.loss.warmup_epochs} must be less than recipe.epochs {self.recipe.epochs}"
+                f"{self._compared}.warmup_epochs {loss.warmup_epochs} must be less than recipe.epochs {self.recipe.epochs}"
             )
         return self
 
@@ -198,10 +222,31 @@ class MethodSettings(Settings):
                 f"loss.kind {self.loss.kind} takes one view of each image and caption, and model.views is {views}; choose "
                 "loss.kind self_expanding, or set model.views to 1"
             )
-        if isinstance(self.loss, ScaledSettings) and (self.loss.initial_scale is None) != self.model.brings_scale:
+        loss = self.loss.compared
+        if isinstance(loss, ScaledSettings) and (loss.initial_scale is None) != self.model.brings_scale:
             raise ValueError(
-                "remove loss.initial_scale: the scale comes with this model's CLIP"
+                f"remove {self._compared}.initial_scale: the scale comes with this model's CLIP"
                 if self.model.brings_scale
-                else "loss.initial_scale is missing; CLIP starts from 14.3, which is a temperature of 0.07"
+                else f"{self._compared}.initial_scale is missing; CLIP starts from 14.3, which is a temperature of 0.07"
             )
         return self
+
+    @model_validator(mode="after")
+    def _queue_fits(self) -> MethodSettings:
+        if not isinstance(self.loss, MomentumSettings):
+            return self
+        if self.model.vector_width is None:
+            raise ValueError(
+                f"loss.kind momentum_contrast keeps one vector of each image and caption, and model.kind {self.model.kind} makes "
+                "sets; choose another loss, or a model such as vse"
+            )
+        if self.loss.clusters is not None and not self.model.reads_concepts:
+            raise ValueError(
+                f"loss.clusters are predicted from concepts, which model.kind {self.model.kind} does not have; remove them, or "
+                "choose model.kind coder"
+            )
+        return self
+
+    @property
+    def _compared(self) -> str:
+        return "loss" if self.loss.compared is self.loss else "loss.loss"

@@ -40,7 +40,9 @@ class OptimisationSettings(Settings):
 
     optimiser: Literal["adam", "adamw", "adamw_bert"]
     learning_rate: Positive
-    factors: dict[Literal["bert", "clip", "backbone"], Positive] = Field(default_factory=dict)  # of the learning rate
+    factors: dict[Literal["bert", "clip", "backbone", "graph"], Positive] = Field(
+        default_factory=dict
+    )  # of the learning rate
     weight_decay: Annotated[float, Field(ge=0.0)]
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count

@@ -48,11 +48,11 @@ class Rehearsal:
         `ConfigError` where the device is not there, `DataError` where a package is missing.
         """
         self._settings = settings
-        image, text = assets.untrained(settings.model, shape.width, n_tokens)
+        image, text, concepts = assets.untrained(settings.model, shape.width, n_tokens)
         lengths = _lengths(data, settings)[
             : text.longest and text.longest + 1
         ]  # longer ones are rare, and would be cut
-        method = build(settings, image, text.source, 0)
+        method = build(settings, image, text.source, 0, concepts)
         touched = settings.model.touched
         self._views = Views(settings.model.n_views, None if touched is None else (touched, text.token_ids))
         regions, picture = (shape.regions, shape.width), shape.picture

@@ -128,16 +128,17 @@ def make_optimiser(objective: Objective, recipe: OptimisationSettings) -> tuple[
     """The optimiser, and the factor of the learning rate of each of its parameter groups.
 
     The first group is what no factor names; then comes a group for each part that `recipe.factors` names, the submodule of
-    that name, wherever it is in the method. A last group has the parameters of the loss, if any, such as a scale. These have
-    no weight decay, which would pull them to 0.
+    that name, wherever it is in the method. A last group has what else the objective learns, if anything, such as the scale of
+    a loss. These have no weight decay, which would pull them to 0.
     """
     parts: dict[str | None, list[Tensor]] = {part: [] for part in (None, *recipe.factors)}
     for name, parameter in objective.method.named_parameters():
         parts[next((part for part in recipe.factors if part in name.split(".")), None)].append(parameter)
     groups: list[dict[str, Any]] = [{"params": parameters} for parameters in parts.values()]
     factors = [1.0, *recipe.factors.values()]
-    if of_loss := list(objective.loss.parameters()):
-        groups.append({"params": of_loss, "weight_decay": 0.0})
+    known = {id(parameter) for parameter in objective.method.parameters()}
+    if others := [one for one in objective.parameters() if one.requires_grad and id(one) not in known]:
+        groups.append({"params": others, "weight_decay": 0.0})
         factors.append(1.0)
     # One kernel for all parameters, where there are kernels. AdamWBert is our own and has none.
     on_gpu = all(parameter.is_cuda for parameter in objective.parameters()) and recipe.optimiser != "adamw_bert"

@@ -47,9 +47,11 @@ def train(params: Params, name: str, observer: Observer) -> Path:
         raise ConfigError(f"runs.{name} is imported from a checkpoint, and has no seed to train with")
     record = inputs.training(params, name)
     with announced("Building the method, from pretrained weights where it has any"):
-        prepared = assets.prepare(settings.model, layout.vocabulary(run.data), layout.NLTK, feature_width(run.data))
+        prepared = assets.prepare(
+            settings.model, layout.vocabulary(run.data), layout.NLTK, feature_width(run.data), layout.concepts(run.data)
+        )
         image, text = prepared.image, prepared.text
-        method = build(settings, image, text.source, seed)
+        method = build(settings, image, text.source, seed, prepared.concepts)
     description = describe(params, name, settings, prepared, method, record, SELECTED_ON)
     folder = StateFolder(layout.STATE / run.data / name)
     identity = identity_of(record, text.digest, image.digest)

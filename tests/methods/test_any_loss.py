@@ -13,7 +13,7 @@ from itrcore.layers.progress import Progress
 from itrcore.methods.objective import Objective
 from itrcore.settings.methods import MethodSettings
 from itrcore.training.step import make_optimiser
-from tests.support.helpers import method_of, method_settings, pair_batch
+from tests.support.helpers import DIVERSITY, method_of, method_settings, pair_batch
 
 WIDTH, N_WORDS, PAIRS, STEPS = 12, 30, 6, 60
 TRIPLET = {"margin": 0.2, "warmup_epochs": 1}
@@ -23,6 +23,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "self_expanding": {"kind": "self_expanding", **TRIPLET},
     "symmetric": {"kind": "symmetric", **OWN_SCALE},
     "sigmoid": {"kind": "sigmoid", **OWN_SCALE, "initial_bias": -5.0},
+    "diversity": DIVERSITY,
 }
 UNUSUAL: list[tuple[str, str, dict[str, Any]]] = [
     ("vse_infty_bigru", "symmetric", {}),
@@ -39,6 +40,8 @@ UNUSUAL: list[tuple[str, str, dict[str, Any]]] = [
     ("saf_bigru", "symmetric", {}),
     ("sgr_bigru", "sigmoid", {}),
     ("lhsc_bigru", "self_expanding", {}),
+    ("vse_infty_bigru", "diversity", {}),
+    ("coder_bigru", "symmetric", {}),
 ]
 EACH = pytest.mark.parametrize(("name", "kind", "model"), UNUSUAL, ids=[f"{name}, {kind}" for name, kind, _ in UNUSUAL])
 

@@ -313,7 +313,7 @@ def test_similarity_stays_float32_and_close_under_bf16(name: str) -> None:
     assert rough.dtype == torch.float32
     torch.testing.assert_close(rough, again, rtol=0, atol=1e-6)  # bf16 products would be off by 1e-3
     if isinstance(method, EmbeddingMethod):
-        product = whole[0].vectors.double() @ whole[1].vectors.double().T
+        product = method.image_vectors(whole[0]).double() @ method.text_vectors(whole[1]).double().T
         torch.testing.assert_close(rough.double(), product, rtol=0, atol=1e-6)
     torch.testing.assert_close(rough, exact, rtol=0, atol=0.03)
     with torch.autocast("cpu", torch.bfloat16):

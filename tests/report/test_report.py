@@ -126,6 +126,24 @@ def test_another_profile_is_another_row(tmp_path: Path) -> None:
     assert [row.name for row in board] == ["m/published", "m/small"]
 
 
+def test_a_reconstruction_is_said_to_be_one_wherever_its_figures_stand(tmp_path: Path) -> None:
+    put_run(tmp_path, evaluation("a", "toy", "m", 1, 20.0, family="m_bert_reconstructed"))
+    put_ensemble(
+        tmp_path, evaluation("c", "toy", None, None, 30.0, members=["a"], profile=None, family="m_bert_reconstructed+n")
+    )
+    results = collect(tmp_path, {"a": "toy"}, {"c": "toy"})
+    board = ["c (with a reconstruction)", "m (reconstruction)/small"]
+    assert [row.name for row in rows(results, "toy")] == list(as_json(results)["toy"]) == board
+    assert "| m (reconstruction) |" in as_markdown(results, TITLE)
+    console = Console(record=True, width=200)
+    print_leaderboard(results, console)
+    assert "m (reconstruction)/small" in console.export_text()
+    report = tmp_path / "report"
+    write_report(results, report, ReportSettings(title=TITLE), {}, {})
+    assert "m (reconstruction)" in (report / "index.html").read_text("utf-8")
+    assert "its figures are not the paper" in next(report.rglob("a.html")).read_text("utf-8")
+
+
 def test_a_run_no_longer_configured_disappears(root: Path) -> None:
     fewer = collect(root, {"weak-1": "toy", "strong-2": "toy"}, {})
     assert as_json(fewer)["toy"].keys() == {"strong/small", "weak/small"}

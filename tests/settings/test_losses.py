@@ -7,9 +7,19 @@ from typing import Any
 import pytest
 
 from itrcore import registry
+from itrcore.methods.contract import EmbeddingMethod
 from itrcore.settings.losses import SelfExpandingSettings
 from itrcore.settings.methods import MethodSettings
-from tests.support.helpers import METHODS, method_settings
+from tests.support.helpers import (
+    CLUSTERS,
+    DIVERSITY,
+    METHODS,
+    MOMENTUM,
+    VECTOR_METHODS,
+    method_of,
+    method_settings,
+    text_batch,
+)
 from tests.support.small_experiment import plain
 
 TRIPLET = {"margin": 0.2, "warmup_epochs": 1}
@@ -19,6 +29,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "self_expanding": {"kind": "self_expanding", **TRIPLET},
     "symmetric": {"kind": "symmetric", **OWN_SCALE},
     "sigmoid": {"kind": "sigmoid", **OWN_SCALE, "initial_bias": -10.0},
+    "diversity": DIVERSITY,
 }
 NEEDS_SCALE = "loss.initial_scale is missing; CLIP starts from 14.3, which is a temperature of 0.07"
 BRINGS_SCALE = "remove loss.initial_scale: the scale comes with this model's CLIP"
@@ -30,6 +41,11 @@ VIEWS = (
 
 def without(loss: dict[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in loss.items() if name != key}
+
+
+def around(loss: dict[str, Any]) -> dict[str, Any]:
+    """Queues for this loss."""
+    return {**MOMENTUM, "loss": loss}
 
 
 def experiment(method: str, loss: dict[str, Any], **model: Any) -> dict[str, Any]:
@@ -56,7 +72,7 @@ def test_every_loss_goes_with_every_model_of_one_view(name: str, kind: str) -> N
     assert MethodSettings.model_validate({**values, "loss": loss}).loss.kind == kind
 
 
-@pytest.mark.parametrize("kind", ["hinge", "symmetric", "sigmoid"])
+@pytest.mark.parametrize("kind", ["hinge", "symmetric", "sigmoid", "diversity"])
 def test_a_loss_of_one_view_is_refused_for_a_model_of_several(kind: str, complaints: Any) -> None:
     assert complaints(experiment("esa_bigru", LOSSES[kind])) == [f"recipes/vse.yaml: {VIEWS.format(kind)}"]
     assert complaints(experiment("esa_bigru", LOSSES[kind], views=1)) == []
@@ -125,3 +141,46 @@ def test_warm_up_epochs_end_before_the_training_does() -> None:
         MethodSettings.model_validate(values)
     values["loss"]["warmup_epochs"] -= 1
     assert isinstance(MethodSettings.model_validate(values).loss, SelfExpandingSettings)
+
+
+@pytest.mark.parametrize("kind", ["hinge", "symmetric", "diversity"])
+@pytest.mark.parametrize("name", VECTOR_METHODS)
+def test_queues_go_with_every_loss_of_queries_and_every_model_of_one_vector(name: str, kind: str) -> None:
+    values = method_settings(name).model_dump(mode="json")
+    if name.startswith("esa"):
+        values["model"]["views"] = 1
+    inner = without(LOSSES[kind], "initial_scale") if name.endswith("clip") else LOSSES[kind]
+    settings = MethodSettings.model_validate({**values, "loss": around(inner)})
+    assert (settings.loss.kind, settings.loss.compared.kind) == ("momentum_contrast", kind)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_settings_say_which_models_make_one_vector_and_how_wide_it_is(name: str) -> None:
+    settings = method_settings(name)
+    method = method_of(settings, 12, 30).eval()
+    embeds = isinstance(method, EmbeddingMethod)
+    assert (settings.model.vector_width is not None) == embeds == (name in VECTOR_METHODS)
+    if embeds:
+        assert method.encode_texts(text_batch([4, 6], 30)).vectors.shape == (2, settings.model.vector_width)
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "model", "message"),
+    [
+        ("esl_h_bert", MOMENTUM, {}, "loss.kind momentum_contrast keeps one vector of each image and caption, and model.kind esl"),
+        ("vse_infty_bigru", {**MOMENTUM, "clusters": CLUSTERS}, {}, "loss.clusters are predicted from concepts, which model.kind"),
+        ("esa_bigru", MOMENTUM, {}, "loss.kind momentum_contrast takes one view of each image and caption, and model.views is 2"),
+        ("vse_infty_bigru", around(without(LOSSES["symmetric"], "initial_scale")), {}, "loss.loss.initial_scale is missing"),
+        ("vse_infty_bigru", around({**LOSSES["hinge"], "warmup_epochs": 3}), {}, "loss.loss.warmup_epochs 3 must be less"),
+        ("vse_infty_bigru", around(LOSSES["sigmoid"]), {}, "loss.loss"),
+        ("vse_infty_bigru", {**MOMENTUM, "momentum": 1.0}, {}, "loss.momentum"),
+        ("vse_infty_bigru", {**MOMENTUM, "queue": -1}, {}, "loss.queue"),
+        ("coder_bigru", LOSSES["diversity"], {"alpha": 1.0}, "model.alpha"),
+    ],
+    ids=["sets", "clusters", "views", "scale", "warm-up", "pairwise", "momentum", "queue", "alpha"],
+)  # fmt: skip
+def test_what_does_not_go_with_queues_is_said_at_its_place(
+    name: str, loss: dict[str, Any], model: dict[str, Any], message: str, complaints: Any
+) -> None:
+    (line,) = complaints(experiment(name, loss, **model))
+    assert line.startswith(f"recipes/vse.yaml: {message}")

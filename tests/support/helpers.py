@@ -18,6 +18,7 @@ from itrcore.assets.pictures import Pictures
 from itrcore.assets.pieces import BertSource
 from itrcore.assets.regions import Regions
 from itrcore.assets.words import BiGRUSource
+from itrcore.data.concepts.concepts import Concepts
 from itrcore.data.feeding.batches import Batch, ImageBatch, PixelBatch, RegionBatch, TextBatch
 from itrcore.data.feeding.order import Views
 from itrcore.data.text.tokens import TokenIds, Tokenised
@@ -38,9 +39,11 @@ _TOWER = {"hidden": 16, "layers": 2, "heads": 2, "intermediate": 16}
 _SCAN = {"kind": "scan", "softmax_scale": 9.0}
 _LSE = {"kind": "lse", "scale": 6.0}
 _ALIGNMENT = {"softmax_scale": 9.0, "alignment_dim": 8, "dropout": 0.0}
+_GPO = {"kind": "gpo", "code_dim": 8, "hidden_dim": 8, "temperature": 0.1}
 _MODELS: dict[str, dict[str, Any]] = {
+    "coder": {"kind": "coder", "pooling": _GPO, "graph_dim": 12, "attention_scale": 10.0, "alpha": 0.9},
     "vse_pp": {"kind": "vse", "pooling": {"kind": "mean"}},
-    "vse_infty": {"kind": "vse", "pooling": {"kind": "gpo", "code_dim": 8, "hidden_dim": 8, "temperature": 0.1}},
+    "vse_infty": {"kind": "vse", "pooling": _GPO},
     "esa": {"kind": "esa", "views": 2},
     "esl_h": {"kind": "esl", "strategy": "heuristic", "levels": 2, "kernel": 2},
     "esl_a": {"kind": "esl", "strategy": "adaptive", "levels": 2, "kernel": 2},
@@ -72,13 +75,18 @@ _TEXTS: dict[str, dict[str, Any]] = {
         "strip": "",
     },
 }
+CLUSTERS = {
+    "number": 5, "update": 0.1, "sharpness": 0.05, "iterations": 3, "labels": "own", "temperature": 0.1, "weight": 0.5,
+}  # fmt: skip
+DIVERSITY = {"kind": "diversity", "scale": 90.0, "threshold": 0.5, "warmup_epochs": 1, "warmup_scale": 14.3}
+MOMENTUM = {"kind": "momentum_contrast", "loss": DIVERSITY, "momentum": 0.9, "queue": 16, "batch_weight": 1.0}
 _LOSSES = {
     "esa": {"kind": "self_expanding", "margin": 0.2, "warmup_epochs": 1},
     "esl_clip": {"kind": "symmetric", "max_scale": 100.0},
 }
 VECTOR_METHODS = [
     *(f"{model}_{text}" for text in ("bigru", "bert") for model in ("vse_pp", "vse_infty", "esa")),
-    *("esl_h_clip", "esl_a_clip"),
+    *("esl_h_clip", "esl_a_clip", "coder_bigru"),
 ]
 # Of SCAN's two directions one with each pooling, of its two encoders of captions one with each direction.
 CROSS_METHODS = ["scan_t2i_lse_bigru", "scan_i2t_avg_bert", "sgr_bigru", "saf_bigru", "lhsc_bigru"]
@@ -98,8 +106,8 @@ def method_settings(name: str, dim: int = 16, loss: dict[str, Any] | None = None
         model["kind"] = "esl_clip"
     elif "softmax_scale" not in model:  # methods with cross attention have no views
         model |= {"region_drop": 0.2, "token_views": VIEWS}
-    if text != "bigru":
-        recipe = {"factors": {text: 0.1}, **recipe}
+    factors = ({} if text == "bigru" else {text: 0.1}) | ({"graph": 0.4} if short == "coder" else {})
+    recipe = {"factors": factors, **recipe}
     return MethodSettings.model_validate(
         {
             "model": model,
@@ -141,7 +149,12 @@ def text_source(settings: MethodSettings, n_words: int) -> BiGRUSource | BertSou
 def method_of(settings: MethodSettings, width: int, n_words: int, seed: int = 0) -> Any:
     """A method on region features of a width, or on pictures where it reads these; ids are below n_words."""
     image = Pictures() if settings.model.reads_pixels else Regions(width)
-    return build(settings, image, text_source(settings, n_words), seed)
+    return build(settings, image, text_source(settings, n_words), seed, concepts_of(settings))
+
+
+def concepts_of(settings: MethodSettings) -> Concepts | None:
+    """A few concepts for a method that reads them."""
+    return Concepts.untrained(number=6, width=4) if settings.model.reads_concepts else None
 
 
 def loss_of(settings: MethodSettings, method: Method[Any, Any], batch: Batch, progress: Progress) -> Losses:

@@ -59,9 +59,11 @@ def test_trained_is_far_above_chance_and_untrained_is_at_chance(
     settings = PARAMS.method_of(RUNS[method_name])
     if not settings.model.reads_pixels:
         settings = shortened(settings)
-    prepared = assets.prepare(settings.model, layout.vocabulary("scenes"), layout.NLTK, feature_width("scenes"))
+    prepared = assets.prepare(
+        settings.model, layout.vocabulary("scenes"), layout.NLTK, feature_width("scenes"), layout.concepts("scenes")
+    )
     image, text = prepared.image, prepared.text
-    method = build(settings, image, text.source, seed=3)
+    method = build(settings, image, text.source, 3, prepared.concepts)
     train, dev, test = (open_split("scenes", split, text.tokeniser, method.input) for split in ("train", "dev", "test"))
     chance = 100.0 * np.bincount(test.image_of).mean() / test.n_captions
 

@@ -20,6 +20,7 @@ from itrcore.assets.pictures import Pictures
 from itrcore.assets.pieces import BertSource
 from itrcore.assets.regions import Regions
 from itrcore.assets.words import BiGRUSource
+from itrcore.data.concepts.concepts import Concepts
 from itrcore.data.feeding.batches import Batch, ImageBatch, PixelBatch
 from itrcore.layers.progress import Progress
 from itrcore.methods.build import build
@@ -73,8 +74,9 @@ def objective_of(settings: MethodSettings) -> Objective:
     if isinstance(grid, GridSettings):
         grid = grid.model_copy(update={"backbone": "detector", "weights": "random", "shape": RESNET})
         image = Grid(grid, backbone.random(grid, RESNET))
+    concepts = Concepts.untrained() if model.reads_concepts else None
     with META:
-        return Objective.of(settings, build(settings, image, source, 1))
+        return Objective.of(settings, build(settings, image, source, 1, concepts))
 
 
 def batch_of(settings: MethodSettings, lengths: list[int]) -> Batch:

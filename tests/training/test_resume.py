@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from itrcore import layout
+from itrcore.data.concepts.concepts import Concepts
 from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.image_inputs import RegionInput
@@ -24,12 +25,15 @@ from itrcore.evaluation.load import load_run
 from itrcore.files import read_json
 from itrcore.layers.losses.triplet import SelfExpanding
 from itrcore.layers.progress import Progress
+from itrcore.layers.queue import EMPTY
 from itrcore.methods.vse.esa import ESA
 from itrcore.runs.observer import Observer
 from itrcore.settings.load import load
 from itrcore.training.train import train
+from tests.support.helpers import CLUSTERS, MOMENTUM
 from tests.support.killing import Kill, saved
 from tests.support.tiny_project import (
+    PARAMS,
     PIXELS,
     freeze_code,
     prepare,
@@ -169,6 +173,48 @@ def test_what_a_loss_learns_goes_on_with_a_killed_training_and_is_no_part_of_the
     with contextlib.chdir(tmp_path):
         loaded = load_run(layout.run("tiny", "two"))
     assert loaded.record.settings.loss.kind == loss["kind"]
+
+
+CODER = {
+    "methods.gpo.recipe": {
+        **PARAMS["methods"]["gpo"]["recipe"],
+        "batch_size": 40,
+        "epochs": 2,
+        "schedule": {"kind": "step", "epochs": [1], "factor": 0.1},
+        "factors": {"graph": 0.4},
+    },
+    "methods.gpo.model.kind": "coder",
+    **{
+        f"methods.gpo.model.{key}": value
+        for key, value in (("graph_dim", 8), ("attention_scale", 10.0), ("alpha", 0.9))
+    },
+    "methods.gpo.loss": {**MOMENTUM, "queue": 100, "clusters": CLUSTERS},
+}
+
+
+def test_queues_following_encoders_and_clusters_go_on_with_a_killed_training_and_are_no_part_of_the_run(
+    tmp_path: Path, kill: Kill
+) -> None:
+    project(tmp_path, CODER)
+    Concepts.untrained(6, 4).save(tmp_path / layout.concepts("tiny"))
+    whole = train_in(tmp_path, "two")
+    before = weights(whole), timeless(whole)
+
+    write_params(tmp_path, {**CODER, "training.save_every_steps": 1})
+    filled = []
+    for step in range(1, 7):
+        kill.after(1, tmp_path, "two")
+        state = load_file(tmp_path / "state" / "tiny" / "two" / f"step-{step:08d}" / "model.safetensors")
+        filled.append(int((state["queue.ids"] != EMPTY).sum()))
+        assert {"keys.graph.first.weight", "clusters.centres", "clusters.weight", "queue.next"} <= set(state)
+    assert filled == [40, 80, 100, 100, 100, 100]
+    run = train_in(tmp_path, "two")
+    assert (weights(run), timeless(run)) == before
+    with contextlib.chdir(tmp_path):
+        loaded = load_run(layout.run("tiny", "two"))  # with the concepts of its own folder
+    names, parameters = size_of(run)
+    assert names == set(loaded.method.state_dict())
+    assert parameters == sum(parameter.numel() for parameter in loaded.method.parameters())
 
 
 def size_of(run: Path) -> tuple[set[str], int]:

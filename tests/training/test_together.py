@@ -15,8 +15,9 @@ from itrcore.layers.progress import Progress
 from itrcore.methods.objective import Objective
 from itrcore.settings.methods import MethodSettings
 from itrcore.training.step import make_optimiser
-from tests.support.helpers import method_of, method_settings, pair_batch
+from tests.support.helpers import CLUSTERS, MOMENTUM, method_of, method_settings, pair_batch
 
+INFO_NCE = {"kind": "symmetric", "initial_scale": 9.0, "max_scale": 100.0}
 # One of each family; what is random in a step is left out, as it is drawn anew on each device.
 METHODS: dict[str, dict[str, Any]] = {
     "vse_infty_bigru": {"region_drop": 0.0},
@@ -28,14 +29,18 @@ METHODS: dict[str, dict[str, Any]] = {
     "saf_bigru": {},
     "saf_bigru, by caption": {"module": {"kind": "saf", "gate_norm": "caption"}},
     "lhsc_bigru": {},
+    "vse_infty_bigru, against a queue": {"region_drop": 0.0, "loss": MOMENTUM},
+    "coder_bigru": {"region_drop": 0.0, "loss": {**MOMENTUM, "loss": INFO_NCE, "clusters": CLUSTERS}},
 }
 PAIRS, STEPS, WIDTH, N_TOKENS = 7, 20, 12, 30  # pairs that do not divide evenly
 
 
 def built(name: str) -> tuple[MethodSettings, Objective, list[Batch]]:
     settings = method_settings(name.partition(",")[0], learning_rate=1e-3)
-    model = {**settings.model.model_dump(), **METHODS[name]}
-    settings = MethodSettings.model_validate({**settings.model_dump(), "model": model})
+    changes = dict(METHODS[name])
+    loss = changes.pop("loss", settings.loss.model_dump())
+    model = {**settings.model.model_dump(), **changes}
+    settings = MethodSettings.model_validate({**settings.model_dump(), "model": model, "loss": loss})
     objective = Objective.of(settings, method_of(settings, WIDTH, N_TOKENS)).double().train()
     torch.manual_seed(1)
     for layer in objective.modules():

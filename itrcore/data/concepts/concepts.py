@@ -77,6 +77,14 @@ class Concepts:
             }
         )
 
+    @classmethod
+    def untrained(cls, number: int = 300, width: int = 300) -> Concepts:
+        """Of no data set: for measuring."""
+        vectors = np.random.default_rng(0).standard_normal((number, width), np.float32)
+        words = tuple(f"word{n}" for n in range(number))
+        graph = np.eye(number, dtype=np.float32)
+        return cls(words, (OBJECT,) * number, np.ones(number, np.int64), vectors, graph, "random", "none")
+
     def save(self, folder: Path) -> None:
         """Write the three files into a folder, which is made if needed. The same concepts give the same bytes."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,16 +6,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from itrcore.layers.losses.queries import QueryLoss, info_nce
 from itrcore.layers.losses.scale import ScaledLoss
 from itrcore.layers.progress import Progress
 
 
-class Symmetric(ScaledLoss):
+class Symmetric(ScaledLoss, QueryLoss):
     """Symmetric cross-entropy of the similarities times a learned scale."""
 
     def forward(self, scores: Tensor, progress: Progress) -> dict[str, Tensor]:
         """scores: (n, n), matching pairs on the diagonal."""
         return {"cross_entropy": symmetric_cross_entropy(scores, self.scale())}
+
+    def each(self, match: Tensor, scores: Tensor, negative: Tensor, progress: Progress) -> Tensor:
+        """As `info_nce`."""
+        return info_nce(match, scores, negative, self.scale())
 
 
 def symmetric_cross_entropy(scores: Tensor, scale: Tensor) -> Tensor:

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from itrcore.layers.losses.contract import Loss, Similarities
+from itrcore.layers.losses.queries import QueryLoss
 from itrcore.layers.progress import Progress
 from itrcore.settings.losses import HingeSettings, SelfExpandingSettings
 
 
-class Hinge(Loss):
+class Hinge(QueryLoss):
     """Hinge triplet loss: all negatives in the warm-up epochs, then the hardest of each row and column."""
 
     summed = True
@@ -23,6 +24,11 @@ class Hinge(Loss):
         """scores: (n, n), matching pairs on the diagonal."""
         hardest = progress.epoch >= self.settings.warmup_epochs
         return {"hinge": hinge_triplet(scores, self.settings.margin, hardest)}
+
+    def each(self, match: Tensor, scores: Tensor, negative: Tensor, progress: Progress) -> Tensor:
+        """`[m + s − p]₊`, of all negatives s together, then of the hardest one."""
+        costs = (self.settings.margin + scores - match[:, None]).clamp(min=0).masked_fill(~negative, 0)
+        return costs.amax(dim=1) if progress.epoch >= self.settings.warmup_epochs else costs.sum(dim=1)
 
 
 class SelfExpanding(Loss):

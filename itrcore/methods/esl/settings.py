@@ -59,3 +59,9 @@ class ESLCLIPSettings(LevelSettings):
     def brings_scale(self) -> bool:
         """CLIP's own."""
         return True
+
+    @property
+    def vector_width(self) -> int | None:
+        """One vector per item, of all levels."""
+        width: int = sum(self.dim // self.kernel**level for level in range(self.levels + 1))
+        return width

@@ -22,6 +22,11 @@ class VSESettings(SetSettings):
         """The two differ in their pooling."""
         return "vse_infty" if isinstance(self.pooling, GPOSettings) else "vse_pp"
 
+    @property
+    def vector_width(self) -> int | None:
+        """One vector per item."""
+        return self.dim
+
 
 class ESASettings(SetSettings):
     """ESA: external space attention aggregation over both sets, several views per item.
@@ -36,3 +41,8 @@ class ESASettings(SetSettings):
     def n_views(self) -> int:
         """As `views` says."""
         return self.views
+
+    @property
+    def vector_width(self) -> int | None:
+        """One vector per item."""
+        return self.dim
