@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -16,6 +18,10 @@ class Symmetric(ScaledLoss):
     def forward(self, scores: Tensor, progress: Progress) -> dict[str, Tensor]:
         """scores: (n, n), matching pairs on the diagonal."""
         return {"cross_entropy": symmetric_cross_entropy(scores, self.scale())}
+
+    def constant(self, n: int, progress: Progress) -> float:
+        """Each of n is as likely as the others."""
+        return math.log(n)
 
 
 def symmetric_cross_entropy(scores: Tensor, scale: Tensor) -> Tensor:
