@@ -34,7 +34,7 @@ class Encoded(ABC):
 
     @abstractmethod
     def means(self) -> Tensor:
-        """One vector for each item, (n, d): the mean of its own."""
+        """One vector for each item, (n, d), on the CPU: the mean of its own."""
 
     @abstractmethod
     def gathered(self) -> Self:
@@ -63,8 +63,8 @@ class Vectors(Encoded):
         return Vectors(self.vectors[send(torch.from_numpy(items), self.vectors.device)])
 
     def means(self) -> Tensor:
-        """The vectors themselves, (n, d)."""
-        return self.vectors
+        """The vectors themselves, (n, d), on the CPU."""
+        return self.vectors.cpu()
 
     def gathered(self) -> Vectors:
         """Of all processes."""
@@ -107,9 +107,8 @@ class Sets(Encoded):
         return Sets(self.vectors[send(starts + within, self.vectors.device)], lengths)
 
     def means(self) -> Tensor:
-        """The mean of each set, (n, d), float32 or wider."""
-        rows, lengths = widened(self.vectors), send(self.lengths, self.vectors.device)
-        return torch.segment_reduce(rows, "mean", lengths=lengths)
+        """The mean of each set, (n, d), float32 or wider, on the CPU."""
+        return torch.segment_reduce(widened(self.vectors).cpu(), "mean", lengths=self.lengths)
 
     def gathered(self) -> Sets:
         """Of all processes."""

@@ -56,7 +56,7 @@ def line(history: Sequence[Point]) -> str | None:
 def effective_rank(vectors: Tensor) -> float:
     """How many directions the vectors fill: e to the entropy of the singular values, divided by their sum.
 
-    vectors: (n, d), not centred, so that n times the same vector has 1; the highest possible is min(n, d)
+    vectors: (n, d), on the CPU, not centred, so that n times the same vector has 1; the highest possible is min(n, d)
     Source: Roy and Vetterli, The effective rank (EUSIPCO 2007); of representations: RankMe (ICML 2023). 0 where all are 0.
     """
     wide = vectors.double()
