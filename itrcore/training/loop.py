@@ -192,7 +192,7 @@ class Trainer:
         """What is known after the part of an epoch that ends here."""
         steps = len(self.batches)
         losses = {name: value / (state.part_steps * self.summed) for name, value in state.losses.items()}
-        constant = self.objective.loss.constant(self.recipe.batch_size, Progress(state.epoch, state.global_step - 1))
+        constant = self.objective.constant(self.recipe.batch_size, Progress(state.epoch, state.global_step - 1))
         before = state.history[-1] if state.history else None
         unweighted = sum(value for name, value in losses.items() if name != "total")
         dev, watched = self.evaluate_dev(unweighted * self.summed / constant, before)
