@@ -5,7 +5,8 @@
 1,000 images of 36 × 2,048 simulated features, read from float16 shards, and 5,000 captions of random tokens, as long as
 Flickr30K's, go through the evaluation's own code (`itrcore.evaluation.scoring.encode`) once each, after a few items
 that do not count. Weights are drawn at random, which costs as much as trained ones do: ESA and VSE∞ with BiGRU, and ESA
-with a BERT of bert-base-uncased's size. Precision is float32, on a GPU bf16 where it has that.
+with a BERT of bert-base-uncased's size. Precision is float32, on a GPU bf16 where it has that. `watching` are the seconds that
+an evaluation on dev then takes to watch for a collapse.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +35,13 @@ from itrcore.data.shards.regions import FeatureStore
 from itrcore.data.sources import caption_table as splits
 from itrcore.data.text.tokens import TokenIds
 from itrcore.device import make_accelerator
-from itrcore.evaluation.scoring import encode
+from itrcore.evaluation.scoring import encode, score
 from itrcore.files import write_json
 from itrcore.settings.datasets import SPLITS, RegionShardSettings
 from itrcore.settings.encoders import BertSettings
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
+from itrcore.training.collapse import watched
 
 METHODS = ("esa_bigru", "vse_infty_bigru", "esa_bert")
 CAPTIONS = 5  # an image
@@ -85,7 +88,11 @@ def measure(name: str, params: Params, store: FeatureStore) -> dict[str, float]:
     with accelerator.autocast():
         encode(method, split.first(WARM_UP), params.evaluation.batch_size, accelerator.device)
         done = encode(method, split, params.evaluation.batch_size, accelerator.device)
+        scores = score(method, done.images, done.texts, params.evaluation.tile)
+    started = time.perf_counter()
+    watched(done.images, done.texts, scores, 1.0, None)
     return {
+        "watching_s": time.perf_counter() - started,
         "images_per_s": len(store) / done.image_seconds,
         "captions_per_s": n / done.text_seconds,
         "seconds": done.image_seconds + done.text_seconds,
@@ -102,13 +109,14 @@ def main() -> int:
     params = load(ROOT / "params.yaml")
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{cores()} cores"
     print(f"{given.images:,} images of {REGIONS} × {WIDTH:,} and {given.images * CAPTIONS:,} captions, {where}")
-    print(f"{'':16} {'images/s':>9} {'captions/s':>11} {'seconds':>8}")
+    print(f"{'':16} {'images/s':>9} {'captions/s':>11} {'seconds':>8} {'watching':>9}")
     result = {}
     with tempfile.TemporaryDirectory() as folder:
         store = FeatureStore(shards(Path(folder), given.images), "test")
         for name in given.methods:
             result[name] = one = measure(name, params, store)
-            print(f"{name:16} {one['images_per_s']:9,.1f} {one['captions_per_s']:11,.1f} {one['seconds']:8,.1f}")
+            speeds = f"{one['images_per_s']:9,.1f} {one['captions_per_s']:11,.1f}"
+            print(f"{name:16} {speeds} {one['seconds']:8,.1f} {one['watching_s']:9.3f}")
     if given.json:
         write_json(given.json, {"n_images": given.images, "captions_per_image": CAPTIONS, "device": where, **result})
     return 0

@@ -47,6 +47,7 @@ _NEUTRAL = (
     "itrcore.terminal",
     "itrcore.thrift",
     "itrcore.tracking",
+    "itrcore.training.collapse",
     "itrcore.training.days",  # lets a training be or ends it
     "itrcore.training.display",
     "itrcore.training.kept",

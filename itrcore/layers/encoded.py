@@ -33,6 +33,10 @@ class Encoded(ABC):
         """The given items, in that order. items: (m,) numbers"""
 
     @abstractmethod
+    def means(self) -> Tensor:
+        """One vector for each item, (n, d), on the CPU: the mean of its own."""
+
+    @abstractmethod
     def gathered(self) -> Self:
         """The items of all processes that train together, in their order, with gradients."""
 
@@ -57,6 +61,10 @@ class Vectors(Encoded):
     def take(self, items: np.ndarray) -> Vectors:
         """The given items, in that order. items: (m,) numbers"""
         return Vectors(self.vectors[send(torch.from_numpy(items), self.vectors.device)])
+
+    def means(self) -> Tensor:
+        """The vectors themselves, (n, d), on the CPU."""
+        return self.vectors.cpu()
 
     def gathered(self) -> Vectors:
         """Of all processes."""
@@ -97,6 +105,10 @@ class Sets(Encoded):
         starts = (self.lengths.cumsum(0) - self.lengths)[wanted].repeat_interleave(lengths)
         within = torch.arange(len(starts)) - (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
         return Sets(self.vectors[send(starts + within, self.vectors.device)], lengths)
+
+    def means(self) -> Tensor:
+        """The mean of each set, (n, d), float32 or wider, on the CPU."""
+        return torch.segment_reduce(widened(self.vectors).cpu(), "mean", lengths=self.lengths)
 
     def gathered(self) -> Sets:
         """Of all processes."""

@@ -94,6 +94,10 @@ class MomentumObjective(Objective):
         self._new = keys, clustered
         return Losses(terms, self.method.loss_weight(progress))
 
+    def constant(self, n: int, progress: Progress) -> float | None:
+        """None: the queue fills meanwhile, and the clusters' labels have no such loss."""
+        return None
+
     @torch.no_grad()
     def after_step(self) -> None:
         """The encoders of the queue follow, then this step's pairs join it and the clusters move."""

@@ -21,6 +21,7 @@ from itrcore.report.pictures import Shelf
 from itrcore.report.plots import Curve, Plot, curves, recall_bars
 from itrcore.report.published_figures import KINDS, beside
 from itrcore.report.results import NOT_REAL, Entry, Results, not_real
+from itrcore.runs.records import AGAINST_COLLAPSE
 from itrcore.settings.evaluation import ReportSettings
 from itrcore.settings.methods import RECONSTRUCTED
 
@@ -96,7 +97,7 @@ def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Envir
     return pages.templates(
         title=settings.title, provenance=dict(provenance), not_real=NOT_REAL, quality=(QUALITY[-1], *QUALITY[:-1]), cost=COST,
         published_columns=PUBLISHED, published_cells=published_cells, kinds=KINDS, directions=DIRECTIONS,
-        entry_path=entry_path, concepts_path=concepts_path, drawing=explanations,
+        entry_path=entry_path, concepts_path=concepts_path, drawing=explanations, against_collapse=AGAINST_COLLAPSE,
         single=lambda column, value: column.format(Stat(value, None)),
     )  # fmt: skip
 
@@ -152,10 +153,15 @@ def _entry_plots(entry: Entry, row: Row, folder: Path) -> list[Plot]:
     shown = ["total", *terms] if len(terms) > 1 else ["total"]
     loss = [Curve(term, x, [p.losses[term] for p in points]) for term in shown]
     rsum = Curve(row.name, x, [p.dev.rsum for p in points], mark=best)
-    return [
+    plots = [
         curves(folder, f"{path}/rsum", [rsum], f"rsum on dev (ring: epoch {best:g}, kept)", "epoch"),
         curves(folder, f"{path}/loss", loss, "Training loss per pair", "epoch", log=True),
     ]
+    if entry.history.watched:
+        sides = {"images": "image_rank", "captions": "text_rank"}
+        rank = [Curve(side, x, [getattr(p.collapse, key) for p in points]) for side, key in sides.items()]
+        plots.append(curves(folder, f"{path}/rank", rank, "Effective rank of the vectors on dev", "epoch", log=True))
+    return plots
 
 
 def _entry_facts(entry: Entry) -> dict[str, str]:

@@ -57,6 +57,13 @@ class Row:
         """Whether it is a run whose weights were trained elsewhere."""
         return self.entries[0].evaluation.imported
 
+    @property
+    def collapsed(self) -> str:
+        """`collapsed`, `1 of 3 collapsed` where it has several seeds; empty where no training ended so."""
+        count = sum(entry.collapsed for entry in self.entries)
+        of = f"{count} of {len(self.entries)} " if len(self.entries) > 1 else ""
+        return f"{of}collapsed" if count else ""
+
     def cell(self, column: Column) -> str:
         """The text of one cell."""
         value = self.values.get(column.key)
@@ -192,6 +199,8 @@ def as_json(results: Results) -> dict[str, Any]:
                 figures["seeds"] = len(row.entries)
             std = {key: value.std for key, value in row.values.items() if value.std is not None}
             board[data][row.name] = figures | ({"std": std} if std else {})
+            if row.collapsed:
+                board[data][row.name]["collapsed"] = sum(entry.collapsed for entry in row.entries)
             if row.published is not None:
                 board[data][row.name]["published"] = asdict(row.published)
     return board
@@ -257,7 +266,9 @@ def _markdown_text(text: str) -> str:
 
 
 def _row_label(row: Row) -> str:
-    """What a row is called in a table."""
+    """What a row is called in a table, and whether its training collapsed."""
+    if row.collapsed:
+        return f"{row.label} ({row.collapsed})"
     if row.kind == "ensemble":
         return f"{row.label} (ensemble of {len(row.entries[0].evaluation.members)})"
     return f"{row.label} ({row.entries[0].evaluation.method})" if row.imported else row.label

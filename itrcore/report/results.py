@@ -41,6 +41,11 @@ class Entry:
         return self.evaluation.name
 
     @property
+    def collapsed(self) -> bool:
+        """Whether it was trained here, and ended collapsed."""
+        return self.history is not None and self.history.collapsed_from is not None
+
+    @property
     def data(self) -> str:
         """The data set it was evaluated on."""
         return self.evaluation.data

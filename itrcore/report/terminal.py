@@ -35,6 +35,7 @@ def print_leaderboard(results: Results, console: Console) -> None:
         notes = [f" [{number}] {source}" for number, source in enumerate(sources, 1)]
         if any(row.imported for row in board):
             notes.insert(0, f" {IMPORTED} imported, not trained here")
+        notes += [f" {row.name}: {row.collapsed}" for row in board if row.collapsed]
         for note in notes:
             console.print(Text(note), width=width)
         if notes:

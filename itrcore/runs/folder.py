@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from itrcore import layout, limits
 from itrcore.errors import DataError
 from itrcore.files import parse_json, read_within, replacing, sealed, write_sealed
-from itrcore.runs.records import Point
+from itrcore.runs.records import Collapse, Point
 
 SPLIT = "test"
 RUN, HISTORY = "run.json", "history.json"  # in a run's folder
@@ -55,7 +55,11 @@ def write_curve(name: str, history: Sequence[Point]) -> None:
     """Write the evaluations of a training as a table for DVC's plots; an imported run has none, and gets the header alone."""
     with replacing(layout.curve(name)) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(("epoch", "dev/rsum", "dev/i2t_r1", "dev/t2i_r1", "loss", "learning_rate"))
+        signs = [name for name in Collapse.model_fields if name != "collapsed"]
+        named = (f"collapse/{name}" for name in signs)
+        table.writerow(("epoch", "dev/rsum", "dev/i2t_r1", "dev/t2i_r1", "loss", "learning_rate", *named))
         for point in history:
             dev = point.dev
-            table.writerow((point.epoch, dev.rsum, dev.i2t_r1, dev.t2i_r1, point.losses["total"], point.learning_rate))
+            collapse = [getattr(point.collapse, name, None) for name in signs]
+            loss = point.losses["total"]
+            table.writerow((point.epoch, dev.rsum, dev.i2t_r1, dev.t2i_r1, loss, point.learning_rate, *collapse))

@@ -5,6 +5,7 @@ They are written and read by `folder.py`.
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -15,6 +16,10 @@ from itrcore.settings.training import TrainingSettings
 
 Inputs = dict[str, Any]  # what decides a result (`itrcore/runs/inputs.py`): code, settings, data
 Origin = Literal["trained", "imported"]
+AGAINST_COLLAPSE = (
+    "What usually helps: a longer warm-up (loss.warmup_epochs of a hinge loss, recipe.schedule.warmup of a cosine), a lower "
+    "recipe.learning_rate, another recipe.batch_size."
+)
 
 
 class Record(BaseModel):
@@ -99,12 +104,39 @@ class Metrics(Record):
     rsum: float
 
 
+class Collapse(Record):
+    """How near an evaluation on dev is to a collapse, in which all items look alike (`itrcore/training/collapse.py`).
+
+    image_rank, text_rank: effective rank of each side's vectors, or of the means of its sets; 1: all point one way
+    i2t_hub, t2i_hub: share of queries, in percent, whose best item is the one that wins most queries
+    loss: since the evaluation before, divided by the loss that a constant similarity gives; None where that says nothing
+    collapsed: whether this counts as a collapse
+    """
+
+    image_rank: float
+    text_rank: float
+    i2t_hub: float
+    t2i_hub: float
+    loss: float | None
+    collapsed: bool
+
+    @property
+    def signs(self) -> str:
+        """The figures in words."""
+        loss = "" if self.loss is None else f"; the loss is {self.loss:.2f} of that of a constant similarity"
+        return (
+            f"effective rank of images {self.image_rank:.1f}, of captions {self.text_rank:.1f}; one caption is the best of "
+            f"{self.i2t_hub:.0f} % of images, one image of {self.t2i_hub:.0f} % of captions{loss}"
+        )
+
+
 class Point(Record):
     """One evaluation on dev during a training.
 
     evaluation: its number, from 1; epoch: epochs done by then
     losses: mean of each term per pair since the evaluation before; `total`: of their weighted sum
     seconds: of training since the evaluation before
+    collapse: None in records from before it was watched
     """
 
     evaluation: int
@@ -114,6 +146,12 @@ class Point(Record):
     dev: Metrics
     seconds: float
     pairs_per_second: float
+    collapse: Collapse | None = None
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether it is known to have collapsed."""
+        return self.collapse is not None and self.collapse.collapsed
 
     @model_validator(mode="after")
     def _has_a_total(self) -> Point:
@@ -127,6 +165,16 @@ class History(Record):
 
     evaluations: Annotated[tuple[Point, ...], Field(min_length=1)]
     best_epoch: int | float
+
+    @property
+    def watched(self) -> bool:
+        """Whether a collapse was watched for at every evaluation."""
+        return all(point.collapse is not None for point in self.evaluations)
+
+    @property
+    def collapsed_from(self) -> Point | None:
+        """Of a training that ended collapsed: the first of the evaluations that were so until the end."""
+        return next(reversed(list(takewhile(lambda point: point.collapsed, reversed(self.evaluations)))), None)
 
 
 class Measured(Record):

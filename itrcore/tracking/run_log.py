@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from time import time
 from typing import Any
@@ -15,6 +15,7 @@ from itrcore.runs.records import Evaluation, Measured, Point, Run, RunDescriptio
 
 # Tags that say which result and which evaluation a run holds.
 RESULT, EVALUATION = "itr.result", "itr.evaluation"
+COLLAPSED = "collapsed"  # a tag too: true or false
 # What an evaluation says of its training; no two trainings take equally long to the last digit.
 _TRAINING = ("train_seconds", "dev_rsum", "seed", "checkpoint", "parameters")
 _DIGEST = 12  # characters; MLflow takes 36 at most, and the report shows as many
@@ -72,15 +73,18 @@ class RunLog:
         for key in ("data_digest", "code_version", "features"):
             self._client.set_tag(self.run_id, key, getattr(described, key))
 
-    def evaluations(self, points: Iterable[Point]) -> None:
+    def evaluations(self, points: Sequence[Point]) -> None:
         """Loss terms, dev metrics, learning rate and speed of the evaluations that are not in the run yet.
 
-        MLflow's steps are whole numbers: they count evaluations, of which a method may have several an epoch.
+        MLflow's steps are whole numbers: they count evaluations, of which a method may have several an epoch. A tag says
+        whether the training has collapsed by the last one.
         """
         held = {metric.step for metric in self._client.get_metric_history(self.run_id, "dev/rsum")}
         for point in points:
             if point.evaluation not in held:
                 self.metrics(_values(point), point.evaluation)
+        if points and points[-1].collapse is not None:
+            self._client.set_tag(self.run_id, COLLAPSED, str(points[-1].collapsed).lower())
 
     def contradicts(self, points: Sequence[Point]) -> bool:
         """Whether it holds an evaluation otherwise than these points say, or twice."""
@@ -92,7 +96,7 @@ class RunLog:
         ]
         return len(dict(held)) < len(held) or any(wanted.get(key) != value for key, value in held)
 
-    def training(self, run: Run, points: Iterable[Point], folder: Path) -> None:
+    def training(self, run: Run, points: Sequence[Point], folder: Path) -> None:
         """A finished training: what is missing of its evaluations, its checkpoint, and last that it is whole."""
         self.evaluations(points)
         figures = {"time/train_seconds": run.train_seconds, "train/best_epoch": run.best_epoch}
@@ -147,6 +151,9 @@ class RunLog:
 def _values(point: Point) -> dict[str, float]:
     values = {f"loss/{key}": value for key, value in point.losses.items()}
     values |= {f"dev/{key}": value for key, value in point.dev.model_dump().items()}
+    if point.collapse is not None:
+        signs = point.collapse.model_dump(exclude={"collapsed"})
+        values |= {f"collapse/{key}": value for key, value in signs.items() if value is not None}
     return values | {f"train/{key}": getattr(point, key) for key in ("epoch", "learning_rate", "pairs_per_second")}
 
 

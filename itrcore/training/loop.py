@@ -23,11 +23,11 @@ from itrcore.methods.contract import Method
 from itrcore.methods.objective import Objective
 from itrcore.progress import SILENT, Show
 from itrcore.ranking import metrics, ranks
-from itrcore.runs.records import Metrics, Point
+from itrcore.runs.records import Collapse, Metrics, Point
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.training import TrainingSettings
 from itrcore.terminal import say
-from itrcore.training import days
+from itrcore.training import collapse, days
 from itrcore.training.display import Display
 from itrcore.training.state import Finished, StateFolder, TrainingState
 from itrcore.training.step import Recent, Stepper, learning_rate
@@ -183,28 +183,37 @@ class Trainer:
         if point is not None and state.best is not None:
             folder.save(state, self.objective, self.stepper.optimiser.state_dict())
             display.evaluation(point, state.best.epoch)
+            if line := collapse.line(state.history):
+                display.say(line)
             after_evaluation(state)
         together.wait()
 
     def _point(self, state: TrainingState) -> Point:
         """What is known after the part of an epoch that ends here."""
         steps = len(self.batches)
+        losses = {name: value / (state.part_steps * self.summed) for name, value in state.losses.items()}
+        constant = self.objective.constant(self.recipe.batch_size, Progress(state.epoch, state.global_step - 1))
+        before = state.history[-1] if state.history else None
+        unweighted = sum(value for name, value in losses.items() if name != "total")
+        dev, watched = self.evaluate_dev(None if constant is None else unweighted * self.summed / constant, before)
         return Point(
             evaluation=len(state.history) + 1,
             epoch=state.epoch + 1 if state.step == steps else round(state.epoch + state.step / steps, 2),
             learning_rate=learning_rate(self.recipe, state.global_step - 1, steps),
-            losses={name: value / (state.part_steps * self.summed) for name, value in state.losses.items()},
-            dev=self.evaluate_dev(),
+            losses=losses,
+            dev=dev,
             seconds=state.part_seconds,
             pairs_per_second=state.part_steps * self.recipe.batch_size / state.part_seconds,
+            collapse=watched,
         )
 
-    def evaluate_dev(self) -> Metrics:
-        """Metrics on the selection part of dev."""
+    def evaluate_dev(self, loss: float | None, before: Point | None) -> tuple[Metrics, Collapse]:
+        """Metrics on the selection part of dev, and how near it is to a collapse. loss, before: as `collapse.watched` takes them"""
         with self.accelerator.autocast():
             encoded = encode(self.method, self.dev, self.evaluation_batch, self.device, self._show)
             matrix = score(self.method, encoded.images, encoded.texts, self.tile, show=self._show)
-        return Metrics(**metrics(ranks(matrix, self.dev.image_of, "dev similarity")))
+        figures = Metrics(**metrics(ranks(matrix, self.dev.image_of, "dev similarity")))
+        return figures, collapse.watched(encoded.images, encoded.texts, matrix, loss, before)
 
 
 def evaluation_steps(steps: int, evaluations: int) -> set[int]:

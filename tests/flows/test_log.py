@@ -37,6 +37,8 @@ def test_a_task_says_what_people_want_to_know_and_the_file_has_everything(tmp_pa
         "Going on at epoch 2, step 3 of 12.",
         "epoch 4 of 12, step 40 of 120, loss 0.532, dev rsum 312.4, 1,240 pairs/s, 1:20 left",
         "evaluate one, 1:00:00 so far",
+        "The training has collapsed: effective rank of images 3.1, of captions 1.0",
+        "The training is no longer collapsed.",
         "warning: MLflow does not answer",
         "error: runs/one: damaged",
         "ERROR: failed to reproduce 'train@one'",

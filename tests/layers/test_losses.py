@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from itrcore.layers.losses.contract import Losses, Similarities
+from itrcore.layers.losses.contract import Loss, Losses, Similarities
 from itrcore.layers.losses.scale import ScaledLoss
 from itrcore.layers.losses.sigmoid import Sigmoid, pairwise_sigmoid
 from itrcore.layers.losses.symmetric import Symmetric, symmetric_cross_entropy
@@ -260,6 +261,41 @@ def test_triplet_losses_take_the_hardest_negatives_when_the_warm_up_is_over(epoc
     for views in (1, 2, 3):
         terms = SelfExpanding(settings, Similarities(views, None))(scores, Progress(epoch, 0))
         assert terms == {"self_expanding": self_expanding_triplet(scores, views, MARGIN, hardest)}
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+@pytest.mark.parametrize(("n", "views"), [(2, 1), (7, 1), (5, 2), (4, 3)])
+def test_the_loss_of_a_constant_similarity_is_known_beforehand_for_triplet_losses(
+    n: int, views: int, epoch: int
+) -> None:
+    settings = SelfExpandingSettings(kind="self_expanding", margin=MARGIN, warmup_epochs=2)
+    losses: list[Loss] = [SelfExpanding(settings, Similarities(views, None))]
+    if views == 1:
+        losses.append(Hinge(HingeSettings(kind="hinge", margin=MARGIN, warmup_epochs=2), Similarities(1, None)))
+    for loss in losses:
+        for value in (-1.0, 0.0, 0.7):
+            scores = torch.full((n * views, n * views), value, dtype=torch.float64)
+            total = float(Losses(loss(scores, Progress(epoch, 0))).total)
+            assert total == pytest.approx(loss.constant(n, Progress(epoch, 0)), rel=1e-12)
+    if epoch == 2:
+        assert losses[0].constant(n, Progress(2, 0)) == pytest.approx(2 * MARGIN * n * views)
+
+
+@pytest.mark.parametrize("n", [2, 7, 64])
+def test_the_loss_of_a_constant_similarity_is_known_beforehand_for_losses_with_a_scale(n: int) -> None:
+    symmetric, sigmoid = scaled("symmetric", 5.0), scaled("sigmoid", 5.0)
+
+    def at(loss: Loss, value: float) -> float:
+        scores = torch.full((n, n), value, dtype=torch.float64)
+        return float(Losses(loss(scores, Progress(0, 0))).total.detach())
+
+    for value in (-1.0, 0.0, 0.7):
+        assert at(symmetric, value) == pytest.approx(symmetric.constant(n, Progress(0, 0)), rel=1e-6)
+    # The sigmoid loss depends on the value: all of a wide grid are above the lowest, which the best one has.
+    lowest = sigmoid.constant(n, Progress(0, 0))
+    assert min(at(sigmoid, value) for value in np.linspace(-1, 1, 81)) >= lowest * (1 - 1e-6)
+    bias = float(sigmoid.get_parameter("bias").detach())
+    assert at(sigmoid, (-math.log(n - 1) - bias) / 5.0) == pytest.approx(lowest, rel=1e-6)
 
 
 def test_the_total_is_the_sum_of_the_terms_times_the_weight() -> None:

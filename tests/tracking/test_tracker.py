@@ -40,6 +40,9 @@ def test_a_training_is_one_run_with_all_that_its_folders_hold(folder: Path) -> N
             assert (number, value) in histories[f"dev/{key}"]
         assert (number, record["losses"]["total"]) in histories["loss/total"]
         assert (number, record["learning_rate"]) in histories["train/learning_rate"]
+        for key in ("image_rank", "text_rank", "i2t_hub", "t2i_hub", "loss"):
+            assert (number, record["collapse"][key]) in histories[f"collapse/{key}"]
+    assert run.data.tags["collapsed"] == str(record["collapse"]["collapsed"]).lower()
     assert [step for step, _ in histories["dev/rsum"]] == [1, 2, 3, 4, 5, 6]  # MLflow knows no half steps
     assert [epoch for _, epoch in histories["train/epoch"]] == [0.53, 1, 1.53, 2, 2.53, 3]
     measured = read_json(RESULTS / "metrics.json")
@@ -77,7 +80,7 @@ def test_a_failed_training_is_marked_and_the_next_one_takes_its_place(folder: Pa
     retrain()
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="boom"):
         patch.setattr(
-            "itrcore.training.loop.Trainer.evaluate_dev", lambda self: (_ for _ in ()).throw(RuntimeError("boom"))
+            "itrcore.training.loop.Trainer.evaluate_dev", lambda *arguments: (_ for _ in ()).throw(RuntimeError("boom"))
         )
         train(write_params(folder, {"runs.one.seed": 5}), "one", Tracker().training())
     assert sorted(run.info.status for run in Store().runs()) == ["FAILED", "FINISHED"]
@@ -176,6 +179,29 @@ def test_a_training_that_went_on_from_an_older_state_than_it_had_logged_has_each
     run = Store().one()
     speeds = [(point.evaluation, point.pairs_per_second) for point in points]
     assert Store().histories(run)["train/pairs_per_second"] == speeds and once_per_step(Store(), run)
+
+
+def test_a_collapse_is_a_tag_as_of_the_last_evaluation_and_earlier_records_have_none(folder: Path) -> None:
+    described = Run.model_validate_json((RUN / "run.json").read_bytes())
+    points = History.model_validate_json((RUN / "history.json").read_bytes()).evaluations
+    log = Tracker().open(described, None)
+    assert log is not None and points[0].collapse is not None
+    fine, bad = (
+        point.model_copy(update={"collapse": points[0].collapse.model_copy(update={"collapsed": collapsed})})
+        for point, collapsed in zip(points, (False, True), strict=False)
+    )
+    old = points[0].model_copy(update={"collapse": None})
+    seen = []
+    for course in (
+        [old],
+        [old, bad],
+        [fine, bad],
+        [fine, bad, points[2].model_copy(update={"collapse": fine.collapse})],
+    ):
+        log.evaluations(course)
+        seen.append(Store().one().data.tags.get("collapsed"))
+    assert seen == [None, "true", "true", "false"]
+    assert [step for step, _ in Store().histories(Store().one())["collapse/loss"]] == [2, 3]
 
 
 def test_an_ensemble_is_a_run_with_its_members_as_parameters_and_the_report_goes_where_the_result_is(

@@ -50,7 +50,8 @@ def test_a_training_into_a_pipe_says_at_once_what_it_does_and_every_minute_where
     assert all(re.fullmatch(r"train one, 0:\d\d so far", line) for line in before)
     evaluations = [line for line in lines if line.startswith("epoch    ")]
     assert len(evaluations) == 2
-    lines = [line for line in lines if line not in evaluations]
+    # So few steps with hardest negatives teach it nothing.
+    lines = [line for line in lines if line not in evaluations and "has collapsed" not in line]
     assert all(ONGOING.search(line) for line in lines)
     steps = [line for line in lines if "step" in line]
     assert (

@@ -18,7 +18,7 @@ from itrcore.layers.progress import Progress
 from itrcore.methods.contract import Method
 from itrcore.methods.objective import Objective
 from itrcore.methods.vse.esa import ESA
-from itrcore.runs.records import Metrics
+from itrcore.runs.records import Collapse, Metrics
 from itrcore.settings.optimisation import OptimisationSettings
 from itrcore.training.loop import Trainer, evaluation_steps
 from itrcore.training.step import learning_rate
@@ -142,9 +142,10 @@ def test_the_best_of_all_evaluations_is_kept_also_from_the_middle_of_an_epoch(
     seen: list[dict[str, Any]] = []
     original = Trainer.evaluate_dev
 
-    def evaluate(self: Trainer) -> Metrics:
+    def evaluate(self: Trainer, *arguments: Any) -> tuple[Metrics, Collapse]:
         seen.append({name: tensor.clone() for name, tensor in self.method.state_dict().items()})
-        return original(self).model_copy(update={"rsum": values[len(seen) - 1]})
+        found, collapse = original(self, *arguments)
+        return found.model_copy(update={"rsum": values[len(seen) - 1]}), collapse
 
     monkeypatch.setattr(Trainer, "evaluate_dev", evaluate)
     run = train_in(tmp_path)
@@ -198,9 +199,9 @@ def test_what_after_step_sets_is_what_is_evaluated_kept_and_trained_on(tmp_path:
         seen.append(float(bias(self.method).detach().mean()))
         return forward(self, *arguments)
 
-    def noted_evaluation(self: Trainer) -> Metrics:
+    def noted_evaluation(self: Trainer, *arguments: Any) -> tuple[Metrics, Collapse]:
         seen.append(float(bias(self.method).detach().mean()))
-        return evaluate(self)
+        return evaluate(self, *arguments)
 
     monkeypatch.setattr(Objective, "after_step", limit)
     monkeypatch.setattr(Objective, "forward", noted_loss)

@@ -35,7 +35,7 @@ from itrcore.methods.contract import EmbeddingMethod
 from itrcore.methods.objective import Objective
 from itrcore.ranking import metrics, ranks
 from itrcore.runs import inputs
-from itrcore.runs.records import Metrics
+from itrcore.runs.records import Collapse, Metrics
 from itrcore.settings.training import TrainingSettings
 from itrcore.training.loop import Trainer
 from itrcore.training.state import StateFolder
@@ -106,9 +106,10 @@ def test_of_equal_epochs_the_first_is_kept_with_its_own_weights(
     seen: list[dict[str, Any]] = []
     original = Trainer.evaluate_dev
 
-    def evaluate(self: Trainer) -> Metrics:
+    def evaluate(self: Trainer, *arguments: Any) -> tuple[Metrics, Collapse]:
         seen.append({name: tensor.clone() for name, tensor in self.method.state_dict().items()})
-        return original(self).model_copy(update={"rsum": values[len(seen) - 1]})
+        found, collapse = original(self, *arguments)
+        return found.model_copy(update={"rsum": values[len(seen) - 1]}), collapse
 
     monkeypatch.setattr(Trainer, "evaluate_dev", evaluate)
     run = train_in(tmp_path)
@@ -188,6 +189,9 @@ class TwoTerms(Loss):
     def forward(self, scores: Tensor, progress: Progress) -> dict[str, Tensor]:
         targets = torch.arange(len(scores))
         return {"rows": nn.functional.cross_entropy(scores, targets), "size": 0.25 * scores.square().mean()}
+
+    def constant(self, n: int, progress: Progress) -> float:
+        return math.log(n)
 
 
 def test_the_loop_trains_any_method_with_any_loss_and_reports_its_terms_by_name(tmp_path: Path) -> None:
@@ -371,4 +375,5 @@ def test_a_training_leaves_its_course_as_a_table(tmp_path: Path) -> None:
     for row, record in zip(table, evaluations, strict=True):
         expected = {f"dev/{key}": record["dev"][key] for key in ("rsum", "i2t_r1", "t2i_r1")}
         expected |= {"loss": record["losses"]["total"], "learning_rate": record["learning_rate"]}
+        expected |= {f"collapse/{key}": record["collapse"][key] for key in ("text_rank", "t2i_hub", "loss")}
         assert {key: float(row[key]) for key in expected} == expected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,10 @@ class Diversity(QueryLoss):
         """scores: (n, n), matching pairs on the diagonal."""
         others = ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
         return {"diversity": self.both_ways(scores, others, progress)}
+
+    def constant(self, n: int, progress: Progress) -> float | None:
+        """In the warm-up as for InfoNCE; then none, as it goes below 0 the better a match scores."""
+        return math.log(n) if progress.epoch < self.settings.warmup_epochs else None
 
     def each(self, match: Tensor, scores: Tensor, negative: Tensor, progress: Progress) -> Tensor:
         """As `diversity_sensitive`; in the warm-up as `info_nce`."""

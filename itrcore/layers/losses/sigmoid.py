@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,6 +25,10 @@ class Sigmoid(ScaledLoss):
     def forward(self, scores: Tensor, progress: Progress) -> dict[str, Tensor]:
         """scores: (n, n), matching pairs on the diagonal."""
         return {"sigmoid": pairwise_sigmoid(scores, self.scale(), self.bias)}
+
+    def constant(self, n: int, progress: Progress) -> float:
+        """The lowest: at the similarity, or the bias, that gives each pair the probability 1/n, which is the share of matches."""
+        return math.log(n) + (n - 1) * math.log(n / (n - 1)) if n > 1 else 0.0
 
 
 def pairwise_sigmoid(scores: Tensor, scale: Tensor, bias: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -21,6 +23,10 @@ class Symmetric(ScaledLoss, QueryLoss):
     def each(self, match: Tensor, scores: Tensor, negative: Tensor, progress: Progress) -> Tensor:
         """As `info_nce`."""
         return info_nce(match, scores, negative, self.scale())
+
+    def constant(self, n: int, progress: Progress) -> float:
+        """Each of n is as likely as the others."""
+        return math.log(n)
 
 
 def symmetric_cross_entropy(scores: Tensor, scale: Tensor) -> Tensor:

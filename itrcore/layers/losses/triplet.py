@@ -8,7 +8,7 @@ from torch import Tensor
 from itrcore.layers.losses.contract import Loss, Similarities
 from itrcore.layers.losses.queries import QueryLoss
 from itrcore.layers.progress import Progress
-from itrcore.settings.losses import HingeSettings, SelfExpandingSettings
+from itrcore.settings.losses import HingeSettings, SelfExpandingSettings, TripletSettings
 
 
 class Hinge(QueryLoss):
@@ -30,6 +30,10 @@ class Hinge(QueryLoss):
         costs = (self.settings.margin + scores - match[:, None]).clamp(min=0).masked_fill(~negative, 0)
         return costs.amax(dim=1) if progress.epoch >= self.settings.warmup_epochs else costs.sum(dim=1)
 
+    def constant(self, n: int, progress: Progress) -> float:
+        """A margin for each negative that counts."""
+        return _margins(self.settings, n, 1, progress)
+
 
 class SelfExpanding(Loss):
     """Self-expanding triplet loss over the views: all negatives in the warm-up epochs, then the hardest."""
@@ -44,6 +48,17 @@ class SelfExpanding(Loss):
         """scores: (n · views, n · views), the views of an item adjacent on both sides."""
         hardest = progress.epoch >= self.settings.warmup_epochs
         return {"self_expanding": self_expanding_triplet(scores, self.views, self.settings.margin, hardest)}
+
+    def constant(self, n: int, progress: Progress) -> float:
+        """A margin for each negative that counts."""
+        return _margins(self.settings, n, self.views, progress)
+
+
+def _margins(settings: TripletSettings, n: int, views: int, progress: Progress) -> float:
+    """The margin, times the negatives that count of all rows and all columns of n items with this many views each."""
+    others = (n - 1) * views
+    counting = min(others, 1) if progress.epoch >= settings.warmup_epochs else others
+    return 2 * n * views * counting * settings.margin
 
 
 def hinge_triplet(scores: Tensor, margin: float, hardest: bool) -> Tensor:
