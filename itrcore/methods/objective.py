@@ -38,8 +38,8 @@ class Objective(nn.Module):
         scores = together.gather(self.method.similarity(images, texts.gathered()))
         return Losses(self.loss(scores, progress), self.method.loss_weight(progress))
 
-    def constant(self, n: int, progress: Progress) -> float:
-        """The sum of the terms for a batch of n pairs whose similarities are all the same, before their weight."""
+    def constant(self, n: int, progress: Progress) -> float | None:
+        """The sum of the unweighted terms of n pairs whose similarities are all the same; None as for a loss."""
         return self.loss.constant(n, progress)
 
     def after_step(self) -> None:

@@ -21,11 +21,13 @@ _ITEMS = 512  # of each side whose vectors are looked at: the time grows with th
 _BEGINS, _LASTS = (2.0, 75.0, 0.95), (4.0, 25.0, 0.9)
 
 
-def watched(images: Encoded, texts: Encoded, similarity: np.ndarray, loss: float, before: Point | None) -> Collapse:
+def watched(
+    images: Encoded, texts: Encoded, similarity: np.ndarray, loss: float | None, before: Point | None
+) -> Collapse:
     """What an evaluation says of a collapse.
 
     images, texts: both sides of the split; similarity: (n_images, n_captions), finite
-    loss: since the evaluation before, divided by that of a constant similarity
+    loss: since the evaluation before, divided by that of a constant similarity; None where that is not known
     before: the evaluation before; the first is never counted as a collapse, as all methods begin near one
     """
     image_rank, text_rank = rank_of(images), rank_of(texts)
@@ -38,7 +40,7 @@ def watched(images: Encoded, texts: Encoded, similarity: np.ndarray, loss: float
         i2t_hub=i2t_hub,
         t2i_hub=t2i_hub,
         loss=loss,
-        collapsed=before is not None and alike and loss >= share,
+        collapsed=before is not None and alike and (loss is None or loss >= share),
     )
 
 

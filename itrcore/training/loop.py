@@ -195,7 +195,7 @@ class Trainer:
         constant = self.objective.constant(self.recipe.batch_size, Progress(state.epoch, state.global_step - 1))
         before = state.history[-1] if state.history else None
         unweighted = sum(value for name, value in losses.items() if name != "total")
-        dev, watched = self.evaluate_dev(unweighted * self.summed / constant, before)
+        dev, watched = self.evaluate_dev(None if constant is None else unweighted * self.summed / constant, before)
         return Point(
             evaluation=len(state.history) + 1,
             epoch=state.epoch + 1 if state.step == steps else round(state.epoch + state.step / steps, 2),
@@ -207,7 +207,7 @@ class Trainer:
             collapse=watched,
         )
 
-    def evaluate_dev(self, loss: float, before: Point | None) -> tuple[Metrics, Collapse]:
+    def evaluate_dev(self, loss: float | None, before: Point | None) -> tuple[Metrics, Collapse]:
         """Metrics on the selection part of dev, and how near it is to a collapse. loss, before: as `collapse.watched` takes them"""
         with self.accelerator.autocast():
             encoded = encode(self.method, self.dev, self.evaluation_batch, self.device, self._show)
