@@ -123,7 +123,7 @@ class Collapse(Record):
     @property
     def signs(self) -> str:
         """The figures in words."""
-        loss = "" if self.loss is None else f"; the loss is {self.loss:.2f} of that of a constant similarity"
+        loss = "" if self.loss is None else f"; the loss is {self.loss:.2f} times that of a constant similarity"
         return (
             f"effective rank of images {self.image_rank:.1f}, of captions {self.text_rank:.1f}; one caption is the best of "
             f"{self.i2t_hub:.0f} % of images, one image of {self.t2i_hub:.0f} % of captions{loss}"
