@@ -43,7 +43,7 @@ class Objective(nn.Module):
         return Losses(self.loss(scores, progress), self.method.loss_weight(progress))
 
     def constant(self, n: int, progress: Progress) -> float | None:
-        """The sum of the terms for n pairs whose similarities are all the same, before their weight; None as for a loss."""
+        """The sum of the unweighted terms of n pairs whose similarities are all the same; None as for a loss."""
         return self.loss.constant(n, progress)
 
     def after_step(self) -> None:

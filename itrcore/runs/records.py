@@ -109,7 +109,7 @@ class Collapse(Record):
 
     image_rank, text_rank: effective rank of each side's vectors, or of the means of its sets; 1: all point one way
     i2t_hub, t2i_hub: share of queries, in percent, whose best item is the one that wins most queries
-    loss: since the evaluation before, divided by the loss that a constant similarity gives; None where that says nothing
+    loss: since the evaluation before, divided by the loss that a constant similarity gives; None where that is not known
     collapsed: whether this counts as a collapse
     """
 
@@ -123,7 +123,7 @@ class Collapse(Record):
     @property
     def signs(self) -> str:
         """The figures in words."""
-        loss = "" if self.loss is None else f"; the loss is {self.loss:.2f} of that of a constant similarity"
+        loss = "" if self.loss is None else f"; the loss is {self.loss:.2f} times that of a constant similarity"
         return (
             f"effective rank of images {self.image_rank:.1f}, of captions {self.text_rank:.1f}; one caption is the best of "
             f"{self.i2t_hub:.0f} % of images, one image of {self.t2i_hub:.0f} % of captions{loss}"

@@ -152,8 +152,8 @@ def _values(point: Point) -> dict[str, float]:
     values = {f"loss/{key}": value for key, value in point.losses.items()}
     values |= {f"dev/{key}": value for key, value in point.dev.model_dump().items()}
     if point.collapse is not None:
-        signs = point.collapse.model_dump(exclude={"collapsed"})
-        values |= {f"collapse/{key}": value for key, value in signs.items() if value is not None}
+        signs = point.collapse.model_dump(exclude={"collapsed"}, exclude_none=True)
+        values |= {f"collapse/{key}": value for key, value in signs.items()}
     return values | {f"train/{key}": getattr(point, key) for key in ("epoch", "learning_rate", "pairs_per_second")}
 
 

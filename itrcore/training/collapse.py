@@ -27,7 +27,7 @@ def watched(
     """What an evaluation says of a collapse.
 
     images, texts: both sides of the split; similarity: (n_images, n_captions), finite
-    loss: since the evaluation before, divided by that of a constant similarity; None where that says nothing
+    loss: since the evaluation before, divided by that of a constant similarity; None where that is not known
     before: the evaluation before; the first is never counted as a collapse, as all methods begin near one
     """
     image_rank, text_rank = rank_of(images), rank_of(texts)

@@ -62,9 +62,6 @@ def test_each_side_is_encoded_once_images_with_their_views_and_all_pairs_meet_th
             seen.append(scores)
             return {"one": scores.mean(), "two": scores.max()}
 
-        def constant(self, n: int, progress: Progress) -> float:
-            return 0.0
-
     method, batch = Counting(), pair_batch(5, 1, WIDTH, N_WORDS)
     losses = Objective(method, Watched())(batch, Progress(0, 0, share=0.25))
     assert method.asked == ["views", "texts"]

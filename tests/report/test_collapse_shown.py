@@ -33,7 +33,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         put_run(root, evaluation(name, "toy", method, int(seed), 20.0))
         content = history()
         for record, collapsed in zip(content["evaluations"], course or (), strict=False):
-            record["collapse"] = {**SIGNS, "collapsed": collapsed}
+            record["collapse"] = {**SIGNS, "collapsed": collapsed} | ({"loss": None} if name == "b-1" else {})
         write(root / "runs" / "toy" / name / "history.json", content)
     return collect(root, dict.fromkeys(COURSES, "toy"), {})
 
@@ -50,9 +50,9 @@ def test_the_page_of_a_training_that_ended_collapsed_says_since_when_by_what_and
     notes = {name: re.findall(r"<strong>Collapsed</strong>(.*?)</p>", page) for name, page in pages.items()}
     assert {name: len(found) for name, found in notes.items()} == {"a-1": 0, "a-2": 1, "b-1": 1, "c-1": 0}
     (note,) = notes["a-2"]
-    assert note.startswith(" from epoch 2 to the end; the weights are those of epoch 3.")
+    assert note.startswith(" from epoch 2 to the end; the kept weights are of epoch 3.")
     assert "of captions 1.0;" in note and "one image of 98 % of captions" in note and "recipe.learning_rate" in note
-    assert notes["b-1"][0].startswith(" from epoch 3 to the end")
+    assert notes["b-1"][0].startswith(" from epoch 3 to the end") and "constant similarity" not in notes["b-1"][0]
 
 
 def test_the_table_of_evaluations_has_the_figures_where_they_are_known(report: Path) -> None:

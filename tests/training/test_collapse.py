@@ -75,7 +75,7 @@ def point(of: Collapse | None) -> Point:
     )  # fmt: skip
 
 
-def verdicts(course: list[tuple[float, float, float]]) -> list[bool]:
+def verdicts(course: list[tuple[float, float, float | None]]) -> list[bool]:
     """Of evaluations with these (effective rank of captions, % of captions that one image wins, share of the loss)."""
     history: list[Point] = []
     for rank, hub, loss in course:
@@ -108,6 +108,7 @@ HEALTHY, FEW, HUB = (15.0, 5.0, 0.5), (1.5, 5.0, 1.0), (15.0, 80.0, 1.0)
         ([HEALTHY, HUB], [False, True]),
         ([HEALTHY, (15.0, 5.0, 1.2)], [False, False]),  # hardest negatives have just begun to count
         ([HEALTHY, (1.5, 80.0, 0.5)], [False, False]),  # odd vectors, but it tells its batches apart
+        ([HEALTHY, (15.0, 90.0, None), (15.0, 20.0, None)], [False, True, False]),
         ([HEALTHY, (3.0, 40.0, 0.93)], [False, False]),
         ([HEALTHY, (7.0, 45.0, 1.0)], [False, False]),  # a healthy one that learns slowly
         ([HEALTHY, HUB, (15.0, 30.0, 0.93), (3.0, 5.0, 0.93), HEALTHY], [False, True, True, True, False]),
@@ -115,7 +116,7 @@ HEALTHY, FEW, HUB = (15.0, 5.0, 0.5), (1.5, 5.0, 1.0), (15.0, 80.0, 1.0)
     ],
 )
 def test_a_collapse_begins_with_strong_signs_and_lasts_while_there_are_weak_ones(
-    course: list[tuple[float, float, float]], expected: list[bool]
+    course: list[tuple[float, float, float | None]], expected: list[bool]
 ) -> None:
     assert verdicts(course) == expected
 

@@ -54,12 +54,12 @@ class Loss(nn.Module, ABC):
         scores: (n · views, n · views), the views of an item adjacent on both sides; matching pairs on the diagonal
         """
 
-    @abstractmethod
     def constant(self, n: int, progress: Progress) -> float | None:
         """The sum of its terms for a batch of n pairs whose similarities are all the same: a collapsed model has this loss.
 
-        Where it depends on that similarity, the lowest of all. None where its size says nothing, as it is no multiple of 0.
+        Above 0. Where it depends on that similarity, the lowest of all. None where that is not known, or not above 0.
         """
+        return None
 
     def after_step(self) -> None:
         """Called after each step of the optimiser, to keep parameters within limits."""
