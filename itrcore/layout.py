@@ -47,7 +47,7 @@ def vocabulary(data: str) -> Path:
 
 
 def concepts(data: str) -> Path:
-    """The concepts of its training captions, and their graph."""
+    """What its training captions speak of, where params.yaml asks for it; else only the record that there is nothing."""
     return Path("data", data, "concepts")
 
 

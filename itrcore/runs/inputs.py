@@ -184,7 +184,7 @@ def _split(data: str, split: str, settings: MethodSettings) -> Inputs:
 
 
 def _assets(data: str, settings: MethodSettings) -> Inputs:
-    """What a run begins with: the vocabulary and vectors of its data set, or pretrained weights on this disk.
+    """What a run begins with: vocabulary, vectors and concepts of its data set, or pretrained weights on this disk.
 
     Weights of a hub are identified by their name and revision, which are in the settings.
     """
@@ -199,8 +199,8 @@ def _assets(data: str, settings: MethodSettings) -> Inputs:
         starts_from["word pieces"] = digests.file_or_folder(vocabulary / layout.PIECES)
     else:
         starts_from["BERT" if isinstance(text, BertSettings) else "CLIP"] = digests.file_or_folder(Path(text.weights))
-    if settings.model.reads_concepts:
-        starts_from["concepts"] = digests.file_or_folder(layout.concepts(data))
     if isinstance(settings.model, SetSettings) and settings.model.grid is not None:
         starts_from["backbone"] = digests.file_or_folder(Path(settings.model.grid.weights))
+    if settings.model.concepts:
+        starts_from["concepts"] = digests.file_or_folder(layout.concepts(data))
     return starts_from

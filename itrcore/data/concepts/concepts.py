@@ -38,14 +38,6 @@ class Concepts:
         arrays = [array.tolist() for array in (self.counts, self.vectors, self.graph)]
         return digest([self.words, self.kinds, *arrays, self.source, self.tagger])
 
-    @classmethod
-    def untrained(cls, number: int = 300, width: int = 300) -> Concepts:
-        """Of no data set: for measuring."""
-        vectors = np.random.default_rng(0).standard_normal((number, width), np.float32)
-        words = tuple(f"word{n}" for n in range(number))
-        graph = np.eye(number, dtype=np.float32)
-        return cls(words, ("object",) * number, np.ones(number, np.int64), vectors, graph, "random", "none")
-
     def save(self, folder: Path) -> None:
         """Write a folder that `load` reads."""
         folder.mkdir(parents=True, exist_ok=True)
