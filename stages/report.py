@@ -1,10 +1,11 @@
-"""Stage `report`: leaderboard (JSON, Markdown, HTML), plots, pages of retrieved pictures; and all of it into MLflow."""
+"""Stage `report`: leaderboard (JSON, Markdown, HTML), plots, pages of pictures and of concepts; all of it into MLflow."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from itrcore import layout
+from itrcore.data.concepts.concepts import Concepts
 from itrcore.data.source import Source
 from itrcore.files import replacing
 from itrcore.provenance import code_version
@@ -24,8 +25,14 @@ def main(params: Params, _: str) -> None:
         for data in results.datasets
         if (folder := Source.read(layout.raw(data)).pictures) is not None
     }
+    concepts = {
+        data: Concepts.load(layout.concepts(data))
+        for data in results.datasets
+        if params.dataset(data).vocabulary.concepts is not None
+    }
+    provenance = {"report made by code version": code_version()}
     with replacing(layout.REPORT) as temporary:
-        write_report(results, temporary, params.report, pictures, {"report made by code version": code_version()})
+        write_report(results, temporary, params.report, pictures, provenance, concepts)
     say(
         f"{layout.REPORT}/index.html: {len(results.entries)} runs and ensembles. The leaderboard alone: itr leaderboard"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 NONE = "\N{EN DASH}"  # in place of a value that is not there
+DIGEST_SHOWN = 12  # characters of a digest; enough to tell two apart by eye
 
 
 def recall(mean: float, std: float | None = None) -> str:

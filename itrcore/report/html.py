@@ -1,4 +1,4 @@
-"""Writes the report's folder: index, a page per run and ensemble, plots, pictures, leaderboard.json and leaderboard.md.
+"""Writes the report's folder: index, a page per run and ensemble, concepts, plots, pictures, leaderboard.json and leaderboard.md.
 
 Pages link relatively, need no network, and open from disk. One small script makes the index's tables sortable.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from jinja2 import Environment
 
+from itrcore.data.concepts.concepts import Concepts
 from itrcore.errors import shown
 from itrcore.files import write_json
-from itrcore.report import explanations, formats, leaderboard, pages
+from itrcore.report import concepts_page, explanations, formats, leaderboard, pages
 from itrcore.report.leaderboard import COST, DIRECTIONS, PUBLISHED, QUALITY, Row, Stat, published_cells
 from itrcore.report.pictures import Shelf
 from itrcore.report.plots import Curve, Plot, curves, recall_bars
@@ -21,8 +23,6 @@ from itrcore.report.published_figures import KINDS, beside
 from itrcore.report.results import NOT_REAL, Entry, Results, not_real
 from itrcore.settings.evaluation import ReportSettings
 from itrcore.settings.methods import RECONSTRUCTED
-
-DIGEST_SHOWN = 12  # characters of a digest; enough to tell two apart by eye
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Section:
     rows: list[Row]
     plots: list[Plot]
     several_data: bool  # rows evaluated on different data: not comparable
+    concepts: int | None  # how many there are, where a page shows them
 
 
 def write_report(
@@ -43,20 +44,26 @@ def write_report(
     settings: ReportSettings,
     pictures: Mapping[str, Path],
     provenance: Mapping[str, str],
+    concepts: Mapping[str, Concepts] = MappingProxyType({}),
 ) -> None:
     """Write the whole report into `folder`, which is made if needed and otherwise empty.
 
     pictures: data set → the folder of its pictures; a placeholder stands for a picture that is not there
     provenance: name → value, at the foot of every page
+    concepts: data set → its concepts, where it has some; each gets a page
     Nothing is written outside `folder`; the caller makes the writing atomic (`itrcore.files.replacing`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     environment = _templates(settings, provenance)
     shelf = Shelf(folder, pictures)
-    sections = [_section(results, data, folder) for data in results.datasets]
+    sections = [_section(results, data, folder, concepts.get(data)) for data in results.datasets]
     pages.write(
         environment, folder / "index.html", "index.html", "", sections=sections, banner=not_real(results.entries)
     )
+    for section in sections:
+        if section.data in concepts:
+            path = folder / concepts_path(section.data)
+            concepts_page.write(environment, path, section.data, concepts[section.data])
     known = {entry.name: entry for entry in results.entries}
     for section in sections:
         for row in section.rows:
@@ -75,6 +82,11 @@ def write_report(
     pages.write_assets(folder, "style.css", "sorting.js")
 
 
+def concepts_path(data: str) -> str:
+    """The page of a data set's concepts, relative to the report's folder."""
+    return f"concepts/{data}.html"
+
+
 def entry_path(entry: Entry) -> str:
     """The page of a run or ensemble, relative to the report's folder."""
     return f"{entry.evaluation.kind}s/{entry.name}.html"
@@ -84,12 +96,12 @@ def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Envir
     return pages.templates(
         title=settings.title, provenance=dict(provenance), not_real=NOT_REAL, quality=(QUALITY[-1], *QUALITY[:-1]), cost=COST,
         published_columns=PUBLISHED, published_cells=published_cells, kinds=KINDS, directions=DIRECTIONS,
-        entry_path=entry_path, drawing=explanations,
+        entry_path=entry_path, concepts_path=concepts_path, drawing=explanations,
         single=lambda column, value: column.format(Stat(value, None)),
     )  # fmt: skip
 
 
-def _section(results: Results, data: str, folder: Path) -> Section:
+def _section(results: Results, data: str, folder: Path, concepts: Concepts | None) -> Section:
     entries = results.of(data)
     evaluations = [entry.evaluation for entry in entries]
     first, features = evaluations[0], formats.distinct(e.features for e in evaluations)
@@ -99,13 +111,14 @@ def _section(results: Results, data: str, folder: Path) -> Section:
         "Seeds": formats.distinct(sorted({e.seed for e in evaluations if e.seed is not None})),
         "Features": features,
         "R@1 of a random ranking": leaderboard.chance_text(first.n_images, first.n_captions),
-        "Data digest": formats.distinct(e.data_digest[:DIGEST_SHOWN] for e in evaluations),
+        "Data digest": formats.distinct(e.data_digest[: formats.DIGEST_SHOWN] for e in evaluations),
         "Code version": formats.distinct(e.code_version for e in evaluations),
         "Device": formats.distinct(e.device for e in evaluations),
     }
     board = leaderboard.rows(results, data)
     several = len({e.data_digest for e in evaluations}) > 1
-    return Section(data, features, facts, board, _section_plots(board, data, folder), several)
+    count = None if concepts is None else len(concepts)
+    return Section(data, features, facts, board, _section_plots(board, data, folder), several, count)
 
 
 def _section_plots(board: list[Row], data: str, folder: Path) -> list[Plot]:
@@ -162,7 +175,7 @@ def _entry_facts(entry: Entry) -> dict[str, str]:
     if entry.history is not None:
         facts["Epoch kept"] = f"{entry.history.best_epoch:g} of {entry.history.evaluations[-1].epoch:g}"
     return facts | {
-        "Data digest": e.data_digest[:DIGEST_SHOWN],
+        "Data digest": e.data_digest[: formats.DIGEST_SHOWN],
         "Code version": e.code_version,
         "Device": ", ".join(part for part in (e.device, e.precision) if part) or formats.NONE,
     }

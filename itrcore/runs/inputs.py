@@ -202,5 +202,8 @@ def _assets(data: str, settings: MethodSettings) -> Inputs:
     if isinstance(settings.model, SetSettings) and settings.model.grid is not None:
         starts_from["backbone"] = digests.file_or_folder(Path(settings.model.grid.weights))
     if settings.model.concepts:
-        starts_from["concepts"] = digests.file_or_folder(layout.concepts(data))
+        concepts = layout.concepts(data)
+        if concepts.exists():
+            intact.check_sealed(concepts)
+        starts_from["concepts"] = digests.file_or_folder(concepts)
     return starts_from

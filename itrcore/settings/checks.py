@@ -105,7 +105,7 @@ def _wrong_images(params: Params, where: str, run: RunSettings, method: MethodSe
 
 
 def _wrong_text(params: Params, where: str, run: RunSettings, method: MethodSettings) -> Iterator[str]:
-    """What a method's text encoder needs of its data set."""
+    """What a method's text encoder, and a method that reads concepts, need of its data set."""
     if run.checkpoint is not None:
         return  # a checkpoint brings its own weights, and names its vocabulary
     text, vocabulary = method.model.text, params.datasets[run.data].vocabulary
@@ -125,6 +125,11 @@ def _wrong_text(params: Params, where: str, run: RunSettings, method: MethodSett
         yield (
             f"{where}: {run.method} ({run.changes}) starts its {text.kind.upper()} at random, which needs word "
             f"pieces of the data set; give datasets.{run.data}.vocabulary.word_pieces, such as {{pieces: 4000, min_count: 2}}"
+        )
+    if method.model.concepts and vocabulary.concepts is None:
+        yield (
+            f"{where}: {run.method} reads the data set's concepts; give datasets.{run.data}.vocabulary.concepts, such as "
+            "{objects: 210, motions: 30, properties: 60}"
         )
 
 

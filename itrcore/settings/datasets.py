@@ -174,16 +174,26 @@ class GloVeSettings(Settings):
     width: Count  # values of each vector; word_dim of those text encoders
 
 
+class ConceptSettings(Settings):
+    """The concepts that training captions speak of, for methods that reason with them: at most so many of each kind."""
+
+    objects: Count
+    motions: Count
+    properties: Count
+
+
 class VocabularySettings(Settings):
     """SCAN's vocabulary: words of train + dev with at least `min_count` occurrences.
 
     released: path of a released SCAN vocabulary, used in place of one built here; `found`: the one that lies with the files
+    concepts: of words in at least `min_count` captions of train, with vectors from `glove` where that is given
     """
 
     min_count: Count
     released: str | None = None
     word_pieces: WordPieceSettings | None = None
     glove: GloVeSettings | None = None
+    concepts: ConceptSettings | None = None
 
 
 class RegionShardSettings(Settings):

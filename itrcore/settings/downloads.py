@@ -42,10 +42,21 @@ class DownloadSettings(Settings):
     timeout: Annotated[float, Field(gt=0.0)] = 30.0  # seconds without a byte before a source is given up
 
 
-class PunktSettings(Settings):
-    """Where nltk's English sentence data comes from, tried in order: a folder of nltk data, a zip file, or a URL of it."""
+class NltkArchive(Settings):
+    """Where one of nltk's archives comes from, tried in order: a folder of nltk data that holds it, a zip file, or a URL of it."""
 
     sources: list[str]
     sha256: Digest  # of the zip
+
+
+class PunktSettings(NltkArchive):
+    """Where nltk's data comes from: its English sentence data and, for concepts, its tagger and WordNet.
+
+    tagger, wordnet: without them parts of speech are told by rules of this project
+    A folder of nltk data may hold the sentence data unpacked, the other two as zip files.
+    """
+
     files: dict[str, Digest]  # of each file inside english/
     timeout: Annotated[float, Field(gt=0.0)]  # seconds without a byte before a source is given up
+    tagger: NltkArchive | None = None
+    wordnet: NltkArchive | None = None

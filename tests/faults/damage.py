@@ -187,7 +187,7 @@ def readers(pipeline: Pipeline, name: str) -> list[list[str]]:
     board, why, report = [*ITR, "leaderboard"], [*ITR, "why", run], _stage("report")
     members = [_stage("members", known) for known in pipeline.ensembles]
     of_captions = [
-        *(_stage(known, "scenes") for known in ("vocab", "shards", "inputs")),
+        *(_stage(known, "scenes") for known in ("vocab", "concepts", "shards", "inputs")),
         train,
         evaluate,
         judge,
@@ -195,7 +195,8 @@ def readers(pipeline: Pipeline, name: str) -> list[list[str]]:
     ]
     of_data = {
         "raw": [_stage("splits", "scenes"), _stage("shards", "scenes"), report],
-        "vocab": [_stage("inputs", "scenes"), train],
+        "vocab": [_stage("inputs", "scenes"), _stage("concepts", "scenes"), train],
+        "concepts": [report],
         "shards": [_stage("inputs", "scenes"), train, evaluate],
     }
     top, *below = name.split("/")

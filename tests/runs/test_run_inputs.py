@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from itrcore import layout
-from itrcore.errors import ConfigError
+from itrcore import intact, layout
+from itrcore.errors import ConfigError, DataError
 from itrcore.files import read_json, write_json
 from itrcore.runs import inputs
 from itrcore.settings.params import Params
@@ -64,6 +65,28 @@ def test_a_record_names_what_its_run_reads_and_nothing_else(tmp_path: Path) -> N
     assert imported["settings"]["checkpoint"] == {"sha256": "a" * 64, "text_digest": "b" * 64}
     assert {"itrcore.released.importing", "itrcore.released.layouts.esa"} <= imported["code"].keys()
     assert "itrcore.released.layouts.lhsc" not in imported["code"]
+
+
+def test_concepts_count_for_a_method_that_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    settings = params.method_of("one")
+    reading = SimpleNamespace(
+        model=SimpleNamespace(**{**dict(settings.model), "concepts": {"dim": 8}}), model_dump=settings.model_dump
+    )
+    assert "concepts" not in inputs._assets("tiny", settings)
+    assert inputs._assets("tiny", reading)["concepts"] is None  # type: ignore[arg-type]
+    folder = layout.concepts("tiny")
+    folder.mkdir(parents=True)
+    found = set()
+    for text in ("a", "b"):
+        (folder / "concepts.json").write_text(text)
+        intact.seal(folder)
+        found.add(inputs._assets("tiny", reading)["concepts"])  # type: ignore[arg-type]
+    assert len(found) == 2 and None not in found
+    (folder / "concepts.json").write_text("c")
+    with pytest.raises(DataError, match=r"concepts\.json: this file is damaged"):
+        inputs._assets("tiny", reading)  # type: ignore[arg-type]
 
 
 def _imported(params: Params) -> Params:

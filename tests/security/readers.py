@@ -21,6 +21,7 @@ from itrcore import intact
 from itrcore.arrays import open_array
 from itrcore.assets import grid
 from itrcore.data import captions, karpathy, pictures, scan
+from itrcore.data.concepts.concepts import Concepts
 from itrcore.data.feeding.kept_tokens import tokens_of
 from itrcore.data.shards import regions
 from itrcore.data.shards.cache import ShardCache
@@ -92,6 +93,17 @@ def _punkt(path: Path) -> Any:
         sources=[str(path)], sha256=sha256(path), files={"a.txt": "0" * 64}, timeout=1.0
     )  # fmt: skip
     return punkt.fetch(settings, path.parent / "nltk")
+
+
+def _concepts(path: Path) -> Any:
+    """One file of a folder whose other file is whole; anybody can seal it."""
+    import numpy as np
+
+    data, one = path.read_bytes(), np.ones((1, 1), np.float32)
+    Concepts(("a",), ("object",), np.ones(1, np.int64), one, one, "captions", "rules").save(path.parent)
+    path.write_bytes(data)
+    intact.seal(path.parent)
+    return Concepts.load(path.parent)
 
 
 def _recorded(path: Path) -> Any:
@@ -301,6 +313,9 @@ READERS: dict[str, Reader] = {
         ignores=[[1, 2]]),
     "vocabulary": Reader(
         ("itrcore.data.text.vocabulary:Vocabulary.load",), "v.json", lambda path: Vocabulary.load(path, path.parent), _json()),
+    "concepts": Reader(("itrcore.data.concepts.concepts:Concepts.load",), "concepts.json", _concepts, _json()),
+    "vectors of concepts": Reader(
+        ("itrcore.data.concepts.concepts:Concepts.load",), "concepts.safetensors", _concepts, hostile.safetensors_files),
     "record of a download": Reader(
         ("itrcore.fetch.record:read",), "d.json", record.read,
         lambda: {**_json(b'{"a": {"files": {}}}')(), **{name: json.dumps({"a": {"files": {name: {"bytes": 1}}}}).encode()
@@ -426,6 +441,8 @@ OURS = {
     "itrcore.fetch.kaggle:_get.get": "kagglehub's client; what it brings is read as any download",
     "itrcore.fetch.sources:_from_drive": "gdown's client; what it brings is read as any download",
     "itrcore.data.text.punkt:_download": "a file of a known SHA-256",
+    "itrcore.data.concepts.tagging:NltkTagger.__init__": "a file of a known SHA-256",
+    "itrcore.data.concepts.tagging:_lines": "a file of a known SHA-256",
     "itrcore.data.text.clip_tokens:CLIPTokens.pretrained": "test_pretrained.py",
     "itrcore.data.text.wordpieces:WordPieces.pretrained": "test_pretrained.py",
     "itrcore.pretrained.weights:pretrained": "test_pretrained.py",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from itrcore.settings import checks
 from itrcore.settings.load import load
+from tests.support import small_experiment
 from tests.support.small_experiment import BERT, CHECKPOINT, IMPORTED, SHAPE, VSE, at, plain
 
 COMBINATIONS: list[tuple[tuple[str, ...], Any, str]] = [
@@ -181,6 +184,20 @@ def test_a_data_set_may_not_take_the_folder_of_the_sentence_data(complaints: Any
     data = plain()
     data["datasets"]["nltk"] = data["datasets"]["other"]
     assert complaints(data) == ["datasets.nltk: data/nltk holds nltk's sentence data; choose another name"]
+
+
+def test_a_method_that_reads_concepts_needs_a_data_set_that_has_some(tmp_path: Path) -> None:
+    params = load(small_experiment.write(tmp_path, plain()))
+    run, text = params.runs["one"], params.method_of("one").model.text
+    reading = SimpleNamespace(model=SimpleNamespace(text=text, concepts={"dim": 8}))
+    [line] = checks._wrong_text(params, "runs.one", run, reading)  # type: ignore[arg-type]
+    assert line.startswith(
+        f"runs.one: {run.method} reads the data set's concepts; give datasets.tiny.vocabulary.concepts, such as"
+    )
+    data = plain()
+    data["datasets"]["tiny"]["vocabulary"]["concepts"] = {"objects": 5, "motions": 2, "properties": 2}
+    params = load(small_experiment.write(tmp_path, data))
+    assert not list(checks._wrong_text(params, "runs.one", run, reading))  # type: ignore[arg-type]
 
 
 def test_a_run_on_a_data_set_without_region_features_is_refused(complaints: Any) -> None:

@@ -33,7 +33,9 @@ from tests.conftest import ROOT
 from tests.support.data_stages import STAGES, write_params
 from tests.support.scan_data import ScanFolder, write_punkt_folder, write_scan_folder
 
-OUTPUTS = {"raw": "raw", "splits": "captions.parquet", "nltk": "nltk", "vocab": "vocab", "shards": "shards"}
+OUTPUTS = {
+    "raw": "raw", "splits": "captions.parquet", "nltk": "nltk", "vocab": "vocab", "concepts": "concepts", "shards": "shards",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -154,7 +156,7 @@ def test_a_damaged_source_leaves_no_output_of_the_stage_that_finds_it(scan_folde
 
 def test_a_folder_changed_after_it_was_checked_is_found(scan_folder: ScanFolder) -> None:
     params = write_params()
-    for name in ("raw", "splits", "nltk", "vocab"):
+    for name in ("raw", "splits", "nltk", "vocab", "concepts"):
         STAGES[name](params, "toy")
     corrupt(Path("scan/dev_ims.npy"), lambda b: b[:-5])
     with pytest.raises(DataError, match=r"dev_ims\.npy"):

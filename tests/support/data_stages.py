@@ -9,6 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+import stages.concepts
 import stages.nltk_data
 import stages.raw
 import stages.shards
@@ -23,6 +24,7 @@ STAGES: dict[str, Callable[[Params, str], None]] = {
     "splits": stages.splits.main,
     "nltk": stages.nltk_data.main,
     "vocab": stages.vocab.main,
+    "concepts": stages.concepts.main,
     "shards": stages.shards.main,
 }
 
@@ -44,6 +46,7 @@ def write_params(downloads: Any = None, nltk_sources: Sequence[str] = (), **chan
     }
     params |= {"downloads": downloads or {}, "datasets": {"toy": toy | changes}, "runs": {}, "ensembles": {}}
     nltk = yaml.load((ROOT / "nltk.yaml").read_text("utf-8")) | {"sources": list(nltk_sources)}
+    nltk = {key: value for key, value in nltk.items() if key not in ("tagger", "wordnet")}
     for path, value in (("params.yaml", params), ("nltk.yaml", nltk)):
         with open(path, "w", encoding="utf-8") as handle:
             yaml.dump(value, handle)

@@ -176,6 +176,7 @@ def test_what_a_loss_learns_goes_on_with_a_killed_training_and_is_no_part_of_the
 
 
 CODER = {
+    "datasets.tiny.vocabulary.concepts": {"objects": 4, "motions": 1, "properties": 1},
     "methods.gpo.recipe": {
         **PARAMS["methods"]["gpo"]["recipe"],
         "batch_size": 40,

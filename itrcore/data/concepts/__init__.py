@@ -1,1 +1,1 @@
-"""The concepts of a data set: words that stand for objects, properties and motions, and how they go together."""
+"""What the captions of a data set speak of: its most frequent things, motions and properties, and how these go together."""

@@ -170,13 +170,18 @@ _tagger = UnigramTagger(
 )
 
 
-@lru_cache(maxsize=1 << 16)
-def stem(word: str) -> str:
-    """The concept of a word: "women" → woman, "riding" → ride."""
+def regular(word: str) -> str:
+    """A word without irregular forms: "women" → woman, "rode" → ride; "rides" stays."""
     word = word.lower()
     if word.endswith("men") and len(word) > 5:
         word = f"{word[:-3]}man"  # firemen
-    return str(_stemmer.stem(_IRREGULAR.get(word, _PAST.get(word, word))))
+    return _IRREGULAR.get(word, _PAST.get(word, word))
+
+
+@lru_cache(maxsize=1 << 16)
+def stem(word: str) -> str:
+    """The concept of a word: "women" → woman, "riding" → ride."""
+    return str(_stemmer.stem(regular(word)))
 
 
 _ACTORS = frozenset(stem(word) for word in _ACTOR_WORDS.split())
@@ -189,7 +194,7 @@ COMMON_ACTIONS = tuple(dict.fromkeys(stem(word) for word in _VERBS.split()))
 
 def find_things(caption: str) -> list[Thing]:
     """The things a caption names, in its order. An action without a subject goes to the first subject, or thing."""
-    tagged = _tag(_tokenizer.tokenize(caption.lower()))
+    tagged = tag_words(_tokenizer.tokenize(caption.lower()))
     things: list[Thing] = []
     subjects: list[Thing] = []  # those the next verb is about
     adjacent: Thing | None = None  # the thing that ends right before the word at hand, if one does
@@ -227,9 +232,12 @@ def find_things(caption: str) -> list[Thing]:
     return things
 
 
-def _tag(tokens: list[str]) -> list[tuple[str, str]]:
-    """Tags from the tables, then the corrections that need the neighbours, from left to right."""
-    tags = [tag or "NN" for _, tag in _tagger.tag(tokens)]
+def tag_words(tokens: list[str]) -> list[tuple[str, str]]:
+    """A caption's lower-cased words, each with its tag: from the tables, then corrected by its neighbours, from left to right.
+
+    Penn's tags and, of this module: NX a noun that only counts or places another, BE a verb that names no action, CS, DT1.
+    """
+    tags = [_table_tag(token) for token in tokens]
     singular = False  # inside a noun phrase that "a" opened, so that its noun cannot be a plural
     for i, word in enumerate(tokens):
         if tags[i] == "DT1" or word == "one":
@@ -237,6 +245,12 @@ def _tag(tokens: list[str]) -> list[tuple[str, str]]:
         tags[i] = _corrected(tokens, tags, i, singular)
         singular = singular and tags[i] in ("DT1", "CD", "JJ", "NN")
     return list(zip(tokens, tags, strict=True))
+
+
+@lru_cache(maxsize=1 << 16)
+def _table_tag(token: str) -> str:
+    """The tag of a word alone: neither tagger looks at its neighbours."""
+    return _tagger.tag([token])[0][1] or "NN"
 
 
 def _corrected(tokens: list[str], tags: list[str], i: int, singular: bool) -> str:

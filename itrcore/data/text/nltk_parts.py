@@ -13,12 +13,14 @@ from contextlib import contextmanager
 
 __all__ = [
     "NLTKWordTokenizer",
+    "PerceptronTagger",
     "PunktTokenizer",
     "RegexpParser",
     "RegexpTagger",
     "SnowballStemmer",
     "Tree",
     "UnigramTagger",
+    "WordNetCorpusReader",
     "data",
 ]
 
@@ -38,8 +40,9 @@ def _not_installed(*names: str) -> Iterator[None]:
 with _not_installed("scipy", "scipy.stats", "sklearn"):
     from nltk import data
     from nltk.chunk import RegexpParser
+    from nltk.corpus.reader.wordnet import WordNetCorpusReader
     from nltk.stem.snowball import SnowballStemmer
-    from nltk.tag import RegexpTagger, UnigramTagger
+    from nltk.tag import PerceptronTagger, RegexpTagger, UnigramTagger
     from nltk.tokenize.destructive import NLTKWordTokenizer
     from nltk.tokenize.punkt import PunktTokenizer
     from nltk.tree import Tree

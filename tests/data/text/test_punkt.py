@@ -19,7 +19,8 @@ from itrcore.data.text import punkt
 from itrcore.data.text.vocabulary import splitter_for
 from itrcore.errors import DataError
 from itrcore.fetch import download
-from itrcore.settings.downloads import PunktSettings
+from itrcore.settings.downloads import NltkArchive, PunktSettings
+from tests.support import nltk_data
 from tests.support.scan_data import PUNKT_FILES, write_punkt_folder
 
 DIGESTS = {name: sha256(content).hexdigest() for name, content in PUNKT_FILES.items()}
@@ -240,3 +241,44 @@ def test_damaged_data_are_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"mr", b"ms"))
     with pytest.raises(DataError, match=r"abbrev_types\.txt: this file is damaged: its bytes have changed.*itr heal"):
         splits_sentences(tmp_path / "out")
+
+
+def archive(part: Path, *sources: object) -> NltkArchive:
+    return NltkArchive(sources=[str(source) for source in sources], sha256=sha256(nltk_data.zipped(part)).hexdigest())
+
+
+def test_tagger_and_wordnet_come_from_archives_and_change_nothing_about_the_sentence_data(tmp_path: Path) -> None:
+    folder = write_punkt_folder(
+        tmp_path / "nltk_data"
+    )  # the tagger in it as nltk's downloader leaves it, WordNet elsewhere
+    (folder / "taggers").mkdir()
+    (folder / f"{punkt.TAGGER}.zip").write_bytes(nltk_data.zipped(punkt.TAGGER))
+    (tmp_path / "wordnet.zip").write_bytes(nltk_data.zipped(punkt.WORDNET))
+    sentences = settings(folder)
+    punkt.fetch(sentences, tmp_path / "alone")
+    tagger, wordnet = archive(punkt.TAGGER, tmp_path / "no", folder), archive(punkt.WORDNET, tmp_path / "wordnet.zip")
+    both = sentences.model_copy(update={"tagger": tagger, "wordnet": wordnet})
+    lines = punkt.fetch(both, tmp_path / "both").splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["nltk's sentence data", "nltk's tagger", "WordNet"]
+    assert punkt.data_digest(tmp_path / "both") == punkt.data_digest(tmp_path / "alone") is not None
+    assert punkt.has_tagger(tmp_path / "both") and not punkt.has_tagger(tmp_path / "alone")
+    for part, files in nltk_data.files().items():
+        assert {path.name: path.read_bytes() for path in (tmp_path / "both" / part).iterdir()} == files
+    # One of the two is not enough, and it is said what is done without it.
+    missing = both.model_copy(update={"wordnet": archive(punkt.WORDNET)})
+    said = punkt.fetch(missing, tmp_path / "one")
+    assert "WordNet cannot be had (no source is listed). Parts of speech are told by rules" in said
+    assert not punkt.has_tagger(tmp_path / "one")
+
+
+def test_another_tagger_is_refused_and_not_replaced_by_another_source(tmp_path: Path) -> None:
+    (tmp_path / "other.zip").write_bytes(nltk_data.zipped(punkt.WORDNET))
+    (tmp_path / "tagger.zip").write_bytes(nltk_data.zipped(punkt.TAGGER))
+    sentences = settings()
+    with pytest.raises(DataError, match=r"other\.zip: sha256 .*expected sha256"):
+        tagger = archive(punkt.TAGGER, tmp_path / "other.zip", tmp_path / "tagger.zip")
+        punkt.fetch(sentences.model_copy(update={"tagger": tagger}), tmp_path / "out")
+    with pytest.raises(DataError, match=r"tagger\.zip: .*expected a zip with wordnet/ and each file"):
+        wordnet = NltkArchive(sources=[str(tmp_path / "tagger.zip")], sha256=archive(punkt.TAGGER).sha256)
+        punkt.fetch(sentences.model_copy(update={"wordnet": wordnet}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
