@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.simulated_arrays import WIDTH
+from itrcore.assets.concepts import untrained
 from itrcore.assets.regions import Regions
 from itrcore.assets.text import WordSource
 from itrcore.assets.words import BiGRUSource
-from itrcore.data.concepts.concepts import Concepts
 from itrcore.data.feeding.random_captions import F30K_IDS
 from itrcore.methods.build import build
 from itrcore.methods.contract import Method
@@ -35,4 +35,4 @@ def method_of(
     if text is None:
         assert isinstance(settings.model.text, BiGRUSettings)
         text = BiGRUSource(settings.model.text, F30K_IDS.size)
-    return build(settings, Regions(width), text, seed, Concepts.untrained() if settings.model.reads_concepts else None)
+    return build(settings, Regions(width), text, seed, untrained() if settings.model.concepts else None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itrcore import layout, registry
+from itrcore.assets import concepts as concept_side
 from itrcore.assets.image import ImageSide
 from itrcore.assets.text import TextSide, UntrainedText
 from itrcore.data.concepts.concepts import Concepts
@@ -39,7 +40,7 @@ def prepare(model: ModelSettings, vocabulary: Path, nltk_folder: Path, width: in
     """
     image = registry.load(registry.IMAGE_SIDES[model.images]).prepare(_grid(model), width)
     text = registry.load(registry.TEXT_SIDES[model.text.kind])
-    known = Concepts.load(concepts) if model.reads_concepts else None
+    known = Concepts.load(concepts) if model.concepts else None
     return Assets(image, text.prepare(model.text, model.dim, vocabulary, nltk_folder), known)
 
 
@@ -50,7 +51,7 @@ def restore(model: ModelSettings, run: Path, nltk_folder: Path, width: int | Non
     """
     image = registry.load(registry.IMAGE_SIDES[model.images]).restore(_grid(model), run / layout.IMAGE, width)
     text = registry.load(registry.TEXT_SIDES[model.text.kind])
-    concepts = Concepts.load(run / layout.CONCEPTS) if model.reads_concepts else None
+    concepts = Concepts.load(run / layout.CONCEPTS) if model.concepts else None
     return Assets(image, text.restore(model.text, run / layout.TEXT, nltk_folder), concepts)
 
 
@@ -61,7 +62,7 @@ def untrained(model: ModelSettings, width: int, n_tokens: int) -> tuple[ImageSid
     """
     image = registry.load(registry.IMAGE_SIDES[model.images]).untrained(_grid(model), width)
     text = registry.load(registry.TEXT_SIDES[model.text.kind]).untrained(model.text, model.dim, n_tokens)
-    return image, text, Concepts.untrained() if model.reads_concepts else None
+    return image, text, concept_side.untrained() if model.concepts else None
 
 
 def _grid(model: ModelSettings) -> GridSettings | None:

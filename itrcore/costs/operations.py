@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itrcore.costs.counts import Shape
 from itrcore.costs.rates import Rates
 from itrcore.settings.encoders import BertSettings, BiGRUSettings, CLIPSettings, GridSettings, ResNetShape
+from itrcore.settings.losses import MomentumSettings
 from itrcore.settings.methods import CrossSettings, MethodSettings, ModelSettings, SetSettings
 
 WORDS = 15.4  # tokens of a caption, on average in Flickr30K
@@ -34,7 +35,10 @@ def estimated(settings: MethodSettings, shape: Shape, n_tokens: int, threads: in
     text, image = _text(model, n_tokens), _image(model, shape)
     pair = _pair(model, shape)
     speed = _SPEED * threads
-    step = _BACKWARD * size * (model.n_views * text.operations + image.operations + size * model.n_views**2 * pair)
+    encoded = model.n_views * text.operations + image.operations
+    step = _BACKWARD * size * (encoded + size * model.n_views**2 * pair)
+    if isinstance(settings.loss, MomentumSettings):
+        step += size * encoded  # by the encoders that follow
     return Rates(
         step=_OVERHEAD + step / speed,
         image=image.operations / speed,

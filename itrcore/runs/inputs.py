@@ -201,7 +201,7 @@ def _assets(data: str, settings: MethodSettings) -> Inputs:
         starts_from["BERT" if isinstance(text, BertSettings) else "CLIP"] = digests.file_or_folder(Path(text.weights))
     if isinstance(settings.model, SetSettings) and settings.model.grid is not None:
         starts_from["backbone"] = digests.file_or_folder(Path(settings.model.grid.weights))
-    if settings.model.reads_concepts:
+    if settings.model.concepts:
         concepts = layout.concepts(data)
         if concepts.exists():
             intact.check_sealed(concepts)

@@ -126,7 +126,7 @@ def _wrong_text(params: Params, where: str, run: RunSettings, method: MethodSett
             f"{where}: {run.method} ({run.changes}) starts its {text.kind.upper()} at random, which needs word "
             f"pieces of the data set; give datasets.{run.data}.vocabulary.word_pieces, such as {{pieces: 4000, min_count: 2}}"
         )
-    if method.model.reads_concepts and vocabulary.concepts is None:
+    if method.model.concepts and vocabulary.concepts is None:
         yield (
             f"{where}: {run.method} reads the data set's concepts; give datasets.{run.data}.vocabulary.concepts, such as "
             "{objects: 210, motions: 30, properties: 60}"

@@ -94,7 +94,7 @@ class ModelSettings(Settings):
         return None
 
     @property
-    def reads_concepts(self) -> bool:
+    def concepts(self) -> bool:
         """Whether it is built from the data set's concepts."""
         return False
 
@@ -240,7 +240,7 @@ class MethodSettings(Settings):
                 f"loss.kind momentum_contrast keeps one vector of each image and caption, and model.kind {self.model.kind} makes "
                 "sets; choose another loss, or a model such as vse"
             )
-        if self.loss.clusters is not None and not self.model.reads_concepts:
+        if self.loss.clusters is not None and not self.model.concepts:
             raise ValueError(
                 f"loss.clusters are predicted from concepts, which model.kind {self.model.kind} does not have; remove them, or "
                 "choose model.kind coder"

@@ -35,7 +35,15 @@ from itrcore.runs.folder import write
 from itrcore.runs.records import Run
 from itrcore.settings.encoders import BertSettings, BiGRUSettings, CLIPSettings
 from itrcore.settings.load import load
-from tests.support.helpers import METHODS, bert_folder, image_batch, method_settings, pixel_batch, text_batch
+from tests.support.helpers import (
+    METHODS,
+    bert_folder,
+    concepts_of,
+    image_batch,
+    method_settings,
+    pixel_batch,
+    text_batch,
+)
 from tests.support.tiny_project import project, stage, train_in
 
 WIDTH, N_WORDS = 12, 30
@@ -66,8 +74,8 @@ def stored(name: str, folder: Path) -> Method:
     """A method written as a run's folder."""
     settings = method_settings(name)
     image = Pictures() if settings.model.reads_pixels else Regions(WIDTH)
-    assets = Assets(image, text_of(name))
-    method = build(settings, image, assets.text.source, 3)
+    assets = Assets(image, text_of(name), concepts_of(settings))
+    method = build(settings, image, assets.text.source, 3, assets.concepts)
     assets.save(folder)
     save_file(method.state_dict(), folder / "model.safetensors")
     run = Run(

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from itrcore.assets.clip import CLIPSource
+from itrcore.assets.concepts import untrained
 from itrcore.assets.pictures import Pictures
 from itrcore.assets.pieces import BertSource
 from itrcore.assets.regions import Regions
@@ -154,7 +155,7 @@ def method_of(settings: MethodSettings, width: int, n_words: int, seed: int = 0)
 
 def concepts_of(settings: MethodSettings) -> Concepts | None:
     """A few concepts for a method that reads them."""
-    return Concepts.untrained(number=6, width=4) if settings.model.reads_concepts else None
+    return untrained(6, 4) if settings.model.concepts else None
 
 
 def loss_of(settings: MethodSettings, method: Method[Any, Any], batch: Batch, progress: Progress) -> Losses:

@@ -21,7 +21,7 @@ from itrcore.methods.contract import Method
 from itrcore.methods.objective import Objective
 from itrcore.ranking import metrics, ranks
 from itrcore.settings.load import load
-from itrcore.settings.losses import TripletSettings
+from itrcore.settings.losses import MomentumSettings, WarmedSettings
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.optimisation import StepSchedule
 from itrcore.training.loop import Trainer
@@ -40,13 +40,13 @@ RUNS = {run.method: name for name, run in PARAMS.runs.items() if run.method not 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's data set, made by the stages' own functions."""
-    from stages import shards, splits, vocab
+    from stages import concepts, shards, splits, vocab
 
     folder = tmp_path_factory.mktemp("scenes")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         obtain.make(PARAMS.datasets["scenes"].source, layout.raw("scenes"), lambda done, total: None)
-        for stage in (splits, vocab, shards):
+        for stage in (splits, vocab, concepts, shards):
             stage.main(PARAMS, "scenes")
     return folder
 
@@ -90,8 +90,10 @@ def shortened(settings: MethodSettings) -> MethodSettings:
     """A little more than half of the demo's epochs, the last of them as there: enough for what is asked of them here."""
     epochs = settings.recipe.epochs // 2 + 1
     loss, recipe = settings.loss, settings.recipe.model_copy(update={"epochs": epochs})
-    if isinstance(loss, TripletSettings):
+    if isinstance(loss, WarmedSettings):
         loss = loss.model_copy(update={"warmup_epochs": epochs - 1})
+    if isinstance(loss, MomentumSettings):
+        loss = loss.model_copy(update={"loss": loss.loss.model_copy(update={"warmup_epochs": epochs - 1})})
     if isinstance(recipe.schedule, StepSchedule):
         recipe = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update={"epochs": [epochs - 1]})})
     return settings.model_copy(update={"loss": loss, "recipe": recipe})

@@ -15,12 +15,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from itrcore.assets.clip import CLIPSource
+from itrcore.assets.concepts import untrained
 from itrcore.assets.grid import Grid
 from itrcore.assets.pictures import Pictures
 from itrcore.assets.pieces import BertSource
 from itrcore.assets.regions import Regions
 from itrcore.assets.words import BiGRUSource
-from itrcore.data.concepts.concepts import Concepts
 from itrcore.data.feeding.batches import Batch, ImageBatch, PixelBatch
 from itrcore.layers.progress import Progress
 from itrcore.methods.build import build
@@ -74,7 +74,7 @@ def objective_of(settings: MethodSettings) -> Objective:
     if isinstance(grid, GridSettings):
         grid = grid.model_copy(update={"backbone": "detector", "weights": "random", "shape": RESNET})
         image = Grid(grid, backbone.random(grid, RESNET))
-    concepts = Concepts.untrained() if model.reads_concepts else None
+    concepts = untrained() if model.concepts else None
     with META:
         return Objective.of(settings, build(settings, image, source, 1, concepts))
 

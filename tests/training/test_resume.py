@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from itrcore import layout
-from itrcore.data.concepts.concepts import Concepts
+from itrcore.assets.concepts import untrained
 from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.image_inputs import RegionInput
@@ -176,6 +176,7 @@ def test_what_a_loss_learns_goes_on_with_a_killed_training_and_is_no_part_of_the
 
 
 CODER = {
+    "datasets.tiny.vocabulary.concepts": {"objects": 4, "motions": 1, "properties": 1},
     "methods.gpo.recipe": {
         **PARAMS["methods"]["gpo"]["recipe"],
         "batch_size": 40,
@@ -196,7 +197,7 @@ def test_queues_following_encoders_and_clusters_go_on_with_a_killed_training_and
     tmp_path: Path, kill: Kill
 ) -> None:
     project(tmp_path, CODER)
-    Concepts.untrained(6, 4).save(tmp_path / layout.concepts("tiny"))
+    untrained(6, 4).save(tmp_path / layout.concepts("tiny"))
     whole = train_in(tmp_path, "two")
     before = weights(whole), timeless(whole)
 

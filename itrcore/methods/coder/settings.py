@@ -31,7 +31,7 @@ class CODERSettings(SetSettings):
         return 2 * self.dim
 
     @property
-    def reads_concepts(self) -> bool:
+    def concepts(self) -> bool:
         """The graph's."""
         return True
 
