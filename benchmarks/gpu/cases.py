@@ -130,10 +130,10 @@ class Case:
         self.sizes, self.tile = sizes, settings().evaluation.tile
         self.settings = fitted(settings().recipes[recipe].settings, sizes)
         model = self.settings.model
-        image, text = assets.untrained(model, sizes.width, F30K_IDS.size)
+        image, text, concepts = assets.untrained(model, sizes.width, F30K_IDS.size)
         self._text = text
         with device_here():  # where it takes no time
-            self.objective = Objective.of(self.settings, build(self.settings, image, text.source, SEED))
+            self.objective = Objective.of(self.settings, build(self.settings, image, text.source, SEED, concepts))
         touched = model.touched
         self.views = Views(model.n_views, None if touched is None else (touched, text.token_ids))
         self.split = self.split_of(sizes.images, sizes.each)

@@ -87,7 +87,7 @@ def test_an_error_in_a_recipe_is_its_message_and_no_traceback(command: str, tmp_
     result = itr(command, columns=40)
     assert result.exit_code == 1
     assert result.output.splitlines() == [
-        "error: recipes/esa.yaml: loss: unknown key '[red]margin'; did you mean 'margin'? (valid here: margin, warmup_epochs, kind)"
+        "error: recipes/esa.yaml: loss: unknown key '[red]margin'; did you mean 'margin'? (valid here: kind, warmup_epochs, margin)"
     ]
 
 
