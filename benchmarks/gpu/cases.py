@@ -23,6 +23,7 @@ from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.random_captions import F30K_IDS, PIECES, WORDS, captions
 from itrcore.data.feeding.random_images import random_images
 from itrcore.data.feeding.split import Split
+from itrcore.data.feeding.token_table import TokenTable
 from itrcore.data.image_inputs import PixelInput
 from itrcore.device import make_accelerator
 from itrcore.errors import ConfigError
@@ -146,7 +147,7 @@ class Case:
         made = captions(images * each, self._text.token_ids, lengths, np.random.default_rng(0))
         regions = (sizes.regions, sizes.width)
         read = random_images(method.input, images, regions, sizes.picture, min(sizes.different, images))
-        return Split(read, range(images * each), made, np.repeat(np.arange(images), each))
+        return Split(read, range(images * each), TokenTable.of(made), np.repeat(np.arange(images), each))
 
     @property
     def pictures(self) -> bool:
