@@ -52,7 +52,7 @@ def stand_ins(images: np.ndarray, image_of: np.ndarray) -> np.ndarray:
     for _ in range(20):
         size = (low + high) / 2
         captions = images[image_of] + size * spread * noise
-        if metrics(images @ captions.T, image_of)["t2i_r1"] > FOUND_FIRST:
+        if metrics(ranks(images @ captions.T, image_of))["t2i_r1"] > FOUND_FIRST:
             low = size
         else:
             high = size
@@ -67,8 +67,10 @@ def compare(method: Method, features: np.ndarray) -> dict[str, float]:
     captions = stand_ins(full, image_of)
     before, after = full @ captions.T, half @ captions.T
     change = np.abs(after - before)
-    old, new = metrics(before, image_of), metrics(after, image_of)
-    moved = [np.abs(a - b) for a, b in zip(ranks(before, image_of), ranks(after, image_of), strict=True)]
+    ranked = ranks(before, image_of), ranks(after, image_of)
+    old, new = (metrics(of) for of in ranked)
+    both = ([of.image_to_text, of.text_to_image] for of in ranked)
+    moved = [np.abs(a - b) for a, b in zip(*both, strict=True)]
     return {
         "largest_change": float(change.max()),
         "mean_change": float(change.mean()),
