@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := demo
 
 demo: install  # 252: Ctrl-C during dvc status
-	@export PATH="$(CURDIR)/$(BIN):$$PATH" && { dvc status -q || { [ $$? -ne 252 ] && python -m flows.benchmark --jobs 2 --takes "4 to 7 minutes on two idle CPU cores"; }; } && echo && itr leaderboard && cat docs/after-demo.txt
+	@export PATH="$(CURDIR)/$(BIN):$$PATH" && { dvc status -q || { [ $$? -ne 252 ] && python -m flows.benchmark --jobs 2 --takes "5 to 8 minutes on two idle CPU cores"; }; } && echo && itr leaderboard && cat docs/after-demo.txt
 
 test: install
 	$(BIN)/python -m pytest -q -n auto

@@ -114,7 +114,7 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     (
         ("methods", "vse", "model", "kind"),
         "vsee",
-        "unknown kind 'vsee'; did you mean 'vse'? (known: esa, esl, esl_clip, lhsc, scan, sgraf, vse)",
+        "unknown kind 'vsee'; did you mean 'vse'? (known: coder, esa, esl, esl_clip, lhsc, scan, sgraf, vse)",
     ),
     (("methods", "vse", "model", "dim"), 7, "multiple of 2, not 7"),
     (("methods", "vse", "model", "region_drop"), 1.0, "less than 1, not 1.0"),
