@@ -22,6 +22,9 @@ def test_every_parameter_is_optimised_once_and_a_berts_or_clips_at_its_own_rate(
     groups = optimiser.param_groups
     listed = [id(weight) for group in groups for weight in group["params"]]
     assert sorted(listed) == sorted(map(id, method.parameters()))
+    if name.startswith("coder"):  # whose graph learns more slowly
+        assert factors == [1.0, 0.4]
+        return
     if name.endswith("bigru"):
         assert factors == [1.0]
         return
