@@ -23,9 +23,8 @@ _COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZ
 _LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "FORK_LAUNCHED")
 _LAUNCHED_PREFIXES = ("ACCELERATE_", "PMI_", "MPI_LOCAL", "OMPI_COMM_WORLD_", "MV2_COMM_WORLD_")
 _AMPERE = (8, 0)
-_PATIENCE = timedelta(
-    days=2
-)  # for the first process, which alone evaluates and writes; whoever launched them notices an end
+# For the first process, which alone evaluates and writes. Whoever launched them notices an end.
+_PATIENCE = timedelta(days=2)
 
 
 def launched() -> bool:

@@ -1,4 +1,4 @@
-"""One process computes, whatever variables of a launcher of several processes a shell still has."""
+"""The device and precision asked for, or one error; one process, whatever variables of a launcher a shell still has."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+from itrcore.device import make_accelerator
+from itrcore.errors import ConfigError
+from itrcore.settings.training import TrainingSettings
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = """
@@ -55,3 +61,48 @@ def test_one_of_several_processes_is_refused_in_one_line(count: str) -> None:
         f"error: {count} is 2 in the environment, but this is not a training that torchrun or accelerate launch started; "
         f"start it without a launcher, or run: unset {count}\n"
     )
+
+
+SETTINGS = {"threads": 1, "save_every_steps": 1, "selection": {"captions": 1}}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize(
+    ("device", "precision", "said"),
+    [
+        ("cuda", "auto", "training.device is cuda, but torch finds no CUDA GPU; set it to auto or cpu"),
+        ("cpu", "bf16", "training.precision is bf16, but the device has no fast bf16; set it to auto or float32"),
+        ("auto", "bf16", "training.precision is bf16, but the device has no fast bf16; set it to auto or float32"),
+    ],
+)
+def test_a_device_or_precision_that_is_not_there_is_a_clear_error(device: str, precision: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_accelerator(TrainingSettings.model_validate({**SETTINGS, "device": device, "precision": precision}))
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("native", "precision", "expected"),
+    [(True, "auto", "bf16"), (True, "float32", "no"), (False, "auto", "no"), (False, "bf16", None)],
+)
+def test_bf16_is_used_on_gpus_that_have_it_not_on_those_that_emulate_it(
+    native: bool, precision: str, expected: str | None, monkeypatch: Any
+) -> None:
+    chosen: dict[str, Any] = {}
+
+    class Recorded:
+        num_processes = 1
+
+        def __init__(self, **named: Any) -> None:
+            chosen.update(named)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
+    monkeypatch.setattr("itrcore.device.Accelerator", Recorded)
+    settings = TrainingSettings.model_validate({**SETTINGS, "device": "auto", "precision": precision})
+    if expected is None:
+        with pytest.raises(ConfigError):
+            make_accelerator(settings)
+    else:
+        make_accelerator(settings)
+        assert chosen["mixed_precision"] == expected

@@ -20,12 +20,12 @@ class BatchNorm(nn.BatchNorm1d):
         n = values.new_tensor([values.numel() // values.shape[1]])
         sums = together.total(torch.cat([values.sum(over), n]))
         mean, n = sums[:-1] / sums[-1], sums[-1].detach()
-        centred = values - mean.view(1, -1, *[1] * (values.dim() - 2))
+        shape = (1, -1, *[1] * (values.dim() - 2))
+        centred = values - mean.view(shape)
         variance = together.total(centred.square().sum(over)) / n
         with torch.no_grad():
             self.get_buffer("running_mean").lerp_(mean, self.momentum)
             self.get_buffer("running_var").lerp_(variance * n / (n - 1), self.momentum)
             self.get_buffer("num_batches_tracked").add_(1)
         scale = self.weight * (variance + self.eps).rsqrt()
-        shape = (1, -1, *[1] * (values.dim() - 2))
         return centred * scale.view(shape) + self.bias.view(shape)

@@ -91,8 +91,7 @@ def agreed(answer: bool) -> bool:
 
 def wait() -> None:
     """Until all processes are here."""
-    if count() > 1:
-        gather_numbers(torch.zeros(1))
+    agreed(True)
 
 
 def _mean(gradients: list[Tensor]) -> None:

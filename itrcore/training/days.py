@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 
@@ -38,7 +39,7 @@ class Unasked:
         if len(self._ends) <= _STEPS:
             return
         self._watching = False
-        step = min(after - before for before, after in zip(self._ends, self._ends[1:], strict=False))
+        step = min(after - before for before, after in pairwise(self._ends))
         left = (self._steps - done) * step
         if left > self._limit and seconds < _BEGUN:
             raise TrainingError(

@@ -49,9 +49,9 @@ class Rehearsal:
         """
         self._settings = settings
         image, text, concepts = assets.untrained(settings.model, shape.width, n_tokens)
-        lengths = _lengths(data, settings)[
-            : text.longest and text.longest + 1
-        ]  # longer ones are rare, and would be cut
+        lengths = _lengths(data, settings)
+        if text.longest is not None:  # longer captions are rare, and would be cut
+            lengths = lengths[: text.longest + 1]
         method = build(settings, image, text.source, 0, concepts)
         touched = settings.model.touched
         self._views = Views(settings.model.n_views, None if touched is None else (touched, text.token_ids))

@@ -46,13 +46,8 @@ class Stepper:
         self, objective: Objective, recipe: OptimisationSettings, seed: int, steps: int, accelerator: Accelerator
     ) -> None:
         """objective: on the accelerator's device; seed: of everything random in a step; steps: of an epoch"""
-        self.objective, self.recipe, self.seed, self.steps, self.accelerator = (
-            objective,
-            recipe,
-            seed,
-            steps,
-            accelerator,
-        )
+        self.objective, self.recipe, self.accelerator = objective, recipe, accelerator
+        self.seed, self.steps = seed, steps
         self.optimiser, self._factors = make_optimiser(objective, recipe)
 
     def take(self, batch: Batch, progress: Progress) -> Taken:

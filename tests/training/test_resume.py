@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +161,10 @@ def test_what_a_loss_learns_goes_on_with_a_killed_training_and_is_no_part_of_the
     before = weights(whole), timeless(whole)
 
     write_params(tmp_path, {**changes, "training.save_every_steps": 1})
-    states = []
-    for step in range(1, 7):
-        kill.after(1, tmp_path, "two")
-        state = load_file(tmp_path / "state" / "tiny" / "two" / f"step-{step:08d}" / "model.safetensors")
-        states.append({name: value.item() for name, value in state.items() if name.startswith("loss.")})
+    states = [
+        {name: value.item() for name, value in state.items() if name.startswith("loss.")}
+        for state in killed_after_each_step(tmp_path, kill)
+    ]
     assert all(sorted(state) == learned for state in states)
     assert all(len({state[name] for state in states}) == 6 for name in learned)  # each attempt learned on
     run = train_in(tmp_path, "two")
@@ -203,9 +203,7 @@ def test_queues_following_encoders_and_clusters_go_on_with_a_killed_training_and
 
     write_params(tmp_path, {**CODER, "training.save_every_steps": 1})
     filled = []
-    for step in range(1, 7):
-        kill.after(1, tmp_path, "two")
-        state = load_file(tmp_path / "state" / "tiny" / "two" / f"step-{step:08d}" / "model.safetensors")
+    for state in killed_after_each_step(tmp_path, kill):
         filled.append(int((state["queue.ids"] != EMPTY).sum()))
         assert {"keys.graph.first.weight", "clusters.centres", "clusters.weight", "queue.next"} <= set(state)
     assert filled == [40, 80, 100, 100, 100, 100]
@@ -216,6 +214,13 @@ def test_queues_following_encoders_and_clusters_go_on_with_a_killed_training_and
     names, parameters = size_of(run)
     assert names == set(loaded.method.state_dict())
     assert parameters == sum(parameter.numel() for parameter in loaded.method.parameters())
+
+
+def killed_after_each_step(folder: Path, kill: Kill) -> Iterator[dict[str, Tensor]]:
+    """The weights saved by each of six attempts, which do one step each."""
+    for step in range(1, 7):
+        kill.after(1, folder, "two")
+        yield load_file(folder / "state" / "tiny" / "two" / f"step-{step:08d}" / "model.safetensors")
 
 
 def size_of(run: Path) -> tuple[set[str], int]:

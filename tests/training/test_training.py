@@ -23,8 +23,7 @@ from itrcore.data.feeding.prepared import open_split
 from itrcore.data.feeding.split import Split
 from itrcore.data.image_inputs import RegionInput
 from itrcore.data.text.vocabulary import Vocabulary
-from itrcore.device import make_accelerator
-from itrcore.errors import ConfigError, DataError, TrainingError
+from itrcore.errors import DataError, TrainingError
 from itrcore.evaluation.load import load_run
 from itrcore.evaluation.scoring import encode, score
 from itrcore.files import read_json
@@ -36,7 +35,6 @@ from itrcore.methods.objective import Objective
 from itrcore.ranking import metrics, ranks
 from itrcore.runs import inputs
 from itrcore.runs.records import Collapse, Metrics
-from itrcore.settings.training import TrainingSettings
 from itrcore.training.loop import Trainer
 from itrcore.training.state import StateFolder
 from itrcore.training.step import Recent, Taken
@@ -299,51 +297,6 @@ def with_scans_files_alone(folder: Path) -> None:
     path = folder / "data" / "tiny" / "raw" / "source.json"
     rewrite(path, karpathy=None, id_mapping=None)
     intact.seal(path.parent)
-
-
-SETTINGS = {"threads": 1, "save_every_steps": 1, "selection": {"captions": 1}}
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-@pytest.mark.parametrize(
-    ("device", "precision", "said"),
-    [
-        ("cuda", "auto", "training.device is cuda, but torch finds no CUDA GPU; set it to auto or cpu"),
-        ("cpu", "bf16", "training.precision is bf16, but the device has no fast bf16; set it to auto or float32"),
-        ("auto", "bf16", "training.precision is bf16, but the device has no fast bf16; set it to auto or float32"),
-    ],
-)
-def test_a_device_or_precision_that_is_not_there_is_a_clear_error(device: str, precision: str, said: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        make_accelerator(TrainingSettings.model_validate({**SETTINGS, "device": device, "precision": precision}))
-    assert str(caught.value) == said
-
-
-@pytest.mark.parametrize(
-    ("native", "precision", "expected"),
-    [(True, "auto", "bf16"), (True, "float32", "no"), (False, "auto", "no"), (False, "bf16", None)],
-)
-def test_bf16_is_used_on_gpus_that_have_it_not_on_those_that_emulate_it(
-    native: bool, precision: str, expected: str | None, monkeypatch: Any
-) -> None:
-    chosen: dict[str, Any] = {}
-
-    class Recorded:
-        num_processes = 1
-
-        def __init__(self, **named: Any) -> None:
-            chosen.update(named)
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
-    monkeypatch.setattr("itrcore.device.Accelerator", Recorded)
-    settings = TrainingSettings.model_validate({**SETTINGS, "device": "auto", "precision": precision})
-    if expected is None:
-        with pytest.raises(ConfigError):
-            make_accelerator(settings)
-    else:
-        make_accelerator(settings)
-        assert chosen["mixed_precision"] == expected
 
 
 def test_on_the_cpu_training_is_in_float32_whatever_was_asked_for_elsewhere(tmp_path: Path) -> None:
