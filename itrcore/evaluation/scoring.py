@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence, Sized
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -48,12 +49,9 @@ def encode(
             return images.pinned() if device.type == "cuda" else images
 
         rows = [range(i, min(i + batch_size, split.n_images)) for i in range(0, split.n_images, batch_size)]
-        images = _joined(
-            [
-                method.encode_images(batch.to(device))
-                for batch in _telling(ahead(read, rows), rows, "images encoded", show)
-            ]
-        )
+        with closing(ahead(read, rows)) as batches:
+            telling = _telling(batches, rows, "images encoded", show)
+            images = _joined([method.encode_images(batch.to(device)) for batch in telling])
         _wait(device)
         between = time.perf_counter()
         # Captions of similar length together: otherwise most of a BERT's work would be padding.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -138,27 +139,27 @@ class Trainer:
             state.part_seconds += now - clock
             clock = now
 
-        batches = self.batches.epoch(epoch, state.step, self._ready)
-        for batch in on_device(batches, self.device):
-            progress = Progress(epoch, state.global_step, state.step / steps)
-            self.recent.steps.append(self.stepper.take(batch, progress))
-            state.step += 1
-            state.global_step += 1
-            state.part_steps += 1
-            self.unasked.step(state.global_step, state.seconds)
-            evaluated = state.step in evaluate_after
-            saved = not evaluated and state.global_step % self.training.save_every_steps == 0
-            if evaluated or saved or len(self.recent.steps) == self.read_every:
-                self._read(state, display)
-            if evaluated:
-                count_time()
-                with display.evaluating():
-                    self._evaluate(state, folder, display, after_evaluation)
-                clock = time.perf_counter()
-            elif saved and together.number() == 0:
-                count_time()
-                folder.save(state, self.objective, self.stepper.optimiser.state_dict())
-                clock = time.perf_counter()
+        with closing(self.batches.epoch(epoch, state.step, self._ready)) as batches:
+            for batch in on_device(batches, self.device):
+                progress = Progress(epoch, state.global_step, state.step / steps)
+                self.recent.steps.append(self.stepper.take(batch, progress))
+                state.step += 1
+                state.global_step += 1
+                state.part_steps += 1
+                self.unasked.step(state.global_step, state.seconds)
+                evaluated = state.step in evaluate_after
+                saved = not evaluated and state.global_step % self.training.save_every_steps == 0
+                if evaluated or saved or len(self.recent.steps) == self.read_every:
+                    self._read(state, display)
+                if evaluated:
+                    count_time()
+                    with display.evaluating():
+                        self._evaluate(state, folder, display, after_evaluation)
+                    clock = time.perf_counter()
+                elif saved and together.number() == 0:
+                    count_time()
+                    folder.save(state, self.objective, self.stepper.optimiser.state_dict())
+                    clock = time.perf_counter()
 
     def _ready(self, batch: Batch) -> Batch:
         return ready(batch.share(together.share(len(batch.image_ids))), self.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from statistics import median
 from typing import Any
 
@@ -105,13 +106,14 @@ class Rehearsal:
         trainer.method.begin_epoch(epochs - 1)  # a backbone trains whole
         taken: list[float] = []
         begun = now = time.perf_counter()
-        for number_done, batch in enumerate(trainer.batches.epoch(0)):
-            step = trainer.stepper.take(batch.to(trainer.device), Progress(epochs - 1, number_done))
-            step.values.tolist()  # waits for the device
-            before, now = now, time.perf_counter()
-            taken.append(now - before)
-            if number_done >= number or (number_done >= 1 and now - begun > _LONG):
-                break
+        with closing(trainer.batches.epoch(0)) as batches:
+            for number_done, batch in enumerate(batches):
+                step = trainer.stepper.take(batch.to(trainer.device), Progress(epochs - 1, number_done))
+                step.values.tolist()  # waits for the device
+                before, now = now, time.perf_counter()
+                taken.append(now - before)
+                if number_done >= number or (number_done >= 1 and now - begun > _LONG):
+                    break
         return median(taken[1:])
 
     def _evaluation(self) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ import contextlib
 import random
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -320,10 +321,12 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_ids_and_the_state_can_go_
     assert weights(train_in(tmp_path)) == whole
 
 
-def test_a_learning_rate_far_too_high_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_learning_rate_far_too_high_is_a_clear_error_and_leaves_no_thread(tmp_path: Path) -> None:
     project(tmp_path, {"methods.esa.recipe.learning_rate": 1e30})
-    with pytest.raises((TrainingError, DataError), match=r"became (nan|inf) in epoch \d|found nan"):
+    before = set(threading.enumerate())
+    with pytest.raises((TrainingError, DataError), match=r"became (nan|inf) in epoch \d|found nan") as caught:
         train_in(tmp_path)
+    assert set(threading.enumerate()) <= before, caught  # while the error still holds what was open
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ follows from (seed, epoch, step), so that a run can be continued at any step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -53,7 +53,7 @@ class TrainingBatches:
 
     def epoch(
         self, epoch: int, start: int = 0, ready: Callable[[Batch], Batch] = lambda batch: batch
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch]:
         """Batches of one epoch from step `start` on; the next ones are made in threads while one is used.
 
         ready: what is done with each there
@@ -82,8 +82,8 @@ class TrainingBatches:
         )
 
 
-def ahead(make: Callable[[S], T], steps: Sequence[S]) -> Iterator[T]:
-    """What `make` makes for each step, in order; the next ones are made in threads while one is used.
+def ahead(make: Callable[[S], T], steps: Sequence[S]) -> Generator[T]:
+    """What `make` makes for each step, in order; the next ones are made in threads while one is used. `close` ends the threads.
 
     Threads: while one reads and converts features others run, and nothing is copied between processes. Half of the cores: on a
     small machine the training needs the others, and a GPU keeps few of them busy.
