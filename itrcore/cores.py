@@ -10,5 +10,9 @@ _MOST = 8
 
 def cores() -> int:
     """The processor cores that this process may use, at most 8."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, _MOST)
+    return min(all_cores(), _MOST)
+
+
+def all_cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

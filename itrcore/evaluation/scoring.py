@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 
+from itrcore.data.feeding.ahead import ahead
 from itrcore.data.feeding.batches import ImageBatch
-from itrcore.data.feeding.order import ahead
 from itrcore.data.feeding.split import Split
 from itrcore.methods.contract import E, Method
 from itrcore.progress import SILENT, Show
@@ -43,13 +43,14 @@ def encode(
     method.eval()
     try:
         started = time.perf_counter()
+        source = split.images.feeding(device, hold=False)
 
         def read(block: range) -> ImageBatch:
-            images = split.images.batch(block)
-            return images.pinned() if device.type == "cuda" else images
+            batch = source.batch(block)
+            return batch.pinned() if device.type == "cuda" else batch
 
         rows = [range(i, min(i + batch_size, split.n_images)) for i in range(0, split.n_images, batch_size)]
-        with closing(ahead(read, rows)) as batches:
+        with closing(ahead(read, rows, source.threads)) as batches:
             telling = _telling(batches, rows, "images encoded", show)
             images = _joined([method.encode_images(batch.to(device)) for batch in telling])
         _wait(device)

@@ -48,7 +48,7 @@ class Store:
 class Pictures:
     """Pictures in memory."""
 
-    folder = Path("memory")
+    folder, threads = Path("memory"), 2
 
     def __init__(self) -> None:
         self.image_ids = [100 + row for row in range(len(LENGTHS))]
@@ -59,6 +59,9 @@ class Pictures:
 
     def batch(self, rows: Any) -> PixelBatch:
         return PixelBatch(self.pixels[list(rows)])
+
+    def feeding(self, *_: object, hold: bool) -> Pictures:
+        return self
 
 
 def split(of: Method | None = None) -> Split:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from itrcore.data.image_inputs import PixelInput
 from itrcore.data.text.tokens import PAD
 
 
@@ -37,22 +38,53 @@ class RegionBatch:
 
 
 @dataclass(frozen=True)
+class Normalise:
+    """What a method's `PixelInput` makes of values from 0 to 255. mean, std: (3, 1, 1) float32, on the device of the batches"""
+
+    mean: Tensor
+    std: Tensor
+    bgr: bool
+
+    @classmethod
+    def of(cls, given: PixelInput) -> Normalise:
+        """On the CPU."""
+        mean, std = (torch.tensor(of)[:, None, None] * given.scale for of in (given.mean, given.std))
+        return cls(mean, std, given.bgr)
+
+    def to(self, device: torch.device) -> Normalise:
+        """The same on a device."""
+        return Normalise(self.mean.to(device), self.std.to(device), self.bgr)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """(n, 3, height, width), bytes or float32, which is overwritten → float32"""
+        pixels = pixels.float()
+        if self.bgr:
+            pixels = pixels.flip(1)
+        return pixels.sub_(self.mean).div_(self.std)
+
+
+@dataclass(frozen=True)
 class PixelBatch:
-    """pixels: (n, 3, height, width) float32, as the method's `PixelInput` has them."""
+    """pixels: (n, 3, height, width) float32, as the method's `PixelInput` has them.
+
+    They are so for a method (`to`); before, they may be what `normalise` takes, such as bytes, which are a quarter as large.
+    """
 
     pixels: Tensor
+    normalise: Normalise | None = None
 
     def part(self, images: slice) -> PixelBatch:
         """Some of the images, one after the other."""
-        return PixelBatch(self.pixels[images])
+        return PixelBatch(self.pixels[images], self.normalise)
 
     def to(self, device: torch.device) -> PixelBatch:
-        """The same on a device."""
-        return PixelBatch(self.pixels.to(device, non_blocking=True))
+        """Normalised, on a device: that of `normalise` where there is one."""
+        pixels = self.pixels.to(device, non_blocking=True)
+        return PixelBatch(pixels if self.normalise is None else self.normalise(pixels))
 
     def pinned(self) -> PixelBatch:
         """As `RegionBatch.pinned`."""
-        return PixelBatch(_pinned(self.pixels))
+        return PixelBatch(_pinned(self.pixels), self.normalise)
 
 
 ImageBatch = RegionBatch | PixelBatch

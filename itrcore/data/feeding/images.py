@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from itrcore.cores import cores
 from itrcore.data.feeding.batches import ImageBatch
 from itrcore.data.shards.files import Store
 
@@ -32,6 +33,11 @@ class Images(ABC):
     def n_bytes(self) -> int:
         """That all of them take on a device which holds them; 0 where none can."""
         return 0
+
+    @property
+    def threads(self) -> int:
+        """That make batches ahead. Half of the cores: on a small machine the training needs the others."""
+        return max(2, cores() // 2)
 
     def __len__(self) -> int:
         return len(self.store)

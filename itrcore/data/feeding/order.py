@@ -6,23 +6,18 @@ follows from (seed, epoch, step), so that a run can be continued at any step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
-from itrcore.cores import cores
+from itrcore.data.feeding.ahead import ahead
 from itrcore.data.feeding.batches import Batch, TextBatch
 from itrcore.data.feeding.split import Split
 from itrcore.data.feeding.token_table import touch_tokens
 from itrcore.data.text.tokens import TokenIds
 from itrcore.errors import DataError
 from itrcore.settings.methods import TokenViewSettings
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class TrainingBatches:
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
             return ready(self._batch(rows, np.random.default_rng([self.seed, epoch, step])))
 
-        return ahead(make, range(start, len(self)))
+        return ahead(make, range(start, len(self)), self.split.images.threads)
 
     def _batch(self, captions: np.ndarray, rng: np.random.Generator) -> Batch:
         rows_of_images = self.split.image_of[captions]
@@ -80,19 +75,3 @@ class TrainingBatches:
             [self.split.images.image_ids[row] for row in rows_of_images],
             [self.split.caption_ids[row] for row in captions],
         )
-
-
-def ahead(make: Callable[[S], T], steps: Sequence[S]) -> Generator[T]:
-    """What `make` makes for each step, in order; the next ones are made in threads while one is used. `close` ends the threads.
-
-    Threads: while one reads and converts features others run, and nothing is copied between processes. Half of the cores: on a
-    small machine the training needs the others, and a GPU keeps few of them busy.
-    """
-    workers = max(2, cores() // 2)
-    with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
-        waiting = [pool.submit(make, step) for step in steps[: workers + 1]]
-        for step in steps[workers + 1 :]:
-            yield waiting.pop(0).result()
-            waiting.append(pool.submit(make, step))
-        for future in waiting:
-            yield future.result()

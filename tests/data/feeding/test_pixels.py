@@ -12,11 +12,13 @@ import torch
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from itrcore.data.feeding.batches import PixelBatch
 from itrcore.data.feeding.pixels import PixelImages, frame, random_crop
 from itrcore.data.image_inputs import PixelInput
 from itrcore.data.shards.images import ImageStore
 from tests.support.picture_data import PictureFolder, photo
 
+CPU = torch.device("cpu")
 PLAIN = PixelInput(
     picture=20, framing="stretch", mean=(0, 0, 0), std=(1, 1, 1), scale=1.0, bgr=False, random_crop=None, flip=False
 )
@@ -78,7 +80,7 @@ def test_cropping_is_transformers_resize_and_torchvisions_crop(size: tuple[int, 
     processor = CLIPImageProcessorPil(size={"shortest_edge": 20}, do_center_crop=False)
     picture = Image.fromarray(np.random.default_rng(2).integers(0, 256, (size[1], size[0], 3), np.uint8))
     theirs = processor(picture, do_rescale=False, do_normalize=False, return_tensors="pt").pixel_values[0]
-    assert frame(picture, CLIP).equal(centre(theirs.float(), 20))
+    assert frame(picture, CLIP).float().equal(centre(theirs.float(), 20))
 
 
 @pytest.mark.parametrize(
@@ -180,6 +182,37 @@ def test_everything_random_comes_from_the_generator(store: ImageStore) -> None:
     assert images.training_batch(range(7), np.random.default_rng(6)).pixels.equal(first)
     assert not images.training_batch(range(7), np.random.default_rng(7)).pixels.equal(first)
     assert images.batch(range(7)).pixels.equal(PixelImages(store, PLAIN).batch(range(7)).pixels)
+
+
+GRID = replace(PLAIN, mean=(102.9801, 115.9465, 122.7717), std=(1, 2, 3), bgr=True, random_crop=0.6, flip=True)
+
+
+@pytest.mark.parametrize("given", [CLIP, replace(CLIP, bgr=True, flip=True), GRID])
+def test_batches_that_the_device_normalises_are_the_same(store: ImageStore, given: PixelInput) -> None:
+    read, meta = PixelImages(store, given), torch.device("meta")
+    fed = read.feeding(meta, hold=given is not CLIP)  # the others are of a kind that no device holds
+    for rows in ([3, 0, 3, 5], np.arange(7)[::-1], [2]):
+        pairs = [(images.batch(rows), images.training_batch(rows, np.random.default_rng(1))) for images in (read, fed)]
+        for one, other in zip(*pairs, strict=True):
+            assert other.pixels.dtype == (torch.uint8 if given.framing == "crop" else torch.float32)
+            assert other.to(meta).pixels.dtype == torch.float32
+            assert one.pixels.equal(PixelBatch(other.pixels, read.normalise).part(slice(None)).to(CPU).pixels)
+
+
+def test_a_device_that_holds_them_decodes_each_once(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, decoded = PixelImages(store, CLIP), list[int]()
+    assert read.n_bytes == 7 * 3 * 20 * 20 and PixelImages(store, GRID).n_bytes == 0
+    whole = read.batch(range(7)).pixels
+    image = store.image
+    monkeypatch.setattr(store, "image", lambda row: decoded.append(row) or image(row))  # type: ignore[func-returns-value]
+    monkeypatch.setattr("itrcore.data.feeding.pixels._TOGETHER", 3)
+    held = read.feeding(CPU, hold=True)
+    for rows in ([3, 0, 3, 5], np.arange(7)[::-1]):
+        assert held.batch(rows).to(CPU).pixels.equal(whole[np.array(rows)])
+        for _ in range(2):  # what is held is not normalised twice
+            assert held.training_batch(rows, np.random.default_rng(1)).to(CPU).pixels.equal(whole[np.array(rows)])
+    assert sorted(decoded) == list(range(7))
+    assert held.feeding(CPU, hold=False) is held
 
 
 def test_threads_may_share_it(store: ImageStore) -> None:
