@@ -24,7 +24,6 @@ from itrcore.data.feeding.random_captions import F30K_IDS, PIECES, WORDS, captio
 from itrcore.data.feeding.random_images import random_images
 from itrcore.data.feeding.split import Split
 from itrcore.data.feeding.token_table import TokenTable
-from itrcore.data.image_inputs import PixelInput
 from itrcore.device import make_accelerator
 from itrcore.errors import ConfigError
 from itrcore.methods.build import build
@@ -148,11 +147,6 @@ class Case:
         regions = (sizes.regions, sizes.width)
         read = random_images(method.input, images, regions, sizes.picture, min(sizes.different, images))
         return Split(read, range(images * each), TokenTable.of(made), np.repeat(np.arange(images), each))
-
-    @property
-    def pictures(self) -> bool:
-        """Whether it reads pictures, which are unpacked for each batch."""
-        return isinstance(self.objective.method.input, PixelInput)
 
     def trainer(self, precision: Precision, features: Features, dev: Split | None = None) -> Trainer:
         """A trainer of a copy of the objective, to be used before another one is made. See `computing_in`."""

@@ -58,8 +58,8 @@ def measured(
         found["ways"]["released float32"] = tried(lambda: _released(plain, case, device, seconds))
         found["loss_apart"] = apart(case, plain, device)
     for precision, features in WAYS:
-        if case.pictures and features == "device":
-            features = "host"  # pictures are unpacked for each batch
+        if features == "device" and not case.split.images.n_bytes:
+            features = "host"  # no device holds pictures that each batch changes
         name = f"{precision} {features}"
         if name in found["ways"] or precision not in precisions():
             continue
@@ -67,7 +67,8 @@ def measured(
             found["ways"][name] = "skipped: no time left"
             continue
         found["ways"][name] = tried(lambda way=(precision, features): _ours(case, *way, seconds))  # type: ignore[misc]
-    found["same_batches"] = case.pictures or same_batches(case, device, 256 if sizes.tiny_dim else 4096)
+    held = case.split.images.n_bytes > 0
+    found["same_batches"] = not held or same_batches(case, device, 256 if sizes.tiny_dim else 4096)
     return found | compared(found["ways"], PROMISED[found["family"]])
 
 

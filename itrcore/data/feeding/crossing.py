@@ -10,19 +10,19 @@ from itrcore.data.feeding.batches import Batch
 from itrcore.data.feeding.split import Split
 from itrcore.errors import ConfigError
 
-_SHARE = 0.4  # of a GPU's free memory that features may take without being asked to
+_SHARE = 0.4  # of a GPU's free memory that images may take without being asked to
 
 
 def fed(splits: Sequence[Split], device: torch.device, features: str) -> list[Split]:
     """Splits whose batches go to a device. features: `training.features`
 
-    `ConfigError` where all features are to be on a GPU that has no room for them.
+    `ConfigError` where all images are to be on a GPU that has no room for them.
     """
     size = sum(split.images.n_bytes for split in splits)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
     if features == "device" and free is not None and size > free:
         raise ConfigError(
-            f"training.features is device, but the features take {size / 1e9:.1f} GB and {device} has {free / 1e9:.1f} GB free; "
+            f"training.features is device, but the images take {size / 1e9:.1f} GB and {device} has {free / 1e9:.1f} GB free; "
             "set it to auto or host"
         )
     hold = features == "device" or (features == "auto" and free is not None and size <= _SHARE * free)

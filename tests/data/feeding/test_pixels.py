@@ -215,6 +215,13 @@ def test_a_device_that_holds_them_decodes_each_once(store: ImageStore, monkeypat
     assert held.feeding(CPU, hold=False) is held
 
 
+def test_a_gpu_is_fed_by_all_cores_but_one(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("itrcore.data.feeding.pixels.all_cores", lambda: 12)
+    monkeypatch.setattr("itrcore.data.feeding.images.cores", lambda: 8)
+    images = PixelImages(store, GRID)
+    assert (images.threads, images.feeding(torch.device("meta"), hold=False).threads) == (4, 11)
+
+
 def test_threads_may_share_it(store: ImageStore) -> None:
     images = PixelImages(store, replace(PLAIN, random_crop=0.6, flip=True))
 
