@@ -22,7 +22,7 @@ def threads_put_back() -> Iterator[None]:
 
 
 def test_each_way_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = "--pictures 4 --batch 2 --seconds 0.01 --rounds 1 --inputs clip".split()
+    options = ["--pictures", "4", "--batch", "2", "--seconds", "0.01", "--rounds", "1", "--inputs", "clip"]
     monkeypatch.setattr(sys, "argv", ["benchmark", "--json", str(tmp_path / "out.json"), *options])
     assert pictures.main() == 0
     written = read_json(tmp_path / "out.json")
