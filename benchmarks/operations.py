@@ -29,8 +29,8 @@ class Operations:
     """multiply_adds: of all matrix products and convolutions, what is padded included
 
     seconds: by where they were spent. A product with a layer's weights counts to that layer, such as `measure.local`; any
-        other operation to the innermost function of itrcore.layers or itrcore.methods, as `scan.pooled, products` or
-        `scan.pooled, rest`
+        other operation to the innermost function of itrcore.layers or itrcore.methods, as `scan._scores, products` or
+        `scan._scores, rest`
     """
 
     multiply_adds: int
@@ -80,7 +80,7 @@ def _memory(value: Tensor) -> int:
 
 
 def caller() -> str:
-    """The innermost function of itrcore.layers and itrcore.methods at work, such as `scan.pooled`."""
+    """The innermost function of itrcore.layers and itrcore.methods at work, such as `scan._scores`."""
     frame = sys._getframe(1)
     while frame.f_back is not None:
         if name := _function(frame.f_code):

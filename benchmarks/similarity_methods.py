@@ -158,7 +158,7 @@ PARTS = {
     "alignment.Filtration": "pooling",
     "measure.filtration": "pooling",
     "measure.score": "pooling",
-    "scan.pooled, rest": "pooling",
+    "scan._scores, rest": "pooling",
 }
 
 

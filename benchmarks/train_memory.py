@@ -54,7 +54,7 @@ def train(name: str, size: int, dim: int | None, steps: int, threads: int) -> di
     torch.set_num_threads(threads)
     settings = settings_of(METHODS[name], dim)
     objective = Objective.of(settings, method_of(settings)).train()
-    way = Way(name, objective, make_optimiser(objective, settings.recipe)[0], bf16=False, seconds=[])
+    way = Way(name, objective, make_optimiser(objective, settings.recipe)[0], bf16=False, compiled=False, seconds=[])
     for step in range(steps):
         way.seconds.append(way.step(make_batch(size, seed=step), settings.recipe, Progress(0, step)))
     # The first one also chooses kernels and takes memory from the system.

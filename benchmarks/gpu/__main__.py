@@ -79,11 +79,11 @@ class Report:
             write_json(self.path, self.value)
 
 
-def run(only: list[str], chosen: list[str], seconds: float, tiny: bool, path: Path | None) -> Report:
+def run(only: list[str], chosen: list[str], seconds: float, tiny: bool, compiled: bool, path: Path | None) -> Report:
     """All sections that are asked for, with these recipes."""
     device = device_here()
     known = machine.described(device) | {"precisions": precisions()}
-    report = Report(path, {"machine": known, "tiny": tiny, "recipes": chosen, "sections": {}})
+    report = Report(path, {"machine": known, "tiny": tiny, "compiled": compiled, "recipes": chosen, "sections": {}})
     print(", ".join(f"{name} {value}" for name, value in known.items()), flush=True)
     sizes = TINY if tiny else PUBLISHED
     times, spare = shared(seconds, SECTIONS, only), 0.0
@@ -110,7 +110,7 @@ def _same(report: Report, sizes: Sizes, device: torch.device, budget: Budget) ->
 
 
 def _speed(report: Report, sizes: Sizes, device: torch.device, budget: Budget) -> None:
-    seconds = 0.02 if report.value["tiny"] else speed.SECONDS
+    seconds, compiled = 0.02 if report.value["tiny"] else speed.SECONDS, report.value["compiled"]
     names = [name for name in speed.METHODS if name in report.value["recipes"]]
     for number, recipe in enumerate(names):
         if not budget.room():
@@ -118,7 +118,7 @@ def _speed(report: Report, sizes: Sizes, device: torch.device, budget: Budget) -
             continue
         # Later methods get their part, however long the first ones take.
         part = Budget(budget.left() / (len(names) - number))
-        work = lambda name=recipe, part=part: speed.measured(name, sizes, device, part, seconds)  # type: ignore[misc]  # noqa: E731
+        work = lambda name=recipe, part=part: speed.measured(name, sizes, device, part, seconds, compiled)  # type: ignore[misc]  # noqa: E731
         report.add("b", recipe, work, speed.line)
         found = report.value["sections"]["b"][recipe]
         if not found.get("same_batches", True):
@@ -159,6 +159,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="".join(SECTIONS), help="sections, such as a,c")
     parser.add_argument("--recipes", nargs="+", choices=known, default=known, metavar="RECIPE", help="of a, b and c")
+    parser.add_argument(
+        "--compile", action="store_true", help="in b also bf16 compiled: up to a minute more for each method"
+    )
     parser.add_argument("--minutes", type=float, default=6.0, help="for all of them")
     parser.add_argument("--tiny", action="store_true", help="small models and little data: whether it runs")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
@@ -167,7 +170,7 @@ def main() -> int:
     if unknown := sorted(set(only) - set(SECTIONS)):
         parser.error(f"--only: no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
     started = time.perf_counter()
-    report = run(only, given.recipes, 60 * given.minutes, given.tiny, given.json)
+    report = run(only, given.recipes, 60 * given.minutes, given.tiny, given.compile, given.json)
     report.value["seconds"] = round(time.perf_counter() - started, 1)
     report.value["wrong"] = report.wrong
     report.write()

@@ -94,7 +94,7 @@ def recipes() -> list[str]:
     return [*FIRST, *(name for name in settings().recipes if name not in FIRST)]
 
 
-def computing_in(precision: Precision, features: Features = "auto") -> TrainingSettings:
+def computing_in(precision: Precision, features: Features = "auto", compiled: bool = False) -> TrainingSettings:
     """Settings of a training in this precision; what torch computes in from now on, too, outside autocast.
 
     `ConfigError` where the device has no such precision.
@@ -103,6 +103,7 @@ def computing_in(precision: Precision, features: Features = "auto") -> TrainingS
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "precision": precision,
         "features": features,
+        "compile": compiled,
         "selection": SelectionSettings(captions=2**31),
     }
     training = settings().training.model_copy(update=update)
@@ -148,9 +149,11 @@ class Case:
         read = random_images(method.input, images, regions, sizes.picture, min(sizes.different, images))
         return Split(read, range(images * each), TokenTable.of(made), np.repeat(np.arange(images), each))
 
-    def trainer(self, precision: Precision, features: Features, dev: Split | None = None) -> Trainer:
+    def trainer(
+        self, precision: Precision, features: Features, dev: Split | None = None, compiled: bool = False
+    ) -> Trainer:
         """A trainer of a copy of the objective, to be used before another one is made. See `computing_in`."""
-        training = computing_in(precision, features)
+        training = computing_in(precision, features, compiled)
         batches = TrainingBatches(self.split, self.settings.recipe.batch_size, SEED, self.views)
         objective, dev = deepcopy(self.objective), self.split if dev is None else dev
         return Trainer(objective, self.settings, training, SEED, batches, dev, _EVALUATION_BATCH, self.tile)

@@ -38,35 +38,44 @@ BUSY = 0.9  # wanted
 FAILED = "failed"
 APART = 1e-3  # of the loss: more, and ours and the released formulation do not compute the same
 PROMISED = {"embedding": 5.0, "cross attention": 10.0}  # times the released formulation's steps
-WAYS: tuple[tuple[Precision, Features], ...] = (
-    ("bf16", "device"),
-    ("float32", "device"),
-    ("tf32", "device"),
-    ("bf16", "host"),
-    ("float32", "host"),
+WAYS: tuple[tuple[Precision, Features, bool], ...] = (  # the last: compiled
+    ("bf16", "device", False),
+    ("float32", "device", False),
+    ("tf32", "device", False),
+    ("bf16", "host", False),
+    ("float32", "host", False),
+    ("bf16", "device", True),
+    ("float32", "device", True),
 )
 
 
 def measured(
-    recipe: str, sizes: Sizes, device: torch.device, budget: Budget, seconds: float = SECONDS
+    recipe: str,
+    sizes: Sizes,
+    device: torch.device,
+    budget: Budget,
+    seconds: float = SECONDS,
+    compiled: bool = False,
 ) -> dict[str, Any]:
-    """All of section b for one method. Ways that the budget has no time for are named."""
+    """All of section b for one method. Ways that the budget has no time for are named. compiled: by torch.compile, too"""
     case = Case(recipe, sizes)
     plain = released.of(case.objective, case.settings)
     found: dict[str, Any] = {"batch": case.settings.recipe.batch_size, "family": family(case), "ways": {}}
     if plain is not None:
         found["ways"]["released float32"] = tried(lambda: _released(plain, case, device, seconds))
         found["loss_apart"] = apart(case, plain, device)
-    for precision, features in WAYS:
+    for precision, features, as_code in WAYS:
+        if as_code and not compiled:
+            continue
         if features == "device" and not case.split.images.n_bytes:
             features = "host"  # no device holds pictures that each batch changes
-        name = f"{precision} {features}"
+        name = f"{precision} {features}{' compiled' * as_code}"
         if name in found["ways"] or precision not in precisions():
             continue
         if not budget.room():
             found["ways"][name] = "skipped: no time left"
             continue
-        found["ways"][name] = tried(lambda way=(precision, features): _ours(case, *way, seconds))  # type: ignore[misc]
+        found["ways"][name] = tried(lambda way=(precision, features, as_code): _ours(case, *way, seconds))  # type: ignore[misc]
     held = case.split.images.n_bytes > 0
     found["same_batches"] = not held or same_batches(case, device, 256 if sizes.tiny_dim else 4096)
     return found | compared(found["ways"], PROMISED[found["family"]])
@@ -120,8 +129,8 @@ def same_batches(case: Case, device: torch.device, side: int) -> bool:
     return bool(same)
 
 
-def _ours(case: Case, precision: Precision, features: Features, seconds: float) -> dict[str, Any]:
-    trainer = case.trainer(precision, features)
+def _ours(case: Case, precision: Precision, features: Features, compiled: bool, seconds: float) -> dict[str, Any]:
+    trainer = case.trainer(precision, features, compiled=compiled)
     trainer.objective.train()
     trainer.method.begin_epoch(trainer.recipe.epochs - 1)
     batches, device = fed(trainer), trainer.device

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from itrcore.compiled import compilable
 from itrcore.layers.basics import length_mask, recurrent, send
 from itrcore.settings.pooling import GPOSettings, MeanSettings
 
@@ -77,6 +78,7 @@ class ExternalSpaceAttention(nn.Module):
         return torch.stack([self._pool(features, scores, shown[..., None]) for shown in mask.unbind(1)], dim=1)
 
     @staticmethod
+    @compilable
     def _pool(features: Tensor, scores: Tensor, shown: Tensor) -> Tensor:
         weights = torch.softmax(scores.masked_fill(~shown, HIDDEN), dim=1).masked_fill(~shown, 0.0)
         return (weights * features).sum(1)

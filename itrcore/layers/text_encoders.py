@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from itrcore.compiled import compilable
 from itrcore.data.feeding.batches import TextBatch
 from itrcore.data.text.glove import WordVectors
 from itrcore.data.text.tokens import PAD
@@ -64,6 +65,11 @@ class BertEncoder(WordEncoder):
         mask = length_mask(batch.lengths, longest, batch.ids.device)
         # In the shape that transformers makes of it: of another shape it looks on the device whether anything is masked.
         seen = None if int(batch.lengths.min()) == longest else mask[:, None, None].expand(-1, -1, longest, -1)
-        hidden = self.bert(batch.ids, attention_mask=seen).last_hidden_state
-        features: Tensor = self.dropout(self.linear(hidden)).masked_fill(~mask[..., None], 0.0)
-        return features
+        features: Tensor = self.dropout(self.linear(_hidden(self.bert, batch.ids, seen)))
+        return features.masked_fill(~mask[..., None], 0.0)
+
+
+@compilable
+def _hidden(bert: BertModel, ids: Tensor, seen: Tensor | None) -> Tensor:
+    hidden: Tensor = bert(ids, attention_mask=seen).last_hidden_state
+    return hidden

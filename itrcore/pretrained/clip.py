@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from itrcore.compiled import compilable
 from itrcore.data.image_inputs import PixelInput
 from itrcore.pretrained import weights
 from itrcore.settings.encoders import CLIPShape
@@ -108,12 +109,14 @@ def pixel_input(config: CLIPConfig) -> PixelInput:
     )
 
 
+@compilable
 def image_features(clip: CLIPModel, pixels: Tensor) -> Tensor:
     """The projected vectors of pictures, not normalised. pixels: (n, 3, h, w) → (n, d)"""
     features: Tensor = clip.get_image_features(pixels).pooler_output
     return features
 
 
+@compilable
 def text_features(clip: CLIPModel, ids: Tensor, last: Tensor) -> Tensor:
     """The projected vector of each caption's last token, not normalised. ids: (m, l); last: (m,), its place → (m, d)
 

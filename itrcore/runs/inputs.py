@@ -57,7 +57,11 @@ def training(params: Params, name: str) -> Inputs:
         }
     return {
         "code": code.of(_TRAINED, *modules(settings, loss=True)),
-        "settings": {**settings.model_dump(mode="json"), "seed": run.seed, "training": _shared(params, "selection")},
+        "settings": {
+            **settings.model_dump(mode="json"),
+            "seed": run.seed,
+            "training": _shared(params, "selection", "compile"),
+        },
         "data": {
             **{split: _split(run.data, split, settings) for split in ("train", "dev")},
             **_assets(run.data, settings),

@@ -18,9 +18,8 @@ class TrainingSettings(Settings):
 
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "float32", "tf32", "bf16"]  # auto: bf16 on a GPU that has it, else float32
-    features: Literal["auto", "host", "device"] = (
-        "auto"  # where regions and CLIP's pictures are kept; auto: on a GPU that has room
-    )
+    compile: bool = False  # parts of a step by torch.compile: minutes at the beginning, then fewer, larger kernels
+    features: Literal["auto", "host", "device"] = "auto"  # where regions and CLIP's pictures are; auto: a GPU with room
     processes: Count = 1  # that train a run together on this machine, each on its share of a batch and its own GPU
     threads: Count  # CPU threads; part of the result, as sums split differently over other numbers of threads
     save_every_steps: Count  # a killed run repeats at most this many steps

@@ -61,7 +61,7 @@ class Trainer:
         self.accelerator: Accelerator = make_accelerator(training)
         self.device = self.accelerator.device
         self.objective = objective.to(self.device)
-        self.stepper = Stepper(self.objective, self.recipe, seed, len(train), self.accelerator)
+        self.stepper = Stepper(self.objective, self.recipe, seed, len(train), self.accelerator, training.compile)
         self.recent = Recent()
         self.read_every = 1 if self.device.type == "cpu" else _READ_EVERY
         train.split, dev = fed([train.split, dev], self.device, training.features)
@@ -85,8 +85,9 @@ class Trainer:
         `TrainingError` where the loss or a gradient is not finite, and for days on a CPU that were not asked for (`days.py`).
         """
         recipe, steps = self.recipe, len(self.batches)
+        compiled = ", compiled" if self.training.compile else ""
         say(
-            f"Training on {self.device} in {precision(self.accelerator)}: {recipe.epochs} epochs of {steps:,} steps, "
+            f"Training on {self.device} in {precision(self.accelerator)}{compiled}: {recipe.epochs} epochs of {steps:,} steps, "
             f"{recipe.batch_size} pairs a step{f' of {together.count()} processes' if together.count() > 1 else ''}."
         )
         state = self._restore(folder, identity)

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from itrcore.compiled import compiling
 from itrcore.data.feeding.batches import Batch
 from itrcore.errors import TrainingError
 from itrcore.layers import together
@@ -43,11 +44,17 @@ class Stepper:
     """Takes the steps of a training."""
 
     def __init__(
-        self, objective: Objective, recipe: OptimisationSettings, seed: int, steps: int, accelerator: Accelerator
+        self,
+        objective: Objective,
+        recipe: OptimisationSettings,
+        seed: int,
+        steps: int,
+        accelerator: Accelerator,
+        compiled: bool = False,
     ) -> None:
-        """objective: on the accelerator's device; seed: of everything random in a step; steps: of an epoch"""
+        """objective: on the accelerator's device; seed: of what is random in a step; steps: of an epoch; compiled: `compiling`"""
         self.objective, self.recipe, self.accelerator = objective, recipe, accelerator
-        self.seed, self.steps = seed, steps
+        self.seed, self.steps, self.compiled = seed, steps, compiled
         self.optimiser, self._factors = make_optimiser(objective, recipe)
 
     def take(self, batch: Batch, progress: Progress) -> Taken:
@@ -58,11 +65,12 @@ class Stepper:
         # All that is random in a step follows from the seed and the step (and the process), so that a continued training draws
         # the same.
         torch.manual_seed((self.seed * 1_000_003 + progress.step + together.number() * 2**40) % 2**63)
-        with self.accelerator.autocast():
-            losses: Losses = self.objective(batch, progress)
-        total = losses.total
-        self.optimiser.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
+        with compiling(self.compiled):  # the backward pass too: it computes some parts again
+            with self.accelerator.autocast():
+                losses: Losses = self.objective(batch, progress)
+            total = losses.total
+            self.optimiser.zero_grad()
+            total.backward()  # type: ignore[no-untyped-call]
         together.mean_gradients(self.objective.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), self.recipe.clip_norm)
         self.optimiser.step()

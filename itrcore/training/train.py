@@ -64,7 +64,9 @@ def train(params: Params, name: str, observer: Observer) -> Path:
 
     if together.number():  # the first process decides whether there is something to train, evaluates and writes
         if together.agreed(True):
-            _trainer(params, name, seed, method, prepared).run(folder, identity, lambda state: None, lambda state: None)
+            trainer_of(params, name, seed, method, prepared).run(
+                folder, identity, lambda state: None, lambda state: None
+            )
         return layout.run(run.data, name)
     with folder.alone():
         try:
@@ -84,7 +86,7 @@ def train(params: Params, name: str, observer: Observer) -> Path:
             else:
                 move_unfinished(folder, identity, params.runs)
                 together.agreed(True)
-                trainer = _trainer(params, name, seed, method, prepared)
+                trainer = trainer_of(params, name, seed, method, prepared)
                 finished = trainer.run(folder, identity, begin, after_evaluation)
                 assert finished is not None
                 weights = folder.weights(finished.best)
@@ -96,7 +98,8 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     return out
 
 
-def _trainer(params: Params, name: str, seed: int, method: Method[Any, Any], prepared: Assets) -> Trainer:
+def trainer_of(params: Params, name: str, seed: int, method: Method[Any, Any], prepared: Assets) -> Trainer:
+    """The trainer of run `name` on its data set, with the method that it trains."""
     run, settings, text = params.run(name), params.method_of(name), prepared.text
     touched = settings.model.touched
     views = Views(settings.model.n_views, None if touched is None else (touched, text.tokeniser.token_ids))

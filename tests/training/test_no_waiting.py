@@ -34,7 +34,7 @@ from tests.support.helpers import image_batch, text_batch
 from tests.support.project import ROOT
 
 RECIPES = Recipes(ROOT / "recipes")
-META = torch.device("meta")
+META, CPU = torch.device("meta"), torch.device("cpu")
 N, N_TOKENS, WIDTH, SIDE = 4, 100, 2048, 64
 BERT = BertShape(hidden=64, layers=2, heads=2, intermediate=64, positions=64)
 CLIP = CLIPShape(
@@ -59,8 +59,8 @@ def kernels_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
 
 
-def objective_of(settings: MethodSettings) -> Objective:
-    """On the device without values."""
+def objective_of(settings: MethodSettings, device: torch.device = META) -> Objective:
+    """With weights drawn at random, on a device."""
     model, text = settings.model, settings.model.text
     source: Any
     if isinstance(text, CLIPSettings):
@@ -75,16 +75,16 @@ def objective_of(settings: MethodSettings) -> Objective:
         grid = grid.model_copy(update={"backbone": "detector", "weights": "random", "shape": RESNET})
         image = Grid(grid, backbone.random(grid, RESNET))
     concepts = untrained() if model.concepts else None
-    with META:
+    with device:
         return Objective.of(settings, build(settings, image, source, 1, concepts))
 
 
-def batch_of(settings: MethodSettings, lengths: list[int]) -> Batch:
+def batch_of(settings: MethodSettings, lengths: list[int], device: torch.device = META) -> Batch:
     """N pairs, with the views that the method trains on. lengths: of regions, and of captions"""
     views, images = settings.model.n_views, image_batch(lengths, WIDTH)
     given: ImageBatch = PixelBatch(torch.zeros(N, 3, SIDE, SIDE)) if settings.model.reads_pixels else images
     texts = text_batch([length for length in lengths for _ in range(views)], N_TOKENS)
-    return Batch(given, texts, list(range(N)), list(range(N))).to(META)
+    return Batch(given, texts, list(range(N)), list(range(N))).to(device)
 
 
 @pytest.mark.usefixtures("kernels_replaced")

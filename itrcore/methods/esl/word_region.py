@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from itrcore.compiled import compilable
 from itrcore.layers.basics import send, unpack
 from itrcore.layers.cross_attention import EPSILON, SLOPE
 from itrcore.layers.encoded import Sets
-from itrcore.layers.product import product
+from itrcore.layers.product import product, wide_to_rank
 from itrcore.layers.sets import by_size, cut, sizes_in_order
 from itrcore.methods.esl.levels import level_weights, widths
 
@@ -69,9 +70,9 @@ class WordRegionMeasure(nn.Module):
             return torch.cat([y @ d.T for y, d in zip(blocks, self.matrices(), strict=True)], dim=-1)
 
     def forward(self, images: Sets, texts: Sets) -> Tensor:
-        """Projected regions and levels of words, packed → (n_images, n_texts), in float32 also under mixed precision."""
+        """Projected regions and levels of words, packed → (n_images, n_texts) float32."""
         dtype = self.weight.dtype
-        with torch.autocast(images.vectors.device.type, enabled=False):
+        with wide_to_rank(images.vectors.device):
             return similarities(
                 Sets(images.vectors.to(dtype), images.lengths),
                 Sets(texts.vectors.to(dtype), texts.lengths),
@@ -150,6 +151,7 @@ def _tile_scores(captions: Sets, images: _ImageTile, smooth: Tensor, tiles: Tile
     return torch.cat(scores)
 
 
+@compilable
 def _pair_scores(
     attn: Tensor,
     images: _ImageTile,

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from itrcore.assets.regions import Regions
 from itrcore.assets.text import WordSource
+from itrcore.compiled import compilable
 from itrcore.data.feeding.batches import RegionBatch, TextBatch
 from itrcore.layers.basics import l2
-from itrcore.layers.cross_attention import Attended, Direction, attend, attention_weights, gram
+from itrcore.layers.cross_attention import Direction, attend, attention_weights, gram
 from itrcore.layers.encoded import Sets
 from itrcore.layers.image_encoders import LinearRegionEncoder
-from itrcore.layers.product import product
+from itrcore.layers.product import product, wide_to_rank
 from itrcore.layers.sets import by_size, cut, dense
 from itrcore.methods.contract import Attends, Method
 from itrcore.methods.scan.settings import SCANSettings
@@ -56,9 +57,9 @@ class SCAN(Method[RegionBatch, Sets]):
         return Sets(l2(words.vectors), words.lengths)
 
     def similarity(self, images: Sets, texts: Sets) -> Tensor:
-        """All pairs of two blocks, (n_images, n_texts) float32, also under mixed precision."""
+        """All pairs of two blocks, (n_images, n_texts) float32."""
         settings = self.settings
-        with torch.autocast(images.vectors.device.type, enabled=False):
+        with wide_to_rank(images.vectors.device):
             return similarities(
                 images.widened(), texts.widened(), settings.direction, settings.softmax_scale, settings.pooling
             )
@@ -94,6 +95,7 @@ def similarities(
     blocks = list(dense(images, tiles.images))
     # Products of the context with itself: of regions, block by block, or of words.
     of_blocks = [gram(regions) for regions in blocks] if direction == "t2i" else []
+    lse = pooling.scale if isinstance(pooling, LSESettings) else None
     rows = []
     for tile in cut(texts, tiles.words):
         groups = list(dense(tile, len(tile)))
@@ -103,18 +105,21 @@ def similarities(
         for block, regions in enumerate(blocks):
             attn = product(tile.vectors, regions.flatten(0, 1))
             scores = []
-            for group, (words, part) in enumerate(zip(groups, torch.split(attn, sizes), strict=True)):
+            for group, (words, products) in enumerate(zip(groups, torch.split(attn, sizes), strict=True)):
                 among = of_blocks[block] if of_blocks else of_groups[group]
-                attended = attend(part.view(*words.shape[:2], *regions.shape[:2]), among, direction, scale)
-                scores.append(pooled(attended, direction, pooling))
+                pairs = products.view(*words.shape[:2], *regions.shape[:2])
+                scores.append(_scores(pairs, among, direction, scale, lse))
             columns.append(torch.cat(scores))
         rows.append(torch.cat(columns, dim=1))
     return torch.cat(rows)[text_places].T[image_places]
 
 
-def pooled(attended: Attended, direction: Direction, pooling: LSESettings | MeanSettings) -> Tensor:
-    """Cosines of the queries with what they attend to, pooled over the queries of each pair: (n_captions, n_images)."""
-    cosines, queries = attended.products / attended.norms, 1 if direction == "t2i" else 2
-    if isinstance(pooling, LSESettings):
-        return torch.logsumexp(cosines * pooling.scale, dim=queries) / pooling.scale
-    return cosines.mean(queries)
+@compilable
+def _scores(attn: Tensor, gram: Tensor, direction: Direction, scale: float, lse: float | None) -> Tensor:
+    """Cosines of the queries with what they attend to, pooled over the queries of each pair: (n_captions, n_images).
+
+    attn, gram, direction, scale: as `attend` takes them; lse: the scale of the log-sum-exp that pools; None: their mean
+    """
+    attended, queries = attend(attn, gram, direction, scale), 1 if direction == "t2i" else 2
+    cosines = attended.products / attended.norms
+    return cosines.mean(queries) if lse is None else torch.logsumexp(cosines * lse, dim=queries) / lse

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from itrcore.compiled import compilable
 from itrcore.layers import together
-from itrcore.layers.basics import l2, send, xavier
+from itrcore.layers.basics import l2, send, widened, xavier
 from itrcore.layers.cross_attention import EPSILON, attend, attention_weights, gram
 from itrcore.layers.encoded import Sets
 from itrcore.layers.norm import BatchNorm
-from itrcore.layers.product import ROWS, product
+from itrcore.layers.product import ROWS, product, wide_to_rank
 from itrcore.layers.sets import by_size, cut, dense, sizes_in_order
 from itrcore.methods.sgraf.settings import AlignmentSettings, FiltrationSettings, GateNorm, ReasoningSettings
 
@@ -117,10 +118,10 @@ class AlignmentMeasure(nn.Module):
         )
 
     def forward(self, images: Sets, texts: Sets, tiles: Tiles | None = None) -> Tensor:
-        """Sets of `with_whole`, packed → (n_images, n_texts), in float32 also under mixed precision."""
+        """Sets of `with_whole`, packed → (n_images, n_texts) float32."""
         tiles = tiles or (CPU_TILES if texts.vectors.device.type == "cpu" else GPU_TILES)
         dtype = self.score.weight.dtype
-        with torch.autocast(texts.vectors.device.type, enabled=False):
+        with wide_to_rank(texts.vectors.device):
             (images, image_places), (texts, text_places) = (
                 by_size(Sets(side.vectors.to(dtype), side.lengths)) for side in (images, texts)
             )
@@ -174,8 +175,7 @@ class AlignmentMeasure(nn.Module):
         attn = product(words, regions.flatten(0, 1)).view(-1, n, r)
         weights = []
         for (length, count), part in zip(captions.groups, torch.split(attn[: sum(sizes)], sizes), strict=True):
-            attended = attend(part.view(count, length, n, r), among, "t2i", self.softmax_scale)
-            weights.append((attended.weights / (attended.norms + EPSILON)[..., None]).flatten(0, 1))
+            weights.append(_unit_weights(part.view(count, length, n, r), among, self.softmax_scale).flatten(0, 1))
         # The rows of zeros attend to nothing.
         of_images = torch.cat([*weights, attn.new_zeros(len(words) - sum(sizes), n, r)]).transpose(0, 1)
         together = max(1, tiles.attended // len(words))
@@ -201,10 +201,19 @@ class AlignmentMeasure(nn.Module):
     def _scores(self, groups: list[Group]) -> list[Tensor]:
         """(n, m) of each group."""
         pooled = self.get_submodule(self.pooling)(groups)
-        return [
-            self.score(vectors).sigmoid().view(group.alignments.shape[:2])
-            for vectors, group in zip(pooled, groups, strict=True)
-        ]
+        # In float32: a loss compares scores that differ in their last bits.
+        with torch.autocast(pooled[0].device.type, enabled=False):
+            return [
+                self.score(vectors).sigmoid().view(group.alignments.shape[:2])
+                for vectors, group in zip(pooled, groups, strict=True)
+            ]
+
+
+@compilable
+def _unit_weights(attn: Tensor, gram: Tensor, scale: float) -> Tensor:
+    """Weights whose sum of regions has unit length. attn: (m, q, n, r); gram: (n, r, r); scale: of the softmax → (m, q, n, r)"""
+    attended = attend(attn, gram, "t2i", scale)
+    return attended.weights / (attended.norms + EPSILON)[..., None]
 
 
 def _differences(weights: Tensor, regions: Tensor, words: Tensor) -> Tensor:
@@ -257,7 +266,7 @@ class ReasoningStep(nn.Module):
 def _reason(wanted: Tensor, nodes: Tensor, query: Tensor, query_bias: Tensor, out: Tensor, out_bias: Tensor) -> Tensor:
     """The next state of some nodes. wanted: (p, j, size), these; nodes: (p, k, size), all → (p, j, size)"""
     queries = product(wanted.flatten(0, 1), query, query_bias).view_as(wanted)
-    edges = torch.softmax(torch.bmm(queries, nodes.transpose(1, 2)), dim=-1)
+    edges = torch.softmax(widened(torch.bmm(queries, nodes.transpose(1, 2))), dim=-1)
     seen = torch.bmm(edges, nodes).flatten(0, 1)
     moved = product(seen, out, out_bias).view_as(wanted)
     return moved.relu() if torch.is_grad_enabled() else moved.relu_()
@@ -276,7 +285,8 @@ class Filtration(nn.Module):
         """(n · m, size) of unit length, for each group."""
         nodes = [group.alignments.flatten(0, 1) for group in groups]
         logits = [
-            self.weights(part).view(group.alignments.shape[:-1]) for part, group in zip(nodes, groups, strict=True)
+            widened(self.weights(part)).view(group.alignments.shape[:-1])
+            for part, group in zip(nodes, groups, strict=True)
         ]
         if self.by_caption and self.training:
             gates = _by_caption(self.norm, logits, [group.first for group in groups])
@@ -285,7 +295,7 @@ class Filtration(nn.Module):
         pooled = []
         for gate, part in zip(gates, nodes, strict=True):
             shares = gate.flatten(0, 1) / (gate.flatten(0, 1).sum(1, keepdim=True) + EPSILON)
-            pooled.append(l2(torch.bmm(shares[:, None], part).squeeze(1)))
+            pooled.append(l2(widened(torch.bmm(shares[:, None], part)).squeeze(1)))
         return pooled
 
 

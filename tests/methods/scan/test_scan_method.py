@@ -168,14 +168,18 @@ def test_what_pads_captions_is_never_looked_at() -> None:
 
 
 @EACH
-def test_mixed_precision_changes_nothing_from_encoded_sides_on(
+def test_mixed_precision_rounds_products_in_training_and_nothing_in_evaluation(
     direction: Direction, pooling: LSESettings | MeanSettings
 ) -> None:
     method = built(FAMILIES[VARIANTS.index((direction, pooling))])
     images, texts = packed(make_sets([5, 3], DIM, 0, torch.float32)), packed(make_sets([4, 7], DIM, 1, torch.float32))
     expected = method.similarity(images, texts)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(method.similarity(images, texts), expected)
+        rounded = method.similarity(images, texts)
+        with torch.inference_mode():
+            assert torch.equal(method.similarity(images, texts), expected)
+    assert rounded.dtype == torch.float32 and not torch.equal(rounded, expected)
+    torch.testing.assert_close(rounded, expected, rtol=0, atol=0.02)
     halves = [Sets(side.vectors.bfloat16(), side.lengths) for side in (images, texts)]
     rounded = method.similarity(halves[0], halves[1])
     assert rounded.dtype == torch.float32

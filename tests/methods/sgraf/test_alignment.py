@@ -280,16 +280,18 @@ def test_a_similarity_does_not_depend_on_the_others_of_its_block(kind: str) -> N
 
 
 @EACH
-@pytest.mark.parametrize("training", [True, False])
-def test_mixed_precision_changes_nothing_from_encoded_sides_on(training: bool, kind: str) -> None:
-    measure = built(kind, type_=torch.float32).train(training)
+def test_mixed_precision_rounds_products_in_training_and_nothing_in_evaluation(kind: str) -> None:
+    measure = built(kind, type_=torch.float32)
     sides = [packed(with_wholes(sizes, seed, 6, torch.float32)) for seed, sizes in enumerate(([5, 3], [4, 7]))]
-    expected = measure(*sides)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(measure(*sides), expected)
-        halves = [Sets(side.vectors.bfloat16(), side.lengths) for side in sides]
-        rounded = measure(*halves)
+        rounded = measure.train()(*sides)
+        with torch.inference_mode():
+            ranked = measure.eval()(*sides)
+    assert torch.equal(ranked, measure.eval()(*sides))
     assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, rounded.bfloat16().float())  # the last step is in float32
+    expected = measure.train()(*sides)
+    assert not torch.equal(rounded, expected)
     torch.testing.assert_close(rounded, expected, rtol=0, atol=0.02)
     rounded.sum().backward()
     assert measure.local.weight.grad is not None and measure.local.weight.grad.dtype == torch.float32
