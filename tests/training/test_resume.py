@@ -31,6 +31,7 @@ from itrcore.layers.queue import EMPTY
 from itrcore.methods.vse.esa import ESA
 from itrcore.runs.observer import Observer
 from itrcore.settings.load import load
+from itrcore.training.state import StateFolder, TrainingState
 from itrcore.training.train import train
 from tests.support.helpers import CLUSTERS, MOMENTUM
 from tests.support.killing import Kill, saved
@@ -330,41 +331,66 @@ def test_a_learning_rate_far_too_high_is_a_clear_error_and_leaves_no_thread(tmp_
 
 
 @pytest.mark.slow
-def test_a_process_killed_at_random_moments_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    changes = {"methods.esa.recipe.epochs": 12, "training.save_every_steps": 3}
-    (tmp_path / "whole").mkdir()
-    project(tmp_path / "whole", changes)
-    whole = train_in(tmp_path / "whole", "one")
-    project(tmp_path, changes)
+def test_a_process_killed_at_random_moments_ends_with_the_bits_of_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Of CODER: what it keeps besides the method (queue, following encoders, centres, classifier) has the same bits on the way."""
+    changes = {
+        **CODER,
+        "methods.gpo.recipe": {**CODER["methods.gpo.recipe"], "epochs": 12},
+        "training.save_every_steps": 1,
+    }
+    for folder in (tmp_path / "whole", tmp_path):
+        project(folder, changes)
+        untrained(6, 4).save(folder / layout.concepts("tiny"))
+    kept = dict[
+        int, dict[str, str]
+    ]()  # step → digests of an uninterrupted training's state, of its tensors and the optimiser's
+    save = StateFolder.save
+
+    def noted(folder: StateFolder, state: TrainingState, *arguments: Any) -> None:
+        save(folder, state, *arguments)
+        kept[state.global_step] = digests_at(folder.folder, state.global_step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StateFolder, "save", noted)
+        whole = train_in(tmp_path / "whole", "two")
     frozen = freeze_code(tmp_path / "code")
     assert stage(tmp_path, "inputs", "tiny", code=frozen).wait() == 0
-    state = tmp_path / "state" / "tiny" / "one"
+    state = tmp_path / "state" / "tiny" / "two"
     rng = random.Random()  # other moments each time: the promise is for any of them
-    process = stage(tmp_path, "train", "one", code=frozen)
+    process = stage(tmp_path, "train", "two", code=frozen)
     time.sleep(rng.uniform(0.1, 3.0))
     moments = [f"{time.time()}: at the start"]
     process.kill()
     process.communicate()
     for _ in range(2):
         before = newest(state)
-        process = stage(tmp_path, "train", "one", code=frozen)
-        wanted = before + rng.randint(1, 60)
+        process = stage(tmp_path, "train", "two", code=frozen)
+        wanted = before + rng.randint(1, 12)
         while newest(state) < wanted and process.poll() is None:
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.05))
-        moments.append(f"after step {newest(state)}")
         process.kill()
         output = process.communicate()[0]
+        moments.append(f"after step {newest(state)}")
         assert process.returncode == -signal.SIGKILL, output
-        assert before == 0 or f"step {before % 15 + 1} of 15" in output  # it did go on
-    process = stage(tmp_path, "train", "one", code=frozen)
+        assert before == 0 or f"step {before % 3 + 1} of 3" in output  # it did go on
+        assert digests_at(state, newest(state)) == kept[newest(state)], moments
+    process = stage(tmp_path, "train", "two", code=frozen)
     output = process.communicate()[0]
     assert process.returncode == 0 and "Going on at epoch" in output, output
-    run = tmp_path / "runs" / "tiny" / "one"
+    run = tmp_path / "runs" / "tiny" / "two"
     assert weights(run) == weights(whole), moments
     assert timeless(run) == timeless(whole), moments
     active = mlflow_runs(tmp_path)
     assert [(run["status"], run["epochs"]) for run in active] == [("FINISHED", list(range(1, 13)))], moments
+
+
+def digests_at(state: Path, step: int) -> dict[str, str]:
+    """Of the files of a saved state, by its own record, but not of that record, which has times."""
+    files: dict[str, str] = read_json(state / f"step-{step:08d}" / "state.json")["files"]
+    return files
 
 
 def newest(state: Path) -> int:
