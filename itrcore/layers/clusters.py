@@ -33,7 +33,12 @@ class Clusters(nn.Module):
 
         vectors: (n, width) unit vectors; counts: (n,) bool → (n, clusters)
         """
-        return balanced(vectors @ self.centres.T / self.settings.sharpness, counts, self.settings.iterations)
+        return balanced(self._scores(vectors), counts, self.settings.iterations)
+
+    @torch.no_grad()
+    def nearest(self, vectors: Tensor) -> Tensor:
+        """The share of each vector in each cluster by its own similarities, not balanced: (n, width) → (n, clusters)."""
+        return torch.softmax(self._scores(vectors), dim=1)
 
     @torch.no_grad()
     def move(self, vectors: Tensor, labels: Tensor) -> None:
@@ -50,6 +55,9 @@ class Clusters(nn.Module):
         """Cross-entropy of predicting the labels, (n,). vectors: (n, width) unit vectors; labels: (n, clusters)"""
         logits = vectors @ l2(self.weight).T / self.settings.temperature
         return functional.cross_entropy(logits, labels, reduction="none")
+
+    def _scores(self, vectors: Tensor) -> Tensor:
+        return vectors @ self.centres.T / self.settings.sharpness
 
 
 def balanced(scores: Tensor, counts: Tensor, iterations: int) -> Tensor:

@@ -10,6 +10,7 @@ them: an `ImageSide`, and the `source` of a `TextSide`. A method that reads conc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 import torch
@@ -64,6 +65,27 @@ class Method(nn.Module, ABC, Generic[B, E]):
     def loss_weight(self, progress: Progress) -> float:
         """What the published training multiplies the loss by."""
         return 1.0
+
+    def choices(self) -> Sequence[Mapping[str, float]]:
+        """What each evaluation on dev chooses among: values for buffers of one number, by name. Empty: nothing is chosen.
+
+        The one with the highest rsum on dev is kept with the weights; of equal ones the first. No loss may depend on them: only
+        the first of several processes evaluates, and dev is not to be trained on.
+        """
+        return ()
+
+    @torch.no_grad()
+    def choose(self, values: Mapping[str, float]) -> None:
+        """Take one of `choices`."""
+        for name, value in values.items():
+            self.get_buffer(name).fill_(value)
+
+    def inner(self, images: E, texts: E) -> dict[str, float]:
+        """Figures of what goes on inside, by name, for the records of a training; called without gradients, in float32.
+
+        images, texts: both sides of dev
+        """
+        return {}
 
 
 class SetMethod(Method[B, E]):

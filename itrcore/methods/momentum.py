@@ -17,6 +17,8 @@ from itrcore.data.feeding.batches import Batch
 from itrcore.layers import together
 from itrcore.layers.basics import send, widened
 from itrcore.layers.clusters import Clusters
+from itrcore.layers.encoded import Vectors
+from itrcore.layers.entropy import effective_numbers
 from itrcore.layers.losses.contract import Losses
 from itrcore.layers.losses.queries import QueryLoss
 from itrcore.layers.progress import Progress
@@ -97,6 +99,15 @@ class MomentumObjective(Objective):
     def constant(self, n: int, progress: Progress) -> float | None:
         """None: the queue fills meanwhile, and the clusters' labels have no such loss."""
         return None
+
+    def inner(self, images: Vectors, texts: Vectors) -> dict[str, float]:
+        """Beside the method's: `clusters_used` of dev's vectors, and `clusters_each` of one of them, where there are clusters."""
+        figures = super().inner(images, texts)
+        if self.clusters is not None:
+            sides = (self.method.branches(widened(side.vectors))["instance"] for side in (images, texts))
+            used, each = effective_numbers(torch.cat([self.clusters.nearest(vectors) for vectors in sides]))
+            figures |= {"clusters_used": used, "clusters_each": each}
+        return figures
 
     @torch.no_grad()
     def after_step(self) -> None:

@@ -46,6 +46,10 @@ class Objective(nn.Module):
         """The sum of the unweighted terms of n pairs whose similarities are all the same; None as for a loss."""
         return self.loss.constant(n, progress)
 
+    def inner(self, images: Any, texts: Any) -> dict[str, float]:
+        """As the method's `inner`, with figures of what belongs to the training alone. images, texts: both sides of dev, encoded"""
+        return self.method.inner(images, texts)
+
     def after_step(self) -> None:
         """Called after each step of the optimiser."""
         self.loss.after_step()

@@ -161,6 +161,9 @@ def _entry_plots(entry: Entry, row: Row, folder: Path) -> list[Plot]:
         sides = {"images": "image_rank", "captions": "text_rank"}
         rank = [Curve(side, x, [getattr(p.collapse, key) for p in points]) for side, key in sides.items()]
         plots.append(curves(folder, f"{path}/rank", rank, "Effective rank of the vectors on dev", "epoch", log=True))
+    if inner := [name for name in entry.history.more if name in points[0].inner]:
+        lines = [Curve(name.replace("_", " "), x, [p.inner[name] for p in points]) for name in inner]
+        plots.append(curves(folder, f"{path}/inner", lines, "Inside the method, on dev", "epoch", log=True))
     return plots
 
 
@@ -180,6 +183,8 @@ def _entry_facts(entry: Entry) -> dict[str, str]:
     }
     if entry.history is not None:
         facts["Epoch kept"] = f"{entry.history.best_epoch:g} of {entry.history.evaluations[-1].epoch:g}"
+        if chosen := entry.history.chosen:
+            facts["Chosen on dev"] = ", ".join(f"{name} {value:g}" for name, value in chosen.items())
     return facts | {
         "Data digest": e.data_digest[: formats.DIGEST_SHOWN],
         "Code version": e.code_version,

@@ -76,11 +76,13 @@ class Run(RunDescription):
     """run.json.
 
     files: path in the run's folder → SHA-256, of all but the records: weights, text and image side
+    chosen: what the method left to dev, name → value; it stands in the weights
     best_epoch, dev_rsum: epochs done at the evaluation on dev whose weights are kept, and its rsum
     train_seconds, device, precision: None for an import
     """
 
     files: dict[str, str]
+    chosen: dict[str, float] = {}
     best_epoch: int | float | None
     dev_rsum: float | None = None
     train_seconds: float | None = None
@@ -137,6 +139,8 @@ class Point(Record):
     losses: mean of each term per pair since the evaluation before; `total`: of their weighted sum
     seconds: of training since the evaluation before
     collapse: None in records from before it was watched
+    inner: figures of what goes on inside the method and its training, if they have any (`Method.inner`)
+    chosen: what the method leaves to dev, with which `dev` was measured
     """
 
     evaluation: int
@@ -147,11 +151,18 @@ class Point(Record):
     seconds: float
     pairs_per_second: float
     collapse: Collapse | None = None
+    inner: dict[str, float] = {}
+    chosen: dict[str, float] = {}
 
     @property
     def collapsed(self) -> bool:
         """Whether it is known to have collapsed."""
         return self.collapse is not None and self.collapse.collapsed
+
+    @property
+    def more(self) -> dict[str, float]:
+        """The figures that methods have of their own: of what goes on inside, and what dev chose."""
+        return self.inner | self.chosen
 
     @model_validator(mode="after")
     def _has_a_total(self) -> Point:
@@ -170,6 +181,16 @@ class History(Record):
     def watched(self) -> bool:
         """Whether a collapse was watched for at every evaluation."""
         return all(point.collapse is not None for point in self.evaluations)
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """What dev chose at the evaluation whose weights are kept."""
+        return next((point.chosen for point in self.evaluations if point.epoch == self.best_epoch), {})
+
+    @property
+    def more(self) -> list[str]:
+        """Names of the figures of its method's own that every evaluation has."""
+        return [name for name in self.evaluations[0].more if all(name in point.more for point in self.evaluations)]
 
     @property
     def collapsed_from(self) -> Point | None:

@@ -104,6 +104,11 @@ class ModelSettings(Settings):
         return False
 
     @property
+    def chosen_on_dev(self) -> tuple[str, ...]:
+        """Names of its settings that each evaluation on dev chooses anew."""
+        return ()
+
+    @property
     def parts(self) -> set[str]:
         """Parts with pretrained weights, whose learning rate has a factor of its own (`recipe.factors`)."""
         return {part for part in ("bert", "clip") if part == self.text.kind}
@@ -234,6 +239,11 @@ class MethodSettings(Settings):
     @model_validator(mode="after")
     def _queue_fits(self) -> MethodSettings:
         if not isinstance(self.loss, MomentumSettings):
+            if names := self.model.chosen_on_dev:
+                raise ValueError(
+                    f"model.{names[0]} is chosen on dev, which goes with loss.kind momentum_contrast alone: loss.kind "
+                    f"{self.loss.kind} would train on what dev has chosen; choose that loss, or give model.{names[0]} a number"
+                )
             return self
         if self.model.vector_width is None:
             raise ValueError(

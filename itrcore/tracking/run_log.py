@@ -74,7 +74,7 @@ class RunLog:
             self._client.set_tag(self.run_id, key, getattr(described, key))
 
     def evaluations(self, points: Sequence[Point]) -> None:
-        """Loss terms, dev metrics, learning rate and speed of the evaluations that are not in the run yet.
+        """All that the evaluations say that are not in the run yet.
 
         MLflow's steps are whole numbers: they count evaluations, of which a method may have several an epoch. A tag says
         whether the training has collapsed by the last one.
@@ -100,6 +100,7 @@ class RunLog:
         """A finished training: what is missing of its evaluations, its checkpoint, and last that it is whole."""
         self.evaluations(points)
         figures = {"time/train_seconds": run.train_seconds, "train/best_epoch": run.best_epoch}
+        figures |= {f"train/best_{name}": value for name, value in run.chosen.items()}
         self.figures({key: value for key, value in figures.items() if value is not None})
         if run.checkpoint is not None:
             self._client.set_tag(self.run_id, "checkpoint", f"{run.checkpoint.path} {run.checkpoint.sha256}")
@@ -154,6 +155,8 @@ def _values(point: Point) -> dict[str, float]:
     if point.collapse is not None:
         signs = point.collapse.model_dump(exclude={"collapsed"}, exclude_none=True)
         values |= {f"collapse/{key}": value for key, value in signs.items()}
+    values |= {f"inner/{key}": value for key, value in point.inner.items()}
+    values |= {f"chosen/{key}": value for key, value in point.chosen.items()}
     return values | {f"train/{key}": getattr(point, key) for key in ("epoch", "learning_rate", "pairs_per_second")}
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -34,6 +36,17 @@ from itrcore.training.state import Finished, StateFolder, TrainingState
 from itrcore.training.step import Recent, Stepper, learning_rate
 
 Hook = Callable[[TrainingState], None]
+
+
+@dataclass(frozen=True)
+class OnDev:
+    """What an evaluation says, as a `Point` has it."""
+
+    dev: Metrics
+    collapse: Collapse
+    inner: dict[str, float]
+    chosen: dict[str, float]
+
 
 _READ_EVERY = 25  # steps: on a GPU a reading of what they computed waits for it
 
@@ -197,25 +210,36 @@ class Trainer:
         constant = self.objective.constant(self.recipe.batch_size, Progress(state.epoch, state.global_step - 1))
         before = state.history[-1] if state.history else None
         unweighted = sum(value for name, value in losses.items() if name != "total")
-        dev, watched = self.evaluate_dev(None if constant is None else unweighted * self.summed / constant, before)
+        found = self.evaluate_dev(None if constant is None else unweighted * self.summed / constant, before)
         return Point(
             evaluation=len(state.history) + 1,
             epoch=state.epoch + 1 if state.step == steps else round(state.epoch + state.step / steps, 2),
             learning_rate=learning_rate(self.recipe, state.global_step - 1, steps),
             losses=losses,
-            dev=dev,
             seconds=state.part_seconds,
             pairs_per_second=state.part_steps * self.recipe.batch_size / state.part_seconds,
-            collapse=watched,
+            **vars(found),
         )
 
-    def evaluate_dev(self, loss: float | None, before: Point | None) -> tuple[Metrics, Collapse]:
-        """Metrics on the selection part of dev, and how near it is to a collapse. loss, before: as `collapse.watched` takes them"""
+    def evaluate_dev(self, loss: float | None, before: Point | None) -> OnDev:
+        """What the selection part of dev says; the method has what it chooses. loss, before: as `collapse.watched` takes them"""
         with self.accelerator.autocast():
             encoded = encode(self.method, self.dev, self.evaluation_batch, self.device, self._show)
-            matrix = score(self.method, encoded.images, encoded.texts, self.tile, show=self._show)
-        figures = Metrics(**metrics(ranks(matrix, self.dev.image_of, "dev similarity")))
-        return figures, collapse.watched(encoded.images, encoded.texts, matrix, loss, before)
+        best: tuple[Metrics, np.ndarray, Mapping[str, float]] | None = None
+        for values in self.method.choices() or [{}]:
+            self.method.choose(values)
+            with self.accelerator.autocast():
+                matrix = score(self.method, encoded.images, encoded.texts, self.tile, show=self._show)
+            figures = Metrics(**metrics(ranks(matrix, self.dev.image_of, "dev similarity")))
+            if best is None or figures.rsum > best[0].rsum:
+                best = figures, matrix, values
+        assert best is not None
+        figures, matrix, chosen = best
+        self.method.choose(chosen)
+        watched = collapse.watched(encoded.images, encoded.texts, matrix, loss, before)
+        with torch.inference_mode():
+            inner = self.objective.inner(encoded.images, encoded.texts)
+        return OnDev(figures, watched, inner, dict(chosen))
 
 
 def evaluation_steps(steps: int, evaluations: int) -> set[int]:

@@ -61,7 +61,13 @@ def _of_run(folder: Path, identity: str) -> Twin | None:
     finished = Finished(
         identity=identity,
         history=list(history.evaluations),
-        best=Best(epoch=run.best_epoch, rsum=run.dev_rsum, file=layout.WEIGHTS, sha256=run.files[layout.WEIGHTS]),
+        best=Best(
+            epoch=run.best_epoch,
+            rsum=run.dev_rsum,
+            chosen=run.chosen,
+            file=layout.WEIGHTS,
+            sha256=run.files[layout.WEIGHTS],
+        ),
         seconds=run.train_seconds,
         tracking_id=None,
         device=run.device,

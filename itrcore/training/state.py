@@ -32,10 +32,11 @@ _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "stat
 
 
 class Best(BaseModel):
-    """The best evaluation so far: epochs done by then, its rsum on dev, file and SHA-256 of its weights."""
+    """The best evaluation so far: epochs done by then, its rsum and what was chosen on dev, file and SHA-256 of its weights."""
 
     epoch: int | float
     rsum: float
+    chosen: dict[str, float]
     file: str
     sha256: str
 
@@ -163,7 +164,7 @@ class StateFolder:
         path = self.folder / f"best-{point.evaluation:05d}.safetensors"
         with replacing(path) as temporary:
             save_file(_tensors(method), temporary)
-        return Best(epoch=point.epoch, rsum=point.dev.rsum, file=path.name, sha256=sha256(path))
+        return Best(epoch=point.epoch, rsum=point.dev.rsum, chosen=point.chosen, file=path.name, sha256=sha256(path))
 
     def finish(self, finished: Finished) -> None:
         """Write that the training is done, then remove what only a training that goes on needs."""

@@ -126,6 +126,7 @@ def _write(out: Path, description: RunDescription, prepared: Assets, finished: F
         run = Run(
             **dict(description),
             files=files,
+            chosen=finished.best.chosen,
             best_epoch=finished.best.epoch,
             dev_rsum=finished.best.rsum,
             train_seconds=finished.seconds,

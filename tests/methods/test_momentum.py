@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from itrcore.data.feeding.batches import Batch
+from itrcore.layers.encoded import Vectors
 from itrcore.layers.progress import Progress
 from itrcore.methods.momentum import MomentumObjective
 from itrcore.methods.objective import Objective
@@ -202,6 +204,35 @@ def test_concepts_predict_the_clusters_of_their_own_side_or_of_the_other(labels:
     assert graph.second.weight.grad.abs().sum() > 0 and clusters.weight.grad is not None
     objective.after_step()
     assert not clusters.centres.equal(before)
+
+
+def test_what_is_watched_is_over_how_many_clusters_and_concepts_the_vectors_are_spread(monkeypatch: Any) -> None:
+    objective, settings = objective_of("coder_bigru", clusters=CLUSTERS)
+    axes, dim = torch.eye(settings.model.dim), settings.model.dim
+    monkeypatch.setattr(objective.method.graph, "concepts", lambda: axes[:6])
+    objective.clusters.centres.copy_(axes[:5])  # type: ignore[union-attr]
+
+    def seen(*instance: Tensor) -> dict[str, float]:
+        sides = [Vectors(torch.cat([vector, torch.zeros(dim)])[None]) for vector in instance]
+        return objective.inner(Vectors.join(sides[:2]), Vectors.join(sides[2:]))
+
+    # Similarities of 1 are 20 in a cluster's exponent, and 10 in a concept's: shares of 1/(1 + 4·e⁻²⁰) and 1/(1 + 5·e⁻¹⁰).
+    assert seen(axes[0], axes[1], axes[1], axes[0]) == pytest.approx(
+        {"clusters_used": 2.0, "clusters_each": 1.0, "concepts_used": 2.0, "concepts_each": 1.0}, abs=0.01
+    )
+    far = axes[9]  # from all centres and all concepts: nothing is chosen
+    assert seen(far, far, far, far) == pytest.approx(
+        {"clusters_used": 5.0, "clusters_each": 5.0, "concepts_used": 6.0, "concepts_each": 6.0}
+    )
+    # Half of them choose one, half all: 5^(1/2) and 6^(1/2) for each.
+    assert seen(axes[0], far, far, axes[0]) == pytest.approx(
+        {
+            "clusters_used": math.exp(-0.6 * math.log(0.6) - 4 * 0.1 * math.log(0.1)), "clusters_each": 5**0.5,
+            "concepts_used": math.exp(-7 / 12 * math.log(7 / 12) - 5 / 12 * math.log(1 / 12)), "concepts_each": 6**0.5,
+        },
+        rel=0.01,
+    )  # fmt: skip
+    assert set(objective_of("vse_infty_bigru")[0].inner(Vectors(axes), Vectors(axes))) == set()
 
 
 @pytest.mark.parametrize("alpha", [0.9, 0.3])

@@ -34,6 +34,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         content = history()
         for record, collapsed in zip(content["evaluations"], course or (), strict=False):
             record["collapse"] = {**SIGNS, "collapsed": collapsed} | ({"loss": None} if name == "b-1" else {})
+            if name == "a-2":  # a method with figures of its own
+                record |= {"inner": {"clusters_used": 31.26}, "chosen": {"alpha": 0.3 + record["evaluation"] / 20}}
         write(root / "runs" / "toy" / name / "history.json", content)
     return collect(root, dict.fromkeys(COURSES, "toy"), {})
 
@@ -45,9 +47,12 @@ def report(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def pages(report: Path) -> dict[str, str]:
+    return {name: (report / "runs" / f"{name}.html").read_text("utf-8") for name in COURSES}
+
+
 def test_the_page_of_a_training_that_ended_collapsed_says_since_when_by_what_and_what_helps(report: Path) -> None:
-    pages = {name: (report / "runs" / f"{name}.html").read_text("utf-8") for name in COURSES}
-    notes = {name: re.findall(r"<strong>Collapsed</strong>(.*?)</p>", page) for name, page in pages.items()}
+    notes = {name: re.findall(r"<strong>Collapsed</strong>(.*?)</p>", page) for name, page in pages(report).items()}
     assert {name: len(found) for name, found in notes.items()} == {"a-1": 0, "a-2": 1, "b-1": 1, "c-1": 0}
     (note,) = notes["a-2"]
     assert note.startswith(" from epoch 2 to the end; the kept weights are of epoch 3.")
@@ -57,13 +62,18 @@ def test_the_page_of_a_training_that_ended_collapsed_says_since_when_by_what_and
 
 def test_the_table_of_evaluations_has_the_figures_where_they_are_known(report: Path) -> None:
     def table(name: str) -> str:
-        return (report / "runs" / f"{name}.html").read_text("utf-8").split("Every evaluation on dev as a table")[1]
+        return pages(report)[name].split("Every evaluation on dev as a table")[1]
 
     rows = re.findall(r"<tr><th scope=\"row\">.*?</tr>", table("a-2").split("</table>")[0])
     assert [row.count("collapsed") for row in rows] == [0, 1, 1]
     assert all("<td>3.2</td><td>1.0</td><td>7.4</td><td>97.6</td><td>1.01" in row for row in rows)
-    assert "hub" not in table("c-1").split("</table>")[0]
+    assert all(f"<td>31.3</td><td>{alpha}</td>" in row for row, alpha in zip(rows, (0.35, 0.4, 0.45), strict=True))
+    assert '<th scope="col">clusters used</th><th scope="col">alpha</th>' in table("a-2")
+    assert "hub" not in table("c-1").split("</table>")[0] and "clusters" not in table("b-1").split("</table>")[0]
     assert (report / "plots/runs/a-2/rank.png").exists() and not (report / "plots/runs/c-1/rank.png").exists()
+    assert (report / "plots/runs/a-2/inner.png").exists() and not (report / "plots/runs/b-1/inner.png").exists()
+    facts = {name: re.findall(r"<dt>Chosen on dev</dt>\s*<dd>(.*?)</dd>", page) for name, page in pages(report).items()}
+    assert facts == {"a-1": [], "a-2": ["alpha 0.45"], "b-1": [], "c-1": []}
 
 
 def test_every_leaderboard_marks_its_row(results: Results, report: Path) -> None:

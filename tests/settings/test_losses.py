@@ -31,6 +31,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "sigmoid": {"kind": "sigmoid", **OWN_SCALE, "initial_bias": -10.0},
     "diversity": DIVERSITY,
 }
+ON_DEV = {"kind": "dev", "step": 0.05, "near": 0.9}
 NEEDS_SCALE = "loss.initial_scale is missing; CLIP starts from 14.3, which is a temperature of 0.07"
 BRINGS_SCALE = "remove loss.initial_scale: the scale comes with this model's CLIP"
 VIEWS = (
@@ -175,9 +176,11 @@ def test_settings_say_which_models_make_one_vector_and_how_wide_it_is(name: str)
         ("vse_infty_bigru", around(LOSSES["sigmoid"]), {}, "loss.loss"),
         ("vse_infty_bigru", {**MOMENTUM, "momentum": 1.0}, {}, "loss.momentum"),
         ("vse_infty_bigru", {**MOMENTUM, "queue": -1}, {}, "loss.queue"),
-        ("coder_bigru", LOSSES["diversity"], {"alpha": 1.0}, "model.alpha"),
+        ("coder_bigru", LOSSES["diversity"], {"alpha": 1.0}, "model.alpha: Input should be less than 1, not 1.0"),
+        ("coder_bigru", MOMENTUM, {"alpha": {"kind": "dev", "step": 0.05}}, "model.alpha.near: this key is missing"),
+        ("coder_bigru", LOSSES["diversity"], {"alpha": ON_DEV}, "model.alpha is chosen on dev, which goes with loss.kind"),
     ],
-    ids=["sets", "clusters", "views", "scale", "warm-up", "pairwise", "momentum", "queue", "alpha"],
+    ids=["sets", "clusters", "views", "scale", "warm-up", "pairwise", "momentum", "queue", "alpha", "near", "dev"],
 )  # fmt: skip
 def test_what_does_not_go_with_queues_is_said_at_its_place(
     name: str, loss: dict[str, Any], model: dict[str, Any], message: str, complaints: Any

@@ -18,12 +18,14 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from itrcore import layout
+from itrcore.assets.concepts import untrained
 from itrcore.files import read_json, sealed, write_sealed
 from itrcore.runs.observer import Observer
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
 from itrcore.training.state import StateFolder
 from itrcore.training.train import train
+from tests.support.helpers import CLUSTERS, MOMENTUM
 
 ROOT = Path(__file__).parents[2]
 
@@ -192,6 +194,23 @@ PIXELS: dict[str, Any] = {  # the data set's pictures in shards, and run `one` o
 }
 
 
+CODER: dict[str, Any] = {  # run `two`, two epochs of three steps
+    "datasets.tiny.vocabulary.concepts": {"objects": 4, "motions": 1, "properties": 1},
+    "methods.gpo.recipe": {
+        **_RECIPE,
+        "batch_size": 40,
+        "epochs": 2,
+        "schedule": {"kind": "step", "epochs": [1], "factor": 0.1},
+        "factors": {"graph": 0.4},
+    },
+    "methods.gpo.model.kind": "coder",
+    "methods.gpo.model.graph_dim": 8,
+    "methods.gpo.model.attention_scale": 10.0,
+    "methods.gpo.model.alpha": {"kind": "dev", "step": 0.05, "near": 0.9},
+    "methods.gpo.loss": {**MOMENTUM, "queue": 100, "clusters": CLUSTERS},
+}
+
+
 def write_experiment(folder: Path, values: Mapping[str, Any], nltk: Mapping[str, Any] = NLTK) -> None:
     """Write params.yaml, and what lies beside it: nltk.yaml and, of `methods`, a recipe each."""
     params = {key: value for key, value in values.items() if key != "methods"}
@@ -241,6 +260,13 @@ def project(folder: Path, changes: Mapping[str, Any] | None = None) -> Params:
     """A project of its own on the data of `prepared`."""
     shutil.copytree(prepared() / "data", folder / "data", ignore=shutil.ignore_patterns("*.jpg"))
     return write_params(folder, changes)
+
+
+def coder_project(folder: Path, changes: Mapping[str, Any] | None = None) -> Params:
+    """As `project`, with run `two` as CODER, and concepts for it."""
+    params = project(folder, {**CODER, **(changes or {})})
+    untrained(6, 4).save(folder / layout.concepts("tiny"))
+    return params
 
 
 def train_in(folder: Path, name: str = "one", observer: Observer | None = None) -> Path:

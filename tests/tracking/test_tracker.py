@@ -190,6 +190,9 @@ def test_a_collapse_is_a_tag_as_of_the_last_evaluation_and_earlier_records_have_
         point.model_copy(update={"collapse": points[0].collapse.model_copy(update={"collapsed": collapsed})})
         for point, collapsed in zip(points, (False, True), strict=False)
     )
+    bad = bad.model_copy(
+        update={"inner": {"clusters_used": 3.5}, "chosen": {"alpha": 0.45}}
+    )  # of a method that has some
     old = points[0].model_copy(update={"collapse": None})
     seen = []
     for course in (
@@ -201,7 +204,11 @@ def test_a_collapse_is_a_tag_as_of_the_last_evaluation_and_earlier_records_have_
         log.evaluations(course)
         seen.append(Store().one().data.tags.get("collapsed"))
     assert seen == [None, "true", "true", "false"]
-    assert [step for step, _ in Store().histories(Store().one())["collapse/loss"]] == [2, 3]
+    histories = Store().histories(Store().one())
+    assert [step for step, _ in histories["collapse/loss"]] == [2, 3]
+    assert (histories["inner/clusters_used"], histories["chosen/alpha"]) == ([(2, 3.5)], [(2, 0.45)])
+    log.training(described.model_copy(update={"chosen": {"alpha": 0.45}}), course, RUN)
+    assert Store().one().data.metrics["train/best_alpha"] == 0.45
 
 
 def test_an_ensemble_is_a_run_with_its_members_as_parameters_and_the_report_goes_where_the_result_is(

@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from itrcore import layout
-from itrcore.assets.concepts import untrained
 from itrcore.data.feeding.order import TrainingBatches, Views
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.image_inputs import RegionInput
@@ -33,11 +32,11 @@ from itrcore.runs.observer import Observer
 from itrcore.settings.load import load
 from itrcore.training.state import StateFolder, TrainingState
 from itrcore.training.train import train
-from tests.support.helpers import CLUSTERS, MOMENTUM
 from tests.support.killing import Kill, saved
 from tests.support.tiny_project import (
-    PARAMS,
+    CODER,
     PIXELS,
+    coder_project,
     freeze_code,
     prepare,
     project,
@@ -177,29 +176,10 @@ def test_what_a_loss_learns_goes_on_with_a_killed_training_and_is_no_part_of_the
     assert loaded.record.settings.loss.kind == loss["kind"]
 
 
-CODER = {
-    "datasets.tiny.vocabulary.concepts": {"objects": 4, "motions": 1, "properties": 1},
-    "methods.gpo.recipe": {
-        **PARAMS["methods"]["gpo"]["recipe"],
-        "batch_size": 40,
-        "epochs": 2,
-        "schedule": {"kind": "step", "epochs": [1], "factor": 0.1},
-        "factors": {"graph": 0.4},
-    },
-    "methods.gpo.model.kind": "coder",
-    **{
-        f"methods.gpo.model.{key}": value
-        for key, value in (("graph_dim", 8), ("attention_scale", 10.0), ("alpha", 0.9))
-    },
-    "methods.gpo.loss": {**MOMENTUM, "queue": 100, "clusters": CLUSTERS},
-}
-
-
 def test_queues_following_encoders_and_clusters_go_on_with_a_killed_training_and_are_no_part_of_the_run(
     tmp_path: Path, kill: Kill
 ) -> None:
-    project(tmp_path, CODER)
-    untrained(6, 4).save(tmp_path / layout.concepts("tiny"))
+    coder_project(tmp_path)
     whole = train_in(tmp_path, "two")
     before = weights(whole), timeless(whole)
 
@@ -336,16 +316,12 @@ def test_a_process_killed_at_random_moments_ends_with_the_bits_of_an_uninterrupt
 ) -> None:
     """Of CODER: what it keeps besides the method (queue, following encoders, centres, classifier) has the same bits on the way."""
     changes = {
-        **CODER,
         "methods.gpo.recipe": {**CODER["methods.gpo.recipe"], "epochs": 12},
         "training.save_every_steps": 1,
     }
     for folder in (tmp_path / "whole", tmp_path):
-        project(folder, changes)
-        untrained(6, 4).save(folder / layout.concepts("tiny"))
-    kept = dict[
-        int, dict[str, str]
-    ]()  # step → digests of an uninterrupted training's state, of its tensors and the optimiser's
+        coder_project(folder, changes)
+    kept: dict[int, dict[str, str]] = {}  # step → digests of the state of an uninterrupted training
     save = StateFolder.save
 
     def noted(folder: StateFolder, state: TrainingState, *arguments: Any) -> None:

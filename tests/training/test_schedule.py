@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,8 @@ from itrcore.layers.progress import Progress
 from itrcore.methods.contract import Method
 from itrcore.methods.objective import Objective
 from itrcore.methods.vse.esa import ESA
-from itrcore.runs.records import Collapse, Metrics
 from itrcore.settings.optimisation import OptimisationSettings
-from itrcore.training.loop import Trainer, evaluation_steps
+from itrcore.training.loop import OnDev, Trainer, evaluation_steps
 from itrcore.training.step import learning_rate
 from tests.support.tiny_project import project, train_in, weights
 
@@ -142,10 +142,10 @@ def test_the_best_of_all_evaluations_is_kept_also_from_the_middle_of_an_epoch(
     seen: list[dict[str, Any]] = []
     original = Trainer.evaluate_dev
 
-    def evaluate(self: Trainer, *arguments: Any) -> tuple[Metrics, Collapse]:
+    def evaluate(self: Trainer, *arguments: Any) -> OnDev:
         seen.append({name: tensor.clone() for name, tensor in self.method.state_dict().items()})
-        found, collapse = original(self, *arguments)
-        return found.model_copy(update={"rsum": values[len(seen) - 1]}), collapse
+        found = original(self, *arguments)
+        return replace(found, dev=found.dev.model_copy(update={"rsum": values[len(seen) - 1]}))
 
     monkeypatch.setattr(Trainer, "evaluate_dev", evaluate)
     run = train_in(tmp_path)
@@ -199,7 +199,7 @@ def test_what_after_step_sets_is_what_is_evaluated_kept_and_trained_on(tmp_path:
         seen.append(float(bias(self.method).detach().mean()))
         return forward(self, *arguments)
 
-    def noted_evaluation(self: Trainer, *arguments: Any) -> tuple[Metrics, Collapse]:
+    def noted_evaluation(self: Trainer, *arguments: Any) -> OnDev:
         seen.append(float(bias(self.method).detach().mean()))
         return evaluate(self, *arguments)
 

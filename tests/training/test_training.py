@@ -6,6 +6,7 @@ import contextlib
 import csv
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,7 @@ from itrcore.methods.contract import EmbeddingMethod
 from itrcore.methods.objective import Objective
 from itrcore.ranking import metrics, ranks
 from itrcore.runs import inputs
-from itrcore.runs.records import Collapse, Metrics
-from itrcore.training.loop import Trainer
+from itrcore.training.loop import OnDev, Trainer
 from itrcore.training.state import StateFolder
 from itrcore.training.step import Recent, Taken
 from tests.support.tiny_project import ROOT, prepare, project, rewrite, train_in, weights
@@ -104,10 +104,10 @@ def test_of_equal_epochs_the_first_is_kept_with_its_own_weights(
     seen: list[dict[str, Any]] = []
     original = Trainer.evaluate_dev
 
-    def evaluate(self: Trainer, *arguments: Any) -> tuple[Metrics, Collapse]:
+    def evaluate(self: Trainer, *arguments: Any) -> OnDev:
         seen.append({name: tensor.clone() for name, tensor in self.method.state_dict().items()})
-        found, collapse = original(self, *arguments)
-        return found.model_copy(update={"rsum": values[len(seen) - 1]}), collapse
+        found = original(self, *arguments)
+        return replace(found, dev=found.dev.model_copy(update={"rsum": values[len(seen) - 1]}))
 
     monkeypatch.setattr(Trainer, "evaluate_dev", evaluate)
     run = train_in(tmp_path)

@@ -33,10 +33,16 @@ class ConceptGraph(nn.Module):
     def forward(self, queries: Tensor) -> Tensor:
         """The concepts that each query attends to. queries: (m, dim) unit vectors → (m, dim) unit vectors"""
         concepts = self.concepts()
-        attention = torch.softmax(self.scale * queries @ concepts.T, dim=1)
-        return l2(attention @ concepts)
+        return l2(self._attention(queries, concepts) @ concepts)
+
+    def attention(self, queries: Tensor) -> Tensor:
+        """How much each query attends to each concept: (m, dim) unit vectors → (m, n), rows sum to 1."""
+        return self._attention(queries, self.concepts())
 
     def concepts(self) -> Tensor:
         """(n, dim) unit vectors."""
         hidden = functional.leaky_relu(self.edges @ self.first(self.words), _LEAK)
         return l2(self.edges @ self.second(hidden))
+
+    def _attention(self, queries: Tensor, concepts: Tensor) -> Tensor:
+        return torch.softmax(self.scale * queries @ concepts.T, dim=1)
