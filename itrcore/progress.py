@@ -86,14 +86,17 @@ def at_work(lines: _Lines) -> Iterator[None]:
         yield
         return
     ended = threading.Event()
+    teller = threading.Thread(target=_say_lines, args=(ended,), daemon=True)
     _going_on.append(lines)
     if len(_going_on) == 1:
-        threading.Thread(target=_say_lines, args=(ended,), daemon=True).start()
+        teller.start()
     try:
         yield
     finally:
         _going_on.remove(lines)
         ended.set()
+        if teller.ident is not None:  # it was started
+            teller.join(1.0)  # it ends at once, unless it writes into a pipe that nobody reads
 
 
 def _say_lines(ended: threading.Event) -> None:
