@@ -14,7 +14,7 @@ from tests.support.small_experiment import EXPERIMENTS, ROOT
 
 
 def test_the_shipped_experiments_have_the_same_steps(tmp_path: Path) -> None:
-    assert [path.parent.name for path in EXPERIMENTS[1:]] == ["coco", "f30k", "f30k-simulated"]
+    assert [path.parent.name for path in EXPERIMENTS[1:]] == ["coco", "coder-ablations", "f30k", "f30k-simulated"]
     for path in EXPERIMENTS[1:]:
         # A copy: of a link, DVC cannot read what is committed.
         assert not path.with_name("dvc.yaml").is_symlink()
@@ -22,6 +22,27 @@ def test_the_shipped_experiments_have_the_same_steps(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     with pytest.raises(ConfigError, match=r"dvc.yaml: not the same steps as the project's; copy .*dvc.yaml over it"):
         check_steps(load(EXPERIMENTS[1]), tmp_path)
+
+
+def test_an_ablation_changes_one_thing_of_coder_as_the_embedded_experiment_has_it() -> None:
+    embedded, params = load(ROOT / "params.yaml"), load(ROOT / "experiments/coder-ablations/params.yaml")
+    assert params.datasets == embedded.datasets
+    whole = params.method_of("small_coder-1")
+    assert whole == embedded.method_of("scenes-coder_bigru-1")
+    assert params.method_of("small-1") == embedded.method_of("scenes-vse_infty_bigru-1")
+    for name, run in params.runs.items():
+        assert name == f"{run.profile}-{run.seed}"  # what the table and the leaderboard call it
+        own = params.method_of(name)
+        if own.model == whole.model:
+            assert own.recipe == whole.recipe
+            assert sum(value != getattr(own.loss, part) for part, value in whole.loss) == (run.profile != "small_coder")
+    # Without concepts it is another method: the instance branch alone.
+    branch = params.method_of("no_concepts-1")
+    shared = branch.model.model_dump(exclude={"kind"})
+    assert shared == whole.model.model_dump(include=set(shared))
+    assert branch.loss == whole.loss.model_copy(update={"clusters": None})
+    assert params.method_of("in_batch-1") == branch.model_copy(update={"loss": branch.loss.compared})
+    assert branch.recipe == whole.recipe.model_copy(update={"factors": {}})
 
 
 def test_a_new_experiment_is_like_another_one_and_has_its_own_folder(tmp_path: Path) -> None:
