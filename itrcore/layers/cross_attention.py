@@ -14,8 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from itrcore.layers.basics import widened
-
 SLOPE = 0.1  # of LeakyReLU below 0
 EPSILON = 1e-8  # added to norms
 _LEAST_SQUARE = 1e-30  # of a norm: at 0 the gradient of a root is not a number
@@ -71,4 +69,4 @@ def attention_weights(attn: Tensor, queries: int, context: int, scale: float) ->
 
 def gram(sets: Tensor) -> Tensor:
     """Inner products of all items of each set with each other. sets: (n, k, d) → (n, k, k)"""
-    return widened(torch.bmm(sets, sets.transpose(1, 2)))
+    return torch.bmm(sets, sets.transpose(1, 2))

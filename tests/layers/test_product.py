@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from itrcore.layers.product import product
+from itrcore.layers.product import narrow_matmul, product
 
 ROWS = (1, 15, 255, 256, 257, 300, 511, 512, 640, 1000, 1023, 1024, 1025, 1104, 2048)
 
@@ -46,3 +46,31 @@ def test_gradients_are_those_of_the_matrix_product(rows: int) -> None:
 def test_float64_keeps_its_digits() -> None:
     a, b, bias = factors(1024, torch.float64)
     torch.testing.assert_close(product(a, b, bias), a @ b.T + bias, rtol=1e-13, atol=1e-13)
+
+
+def rounded(values: Tensor) -> Tensor:
+    return values.detach().bfloat16().double()
+
+
+@pytest.mark.parametrize("shapes", [((5, 30), (30, 7)), ((2, 5, 30), (2, 30, 7))])
+def test_narrow_factors_are_rounded_and_neither_sums_nor_results_are(shapes: tuple[tuple[int, ...], ...]) -> None:
+    torch.manual_seed(0)
+    a, b = (torch.randn(shape, requires_grad=True) for shape in shapes)
+    made = narrow_matmul(a, b, torch.bfloat16)
+    back = torch.randn(made.shape)
+    made.backward(back)
+    assert a.grad is not None and b.grad is not None
+    for found, expected in (
+        (made, rounded(a) @ rounded(b)),
+        (a.grad, rounded(back) @ rounded(b).mT),
+        (b.grad, rounded(a).mT @ rounded(back)),
+    ):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found.detach().double(), expected, rtol=1e-5, atol=1e-5)  # rounding is 4e-3
+    elsewhere = narrow_matmul(
+        a.detach().to("meta"), b.detach().to("meta"), torch.bfloat16
+    )  # by the product that a GPU has
+    assert (elsewhere.shape, elsewhere.dtype) == (made.shape, torch.float32)
+    if a.dim() == 2:
+        bias = torch.randn(7)
+        assert torch.equal(product(a, b.T, bias, torch.bfloat16), made + bias)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,9 +66,13 @@ def test_no_part_has_a_break_in_its_graph(name: str, compile_with: Callable[[Any
     assert {function.__name__ for function in compiled._made} == PARTS[name]
 
 
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler")
+@pytest.mark.usefixtures("compile_with")
 def test_losses_of_fifty_steps_are_those_of_a_training_that_is_not_compiled(
-    compile_with: Callable[[Any], None],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # no processes that outlive the test
     published = RECIPES["esa_bigru"].settings
     settings = published.model_copy(update={"model": published.model.model_copy(update={"dim": 32})})
     objective = objective_of(settings, CPU)

@@ -21,7 +21,7 @@ from itrcore.compiled import compilable
 from itrcore.layers.basics import send, unpack
 from itrcore.layers.cross_attention import EPSILON, SLOPE
 from itrcore.layers.encoded import Sets
-from itrcore.layers.product import product, wide_to_rank
+from itrcore.layers.product import narrow_type, product
 from itrcore.layers.sets import by_size, cut, sizes_in_order
 from itrcore.methods.esl.levels import level_weights, widths
 
@@ -70,13 +70,15 @@ class WordRegionMeasure(nn.Module):
             return torch.cat([y @ d.T for y, d in zip(blocks, self.matrices(), strict=True)], dim=-1)
 
     def forward(self, images: Sets, texts: Sets) -> Tensor:
-        """Projected regions and levels of words, packed → (n_images, n_texts) float32."""
-        dtype = self.weight.dtype
-        with wide_to_rank(images.vectors.device):
+        """Projected regions and levels of words, packed → (n_images, n_texts), in float32 also under mixed precision."""
+        dtype, device = self.weight.dtype, images.vectors.device
+        narrow = narrow_type(device)
+        with torch.autocast(device.type, enabled=False):
             return similarities(
                 Sets(images.vectors.to(dtype), images.lengths),
                 Sets(texts.vectors.to(dtype), texts.lengths),
                 self.log_smooth.exp().squeeze(),
+                narrow=narrow,
             )
 
     def attention(self, image: Sets, text: Sets) -> Tensor:
@@ -88,10 +90,12 @@ class WordRegionMeasure(nn.Module):
             return torch.softmax(gate * scale, dim=-1)
 
 
-def similarities(regions: Sets, words: Sets, smooth: Tensor, tiles: Tiles | None = None) -> Tensor:
+def similarities(
+    regions: Sets, words: Sets, smooth: Tensor, tiles: Tiles | None = None, narrow: torch.dtype | None = None
+) -> Tensor:
     """All pairs' similarities, (n_images, n_texts), tile by tile.
 
-    regions: projected, packed; words: packed; smooth: the softmaxes' scale, one value
+    regions: projected, packed; words: packed; smooth: the softmaxes' scale, one value; narrow: as for `product`
     """
     device = words.vectors.device
     tiles = tiles or (CPU_TILES if device.type == "cpu" else GPU_TILES)
@@ -100,7 +104,7 @@ def similarities(regions: Sets, words: Sets, smooth: Tensor, tiles: Tiles | None
     buffers = [] if torch.is_grad_enabled() or device.type != "cpu" else _buffers(images, captions, tiles)
     scores = torch.cat(
         [
-            torch.cat([_tile_scores(block, tile, smooth, tiles, buffers) for tile in images], dim=1)
+            torch.cat([_tile_scores(block, tile, smooth, tiles, buffers, narrow) for tile in images], dim=1)
             for block in cut(captions, tiles.words)
         ]
     )
@@ -139,9 +143,16 @@ def _buffers(images: list[_ImageTile], captions: Sets, tiles: Tiles) -> list[Ten
     return list(captions.vectors.new_empty(3, max(most, int(captions.lengths[-1]) * columns)))
 
 
-def _tile_scores(captions: Sets, images: _ImageTile, smooth: Tensor, tiles: Tiles, buffers: list[Tensor]) -> Tensor:
+def _tile_scores(
+    captions: Sets,
+    images: _ImageTile,
+    smooth: Tensor,
+    tiles: Tiles,
+    buffers: list[Tensor],
+    narrow: torch.dtype | None,
+) -> Tensor:
     """(captions, images) of one product."""
-    attn = product(captions.vectors, images.regions)
+    attn = product(captions.vectors, images.regions, narrow=narrow)
     groups = sizes_in_order(captions)
     scores = []
     for (length, _), group in zip(groups, torch.split(attn, [size * count for size, count in groups]), strict=True):

@@ -15,7 +15,7 @@ from itrcore.layers.basics import l2
 from itrcore.layers.cross_attention import Direction, attend, attention_weights, gram
 from itrcore.layers.encoded import Sets
 from itrcore.layers.image_encoders import LinearRegionEncoder
-from itrcore.layers.product import product, wide_to_rank
+from itrcore.layers.product import narrow_type, product
 from itrcore.layers.sets import by_size, cut, dense
 from itrcore.methods.contract import Attends, Method
 from itrcore.methods.scan.settings import SCANSettings
@@ -57,11 +57,18 @@ class SCAN(Method[RegionBatch, Sets]):
         return Sets(l2(words.vectors), words.lengths)
 
     def similarity(self, images: Sets, texts: Sets) -> Tensor:
-        """All pairs of two blocks, (n_images, n_texts) float32."""
+        """All pairs of two blocks, (n_images, n_texts) float32, also under mixed precision."""
         settings = self.settings
-        with wide_to_rank(images.vectors.device):
+        device = images.vectors.device
+        narrow = narrow_type(device)
+        with torch.autocast(device.type, enabled=False):
             return similarities(
-                images.widened(), texts.widened(), settings.direction, settings.softmax_scale, settings.pooling
+                images.widened(),
+                texts.widened(),
+                settings.direction,
+                settings.softmax_scale,
+                settings.pooling,
+                narrow=narrow,
             )
 
 
@@ -85,10 +92,11 @@ def similarities(
     scale: float,
     pooling: LSESettings | MeanSettings,
     tiles: Tiles | None = None,
+    narrow: torch.dtype | None = None,
 ) -> Tensor:
     """All pairs' similarities, (n_images, n_texts), block by block.
 
-    images, texts: packed vectors of unit length; scale: of the attention's softmax
+    images, texts: packed vectors of unit length; scale: of the attention's softmax; narrow: as for `product`
     """
     tiles = tiles or (CPU_TILES if texts.vectors.device.type == "cpu" else GPU_TILES)
     (images, image_places), (texts, text_places) = by_size(images), by_size(texts)
@@ -103,7 +111,7 @@ def similarities(
         sizes = [words.shape[0] * words.shape[1] for words in groups]
         columns = []
         for block, regions in enumerate(blocks):
-            attn = product(tile.vectors, regions.flatten(0, 1))
+            attn = product(tile.vectors, regions.flatten(0, 1), narrow=narrow)
             scores = []
             for group, (words, products) in enumerate(zip(groups, torch.split(attn, sizes), strict=True)):
                 among = of_blocks[block] if of_blocks else of_groups[group]

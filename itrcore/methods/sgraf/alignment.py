@@ -20,11 +20,11 @@ from torch.utils.checkpoint import checkpoint
 
 from itrcore.compiled import compilable
 from itrcore.layers import together
-from itrcore.layers.basics import l2, send, widened, xavier
+from itrcore.layers.basics import l2, send, xavier
 from itrcore.layers.cross_attention import EPSILON, attend, attention_weights, gram
 from itrcore.layers.encoded import Sets
 from itrcore.layers.norm import BatchNorm
-from itrcore.layers.product import ROWS, product, wide_to_rank
+from itrcore.layers.product import ROWS, narrow_matmul, narrow_type, product
 from itrcore.layers.sets import by_size, cut, dense, sizes_in_order
 from itrcore.methods.sgraf.settings import AlignmentSettings, FiltrationSettings, GateNorm, ReasoningSettings
 
@@ -118,10 +118,12 @@ class AlignmentMeasure(nn.Module):
         )
 
     def forward(self, images: Sets, texts: Sets, tiles: Tiles | None = None) -> Tensor:
-        """Sets of `with_whole`, packed → (n_images, n_texts) float32."""
+        """Sets of `with_whole`, packed → (n_images, n_texts), in float32 also under mixed precision."""
         tiles = tiles or (CPU_TILES if texts.vectors.device.type == "cpu" else GPU_TILES)
         dtype = self.score.weight.dtype
-        with wide_to_rank(texts.vectors.device):
+        device = texts.vectors.device
+        narrow = narrow_type(device)
+        with torch.autocast(device.type, enabled=False):
             (images, image_places), (texts, text_places) = (
                 by_size(Sets(side.vectors.to(dtype), side.lengths)) for side in (images, texts)
             )
@@ -130,11 +132,13 @@ class AlignmentMeasure(nn.Module):
             if self.training:
                 # All at once, as batch normalisation is over all pairs. What the alignments were computed from is computed
                 # again in the backward pass: it is at least four times as large as they are.
-                parts = [tile.grouped(self._recomputed(block, tile, tiles)) for block, tile in pairs]
+                parts = [tile.grouped(self._recomputed(block, tile, tiles, narrow)) for block, tile in pairs]
                 in_order = iter(self._scores([group for groups in parts for group in groups]))
                 scores = [[next(in_order) for _ in groups] for groups in parts]
             else:
-                scores = [self._scores(tile.grouped(self._alignments(block, tile, tiles))) for block, tile in pairs]
+                scores = [
+                    self._scores(tile.grouped(self._alignments(block, tile, tiles, narrow))) for block, tile in pairs
+                ]
             columns = [torch.cat(part, dim=1) for part in scores]
             rows = [torch.cat(columns[i : i + len(blocks)]) for i in range(0, len(columns), len(blocks))]
             return torch.cat(rows, dim=1)[image_places][:, text_places]
@@ -146,33 +150,37 @@ class AlignmentMeasure(nn.Module):
             attn = text.vectors[1:].to(dtype) @ image.vectors[1:].to(dtype).T
             return attention_weights(attn, 0, 1, self.softmax_scale)
 
-    def _recomputed(self, images: Tensor, captions: _Captions, tiles: Tiles) -> list[Tensor]:
+    def _recomputed(
+        self, images: Tensor, captions: _Captions, tiles: Tiles, narrow: torch.dtype | None
+    ) -> list[Tensor]:
         def alignments(images: Tensor, words: Tensor, whole: Tensor) -> list[Tensor]:
-            return self._alignments(images, replace(captions, words=words, whole=whole), tiles)
+            return self._alignments(images, replace(captions, words=words, whole=whole), tiles, narrow)
 
         inputs = (images, captions.words, captions.whole)
         return checkpoint(alignments, *inputs, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
 
-    def _alignments(self, images: Tensor, captions: _Captions, tiles: Tiles) -> list[Tensor]:
+    def _alignments(
+        self, images: Tensor, captions: _Captions, tiles: Tiles, narrow: torch.dtype | None
+    ) -> list[Tensor]:
         """For each group of captions: (n, m, 1 + q, size), the whole pair's alignment and the words'.
 
-        images: (n, 1 + r, d)
+        images: (n, 1 + r, d); narrow: as for `product`
         """
         groups = captions.groups
-        local = self._local(images[:, 1:], captions, tiles)
+        local = self._local(images[:, 1:], captions, tiles, narrow)
         parts = torch.split(local, [length * count for length, count in groups], dim=1)
-        wholes = torch.split(self._whole(images[:, 0], captions.whole), [count for _, count in groups], dim=1)
+        wholes = torch.split(self._whole(images[:, 0], captions.whole, narrow), [count for _, count in groups], dim=1)
         return [
             torch.cat([whole[:, :, None], part.reshape(len(images), count, length, -1)], dim=2)
             for (length, count), part, whole in zip(groups, parts, wholes, strict=True)
         ]
 
-    def _local(self, regions: Tensor, captions: _Captions, tiles: Tiles) -> Tensor:
+    def _local(self, regions: Tensor, captions: _Captions, tiles: Tiles, narrow: torch.dtype | None) -> Tensor:
         """regions: (n, r, d) → (n, w, size)"""
         n, r, _ = regions.shape
         words, among = captions.words, gram(regions)
         sizes = [length * count for length, count in captions.groups]
-        attn = product(words, regions.flatten(0, 1)).view(-1, n, r)
+        attn = product(words, regions.flatten(0, 1), narrow=narrow).view(-1, n, r)
         weights = []
         for (length, count), part in zip(captions.groups, torch.split(attn[: sum(sizes)], sizes), strict=True):
             weights.append(_unit_weights(part.view(count, length, n, r), among, self.softmax_scale).flatten(0, 1))
@@ -180,7 +188,7 @@ class AlignmentMeasure(nn.Module):
         of_images = torch.cat([*weights, attn.new_zeros(len(words) - sum(sizes), n, r)]).transpose(0, 1)
         together = max(1, tiles.attended // len(words))
         parts = zip(torch.split(of_images, together), torch.split(regions, together), strict=True)
-        aligned = (self._aligned(part, of, words)[:, : sum(sizes)] for part, of in parts)
+        aligned = (self._aligned(part, of, words, narrow)[:, : sum(sizes)] for part, of in parts)
         if torch.is_grad_enabled():
             return torch.cat([l2(part) for part in aligned])
         local = words.new_empty(n, sum(sizes), self.local.out_features)
@@ -188,25 +196,23 @@ class AlignmentMeasure(nn.Module):
             l2(part, out=place)
         return local
 
-    def _aligned(self, weights: Tensor, regions: Tensor, words: Tensor) -> Tensor:
+    def _aligned(self, weights: Tensor, regions: Tensor, words: Tensor, narrow: torch.dtype | None) -> Tensor:
         """weights: (n, w, r); regions: (n, r, d); words: (w, d) → (n, w, size), not of unit length yet"""
-        differences = _differences(weights, regions, words).flatten(0, 1)
-        return product(differences, self.local.weight, self.local.bias).view(*weights.shape[:2], -1)
+        differences = _differences(weights, regions, words, narrow).flatten(0, 1)
+        return product(differences, self.local.weight, self.local.bias, narrow).view(*weights.shape[:2], -1)
 
-    def _whole(self, images: Tensor, texts: Tensor) -> Tensor:
+    def _whole(self, images: Tensor, texts: Tensor, narrow: torch.dtype | None) -> Tensor:
         """(n, d) and (m, d) whole vectors → (n, m, size)"""
         differences = (images[:, None] - texts).square().flatten(0, 1)
-        return l2(product(differences, self.whole.weight, self.whole.bias)).view(len(images), len(texts), -1)
+        return l2(product(differences, self.whole.weight, self.whole.bias, narrow)).view(len(images), len(texts), -1)
 
     def _scores(self, groups: list[Group]) -> list[Tensor]:
         """(n, m) of each group."""
         pooled = self.get_submodule(self.pooling)(groups)
-        # In float32: a loss compares scores that differ in their last bits.
-        with torch.autocast(pooled[0].device.type, enabled=False):
-            return [
-                self.score(vectors).sigmoid().view(group.alignments.shape[:2])
-                for vectors, group in zip(pooled, groups, strict=True)
-            ]
+        return [
+            self.score(vectors).sigmoid().view(group.alignments.shape[:2])
+            for vectors, group in zip(pooled, groups, strict=True)
+        ]
 
 
 @compilable
@@ -216,9 +222,11 @@ def _unit_weights(attn: Tensor, gram: Tensor, scale: float) -> Tensor:
     return attended.weights / (attended.norms + EPSILON)[..., None]
 
 
-def _differences(weights: Tensor, regions: Tensor, words: Tensor) -> Tensor:
+def _differences(weights: Tensor, regions: Tensor, words: Tensor, narrow: torch.dtype | None) -> Tensor:
     """(what each word attends to − the word)². weights: (n, w, r); regions: (n, r, d); words: (w, d) → (n, w, d)"""
-    if len(weights) == 1:
+    if narrow is not None:
+        attended = narrow_matmul(weights, regions, narrow)
+    elif len(weights) == 1:
         attended = product(weights[0].contiguous(), regions[0].T.contiguous())[None]
     else:
         attended = torch.bmm(weights, regions)
@@ -266,7 +274,7 @@ class ReasoningStep(nn.Module):
 def _reason(wanted: Tensor, nodes: Tensor, query: Tensor, query_bias: Tensor, out: Tensor, out_bias: Tensor) -> Tensor:
     """The next state of some nodes. wanted: (p, j, size), these; nodes: (p, k, size), all → (p, j, size)"""
     queries = product(wanted.flatten(0, 1), query, query_bias).view_as(wanted)
-    edges = torch.softmax(widened(torch.bmm(queries, nodes.transpose(1, 2))), dim=-1)
+    edges = torch.softmax(torch.bmm(queries, nodes.transpose(1, 2)), dim=-1)
     seen = torch.bmm(edges, nodes).flatten(0, 1)
     moved = product(seen, out, out_bias).view_as(wanted)
     return moved.relu() if torch.is_grad_enabled() else moved.relu_()
@@ -285,8 +293,7 @@ class Filtration(nn.Module):
         """(n · m, size) of unit length, for each group."""
         nodes = [group.alignments.flatten(0, 1) for group in groups]
         logits = [
-            widened(self.weights(part)).view(group.alignments.shape[:-1])
-            for part, group in zip(nodes, groups, strict=True)
+            self.weights(part).view(group.alignments.shape[:-1]) for part, group in zip(nodes, groups, strict=True)
         ]
         if self.by_caption and self.training:
             gates = _by_caption(self.norm, logits, [group.first for group in groups])
@@ -295,7 +302,7 @@ class Filtration(nn.Module):
         pooled = []
         for gate, part in zip(gates, nodes, strict=True):
             shares = gate.flatten(0, 1) / (gate.flatten(0, 1).sum(1, keepdim=True) + EPSILON)
-            pooled.append(l2(widened(torch.bmm(shares[:, None], part)).squeeze(1)))
+            pooled.append(l2(torch.bmm(shares[:, None], part).squeeze(1)))
         return pooled
 
 

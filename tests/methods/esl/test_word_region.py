@@ -181,7 +181,7 @@ def test_mixed_precision_rounds_products_in_training_and_nothing_in_evaluation()
 def test_tiles_stay_within_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[int, int]] = []
 
-    def watched(a: Tensor, b: Tensor) -> Tensor:
+    def watched(a: Tensor, b: Tensor, narrow: None) -> Tensor:
         made.append((len(a), len(b)))
         return product(a, b)
 
