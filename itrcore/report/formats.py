@@ -19,6 +19,16 @@ def difference(value: float) -> str:
     return f"{rounded:+.1f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.0"
 
 
+def interval(low: float, high: float) -> str:
+    """`430.1–458.0`."""
+    return f"{low:.1f}{NONE}{high:.1f}"
+
+
+def p_value(value: float) -> str:
+    """`0.031`, or `< 0.001`."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def rank(value: float) -> str:
     """One decimal, or none where it says nothing: `3`, `3.5`."""
     return f"{value:.1f}".removesuffix(".0")

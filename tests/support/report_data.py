@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from itrcore.files import write_sealed
+import numpy as np
+import pyarrow as pa
+from safetensors.numpy import save_file
+
+from itrcore import layout
+from itrcore.data import captions
+from itrcore.files import sha256, write_sealed
 
 SCRIPT = "<script>alert(1)</script> & \"quoted\" 'cap'"
 OUTSIDE = "../../etc/x.jpg"
@@ -88,8 +94,44 @@ def write(path: Path, value: Any) -> None:
     write_sealed(path, {key: inner for key, inner in value.items() if key != "digest"})
 
 
+def ranks(count: int, recalls: list[float]) -> np.ndarray:
+    """Ranks with these recalls at 1, 5 and 10, as near as so few queries can have them; the last queries are the worst."""
+    reached = [round(count * min(recall, 100.0) / 100) for recall in recalls]
+    of_queries = np.full(count, 20, np.int32)
+    for rank, number in ((10, reached[2]), (5, reached[1]), (1, reached[0])):
+        of_queries[:number] = rank
+    return of_queries
+
+
+def put_ranks(root: Path, value: dict[str, Any]) -> None:
+    """ranks.safetensors with the recalls of a metrics.json, whose `files` it enters, and the data set's caption table."""
+    sides = {"image_to_text": ("i2t", value["n_images"]), "text_to_image": ("t2i", value["n_captions"])}
+    path = root / layout.result(value["data"], value["name"]) / "ranks.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figures = value["metrics"]
+    save_file(
+        {name: ranks(count, [figures[f"{side}_r{k}"] for k in (1, 5, 10)]) for name, (side, count) in sides.items()},
+        path,
+    )
+    value["files"] = {path.name: sha256(path)}
+    table = root / layout.captions(value["data"])
+    if not table.exists():
+        each = value["n_captions"] // value["n_images"]
+        columns = [
+            {
+                "image_id": 100 + image, "file_name": None, "split": split, "position": image,
+                "caption_id": image * each + number, "text": f"caption {number} of image {100 + image}",
+            }
+            for split, images in (("train", 1), ("dev", 1), ("test", value["n_images"]))
+            for image in range(images)
+            for number in range(each)
+        ]  # fmt: skip
+        captions.write(pa.Table.from_pylist(columns, schema=captions.SCHEMA), table)
+
+
 def put_run(root: Path, value: dict[str, Any]) -> None:
     folder = root / "results" / value["data"] / value["name"]
+    put_ranks(root, value)
     write(folder / "metrics.json", value)
     write(folder / "retrieved.json", retrieved())
     if value["origin"] == "trained":
@@ -98,5 +140,6 @@ def put_run(root: Path, value: dict[str, Any]) -> None:
 
 def put_ensemble(root: Path, value: dict[str, Any]) -> None:
     folder = root / "results" / value["data"] / value["name"]
+    put_ranks(root, value)
     write(folder / "metrics.json", value)
     write(folder / "retrieved.json", retrieved())
