@@ -12,7 +12,7 @@ from itrcore.cli import check, checkpoints, compare, explain
 from itrcore.cli.data import data as data_commands
 from itrcore.errors import ITRError
 from itrcore.progress import working
-from itrcore.terminal import Screen, say, user_errors
+from itrcore.terminal import Screen, say, user_errors, warn
 
 # Commands import what they need when they run, so that `itr --help` answers at once.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -43,16 +43,36 @@ def _options(
 
 
 @app.command()
-def leaderboard() -> None:
-    """Print the leaderboard of the evaluated runs."""
+def leaderboard(
+    json: Path | None = typer.Option(None, help="write it as JSON into this file instead; - is the terminal"),
+    csv: Path | None = typer.Option(None, help="the same as CSV"),
+    latex: Path | None = typer.Option(None, help="the same as LaTeX tables, for booktabs"),
+) -> None:
+    """Print the leaderboard of the evaluated runs, or write it into files."""
     with user_errors():
         from itrcore.report.results import available
         from itrcore.report.terminal import print_leaderboard
         from itrcore.settings.load import load
 
         results, missing = available(load())
-        print_leaderboard(results, Screen())
-    _print_missing(missing)
+        if json is None and csv is None and latex is None:
+            print_leaderboard(results, Screen())
+            _print_missing(missing)
+            return
+        from json import dumps
+
+        from itrcore.cli.written import write_text
+        from itrcore.report.exports import as_csv, as_latex
+        from itrcore.report.leaderboard import as_json
+
+        if json is not None:
+            write_text(json, dumps(as_json(results), indent=1, ensure_ascii=False))
+        if csv is not None:
+            write_text(csv, as_csv(results))
+        if latex is not None:
+            write_text(latex, as_latex(results))
+        if missing:
+            warn(f"no results yet, run dvc repro: {', '.join(missing)}")
 
 
 @app.command()

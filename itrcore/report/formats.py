@@ -20,8 +20,9 @@ def difference(value: float) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """`430.1–458.0`."""
-    return f"{low:.1f}{NONE}{high:.1f}"
+    """`430–458`, or with a decimal where it is narrower than 5: `57.2–59.8`."""
+    digits = 0 if high - low >= 5 else 1
+    return f"{low:.{digits}f}{NONE}{high:.{digits}f}"
 
 
 def p_value(value: float) -> str:

@@ -15,7 +15,7 @@ from jinja2 import Environment
 from itrcore.data.concepts.concepts import Concepts
 from itrcore.errors import shown
 from itrcore.files import write_json
-from itrcore.report import concepts_page, explanations, formats, leaderboard, pages
+from itrcore.report import concepts_page, explanations, formats, leaderboard, noise, pages
 from itrcore.report.leaderboard import COST, DIRECTIONS, PUBLISHED, QUALITY, Row, Stat, published_cells
 from itrcore.report.pictures import Shelf
 from itrcore.report.plots import Curve, Plot, curves, recall_bars
@@ -35,6 +35,7 @@ class Section:
     facts: dict[str, str]
     rows: list[Row]
     plots: list[Plot]
+    legend: list[str]
     several_data: bool  # rows evaluated on different data: not comparable
     concepts: int | None  # how many there are, where a page shows them
 
@@ -98,6 +99,7 @@ def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Envir
         title=settings.title, provenance=dict(provenance), not_real=NOT_REAL, quality=(QUALITY[-1], *QUALITY[:-1]), cost=COST,
         published_columns=PUBLISHED, published_cells=published_cells, kinds=KINDS, directions=DIRECTIONS,
         entry_path=entry_path, concepts_path=concepts_path, drawing=explanations, against_collapse=AGAINST_COLLAPSE,
+        noise=noise,
         single=lambda column, value: column.format(Stat(value, None)),
     )  # fmt: skip
 
@@ -119,7 +121,8 @@ def _section(results: Results, data: str, folder: Path, concepts: Concepts | Non
     board = leaderboard.rows(results, data)
     several = len({e.data_digest for e in evaluations}) > 1
     count = None if concepts is None else len(concepts)
-    return Section(data, features, facts, board, _section_plots(board, data, folder), several, count)
+    legend = leaderboard.board_legend(board)
+    return Section(data, features, facts, board, _section_plots(board, data, folder), legend, several, count)
 
 
 def _section_plots(board: list[Row], data: str, folder: Path) -> list[Plot]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
 from itrcore.report import formats
+from itrcore.report.noise import MARK, NEAR, Noise, legend, noise
 from itrcore.report.published_figures import FIGURES, KINDS, Comparison, beside
 from itrcore.report.results import NOT_REAL, Entry, Results, not_real
 from itrcore.runs.records import Metrics
@@ -46,6 +47,7 @@ class Row:
     entries: tuple[Entry, ...]  # by seed
     values: dict[str, Stat]  # what was not measured is absent
     published: Comparison | None  # of the means
+    noise: Noise
 
     @property
     def name(self) -> str:
@@ -63,6 +65,10 @@ class Row:
         count = sum(entry.collapsed for entry in self.entries)
         of = f"{count} of {len(self.entries)} " if len(self.entries) > 1 else ""
         return f"{of}collapsed" if count else ""
+
+    def interval(self, key: str) -> str:
+        """The interval of one of `uncertainty.FIGURES`, as text."""
+        return formats.interval(*self.noise.interval[key])
 
     def cell(self, column: Column) -> str:
         """The text of one cell."""
@@ -138,7 +144,7 @@ COST = (
 
 
 def rows(results: Results, data: str) -> list[Row]:
-    """The rows of one data set, highest mean rsum first; equal ones by name."""
+    """The rows of one data set, highest mean rsum first; equal ones by name. `DataError` as `noise`."""
     groups: dict[tuple[str, str, str | None], list[Entry]] = {}
     for entry in results.of(data):
         evaluation = entry.evaluation
@@ -151,7 +157,9 @@ def rows(results: Results, data: str) -> list[Row]:
         )
         groups.setdefault(key, []).append(entry)
     board = [_row(data, *key, entries, results.benchmarks.get(data)) for key, entries in groups.items()]
-    return sorted(board, key=lambda row: (-row.values["rsum"].mean, row.name))
+    board.sort(key=lambda row: (-row.values["rsum"].mean, row.name))
+    entries = tuple(tuple(entry.name for entry in row.entries) for row in board)
+    return [replace(row, noise=of_row) for row, of_row in zip(board, noise(results, data, entries), strict=True)]
 
 
 def _row(
@@ -167,7 +175,7 @@ def _row(
     published = beside(first, benchmark, {key: value.mean for key, value in values.items()})
     if RECONSTRUCTED in str(first.family):  # of an ensemble: in that of a member
         label += " (reconstruction)" if kind == "run" else " (with a reconstruction)"
-    return Row(data, kind, label, profile, first.features, tuple(entries), values, published)
+    return Row(data, kind, label, profile, first.features, tuple(entries), values, published, Noise({}, {}))
 
 
 def chance_r1(n_images: int, n_captions: int) -> dict[str, float]:
@@ -189,6 +197,7 @@ def as_json(results: Results) -> dict[str, Any]:
     """`{data: {row: {metric: mean, …, "seeds": n, "std": {…}, "published": {…}}}}`, a DVC metrics file.
 
     An imported run has no seeds; `published` stands where figures were published, with ours minus theirs and the source.
+    `interval` and `p_against_best` hold what `Noise` has.
     """
     board: dict[str, Any] = {}
     for data in results.datasets:
@@ -198,7 +207,9 @@ def as_json(results: Results) -> dict[str, Any]:
             if row.kind == "run" and not row.imported:
                 figures["seeds"] = len(row.entries)
             std = {key: value.std for key, value in row.values.items() if value.std is not None}
-            board[data][row.name] = figures | ({"std": std} if std else {})
+            interval = {key: {"low": low, "high": high} for key, (low, high) in row.noise.interval.items()}
+            uncertain = {"interval": interval, "p_against_best": dict(row.noise.p)}
+            board[data][row.name] = figures | ({"std": std} if std else {}) | uncertain
             if row.collapsed:
                 board[data][row.name]["collapsed"] = sum(entry.collapsed for entry in row.entries)
             if row.published is not None:
@@ -217,11 +228,12 @@ def as_markdown(results: Results, title: str) -> str:
         for kind in not_real(results.of(data)):
             parts.append(f"> **{kind.capitalize()} features.** {NOT_REAL[kind]}")
         parts.append(
-            f"{_markdown_text(first.split)} split: {first.n_images} images, {first.n_captions} captions; mean ± "
-            f"standard deviation over seeds. Models selected on: {_markdown_text(selected)}. R@1 of a random ranking: "
+            f"{_markdown_text(first.split)} split: {first.n_images} images, {first.n_captions} captions. "
+            f"Models selected on: {_markdown_text(selected)}. R@1 of a random ranking: "
             f"{chance_text(first.n_images, first.n_captions)}."
         )
-        parts.append(_markdown_table(board, QUALITY))
+        parts.append(_markdown_table(board, QUALITY, uncertain=True))
+        parts.append(f"{'. '.join(board_legend(board))}.")
         if any(row.published for row in board):
             parts += ["Published figures, and in brackets ours minus published:", _markdown_published(board)]
         parts.append(_markdown_table(board, COST))
@@ -230,13 +242,21 @@ def as_markdown(results: Results, title: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown_table(board: Iterable[Row], columns: tuple[Column, ...]) -> str:
+def board_legend(board: Sequence[Row], interval: bool = True) -> list[str]:
+    """What stands below a table of these rows, with their intervals or without."""
+    return legend(any(len(row.entries) > 1 for row in board), any(row.noise.near_best() for row in board), interval)
+
+
+def _markdown_table(board: Iterable[Row], columns: tuple[Column, ...], uncertain: bool = False) -> str:
     headings = ["method", "profile", "features", "seeds"]
     headings += [_long_heading(column) for column in columns]
-    lines = [headings, ["---"] * 4 + ["--:"] * len(columns)]
+    headings += ["rsum 95 %", "against the best"] * uncertain
+    lines = [headings, ["---"] * 4 + ["--:"] * len(columns) + ["--:", "---"] * uncertain]
     for row in board:
         texts = (_row_label(row), row.profile or formats.NONE, row.features, _seeds(row))
-        lines.append([_markdown_text(text) for text in texts] + [row.cell(column) for column in columns])
+        mark = f"{MARK} {NEAR}" if row.noise.near_best() else formats.NONE
+        more = [row.interval("rsum"), mark] * uncertain
+        lines.append([_markdown_text(text) for text in texts] + [row.cell(column) for column in columns] + more)
     return _markdown_lines(lines)
 
 

@@ -51,12 +51,13 @@ class Entry:
         return self.evaluation.data
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself alone, and what is worked out from it can be kept
 class Results:
     """All configured runs and ensembles, in the order of the configuration."""
 
     entries: tuple[Entry, ...]
     benchmarks: Mapping[str, Benchmark]  # data set → published benchmark, where it is one
+    root: Path  # of the project, where ranks and captions are read from
 
     @property
     def datasets(self) -> list[str]:
@@ -106,7 +107,7 @@ def collect(
     """
     entries = [_entry(root, "run", name, data) for name, data in runs.items()]
     entries += [_entry(root, "ensemble", name, data) for name, data in ensembles.items()]
-    results = Results(tuple(entries), benchmarks)
+    results = Results(tuple(entries), benchmarks, root)
     for data in results.datasets:
         _check_comparable(data, results.of(data))
     return results

@@ -7,8 +7,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from itrcore.protocols.uncertainty import LEVEL
 from itrcore.report import formats
-from itrcore.report.leaderboard import DIRECTIONS, PUBLISHED, Column, Row, Stat, rows
+from itrcore.report.leaderboard import DIRECTIONS, PUBLISHED, Column, Row, Stat, board_legend, rows
+from itrcore.report.noise import MARK
 from itrcore.report.published_figures import KINDS
 from itrcore.report.results import NOT_REAL, Results, not_real
 from itrcore.settings.datasets import PIXELS
@@ -21,7 +23,7 @@ def print_leaderboard(results: Results, console: Console) -> None:
     """Print one table per data set that fits 80 columns: recalls and rsum, with deviations for R@1 and rsum.
 
     Below a row stand its published figures and ours minus them, their sources below the table. Where the terminal is too
-    narrow a name is folded; no figure is cut.
+    narrow a name is folded, and then the intervals of rsum are left out; no figure is cut.
     """
     width = min(console.width, WIDEST)
     for data in results.datasets:
@@ -31,23 +33,39 @@ def print_leaderboard(results: Results, console: Console) -> None:
         inputs = " and ".join(kind if kind == PIXELS else f"{kind} features" for kind in kinds)
         facts = f"{data}: {first.split}, {first.n_images:,} images, {first.n_captions:,} captions, {inputs}"
         sources = list(dict.fromkeys(source for row in board if (source := _source(row))))
-        console.print(_table(facts, board, sources), width=width)
-        notes = [f" [{number}] {source}" for number, source in enumerate(sources, 1)]
+        table = _table(facts, board, sources, intervals=True)
+        if not (wide := _narrowest(table, console) <= width):
+            table = _table(facts, board, sources, intervals=False)
+        console.print(table, width=width)
+        notes = [f" {line}" for line in board_legend(board, interval=wide)]
+        notes += [f" [{number}] {source}" for number, source in enumerate(sources, 1)]
         if any(row.imported for row in board):
             notes.insert(0, f" {IMPORTED} imported, not trained here")
         notes += [f" {row.name}: {row.collapsed}" for row in board if row.collapsed]
         for note in notes:
             console.print(Text(note), width=width)
-        if notes:
-            console.print()
+        console.print()
         for kind in not_real(results.of(data)):
             console.print(Text(NOT_REAL[kind], style="yellow"), width=width)
 
 
-def _table(title: str, board: list[Row], sources: list[str]) -> Table:
-    lines: list[tuple[str, str, list[tuple[str, str]]]] = []  # name, seeds, (mean, deviation) of each column
+def _narrowest(table: Table, console: Console) -> int:
+    """The columns that a table needs if its names are folded."""
+    names = table.columns[0]
+    names.max_width = names.min_width
+    needed = console.measure(table, options=console.options.update(max_width=10 * WIDEST)).minimum
+    names.max_width = None
+    return needed
+
+
+def _table(title: str, board: list[Row], sources: list[str], intervals: bool) -> Table:
+    lines: list[tuple[str, str, list[tuple[str, str]]]] = []  # name, seeds, (mean, what follows it) of each column
     for row in board:
-        lines.append((row.name, _seeds(row), [_compact(row.values[column.key], column) for column in PUBLISHED]))
+        cells = [_compact(row.values[column.key], column) for column in PUBLISHED]
+        if intervals:
+            low, high = row.noise.interval["rsum"]
+            cells.append((f"{low:.0f}{formats.NONE}{high:.0f}", ""))
+        lines.append((f"{row.name} {MARK}" if row.noise.near_best() else row.name, _seeds(row), cells))
         if row.published is not None:
             figures, differences = zip(*(row.published_cells(column) for column in PUBLISHED), strict=True)
             number = sources.index(_source(row)) + 1
@@ -60,10 +78,14 @@ def _table(title: str, board: list[Row], sources: list[str]) -> Table:
         short = column.key.partition("_")[0]
         heading = f"{short}\n{column.heading}" if short in DIRECTIONS else f"\n{column.heading}"
         table.add_column(heading, no_wrap=True)
-    # Means below each other, whether or not a deviation follows.
-    widths = [max(len(cells[at][0]) for _, _, cells in lines) for at in range(len(PUBLISHED))]
+    if intervals:
+        table.add_column(f"\n{LEVEL} %", no_wrap=True)
+    # Means below each other, whether or not something follows.
+    widths = [
+        max(len(cells[at][0]) for _, _, cells in lines if at < len(cells)) for at in range(len(table.columns) - 2)
+    ]
     for name, seeds, cells in lines:
-        shown = [mean.rjust(width) + deviation for (mean, deviation), width in zip(cells, widths, strict=True)]
+        shown = [mean.rjust(width) + more for (mean, more), width in zip(cells, widths, strict=False)]
         table.add_row(Text(name), seeds, *shown)
     return table
 

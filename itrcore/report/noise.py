@@ -1,0 +1,65 @@
+"""Which rows of a leaderboard differ by more than noise: intervals over images, and a test of each row against the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from itrcore.protocols.uncertainty import ALPHA, FIGURES, LEVEL, Outcomes, intervals, p_values
+from itrcore.report.ranked import images_of_captions, outcomes
+from itrcore.report.results import Results
+
+NEAR = "not told apart from the best"
+MARK = "≈"
+SHOWN = ("rsum", "i2t_r1", "t2i_r1")  # whose intervals the pages show
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How sure a row's figures are, each over the test's images.
+
+    interval: name of `FIGURES` → 95 % bootstrap interval
+    p: the same → p of the paired permutation test against the row that is best in this figure, which has none itself
+    Of a row of several seeds both are of the mean of its seeds, image by image.
+    """
+
+    interval: Mapping[str, tuple[float, float]]
+    p: Mapping[str, float]
+
+    def near_best(self, key: str = "rsum") -> bool:
+        """Whether the row is not told apart from another one that is the best in this figure."""
+        return self.p.get(key, 0.0) >= ALPHA
+
+
+@lru_cache(maxsize=16)  # the report's pages and files all ask for it
+def noise(results: Results, data: str, groups: tuple[tuple[str, ...], ...]) -> tuple[Noise, ...]:
+    """For each group of names of entries, one row's, in order; of equally good ones the first counts as the best.
+
+    `DataError` where the ranks or the caption table are missing, damaged, or do not fit each other.
+    """
+    image_of = images_of_captions(results.root, data)
+    known = {entry.name: entry.evaluation for entry in results.of(data)}
+    board = [Outcomes.mean([outcomes(results.root, known[name], image_of) for name in group]) for group in groups]
+    figures = np.array([list(each.figures().values()) for each in board]).round(9)  # so that equal ones are
+    best = dict(zip(FIGURES, figures.argmax(axis=0).tolist(), strict=True))
+    return tuple(Noise(intervals(row), _against(best, number, board)) for number, row in enumerate(board))
+
+
+def _against(best: Mapping[str, int], number: int, board: Sequence[Outcomes]) -> dict[str, float]:
+    p = {other: p_values(board[number] - board[other]) for other in set(best.values()) - {number}}
+    return {key: p[other][key] for key, other in best.items() if other != number}
+
+
+def legend(several_seeds: bool, near: bool, interval: bool) -> list[str]:
+    """What ±, intervals and the mark mean. several_seeds, near: whether a row has any, is marked; interval: is shown."""
+    lines = ["±: standard deviation over seeds"] if several_seeds else []
+    if interval:
+        of_mean = ", of the mean of the seeds" if several_seeds else ""
+        lines.append(f"{LEVEL} %: bootstrap interval over the test's images{of_mean}")
+    if near:
+        means = "; of several seeds, their mean for each image is compared" if several_seeds else ""
+        lines.append(f"{MARK} {NEAR}: in rsum, p ≥ {ALPHA} in a paired permutation test over images{means}")
+    return lines
