@@ -2,13 +2,12 @@
 
 The unit is the image: its own query and those of its captions are drawn, or swapped, together, as they share a picture. What
 is said is about other images of the same kind; how much another training would differ, only seeds tell.
-Everything here is linear in what each image contributes. So images that contribute the same are counted, not drawn one by one:
-the same distribution, at a cost that does not grow with the number of images.
+Figures of many results are worked out from the same draws, which is most of the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,53 +54,62 @@ class Outcomes:
 
     def figures(self) -> dict[str, float]:
         """Name of `FIGURES` → its value in percent points, as `itrcore.ranking.metrics` has it."""
-        totals = np.array([[len(self.hits), self.captions.sum(), *self.hits.sum(axis=0)]], np.float64)
-        return dict(zip(FIGURES, _figures(totals)[0].tolist(), strict=True))
+        figures = _figures(self.hits.sum(axis=0), len(self.hits), self.captions.sum())
+        return dict(zip(FIGURES, figures.tolist(), strict=True))
 
 
-def intervals(outcomes: Outcomes, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Name of `FIGURES` → its 95 % bootstrap interval.
+def intervals(results: Sequence[Outcomes], seed: int = 0) -> list[dict[str, tuple[float, float]]]:
+    """For each result on one test set: name of `FIGURES` → its 95 % bootstrap interval.
 
     Each of 10,000 resamples draws as many images as there are, with replacement; the interval is from the 2.5th to the 97.5th
     percentile of its figures (Efron, 1979). Of a difference of two results: the paired interval, both with the same images.
     """
-    rows = np.column_stack([np.ones(len(outcomes.hits)), outcomes.captions, outcomes.hits])
-    kinds, counts = np.unique(rows, axis=0, return_counts=True)
-    random, step = np.random.default_rng(seed), max(1, _BLOCK // len(kinds))
-    drawn = [
-        _figures(random.multinomial(len(rows), counts / len(rows), min(step, RESAMPLES - start)) @ kinds)
-        for start in range(0, RESAMPLES, step)
-    ]
+    captions = results[0].captions
+    images = len(captions)
+    per_image = np.column_stack([captions, *(each.hits for each in results)]).astype(np.float64)
+    random, drawn = np.random.default_rng(seed), []
+    for size in _blocks(images):
+        places = random.integers(0, images, (size, images)) + images * np.arange(size)[:, None]
+        times = np.bincount(places.ravel(), minlength=size * images).reshape(size, images)
+        totals = times @ per_image
+        drawn.append(_figures(totals[:, 1:].reshape(size, len(results), -1), images, totals[:, :1, None]))
     tail = (100 - LEVEL) / 2
     low, high = np.percentile(np.concatenate(drawn), [tail, 100 - tail], axis=0).tolist()
-    return dict(zip(FIGURES, zip(low, high, strict=True), strict=True))
+    return [dict(zip(FIGURES, zip(*ends, strict=True), strict=True)) for ends in zip(low, high, strict=True)]
 
 
-def p_values(difference: Outcomes, seed: int = 0) -> dict[str, float]:
-    """Name of `FIGURES` → p of the two-sided paired permutation test that two results do not differ in it.
+def p_values(differences: Sequence[Outcomes], seed: int = 0) -> list[dict[str, float]]:
+    """For each difference `a - b` of two results on one test set: name of `FIGURES` → p that they do not differ in it.
 
-    difference: of the two, as `a - b` gives it
-    If they do not differ, an image's outcomes might as well be those of the other one: each of 10,000 permutations swaps
-    both results' outcomes of each image or leaves them, at random, which turns the sign of the image's difference. p is the
-    share of permutations whose difference is at least as large as the one that was found, itself counted as one of them.
+    Of the two-sided paired permutation test. If two results do not differ, an image's outcomes might as well be those of the
+    other one: each of 10,000 permutations swaps both results' outcomes of each image or leaves them, at random, which turns the
+    sign of the image's difference. p is the share of permutations whose difference is at least as large as the one that was
+    found, itself counted as one of them.
     """
-    hits = difference.hits[difference.hits.any(axis=1)]  # other images change nothing, whichever sign they have
-    first = hits[np.arange(len(hits)), (hits != 0).argmax(axis=1)]
-    kinds, counts = np.unique(hits * np.sign(first)[:, None], axis=0, return_counts=True)
-    images, captions = len(difference.hits), int(difference.captions.sum())
-    scaled = _figures(np.column_stack([np.full(len(kinds), images), np.full(len(kinds), captions), kinds]))
-    found = np.abs(list(difference.figures().values())) - _EQUAL * (np.abs(scaled) * counts[:, None]).sum(axis=0)
-    random, step = np.random.default_rng(seed), max(1, _BLOCK // max(1, len(kinds)))
-    reached = np.ones(len(FIGURES), np.int64)
+    captions = differences[0].captions
+    images, total = len(captions), captions.sum()
+    parts = np.concatenate(
+        [_figures(each.hits, images, total) for each in differences], axis=1
+    )  # of the figures, by image
+    found = np.abs(parts.sum(axis=0)) - _EQUAL * np.abs(parts).sum(axis=0)
+    random, reached = np.random.default_rng(seed), np.ones(len(found), np.int64)
+    for size in _blocks(images):
+        # A bit for each image; whole words for each permutation, so that blocks of any size draw the same.
+        bits = np.frombuffer(random.bytes(size * 8 * -(-images // 64)), np.uint8).reshape(size, -1)
+        turned = np.unpackbits(bits, axis=1, count=images).astype(np.float64) @ parts
+        reached += (np.abs(parts.sum(axis=0) - 2 * turned) >= found).sum(axis=0)
+    p = (reached / (1 + RESAMPLES)).reshape(len(differences), -1).tolist()
+    return [dict(zip(FIGURES, of_one, strict=True)) for of_one in p]
+
+
+def _blocks(images: int) -> Iterator[int]:
+    """Sizes of the blocks in which resamples of so many images are drawn."""
+    step = max(1, _BLOCK // images)
     for start in range(0, RESAMPLES, step):
-        signs = (
-            2 * random.binomial(counts, 0.5, (min(step, RESAMPLES - start), len(kinds))) - counts
-        )  # sums of each kind's
-        reached += (np.abs(signs @ scaled) >= found).sum(axis=0)
-    return dict(zip(FIGURES, (reached / (1 + RESAMPLES)).tolist(), strict=True))
+        yield min(step, RESAMPLES - start)
 
 
-def _figures(totals: np.ndarray) -> np.ndarray:
-    """(…, 8) sums over images of 1, captions and hits → (…, 7) figures in percent points."""
-    recalls = 100.0 * totals[:, 2:] / totals[:, [0, 0, 0, 1, 1, 1]]
-    return np.column_stack([recalls, recalls.sum(axis=1)])
+def _figures(hits: np.ndarray, images: float, captions: np.ndarray) -> np.ndarray:
+    """(…, 6) hits, of so many images and captions together → (…, 7) figures in percent points."""
+    recalls = 100.0 * np.concatenate([hits[..., :3] / images, hits[..., 3:] / captions], axis=-1)
+    return np.concatenate([recalls, recalls.sum(axis=-1, keepdims=True)], axis=-1)

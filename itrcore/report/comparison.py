@@ -84,7 +84,7 @@ def compare(params: Params, a: str, b: str, examples: int = 3, root: Path = Path
     image_of = np.repeat(np.arange(len(images)), [len(image.captions) for image in images])
     one, other = (outcomes(root, evaluation, image_of) for evaluation in (first, second))
     difference = one - other
-    spans, p = intervals(difference), p_values(difference)
+    (spans,), (p,) = intervals([difference]), p_values([difference])
     of_a, of_b, of_both = one.figures(), other.figures(), difference.figures()
     ranks = {"a": read_ranks(root, first), "b": read_ranks(root, second)}
     asked = {"i2t": np.arange(len(images)), "t2i": image_of}  # the image of each query

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -45,12 +45,12 @@ def noise(results: Results, data: str, groups: tuple[tuple[str, ...], ...]) -> t
     board = [Outcomes.mean([outcomes(results.root, known[name], image_of) for name in group]) for group in groups]
     figures = np.array([list(each.figures().values()) for each in board]).round(9)  # so that equal ones are
     best = dict(zip(FIGURES, figures.argmax(axis=0).tolist(), strict=True))
-    return tuple(Noise(intervals(row), _against(best, number, board)) for number, row in enumerate(board))
-
-
-def _against(best: Mapping[str, int], number: int, board: Sequence[Outcomes]) -> dict[str, float]:
-    p = {other: p_values(board[number] - board[other]) for other in set(best.values()) - {number}}
-    return {key: p[other][key] for key, other in best.items() if other != number}
+    pairs = [(number, other) for number in range(len(board)) for other in set(best.values()) - {number}]
+    p = dict(zip(pairs, p_values([board[a] - board[b] for a, b in pairs]), strict=True)) if pairs else {}
+    return tuple(
+        Noise(interval, {key: p[number, other][key] for key, other in best.items() if other != number})
+        for number, interval in enumerate(intervals(board))
+    )
 
 
 def legend(several_seeds: bool, near: bool, interval: bool) -> list[str]:

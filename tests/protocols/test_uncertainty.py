@@ -8,8 +8,19 @@ import numpy as np
 import pytest
 
 from itrcore.protocols import uncertainty
-from itrcore.protocols.uncertainty import FIGURES, RECALLS, Outcomes, intervals, p_values
+from itrcore.protocols.uncertainty import FIGURES, RECALLS, Outcomes
 from itrcore.ranking import Ranks, metrics
+
+
+def intervals(outcomes: Outcomes, seed: int = 0) -> dict[str, tuple[float, float]]:
+    (found,) = uncertainty.intervals([outcomes], seed)
+    return found
+
+
+def p_values(difference: Outcomes) -> dict[str, float]:
+    (found,) = uncertainty.p_values([difference])
+    return found
+
 
 RNG = np.random.default_rng(3)
 IMAGES = 60
@@ -104,7 +115,11 @@ def test_the_mean_of_seeds_has_their_mean_figures_and_blocks_change_nothing(monk
     mean = Outcomes.mean(seeds)
     for key in FIGURES:
         assert mean.figures()[key] == pytest.approx(np.mean([each.figures()[key] for each in seeds]))
-    found = intervals(mean), p_values(mean - seeds[0])
-    monkeypatch.setattr(uncertainty, "_BLOCK", 20_000)
-    assert (intervals(mean), p_values(mean - seeds[0])) == found
-    assert intervals(mean, seed=1) != found[0]
+    found, p = np.array(list(intervals(mean).values())), p_values(mean - seeds[0])
+    beside = uncertainty.intervals([*seeds, mean])[3]  # beside others as alone
+    assert np.array(list(beside.values())) == pytest.approx(found)
+    assert uncertainty.p_values([seeds[1] - seeds[0], mean - seeds[0]])[1] == p
+    monkeypatch.setattr(uncertainty, "_BLOCK", 20_001)
+    assert np.array(list(intervals(mean).values())) == pytest.approx(found)
+    assert p_values(mean - seeds[0]) == p
+    assert np.array(list(intervals(mean, seed=1).values())) != pytest.approx(found)
