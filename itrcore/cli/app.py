@@ -42,15 +42,20 @@ def _options(
 
 
 @app.command()
-def leaderboard() -> None:
+def leaderboard(
+    protocol: str = typer.Option("split", help="whose figures: one of datasets.*.protocols in params.yaml"),
+) -> None:
     """Print the leaderboard of the evaluated runs."""
     with user_errors():
         from itrcore.report.results import available
         from itrcore.report.terminal import print_leaderboard
+        from itrcore.settings.checks import check_protocol
         from itrcore.settings.load import load
 
-        results, missing = available(load())
-        print_leaderboard(results, Screen())
+        params = load()
+        check_protocol(params, protocol)
+        results, missing = available(params)
+        print_leaderboard(results, Screen(), protocol)
     _print_missing(missing)
 
 

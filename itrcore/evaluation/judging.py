@@ -1,4 +1,4 @@
-"""From a run's scores to figures: metrics, retrieved examples and, where words attend to regions, explanations of these.
+"""From a run's scores to figures by every protocol, retrieved examples and, where words attend to regions, explanations of these.
 
 Only explanations load torch.
 """
@@ -11,6 +11,7 @@ from itrcore import intact, layout
 from itrcore.arrays import open_array
 from itrcore.data import captions
 from itrcore.files import replacing
+from itrcore.protocols.contract import Judged
 from itrcore.protocols.results import write_results
 from itrcore.runs.folder import SCORES, SIMILARITY, SPLIT, read
 from itrcore.runs.records import Evaluation, Scores
@@ -26,9 +27,10 @@ def judge(params: Params, name: str) -> Evaluation:
     folder = layout.evaluation(run.data, name)
     scores = read(folder / SCORES, Scores, f"evaluate@{name}")
     intact.check(folder, scores.files)
-    matrix, images = open_array(folder / SIMILARITY), captions.read(layout.captions(run.data), SPLIT)
+    judged = Judged(name, open_array(folder / SIMILARITY), captions.read(layout.captions(run.data), SPLIT))
+    protocols = params.dataset(run.data).protocols
     with replacing(layout.result(run.data, name)) as results:
-        evaluation = write_results(results, scores, run.method, run.changes, matrix, images, params.evaluation)
+        evaluation = write_results(results, scores, run.method, run.changes, judged, protocols, params.evaluation)
         if scores.attends:
             _explain(params, name, results)
     return evaluation

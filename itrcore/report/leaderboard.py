@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from itrcore.protocols import contract
+from itrcore.protocols.contract import SIDES
+from itrcore.registry import SPLIT
 from itrcore.report import formats
 from itrcore.report.published_figures import FIGURES, KINDS, Comparison, beside
 from itrcore.report.results import NOT_REAL, Entry, Results, not_real
-from itrcore.runs.records import Metrics
+from itrcore.runs.records import Evaluation
 from itrcore.settings.datasets import Benchmark
 from itrcore.settings.methods import RECONSTRUCTED
 
-METRICS = tuple(Metrics.model_fields)
 COSTS = (
     "parameters", "train_seconds", "encode_image_ms", "encode_caption_ms", "score_image_ms", "score_caption_ms",
 )  # fmt: skip
@@ -107,23 +109,18 @@ def _milliseconds(value: Stat) -> str:
     return formats.milliseconds(value.mean)
 
 
-DIRECTIONS = {"i2t": "image → text", "t2i": "text → image"}
+DIRECTIONS = SIDES
 
-_SIDE = (
-    ("r1", "R@1", _recall, False),
-    ("r5", "R@5", _recall, False),
-    ("r10", "R@10", _recall, False),
-    ("median", "median rank", _rank, True),
-    ("mean", "mean rank", _rank, True),
-)
-QUALITY = (
-    *(
-        Column(f"{side}_{key}", name, heading, write, lowest)
-        for side, name in DIRECTIONS.items()
-        for key, heading, write, lowest in _SIDE
-    ),
-    Column("rsum", "both", "rsum", _recall),
-)
+
+def quality(protocol: str = SPLIT) -> tuple[Column, ...]:
+    """The columns of a protocol's table."""
+    return tuple(
+        Column(figure.key, figure.group, figure.heading, _rank if figure.rank else _recall, figure.rank)
+        for figure in contract.protocol(protocol).figures
+    )
+
+
+QUALITY = quality()
 
 PUBLISHED = tuple(column for column in QUALITY if column.key in FIGURES)
 
@@ -137,8 +134,11 @@ COST = (
 )
 
 
-def rows(results: Results, data: str) -> list[Row]:
-    """The rows of one data set, highest mean rsum first; equal ones by name."""
+def rows(results: Results, data: str, protocol: str = SPLIT) -> list[Row]:
+    """The rows of one data set with the figures of a protocol, which is one of its own, best first; equal ones by name.
+
+    Best is the highest mean rsum; by a protocol without it, the highest sum of the means of its figures.
+    """
     groups: dict[tuple[str, str, str | None], list[Entry]] = {}
     for entry in results.of(data):
         evaluation = entry.evaluation
@@ -150,24 +150,38 @@ def rows(results: Results, data: str) -> list[Row]:
             else (evaluation.kind, str(evaluation.method), evaluation.profile)
         )
         groups.setdefault(key, []).append(entry)
-    board = [_row(data, *key, entries, results.benchmarks.get(data)) for key, entries in groups.items()]
-    return sorted(board, key=lambda row: (-row.values["rsum"].mean, row.name))
+    board = [_row(data, *key, entries, results.benchmarks.get(data), protocol) for key, entries in groups.items()]
+    best = [column.key for column in quality(protocol) if not column.lowest]
+    best = ["rsum"] if "rsum" in best else best
+    return sorted(board, key=lambda row: (-sum(row.values[key].mean for key in best if key in row.values), row.name))
 
 
 def _row(
-    data: str, kind: str, label: str, profile: str | None, entries: list[Entry], benchmark: Benchmark | None
+    data: str,
+    kind: str,
+    label: str,
+    profile: str | None,
+    entries: list[Entry],
+    benchmark: Benchmark | None,
+    protocol: str,
 ) -> Row:
     entries = sorted(entries, key=lambda entry: (entry.evaluation.seed or 0, entry.name))
-    values = {key: Stat.of([getattr(entry.evaluation.metrics, key) for entry in entries]) for key in METRICS}
+    figures = [figures_of(entry.evaluation, protocol) for entry in entries]
+    values = {key: Stat.of([of_entry[key] for of_entry in figures]) for key in figures[0]}
     for key in COSTS:
         costs = [getattr(entry.evaluation, key) for entry in entries]
         if None not in costs:
             values[key] = Stat.of(costs)
     first = entries[0].evaluation
-    published = beside(first, benchmark, {key: value.mean for key, value in values.items()})
+    published = beside(first, benchmark, {key: value.mean for key, value in values.items()}, protocol)
     if RECONSTRUCTED in str(first.family):  # of an ensemble: in that of a member
         label += " (reconstruction)" if kind == "run" else " (with a reconstruction)"
     return Row(data, kind, label, profile, first.features, tuple(entries), values, published)
+
+
+def figures_of(evaluation: Evaluation, protocol: str) -> dict[str, float]:
+    """An evaluation's figures by a protocol, by key."""
+    return evaluation.metrics.model_dump() if protocol == SPLIT else evaluation.protocols[protocol]
 
 
 def chance_r1(n_images: int, n_captions: int) -> dict[str, float]:
@@ -188,6 +202,7 @@ def chance_text(n_images: int, n_captions: int) -> str:
 def as_json(results: Results) -> dict[str, Any]:
     """`{data: {row: {metric: mean, …, "seeds": n, "std": {…}, "published": {…}}}}`, a DVC metrics file.
 
+    The figures of more protocols stand there as `"protocols": {protocol: {metric: mean, …, "std": …, "published": …}}`.
     An imported run has no seeds; `published` stands where figures were published, with ours minus theirs and the source.
     """
     board: dict[str, Any] = {}
@@ -197,13 +212,21 @@ def as_json(results: Results) -> dict[str, Any]:
             figures: dict[str, Any] = {key: value.mean for key, value in row.values.items()}
             if row.kind == "run" and not row.imported:
                 figures["seeds"] = len(row.entries)
-            std = {key: value.std for key, value in row.values.items() if value.std is not None}
-            board[data][row.name] = figures | ({"std": std} if std else {})
+            board[data][row.name] = figures | _beside_means(row, row.values)
             if row.collapsed:
                 board[data][row.name]["collapsed"] = sum(entry.collapsed for entry in row.entries)
-            if row.published is not None:
-                board[data][row.name]["published"] = asdict(row.published)
+        for protocol in results.protocols.get(data, ()):
+            for row in rows(results, data, protocol):
+                own = {column.key: row.values[column.key] for column in quality(protocol) if column.key in row.values}
+                means = {key: value.mean for key, value in own.items()}
+                board[data][row.name].setdefault("protocols", {})[protocol] = means | _beside_means(row, own)
     return board
+
+
+def _beside_means(row: Row, values: Mapping[str, Stat]) -> dict[str, Any]:
+    """Deviations, and what was published, where there are any."""
+    std = {key: value.std for key, value in values.items() if value.std is not None}
+    return ({"std": std} if std else {}) | ({"published": asdict(row.published)} if row.published is not None else {})
 
 
 def as_markdown(results: Results, title: str) -> str:
@@ -222,9 +245,13 @@ def as_markdown(results: Results, title: str) -> str:
             f"{chance_text(first.n_images, first.n_captions)}."
         )
         parts.append(_markdown_table(board, QUALITY))
-        if any(row.published for row in board):
-            parts += ["Published figures, and in brackets ours minus published:", _markdown_published(board)]
+        parts += _markdown_beside(board)
         parts.append(_markdown_table(board, COST))
+        for protocol in results.protocols.get(data, ()):
+            described, board = contract.protocol(protocol), rows(results, data, protocol)
+            parts.append(f"### {_markdown_text(described.title)}")
+            parts += [_markdown_text(described.note)] if described.note else []
+            parts += [_markdown_table(board, quality(protocol)), *_markdown_beside(board)]
     if not results.entries:
         parts.append("No run is configured.")
     return "\n\n".join(parts) + "\n"
@@ -238,6 +265,12 @@ def _markdown_table(board: Iterable[Row], columns: tuple[Column, ...]) -> str:
         texts = (_row_label(row), row.profile or formats.NONE, row.features, _seeds(row))
         lines.append([_markdown_text(text) for text in texts] + [row.cell(column) for column in columns])
     return _markdown_lines(lines)
+
+
+def _markdown_beside(board: list[Row]) -> list[str]:
+    if not any(row.published for row in board):
+        return []
+    return ["Published figures, and in brackets ours minus published:", _markdown_published(board)]
 
 
 def _markdown_published(board: Iterable[Row]) -> str:

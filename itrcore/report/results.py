@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -57,6 +57,9 @@ class Results:
 
     entries: tuple[Entry, ...]
     benchmarks: Mapping[str, Benchmark]  # data set → published benchmark, where it is one
+    protocols: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # data set → those beside the split, where it has any
 
     @property
     def datasets(self) -> list[str]:
@@ -75,6 +78,7 @@ def configured(params: Params, root: Path = Path(".")) -> Results:
         {name: run.data for name, run in params.runs.items()},
         {name: ensemble.data for name, ensemble in params.ensembles.items()},
         {name: dataset.benchmark for name, dataset in params.datasets.items() if dataset.benchmark is not None},
+        {name: dataset.protocols for name, dataset in params.datasets.items() if dataset.protocols},
     )
 
 
@@ -95,10 +99,12 @@ def collect(
     runs: Mapping[str, str],
     ensembles: Mapping[str, str],
     benchmarks: Mapping[str, Benchmark] = MappingProxyType({}),
+    protocols: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Results:
     """Read the results of exactly these runs and ensembles (name → data set) below `root`.
 
     benchmarks: data set → the published benchmark that it is, where it is one
+    protocols: data set → names of those beside the split that its results hold, where they hold any
 
     Reads `results/<data>/<name>/{metrics,retrieved}.json` and `runs/<data>/<run>/history.json`; other folders are ignored.
     Raises `DataError` that names the file and the stage to run where one is missing or not as its format says, and
@@ -106,14 +112,22 @@ def collect(
     """
     entries = [_entry(root, "run", name, data) for name, data in runs.items()]
     entries += [_entry(root, "ensemble", name, data) for name, data in ensembles.items()]
-    results = Results(tuple(entries), benchmarks)
+    results = Results(tuple(entries), benchmarks, protocols)
+    for entry in entries:
+        if lacking := [name for name in protocols.get(entry.data, ()) if name not in entry.evaluation.protocols]:
+            stage = _stage(entry.evaluation.kind, entry.name)
+            raise DataError(f"{entry.name} is not judged by {', '.join(lacking)} yet. Run: dvc repro {stage}")
     for data in results.datasets:
         _check_comparable(data, results.of(data))
     return results
 
 
+def _stage(kind: str, name: str) -> str:
+    return f"judge@{name}" if kind == "run" else f"ensemble@{name}"
+
+
 def _entry(root: Path, kind: str, name: str, data: str) -> Entry:
-    stage = f"judge@{name}" if kind == "run" else f"ensemble@{name}"
+    stage = _stage(kind, name)
     path = root / layout.result(data, name) / METRICS
     evaluation = read(path, Evaluation, stage)
     held = (evaluation.kind, evaluation.name, evaluation.data)

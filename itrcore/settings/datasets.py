@@ -228,6 +228,8 @@ class DatasetSettings(Settings):
     vocabulary: VocabularySettings
     shards: ShardSettings  # {} with the source `shards`, which has them
     benchmark: Benchmark | None = None  # the published benchmark that it is: published figures are shown beside ours
+    # What its test split is judged by beside the split as a whole: names in `registry.PROTOCOLS`.
+    protocols: list[str] = Field(default=[])
 
     @property
     def drawn(self) -> bool:
