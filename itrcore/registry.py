@@ -57,10 +57,11 @@ READERS = {
 
 
 class Listed(NamedTuple):
-    """A protocol: its place, and what its data set must be."""
+    """A protocol: its place, and what its data set must be and give. ratings: whether that is `cxc`, the folder of CxC's files"""
 
     place: str
     benchmark: str | None = None
+    ratings: bool = False
 
 
 _PROTOCOLS = "itrcore.protocols"
@@ -74,6 +75,8 @@ PROTOCOLS = {
     "cxc": Listed(f"{_PROTOCOLS}.cxc:LEFT_OUT", "coco"),
     "cxc_every_caption": Listed(f"{_PROTOCOLS}.cxc:MISSED", "coco"),
     "cxc_own_pairs": Listed(f"{_PROTOCOLS}.cxc:OWN_TOO", "coco"),
+    "cxc_within": Listed(f"{_PROTOCOLS}.cxc_within:PROTOCOL", "coco", ratings=True),
+    "cxc_correlations": Listed(f"{_PROTOCOLS}.cxc_correlations:PROTOCOL", "coco", ratings=True),
 }
 
 

@@ -58,11 +58,10 @@ def evaluate_ensemble(params: Params, name: str) -> Evaluation:
         temporary.mkdir(parents=True)
         matrix = mean_of(list(paths.values()), temporary / SIMILARITY)
         measured = _measured(name, list(scores.values()), sha256_of_all(temporary))
-        judged = Judged(name, matrix, captions.read(layout.captions(data), SPLIT))
+        dataset = params.dataset(data)
+        judged = Judged(name, matrix, captions.read(layout.captions(data), SPLIT), cxc=dataset.ratings)
         with replacing(layout.result(data, name)) as results:
-            return write_results(
-                results, measured, None, None, judged, params.dataset(data).protocols, params.evaluation
-            )
+            return write_results(results, measured, None, None, judged, dataset.protocols, params.evaluation)
 
 
 def _measured(name: str, scores: Sequence[Scores], files: dict[str, str]) -> Measured:

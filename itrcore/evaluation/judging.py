@@ -13,7 +13,7 @@ from itrcore.data import captions
 from itrcore.files import replacing
 from itrcore.protocols.contract import Judged
 from itrcore.protocols.results import write_results
-from itrcore.runs.folder import SCORES, SIMILARITY, SPLIT, read
+from itrcore.runs.folder import IMAGE_VECTORS, SCORES, SIMILARITY, SPLIT, TEXT_VECTORS, read
 from itrcore.runs.records import Evaluation, Scores
 from itrcore.settings.params import Params
 
@@ -27,10 +27,15 @@ def judge(params: Params, name: str) -> Evaluation:
     folder = layout.evaluation(run.data, name)
     scores = read(folder / SCORES, Scores, f"evaluate@{name}")
     intact.check(folder, scores.files)
-    judged = Judged(name, open_array(folder / SIMILARITY), captions.read(layout.captions(run.data), SPLIT))
-    protocols = params.dataset(run.data).protocols
+    images, dataset = captions.read(layout.captions(run.data), SPLIT), params.dataset(run.data)
+    vectors = None
+    if IMAGE_VECTORS in scores.files:
+        vectors = (open_array(folder / IMAGE_VECTORS), open_array(folder / TEXT_VECTORS))
+    judged = Judged(name, open_array(folder / SIMILARITY), images, vectors, dataset.ratings)
     with replacing(layout.result(run.data, name)) as results:
-        evaluation = write_results(results, scores, run.method, run.changes, judged, protocols, params.evaluation)
+        evaluation = write_results(
+            results, scores, run.method, run.changes, judged, dataset.protocols, params.evaluation
+        )
         if scores.attends:
             _explain(params, name, results)
     return evaluation

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -16,7 +18,8 @@ from itrcore import registry
 from itrcore.data.captions import Image
 from itrcore.ranking import Ranks, ranks
 
-SIDES = {"i2t": "image → text", "t2i": "text → image"}
+SIDES = {"i2t": "image → text", "t2i": "text → image", "i2i": "image → image", "t2t": "text → text"}
+BETWEEN, WITHIN = ("i2t", "t2i"), ("i2i", "t2t")
 RECALLS = {"r1": "R@1", "r5": "R@5", "r10": "R@10"}
 
 
@@ -26,11 +29,15 @@ class Judged:
 
     name: of the run or ensemble, for messages
     similarity: (n_images, n_captions), finite, higher is more alike; images: of the split, in order, with captions in order
+    vectors: of a method of one vector per item, (n_images, d) and (n_captions, d), whose inner products are its similarities
+    cxc: the folder with the CSV files of Crisscrossed Captions, where the data set names one
     """
 
     name: str
     similarity: np.ndarray
     images: Sequence[Image]
+    vectors: tuple[np.ndarray, np.ndarray] | None = None
+    cxc: Path | None = None
 
     @cached_property
     def image_of(self) -> np.ndarray:
@@ -45,15 +52,15 @@ class Judged:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure: its name in records, its column's heading below that of its group, and whether it is a rank (the lowest is best).
+    """One figure: its name in records, which begins with its side, and its column's heading below that of its group.
 
-    All others are percentages, or sums of such, and the highest is best.
+    kind: of percentages, and sums of such, the highest is best, of ranks and deviations the lowest
     """
 
     key: str
     group: str
     heading: str
-    rank: bool = False
+    kind: Literal["percent", "rank", "deviation"] = "percent"
 
 
 @dataclass(frozen=True)
@@ -71,12 +78,14 @@ class Protocol:
     note: str = ""
 
 
-def recalls(headings: dict[str, str] = RECALLS, ranked: bool = False) -> tuple[Figure, ...]:
-    """A figure for each heading and direction; with `ranked` also both ranks of each direction, and rsum."""
+def recalls(
+    headings: dict[str, str] = RECALLS, ranked: bool = False, sides: Sequence[str] = BETWEEN
+) -> tuple[Figure, ...]:
+    """A figure for each heading and side; with `ranked` also both ranks of each side, and rsum."""
     more = {"median": "median rank", "mean": "mean rank"} if ranked else {}
     figures = [
-        Figure(f"{side}_{key}", group, heading, key in more)
-        for side, group in SIDES.items()
+        Figure(f"{side}_{key}", SIDES[side], heading, "rank" if key in more else "percent")
+        for side in sides
         for key, heading in {**headings, **more}.items()
     ]
     return (*figures, Figure("rsum", "both", "rsum")) if ranked else tuple(figures)

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from itrcore.protocols import contract
-from itrcore.protocols.contract import SIDES
+from itrcore.protocols.contract import BETWEEN, SIDES
 from itrcore.registry import SPLIT
 from itrcore.report import formats
 from itrcore.report.published_figures import FIGURES, KINDS, Comparison, beside
@@ -109,13 +109,19 @@ def _milliseconds(value: Stat) -> str:
     return formats.milliseconds(value.mean)
 
 
-DIRECTIONS = SIDES
+DIRECTIONS = {side: SIDES[side] for side in BETWEEN}
 
 
 def quality(protocol: str = SPLIT) -> tuple[Column, ...]:
     """The columns of a protocol's table."""
     return tuple(
-        Column(figure.key, figure.group, figure.heading, _rank if figure.rank else _recall, figure.rank)
+        Column(
+            figure.key,
+            figure.group,
+            figure.heading,
+            _rank if figure.kind == "rank" else _recall,
+            lowest=figure.kind != "percent",
+        )
         for figure in contract.protocol(protocol).figures
     )
 
@@ -167,7 +173,8 @@ def _row(
 ) -> Row:
     entries = sorted(entries, key=lambda entry: (entry.evaluation.seed or 0, entry.name))
     figures = [figures_of(entry.evaluation, protocol) for entry in entries]
-    values = {key: Stat.of([of_entry[key] for of_entry in figures]) for key in figures[0]}
+    had = [key for key in figures[0] if all(key in of_entry for of_entry in figures)]
+    values = {key: Stat.of([of_entry[key] for of_entry in figures]) for key in had}
     for key in COSTS:
         costs = [getattr(entry.evaluation, key) for entry in entries]
         if None not in costs:

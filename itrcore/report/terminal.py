@@ -8,9 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from itrcore.protocols import contract
+from itrcore.protocols.contract import SIDES
 from itrcore.registry import SPLIT
 from itrcore.report import formats
-from itrcore.report.leaderboard import DIRECTIONS, Column, Row, Stat, quality, rows
+from itrcore.report.leaderboard import Column, Row, Stat, quality, rows
 from itrcore.report.published_figures import KINDS
 from itrcore.report.results import NOT_REAL, Results, not_real
 from itrcore.settings.datasets import PIXELS
@@ -69,7 +70,7 @@ def _table(title: str, board: list[Row], sources: list[str], columns: tuple[Colu
     table.add_column("n", justify="right", no_wrap=True)
     for column in columns:
         short = column.key.partition("_")[0]
-        heading = f"{short}\n{column.heading}" if short in DIRECTIONS else f"\n{column.heading}"
+        heading = f"{short}\n{column.heading}" if short in SIDES else f"\n{column.heading}"
         table.add_column(heading, no_wrap=True)
     # Means below each other, whether or not a deviation follows.
     widths = [max(len(cells[at][0]) for _, _, cells in lines) for at in range(len(columns))]

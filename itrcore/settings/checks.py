@@ -73,6 +73,11 @@ def _wrong_protocols(params: Params) -> Iterator[str]:
                 yield f"{where}: every data set is judged by {protocol}; remove it"
                 continue
             yield from unknown(where, protocol, known, "the protocols")
+            if protocol in known and known[protocol].ratings and dataset.cxc is None:
+                yield (
+                    f"{where}: {protocol} reads Crisscrossed Captions' ratings; give datasets.{name}.cxc, the folder with "
+                    "sis_test.csv, sits_test.csv and sts_test.csv, or remove the protocol"
+                )
             needed = known[protocol].benchmark if protocol in known else None
             if needed not in (None, dataset.benchmark):
                 yield (

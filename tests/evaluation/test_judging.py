@@ -143,17 +143,21 @@ def test_an_ensemble_is_judged_like_a_run_and_has_no_figures_of_dev(folder: Path
 
 def test_runs_and_ensembles_are_judged_by_every_protocol_of_their_data_set(folder: Path, monkeypatch: Any) -> None:
     monkeypatch.setitem(registry.PROTOCOLS, "halves", registry.Listed("tests.support.halves:PROTOCOL"))
-    write_params(folder, {**CHANGES, "datasets.tiny.protocols": ["halves"]})
+    monkeypatch.setitem(registry.PROTOCOLS, "of_vectors", registry.Listed("tests.support.halves:OF_VECTORS"))
+    write_params(folder, {**CHANGES, "datasets.tiny.protocols": ["halves", "of_vectors"]})
     judge(load(), "one")
+    judge(load(), "looks")
     evaluate_ensemble(load(), "both")
     for name, scores in (("one", SCORES / "one"), ("both", Path("ensembles/tiny/both"))):
         matrix, found = np.load(scores / "similarity.npy"), read_json(RESULTS / name / "metrics.json")
         assert found["metrics"] == metrics(ranks(matrix, IMAGE_OF))
         halves = [metrics(ranks(matrix[4 * i : 4 * i + 4, 20 * i : 20 * i + 20], IMAGE_OF[:20])) for i in (0, 1)]
         wanted = {key: (halves[0][key] + halves[1][key]) / 2 for key in halves[0]}
-        assert found["protocols"] == {"halves": pytest.approx(wanted)}
+        of_vectors = {} if name == "both" else {"t2i_r1": found["metrics"]["t2i_r1"]}  # an ensemble has none
+        assert found["protocols"] == {"halves": pytest.approx(wanted), "of_vectors": of_vectors}
         shown = read_json(Path(f"metrics/{name}.json"))
         assert shown["halves/rsum"] == pytest.approx(wanted["rsum"], abs=6e-4) and "test/rsum" in shown
+    assert read_json(RESULTS / "looks" / "metrics.json")["protocols"]["of_vectors"] == {}
 
 
 def test_members_change_with_their_scores_and_not_with_how_long_those_took(folder: Path) -> None:

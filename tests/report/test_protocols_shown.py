@@ -25,7 +25,8 @@ ECCV = {
     for key, value in (("map_at_r", first), ("r_precision", first + 1), ("r1", first + 2))
 }
 DATA = {"esa-1": "coco", "esa-2": "coco", "mine": "coco", "other": "flickr"}
-PROTOCOLS = {"coco": ["coco_1k", "eccv"]}
+WITHIN = {f"{side}_{key}": 12.5 for side in ("i2i", "t2t") for key in ("r1", "r5", "r10")}
+PROTOCOLS = {"coco": ["coco_1k", "eccv", "cxc_within"]}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         ("mine", "mine", 1, 50.0, 5.0),
     ):
         eccv = {key: value + more + seed for key, value in ECCV.items()}
-        protocols = {"coco_1k": figures(r1 + 20), "eccv": eccv, "unasked": {"r1": 1.0}}
+        within = {} if name == "mine" else WITHIN  # it has no vectors
+        protocols = {"coco_1k": figures(r1 + 20), "eccv": eccv, "cxc_within": within, "unasked": {"r1": 1.0}}
         put_run(root, evaluation(name, "coco", method, seed, r1, **COCO, protocols=protocols))
     put_run(root, evaluation("other", "flickr", "esa_bigru", 1, 70.0))
     return collect(root, DATA, {}, {"coco": "coco"}, PROTOCOLS)
@@ -55,7 +57,8 @@ def test_rows_have_the_figures_of_their_protocol_best_first(results: Results) ->
         protocol: [row.name for row in rows(results, "coco", protocol)] for protocol in ("split", *PROTOCOLS["coco"])
     }
     first, second = "esa_bigru/small", "mine/small"
-    assert names == {"split": [first, second], "coco_1k": [first, second], "eccv": [second, first]}
+    assert names.pop("eccv") == [second, first]
+    assert list(names.values()) == [[first, second]] * 3
     esa = rows(results, "coco", "eccv")[1]
     assert (esa.values["i2t_map_at_r"].mean, esa.values["t2i_r1"].mean) == (11.5, 43.5)
 
@@ -81,13 +84,15 @@ def test_the_terminal_prints_one_protocol_with_its_note_where_it_is_had(results:
     line = next(line for line in text.splitlines() if "mine/small" in line)
     assert line.split() == ["mine/small", "1", "16.0", "17.0", "18.0", "46.0", "47.0", "48.0"]
     assert "flickr" in printed(results, "split") and "79.6" in printed(results, "coco_1k")
+    without = next(line for line in printed(results, "cxc_within").splitlines() if "mine/small" in line)
+    assert without.split() == ["mine/small", "1", *"––––––"]
     assert max(map(len, text.splitlines())) <= 80
 
 
 def test_markdown_and_pages_have_a_table_for_each_protocol(results: Results, tmp_path: Path) -> None:
     text = as_markdown(results, "t")
     coco = text.split("## flickr")[0]
-    assert text.count("### ") == coco.count("### ") == 2
+    assert text.count("### ") == coco.count("### ") == 3
     assert "| 80.3 | 96.5" not in text and "79.6 (+1.4)" in coco.split("### COCO 1K")[1].split("### ECCV")[0]
     assert "image → text mAP@R" in coco.split("### ECCV")[1]
     write_report(results, tmp_path, ReportSettings(title="t"), {}, {})

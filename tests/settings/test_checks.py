@@ -69,6 +69,11 @@ COMBINATIONS: list[tuple[tuple[str, ...], Any, str]] = [
     ),
     (
         ("datasets", "tiny", "protocols"),
+        ["cxc_within"],
+        "datasets.tiny.protocols: cxc_within reads Crisscrossed Captions' ratings; give datasets.tiny.cxc, the folder with ",
+    ),
+    (
+        ("datasets", "tiny", "protocols"),
         ["split"],
         "datasets.tiny.protocols: every data set is judged by split; remove it",
     ),
