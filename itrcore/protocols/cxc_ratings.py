@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,8 +12,10 @@ from typing import Literal
 import numpy as np
 
 from itrcore.errors import DataError
+from itrcore.files import WrongKind
 from itrcore.protocols.coco_ids import Ids, resolve
 from itrcore.protocols.contract import Judged
+from itrcore.unpacking import lines
 
 Kind = Literal["sis", "sts", "sits"]  # image and image, text and text, image and text
 # The columns with the two items.
@@ -49,7 +52,7 @@ class Ratings:
 def of(judged: Judged, kind: Kind) -> Ratings:
     """The ratings of one kind. `DataError` where the file is missing or broken, or has ids that the split has not, with a count."""
     path, ids = _file(judged, kind), resolve(judged.images, judged.name)
-    firsts, seconds, scores = _read(path, kind)
+    firsts, seconds, scores = read(path, kind)
     first, second = (
         _places(values, name, ids, path) for values, name in zip((firsts, seconds), COLUMNS[kind], strict=True)
     )
@@ -66,22 +69,30 @@ def _file(judged: Judged, kind: Kind) -> Path:
     return found[0]
 
 
-def _read(path: Path, kind: Kind) -> tuple[list[int], list[int], list[float]]:
+def read(path: Path, kind: Kind) -> tuple[list[int], list[int], list[float]]:
+    """COCO's ids of the two items of each rated pair, and the ratings. `DataError` names the row that is broken."""
     firsts, seconds, scores = list[int](), list[int](), list[float]()
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            for number, row in enumerate(csv.DictReader(file)):
-                for name, values in zip(COLUMNS[kind], (firsts, seconds), strict=True):
-                    text = row.get(name) or ""
-                    if (match := _IDS[name.rstrip("12")].fullmatch(text)) is None:
-                        raise DataError.at(path, f"{name} {text[:50]!r}", "the name of one of COCO's", number)
-                    values.append(int(match[1]))
-                scores.append(_score(row.get("agg_score") or "", path, number))
+        for number, row in enumerate(csv.DictReader(_lines(path))):
+            for name, values in zip(COLUMNS[kind], (firsts, seconds), strict=True):
+                text = row.get(name) or ""
+                if (match := _IDS[name.rstrip("12")].fullmatch(text)) is None:
+                    raise DataError.at(path, f"{name} {text[:50]!r}", "the name of one of COCO's", number)
+                values.append(int(match[1]))
+            scores.append(_score(row.get("agg_score") or "", path, number))
+    except WrongKind as error:
+        raise DataError.at(path, error.found, error.expected) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError.at(path, f"cannot be read ({error})", "a CSV file of Crisscrossed Captions") from error
     if not scores:
         raise DataError.at(path, "no rows", "a CSV file of Crisscrossed Captions")
     return firsts, seconds, scores
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with open(path, "rb") as handle:
+        for data in lines(handle):
+            yield data.decode("utf-8-sig")
 
 
 def _score(text: str, path: Path, number: int) -> float:
