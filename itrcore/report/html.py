@@ -85,6 +85,7 @@ def write_report(
                 pages.write(
                     environment, folder / entry_path(entry), "entry.html", "../",
                     entry=entry, e=entry.evaluation, row=row, known=known, facts=_entry_facts(entry),
+                    protocols=section.protocols,
                     published=beside(
                         entry.evaluation, results.benchmarks.get(entry.data), entry.evaluation.metrics.model_dump()
                     ),

@@ -130,6 +130,7 @@ def test_ids_are_resolved_in_any_order_and_by_place_where_captions_are_numbered(
         for image in (images[i] for i in np.random.default_rng(0).permutation(5000))
     ]
     ids = resolve(mixed, "x")
+    assert ids.captions.tolist() == [caption for image in mixed for caption in image.caption_ids]
     rows, columns = pairs(known.coco_gts["t2i"], ids)
     assert (len(rows), set(zip(rows.tolist(), columns.tolist(), strict=True))) == (
         25000,
