@@ -91,6 +91,11 @@ def inputs(stage: str, data: str) -> Path:
     return Path("inputs", stage, data)
 
 
+def judging(data: str) -> Path:
+    """The record of the protocols that the results of a data set are judged by."""
+    return Path("inputs", "judge", f"{data}.json")
+
+
 def members(data: str, ensemble: str) -> Path:
     """The record of an ensemble's members: what decides its scores."""
     return Path("inputs", "ensemble", data, f"{ensemble}.json")
@@ -138,6 +143,6 @@ def above_outputs(data: str) -> list[Path]:
             ensemble(data, "x"),
             result(data, "x"),
         ),
-        *(inputs("train", data), inputs("evaluate", data), members(data, "x"), metrics("x"), curve("x")),
+        *(inputs("train", data), inputs("evaluate", data), judging(data), members(data, "x"), metrics("x"), curve("x")),
     ]
     return sorted({folder for output in outputs for folder in output.parents if folder != Path(".")})

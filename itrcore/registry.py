@@ -1,13 +1,13 @@
 """What a run is made of, by the names that settings use: for each name the place of its code, as `module:name`.
 
 Nothing is imported before it is needed. So a run loads only the code of its own method, encoders and loss, and depends on no
-other (`itrcore/runs/inputs.py`). A new method adds one line to METHODS.
+other (`itrcore/runs/inputs.py`). A new method adds one line to METHODS, a new protocol one to PROTOCOLS.
 """
 
 from __future__ import annotations
 
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, NamedTuple
 
 _METHODS = "itrcore.methods"
 
@@ -53,6 +53,30 @@ IMAGE_SIDES = {
 READERS = {
     "pixels": "itrcore.data.feeding.pixels:PixelImages",
     "regions": "itrcore.data.feeding.regions:RegionImages",
+}
+
+
+class Listed(NamedTuple):
+    """A protocol: its place, and what its data set must be and give. ratings: whether that is `cxc`, the folder of CxC's files"""
+
+    place: str
+    benchmark: str | None = None
+    ratings: bool = False
+
+
+_PROTOCOLS = "itrcore.protocols"
+SPLIT = "split"  # the protocol that every data set is judged by
+
+# Name in `datasets.*.protocols` → a `Protocol` (`itrcore/protocols/contract.py`); `split` is never named there
+PROTOCOLS = {
+    SPLIT: Listed(f"{_PROTOCOLS}.split:PROTOCOL"),
+    "coco_1k": Listed(f"{_PROTOCOLS}.coco_1k:PROTOCOL", "coco"),
+    "eccv": Listed(f"{_PROTOCOLS}.eccv:PROTOCOL", "coco"),
+    "cxc": Listed(f"{_PROTOCOLS}.cxc:LEFT_OUT", "coco"),
+    "cxc_every_caption": Listed(f"{_PROTOCOLS}.cxc:MISSED", "coco"),
+    "cxc_own_pairs": Listed(f"{_PROTOCOLS}.cxc:OWN_TOO", "coco"),
+    "cxc_within": Listed(f"{_PROTOCOLS}.cxc_within:PROTOCOL", "coco", ratings=True),
+    "cxc_correlations": Listed(f"{_PROTOCOLS}.cxc_correlations:PROTOCOL", "coco", ratings=True),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itrcore import code, layout
+from itrcore import code, layout, registry
 from itrcore.files import replacing, write_json
 from itrcore.settings.params import Params
 from itrcore.terminal import say
@@ -14,11 +14,13 @@ def main(params: Params, _: str) -> None:
     modules = code.modules()
     entries = {name.partition(".")[2]: name for name in modules if name.startswith("stages.")}
     entries["scenes"] = "itrcore.data.scenes.build"
+    protocols = [registry.module(listed.place) for listed in registry.PROTOCOLS.values()]
     folder = layout.code("all").parent
     with replacing(folder) as temporary:
         temporary.mkdir(parents=True)
         for name, entry in entries.items():
-            write_json(temporary / f"{name}.json", code.of(entry, also=code.FORMS))
+            more = protocols if name == "report" else []  # it shows what they say of their figures
+            write_json(temporary / f"{name}.json", code.of(entry, *more, also=code.FORMS))
         write_json(temporary / "all.json", code.of(*modules))
     say(f"{folder}: {len(modules)} modules")
 

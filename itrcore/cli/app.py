@@ -44,19 +44,25 @@ def _options(
 
 @app.command()
 def leaderboard(
-    json: Path | None = typer.Option(None, help="write it as JSON into this file instead; - is the terminal"),
-    csv: Path | None = typer.Option(None, help="the same as CSV"),
-    latex: Path | None = typer.Option(None, help="the same as LaTeX tables, for booktabs"),
+    protocol: str = typer.Option("split", help="whose figures: one of datasets.*.protocols in params.yaml"),
+    json: Path | None = typer.Option(
+        None, help="write all protocols' figures as JSON into this file instead; - is the terminal"
+    ),
+    csv: Path | None = typer.Option(None, help="the table as CSV"),
+    latex: Path | None = typer.Option(None, help="the table as LaTeX, for booktabs"),
 ) -> None:
     """Print the leaderboard of the evaluated runs, or write it into files."""
     with user_errors():
         from itrcore.report.results import available
         from itrcore.report.terminal import print_leaderboard
+        from itrcore.settings.checks import check_protocol
         from itrcore.settings.load import load
 
-        results, missing = available(load())
+        params = load()
+        check_protocol(params, protocol)
+        results, missing = available(params)
         if json is None and csv is None and latex is None:
-            print_leaderboard(results, Screen())
+            print_leaderboard(results, Screen(), protocol)
             _print_missing(missing)
             return
         from json import dumps
@@ -68,9 +74,9 @@ def leaderboard(
         if json is not None:
             write_text(json, dumps(as_json(results), indent=1, ensure_ascii=False))
         if csv is not None:
-            write_text(csv, as_csv(results))
+            write_text(csv, as_csv(results, protocol))
         if latex is not None:
-            write_text(latex, as_latex(results))
+            write_text(latex, as_latex(results, protocol))
         if missing:
             warn(f"no results yet, run dvc repro: {', '.join(missing)}")
 

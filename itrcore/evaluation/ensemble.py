@@ -13,6 +13,7 @@ from itrcore.arrays import new_array, open_array
 from itrcore.data import captions
 from itrcore.errors import DataError
 from itrcore.files import replacing, sha256_of_all
+from itrcore.protocols.contract import Judged
 from itrcore.protocols.results import write_results
 from itrcore.runs.folder import SCORES, SIMILARITY, SPLIT, read
 from itrcore.runs.records import Evaluation, Measured, Scores
@@ -57,10 +58,10 @@ def evaluate_ensemble(params: Params, name: str) -> Evaluation:
         temporary.mkdir(parents=True)
         matrix = mean_of(list(paths.values()), temporary / SIMILARITY)
         measured = _measured(name, list(scores.values()), sha256_of_all(temporary))
+        dataset = params.dataset(data)
+        judged = Judged(name, matrix, captions.read(layout.captions(data), SPLIT), cxc=dataset.ratings)
         with replacing(layout.result(data, name)) as results:
-            return write_results(
-                results, measured, None, None, matrix, captions.read(layout.captions(data), SPLIT), params.evaluation
-            )
+            return write_results(results, measured, None, None, judged, dataset.protocols, params.evaluation)
 
 
 def _measured(name: str, scores: Sequence[Scores], files: dict[str, str]) -> Measured:

@@ -1,4 +1,4 @@
-"""From a run's scores to figures: metrics, retrieved examples and, where words attend to regions, explanations of these.
+"""From a run's scores to figures by every protocol, retrieved examples and, where words attend to regions, explanations of these.
 
 Only explanations load torch.
 """
@@ -11,8 +11,9 @@ from itrcore import intact, layout
 from itrcore.arrays import open_array
 from itrcore.data import captions
 from itrcore.files import replacing
+from itrcore.protocols.contract import Judged
 from itrcore.protocols.results import write_results
-from itrcore.runs.folder import SCORES, SIMILARITY, SPLIT, read
+from itrcore.runs.folder import IMAGE_VECTORS, SCORES, SIMILARITY, SPLIT, TEXT_VECTORS, read
 from itrcore.runs.records import Evaluation, Scores
 from itrcore.settings.params import Params
 
@@ -26,9 +27,15 @@ def judge(params: Params, name: str) -> Evaluation:
     folder = layout.evaluation(run.data, name)
     scores = read(folder / SCORES, Scores, f"evaluate@{name}")
     intact.check(folder, scores.files)
-    matrix, images = open_array(folder / SIMILARITY), captions.read(layout.captions(run.data), SPLIT)
+    images, dataset = captions.read(layout.captions(run.data), SPLIT), params.dataset(run.data)
+    vectors = None
+    if IMAGE_VECTORS in scores.files:
+        vectors = (open_array(folder / IMAGE_VECTORS), open_array(folder / TEXT_VECTORS))
+    judged = Judged(name, open_array(folder / SIMILARITY), images, vectors, dataset.ratings)
     with replacing(layout.result(run.data, name)) as results:
-        evaluation = write_results(results, scores, run.method, run.changes, matrix, images, params.evaluation)
+        evaluation = write_results(
+            results, scores, run.method, run.changes, judged, dataset.protocols, params.evaluation
+        )
         if scores.attends:
             _explain(params, name, results)
     return evaluation

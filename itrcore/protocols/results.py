@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
-from itrcore import layout
-from itrcore.data.captions import Image
+from itrcore import layout, registry
 from itrcore.files import replacing, sha256, write_json
+from itrcore.protocols.contract import Judged, protocol
 from itrcore.protocols.retrieved import retrieved
-from itrcore.ranking import metrics, ranks
 from itrcore.runs.folder import METRICS, RANKS, RETRIEVED, SPLIT, write
 from itrcore.runs.records import Evaluation, Measured, Metrics
 from itrcore.settings.evaluation import EvaluationSettings
@@ -22,19 +22,18 @@ def write_results(
     measured: Measured,
     method: str | None,
     profile: str | None,
-    matrix: np.ndarray,
-    images: list[Image],
+    judged: Judged,
+    protocols: Sequence[str],
     settings: EvaluationSettings,
 ) -> Evaluation:
-    """Rank a matrix once; write metrics.json, ranks.safetensors and retrieved.json into a new folder, and DVC's few figures.
+    """Judge similarities by the split and more protocols; write metrics.json, ranks.safetensors and retrieved.json, DVC's figures.
 
     measured: what the matrix was made with; method, profile: of a run, as params.yaml names them now; None for an ensemble
-    matrix: (n_images, n_captions); images: of the split, in order
+    folder: a new one; protocols: names of those beside the split
     ranks.safetensors: image_to_text (n_images,) and text_to_image (n_captions,), int32, from 1
-    `DataError` where a similarity is not finite, or the matrix and the images do not fit.
+    `DataError` where a similarity is not finite, matrix and images do not fit, or a protocol cannot be had with these images.
     """
-    image_of = np.repeat(np.arange(len(images)), [len(image.captions) for image in images])
-    ranked = ranks(matrix, image_of, measured.name)
+    ranked = judged.ranks  # first: it refuses what is not finite
     with replacing(folder / RANKS) as temporary:
         save_file({direction: of_queries.astype(np.int32) for direction, of_queries in vars(ranked).items()}, temporary)
     evaluation = Evaluation(
@@ -43,12 +42,13 @@ def write_results(
         method=method,
         profile=profile,
         split=SPLIT,
-        n_images=matrix.shape[0],
-        n_captions=matrix.shape[1],
-        metrics=Metrics(**metrics(ranked)),
+        n_images=judged.similarity.shape[0],
+        n_captions=judged.similarity.shape[1],
+        metrics=Metrics(**protocol(registry.SPLIT).measure(judged)),
+        protocols={name: protocol(name).measure(judged) for name in protocols},
     )
     write(folder / METRICS, evaluation)
-    write(folder / RETRIEVED, retrieved(matrix, images, image_of, ranked, settings.queries, settings.retrieved))
+    write(folder / RETRIEVED, retrieved(judged, settings.queries, settings.retrieved))
     _write_for_dvc(evaluation)
     return evaluation
 
@@ -60,8 +60,8 @@ def summary(evaluation: Evaluation) -> str:
 
 
 def _write_for_dvc(evaluation: Evaluation) -> None:
-    """The few figures that DVC compares; dev's only of a run that was trained here, at its best evaluation."""
-    shown = {"dev/rsum": evaluation.dev_rsum, "test/rsum": evaluation.metrics.rsum}
+    """The figures that DVC compares; dev's only of a run that was trained here, at its best evaluation."""
+    shown = {"dev/rsum": evaluation.dev_rsum, "test/rsum": evaluation.metrics.rsum, **evaluation.by_protocol}
     write_json(
         layout.metrics(evaluation.name), {key: round(value, 3) for key, value in shown.items() if value is not None}
     )

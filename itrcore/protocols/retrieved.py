@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from itrcore.data.captions import Image
-from itrcore.ranking import Ranks
+from itrcore.protocols.contract import Judged
 from itrcore.runs.examples import CaptionQuery, ImageQuery, RankedCaption, RankedImage, Retrieved
 
 Kind = Literal["good", "bad"]
 
 
-def retrieved(
-    similarity: np.ndarray, images: Sequence[Image], image_of: np.ndarray, ranks: Ranks, queries: int, rows: int
-) -> Retrieved:
+def retrieved(judged: Judged, queries: int, rows: int) -> Retrieved:
     """For each direction at most `queries` queries, half good (rank 1) and half bad (the worst ranks), with their top `rows`.
 
-    similarity: (n_images, n_captions); images: of the split, in order; image_of: (n_captions,), each caption's image
     Where scores tie, wrong items come before right ones, as the ranks count them.
     """
+    similarity, images, image_of, ranks = judged.similarity, judged.images, judged.image_of, judged.ranks
     captions = [caption for image in images for caption in image.captions]
     image_to_text = tuple(
         ImageQuery(
@@ -34,7 +30,7 @@ def retrieved(
                 RankedCaption(
                     caption=captions[i], score=float(similarity[query, i]), correct=bool(image_of[i] == query)
                 )
-                for i in _top(similarity[query], image_of == query, rows)
+                for i in top(similarity[query], image_of == query, rows)
             ),
         )
         for query, kind in _queries(ranks.image_to_text, queries)
@@ -53,7 +49,7 @@ def retrieved(
                     score=float(similarity[i, query]),
                     correct=bool(image_of[query] == i),
                 )
-                for i in _top(similarity[:, query], np.arange(len(images)) == image_of[query], rows)
+                for i in top(similarity[:, query], np.arange(len(images)) == image_of[query], rows)
             ),
         )
         for query, kind in _queries(ranks.text_to_image, queries)
@@ -72,5 +68,12 @@ def _queries(ranks: np.ndarray, count: int) -> list[tuple[int, Kind]]:
     return [*((int(query), "good") for query in good), *((int(query), "bad") for query in bad)]
 
 
-def _top(scores: np.ndarray, right: np.ndarray, rows: int) -> np.ndarray:
-    return np.lexsort((right, -np.asarray(scores)))[:rows]
+def top(scores: np.ndarray, right: np.ndarray, rows: int) -> np.ndarray:
+    """The places of the best `rows` of the scores, best first; where scores tie, wrong items come before right ones.
+
+    scores: (n,), finite; right: (n,) bool
+    """
+    scores, rows = np.asarray(scores), min(rows, len(scores))
+    last = np.partition(scores, len(scores) - rows)[len(scores) - rows]  # only what may be shown is sorted
+    candidates = np.flatnonzero(scores >= last)
+    return candidates[np.lexsort((right[candidates], -scores[candidates]))[:rows]]

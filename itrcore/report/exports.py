@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
+from itrcore.protocols import contract
+from itrcore.protocols.contract import BOTH
+from itrcore.protocols.uncertainty import ALPHA
+from itrcore.registry import SPLIT
 from itrcore.report import formats
-from itrcore.report.leaderboard import COSTS, DIRECTIONS, METRICS, PUBLISHED, Column, Row, rows
+from itrcore.report.leaderboard import COSTS, Column, Row, quality, rows
 from itrcore.report.noise import NEAR
 from itrcore.report.published_figures import FIGURES, KINDS
 from itrcore.report.results import NOT_REAL, Results, not_real
@@ -21,13 +27,13 @@ _ESCAPED = str.maketrans(
 )
 
 
-def as_csv(results: Results) -> str:
-    """A line for each row of every data set's leaderboard, best first; what is not there is empty.
+def as_csv(results: Results, protocol: str = SPLIT) -> str:
+    """A line for each row of every data set that has the protocol, best first; what is not there is empty.
 
-    For each of the recalls and rsum: mean over seeds, `_std` over seeds, `_low` and `_high` of the 95 % interval over images,
-    `_p` of the test against the best in it, `_published`. Further metrics and costs have mean and `_std`.
+    For each of its figures: mean over seeds, `_std` over seeds; where they are known, `_low` and `_high` of the 95 % interval over
+    images, `_p` of the test against the best in it; `_published`. Costs have mean and `_std`.
     """
-    lines = [_record(row) for data in results.datasets for row in rows(results, data)]
+    lines = [_record(row, protocol) for data in results.having(protocol) for row in rows(results, data, protocol)]
     out = io.StringIO()
     table = csv.DictWriter(out, list(dict.fromkeys(key for line in lines for key in line)), lineterminator="\n")
     table.writeheader()
@@ -35,50 +41,69 @@ def as_csv(results: Results) -> str:
     return out.getvalue().removesuffix("\n")
 
 
-def _record(row: Row) -> dict[str, Any]:
+def _record(row: Row, protocol: str) -> dict[str, Any]:
     seeds = len(row.entries) if row.kind == "run" and not row.imported else None
     record: dict[str, Any] = {
         "data": row.data, "name": row.name, "kind": "imported" if row.imported else row.kind, "profile": row.profile,
         "features": row.features, "seeds": seeds, "collapsed": sum(entry.collapsed for entry in row.entries),
     }  # fmt: skip
-    for key in (*FIGURES, *(key for key in (*METRICS, *COSTS) if key not in FIGURES)):
+    for key in (*(column.key for column in quality(protocol)), *COSTS):
         value = row.values.get(key)
         record |= {key: value and value.mean, f"{key}_std": value and value.std}
-        if key in FIGURES:
+        if key in row.noise.interval:
             low, high = row.noise.interval[key]
             record |= {f"{key}_low": low, f"{key}_high": high, f"{key}_p": row.noise.p.get(key)}
+        if key in FIGURES:
             record[f"{key}_published"] = row.published and row.published.figures.get(key)
     return record | {"published_source": row.published and row.published.source}
 
 
-def as_latex(results: Results) -> str:
-    r"""A `table` for each data set, for `\usepackage{booktabs}`: the best of each column bold, what is not told apart from it
-    underlined. Published figures stand below their row and are neither.
+def as_latex(results: Results, protocol: str = SPLIT) -> str:
+    r"""A `table` for each data set that has the protocol, for `\usepackage{booktabs}`.
+
+    The best of a column is bold, and what is not told apart from it, where that is known, underlined. Published figures stand
+    below their row and are neither.
     """
-    return "\n\n".join(_table(results, data, rows(results, data)) for data in results.datasets)
+    return "\n\n".join(_table(results, data, protocol) for data in results.having(protocol))
 
 
-def _table(results: Results, data: str, board: Sequence[Row]) -> str:
+def _table(results: Results, data: str, protocol: str) -> str:
+    board, described = rows(results, data, protocol), contract.protocol(protocol)
+    columns = [column for column in quality(protocol) if not column.lowest]
     first = board[0].entries[0].evaluation
-    caption = [f"{data}: {first.split} split, {first.n_images:,} images, {first.n_captions:,} captions, recalls in %."]
+    title = "" if protocol == SPLIT else f"{described.title}, "
+    caption = [f"{data}: {title}{first.split} split, {first.n_images:,} images, {first.n_captions:,} captions, in %."]
+    caption += [described.note] if described.note else []
     caption += [f"{kind.capitalize()} features. {NOT_REAL[kind]}" for kind in not_real(results.of(data))]
     several = any(len(row.entries) > 1 for row in board)
-    caption += [f"Bold: the best of a column. Underlined: {NEAR} (p ≥ 0.05 in a paired permutation test over images"]
-    caption[-1] += ", of the mean of a row's seeds). ±: standard deviation over seeds." if several else ")."
+    caption.append("Bold: the best of a column.")
+    if protocol == SPLIT:
+        of_mean = ", of the mean of a row's seeds" if several else ""
+        caption.append(f"Underlined: {NEAR} (p ≥ {ALPHA} in a paired permutation test over images{of_mean}).")
+    caption += ["±: standard deviation over seeds."] if several else []
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escaped(' '.join(caption))}}}"]
-    lines += [rf"\begin{{tabular}}{{l{'r' * len(PUBLISHED)}}}", r"\toprule"]
-    groups = [[column for column in PUBLISHED if column.group == name] for name in DIRECTIONS.values()]
-    heads = [rf"\multicolumn{{{len(group)}}}{{c}}{{{_escaped(group[0].group)}}}" for group in groups]
-    lines += [f" & {' & '.join(heads)} & \\\\", r"\cmidrule(lr){2-4} \cmidrule(lr){5-7}"]
-    lines += [_line("method", [_escaped(column.heading) for column in PUBLISHED]), r"\midrule"]
-    best = {column.key: max(row.values[column.key].mean for row in board) for column in PUBLISHED}
+    lines += [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule"]
+    lines += [*_headings(columns), _line("method", [_escaped(column.heading) for column in columns]), r"\midrule"]
+    measured = [{key: value.mean for key, value in row.values.items()} for row in board]
+    best = {column.key: max(means.get(column.key, -math.inf) for means in measured) for column in columns}
     for row in board:
         label = row.name + (" (imported)" if row.imported else "") + (f" ({row.collapsed})" if row.collapsed else "")
-        lines.append(_line(_escaped(label), [_cell(row, column, best[column.key]) for column in PUBLISHED]))
+        lines.append(_line(_escaped(label), [_cell(row, column, best[column.key]) for column in columns]))
         if row.published is not None:
             lines.append(f"% {' '.join(KINDS[row.published.kind].split())}: {' '.join(row.published.source.split())}")
-            lines.append(_line(r"\quad published", [_escaped(row.published_cells(column)[0]) for column in PUBLISHED]))
+            lines.append(_line(r"\quad published", [_escaped(row.published_cells(column)[0]) for column in columns]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
+def _headings(columns: Sequence[Column]) -> list[str]:
+    """The line of the groups of columns, and the rules below them; `both` has neither."""
+    heads, rules, last = [], [], 1
+    for name, group in groupby(columns, lambda column: column.group):
+        first, last = last + 1, last + len(list(group))
+        alone = name == BOTH
+        heads.append("" if alone else rf"\multicolumn{{{last - first + 1}}}{{c}}{{{_escaped(name)}}}")
+        rules += [] if alone else [rf"\cmidrule(lr){{{first}-{last}}}"]
+    return [_line("", heads), " ".join(rules)]
 
 
 def _line(label: str, cells: Sequence[str]) -> str:
@@ -86,7 +111,9 @@ def _line(label: str, cells: Sequence[str]) -> str:
 
 
 def _cell(row: Row, column: Column, best: float) -> str:
-    value = row.values[column.key]
+    value = row.values.get(column.key)
+    if value is None:
+        return _escaped(formats.NONE)
     figure = formats.recall(value.mean)
     if figure == formats.recall(best):
         figure = rf"\textbf{{{figure}}}"

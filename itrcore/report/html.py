@@ -15,8 +15,9 @@ from jinja2 import Environment
 from itrcore.data.concepts.concepts import Concepts
 from itrcore.errors import shown
 from itrcore.files import write_json
+from itrcore.protocols import contract
 from itrcore.report import concepts_page, explanations, formats, leaderboard, noise, pages
-from itrcore.report.leaderboard import COST, DIRECTIONS, PUBLISHED, QUALITY, Row, Stat, published_cells
+from itrcore.report.leaderboard import COST, DIRECTIONS, PUBLISHED, QUALITY, Column, Row, Stat, published_cells
 from itrcore.report.pictures import Shelf
 from itrcore.report.plots import Curve, Plot, curves, recall_bars
 from itrcore.report.published_figures import KINDS, beside
@@ -24,6 +25,17 @@ from itrcore.report.results import NOT_REAL, Entry, Results, not_real
 from itrcore.runs.records import AGAINST_COLLAPSE
 from itrcore.settings.evaluation import ReportSettings
 from itrcore.settings.methods import RECONSTRUCTED
+
+
+@dataclass(frozen=True)
+class ProtocolTable:
+    """What the index shows of one protocol on one data set."""
+
+    name: str
+    title: str
+    note: str
+    columns: tuple[Column, ...]
+    rows: list[Row]
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,7 @@ class Section:
     plots: list[Plot]
     legend: list[str]
     several_data: bool  # rows evaluated on different data: not comparable
+    protocols: list[ProtocolTable]  # beside the split as a whole
     concepts: int | None  # how many there are, where a page shows them
 
 
@@ -73,6 +86,7 @@ def write_report(
                 pages.write(
                     environment, folder / entry_path(entry), "entry.html", "../",
                     entry=entry, e=entry.evaluation, row=row, known=known, facts=_entry_facts(entry),
+                    protocols=section.protocols,
                     published=beside(
                         entry.evaluation, results.benchmarks.get(entry.data), entry.evaluation.metrics.model_dump()
                     ),
@@ -122,7 +136,13 @@ def _section(results: Results, data: str, folder: Path, concepts: Concepts | Non
     several = len({e.data_digest for e in evaluations}) > 1
     count = None if concepts is None else len(concepts)
     legend = leaderboard.board_legend(board)
-    return Section(data, features, facts, board, _section_plots(board, data, folder), legend, several, count)
+    tables = [_protocol_table(results, data, name) for name in results.protocols.get(data, ())]
+    return Section(data, features, facts, board, _section_plots(board, data, folder), legend, several, tables, count)
+
+
+def _protocol_table(results: Results, data: str, name: str) -> ProtocolTable:
+    described, columns = contract.protocol(name), leaderboard.quality(name)
+    return ProtocolTable(name, described.title, described.note, columns, leaderboard.rows(results, data, name))
 
 
 def _section_plots(board: list[Row], data: str, folder: Path) -> list[Plot]:

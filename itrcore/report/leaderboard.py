@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
+from itrcore.protocols import contract
+from itrcore.protocols.contract import BETWEEN, SIDES
+from itrcore.registry import SPLIT
 from itrcore.report import formats
 from itrcore.report.noise import MARK, NEAR, Noise, legend, noise
 from itrcore.report.published_figures import FIGURES, KINDS, Comparison, beside
 from itrcore.report.results import NOT_REAL, Entry, Results, not_real
-from itrcore.runs.records import Metrics
+from itrcore.runs.records import Evaluation
 from itrcore.settings.datasets import Benchmark
 from itrcore.settings.methods import RECONSTRUCTED
 
-METRICS = tuple(Metrics.model_fields)
 COSTS = (
     "parameters", "train_seconds", "encode_image_ms", "encode_caption_ms", "score_image_ms", "score_caption_ms",
 )  # fmt: skip
@@ -113,23 +115,24 @@ def _milliseconds(value: Stat) -> str:
     return formats.milliseconds(value.mean)
 
 
-DIRECTIONS = {"i2t": "image → text", "t2i": "text → image"}
+DIRECTIONS = {side: SIDES[side] for side in BETWEEN}
 
-_SIDE = (
-    ("r1", "R@1", _recall, False),
-    ("r5", "R@5", _recall, False),
-    ("r10", "R@10", _recall, False),
-    ("median", "median rank", _rank, True),
-    ("mean", "mean rank", _rank, True),
-)
-QUALITY = (
-    *(
-        Column(f"{side}_{key}", name, heading, write, lowest)
-        for side, name in DIRECTIONS.items()
-        for key, heading, write, lowest in _SIDE
-    ),
-    Column("rsum", "both", "rsum", _recall),
-)
+
+def quality(protocol: str = SPLIT) -> tuple[Column, ...]:
+    """The columns of a protocol's table."""
+    return tuple(
+        Column(
+            figure.key,
+            figure.group,
+            figure.heading,
+            _rank if figure.kind == "rank" else _recall,
+            lowest=figure.kind != "percent",
+        )
+        for figure in contract.protocol(protocol).figures
+    )
+
+
+QUALITY = quality()
 
 PUBLISHED = tuple(column for column in QUALITY if column.key in FIGURES)
 
@@ -143,8 +146,12 @@ COST = (
 )
 
 
-def rows(results: Results, data: str) -> list[Row]:
-    """The rows of one data set, highest mean rsum first; equal ones by name. `DataError` as `noise`."""
+def rows(results: Results, data: str, protocol: str = SPLIT) -> list[Row]:
+    """The rows of one data set with the figures of a protocol, which is one of its own, best first; equal ones by name.
+
+    Best is the highest mean rsum; by a protocol without it, the highest sum of the means of its figures. How sure figures are
+    is known of those of the whole split. `DataError` as `noise`.
+    """
     groups: dict[tuple[str, str, str | None], list[Entry]] = {}
     for entry in results.of(data):
         evaluation = entry.evaluation
@@ -156,26 +163,43 @@ def rows(results: Results, data: str) -> list[Row]:
             else (evaluation.kind, str(evaluation.method), evaluation.profile)
         )
         groups.setdefault(key, []).append(entry)
-    board = [_row(data, *key, entries, results.benchmarks.get(data)) for key, entries in groups.items()]
-    board.sort(key=lambda row: (-row.values["rsum"].mean, row.name))
+    board = [_row(data, *key, entries, results.benchmarks.get(data), protocol) for key, entries in groups.items()]
+    best = [column.key for column in quality(protocol) if not column.lowest]
+    best = ["rsum"] if "rsum" in best else best
+    board.sort(key=lambda row: (-sum(row.values[key].mean for key in best if key in row.values), row.name))
+    if protocol != SPLIT:
+        return board
     entries = tuple(tuple(entry.name for entry in row.entries) for row in board)
     return [replace(row, noise=of_row) for row, of_row in zip(board, noise(results, data, entries), strict=True)]
 
 
 def _row(
-    data: str, kind: str, label: str, profile: str | None, entries: list[Entry], benchmark: Benchmark | None
+    data: str,
+    kind: str,
+    label: str,
+    profile: str | None,
+    entries: list[Entry],
+    benchmark: Benchmark | None,
+    protocol: str,
 ) -> Row:
     entries = sorted(entries, key=lambda entry: (entry.evaluation.seed or 0, entry.name))
-    values = {key: Stat.of([getattr(entry.evaluation.metrics, key) for entry in entries]) for key in METRICS}
+    figures = [figures_of(entry.evaluation, protocol) for entry in entries]
+    had = [key for key in figures[0] if all(key in of_entry for of_entry in figures)]
+    values = {key: Stat.of([of_entry[key] for of_entry in figures]) for key in had}
     for key in COSTS:
         costs = [getattr(entry.evaluation, key) for entry in entries]
         if None not in costs:
             values[key] = Stat.of(costs)
     first = entries[0].evaluation
-    published = beside(first, benchmark, {key: value.mean for key, value in values.items()})
+    published = beside(first, benchmark, {key: value.mean for key, value in values.items()}, protocol)
     if RECONSTRUCTED in str(first.family):  # of an ensemble: in that of a member
         label += " (reconstruction)" if kind == "run" else " (with a reconstruction)"
     return Row(data, kind, label, profile, first.features, tuple(entries), values, published, Noise({}, {}))
+
+
+def figures_of(evaluation: Evaluation, protocol: str) -> dict[str, float]:
+    """An evaluation's figures by a protocol, by key."""
+    return evaluation.metrics.model_dump() if protocol == SPLIT else evaluation.protocols[protocol]
 
 
 def chance_r1(n_images: int, n_captions: int) -> dict[str, float]:
@@ -196,6 +220,7 @@ def chance_text(n_images: int, n_captions: int) -> str:
 def as_json(results: Results) -> dict[str, Any]:
     """`{data: {row: {metric: mean, …, "seeds": n, "std": {…}, "published": {…}}}}`, a DVC metrics file.
 
+    The figures of more protocols stand there as `"protocols": {protocol: {metric: mean, …, "std": …, "published": …}}`.
     An imported run has no seeds; `published` stands where figures were published, with ours minus theirs and the source.
     `interval` and `p_against_best` hold what `Noise` has.
     """
@@ -206,15 +231,23 @@ def as_json(results: Results) -> dict[str, Any]:
             figures: dict[str, Any] = {key: value.mean for key, value in row.values.items()}
             if row.kind == "run" and not row.imported:
                 figures["seeds"] = len(row.entries)
-            std = {key: value.std for key, value in row.values.items() if value.std is not None}
             interval = {key: {"low": low, "high": high} for key, (low, high) in row.noise.interval.items()}
             uncertain = {"interval": interval, "p_against_best": dict(row.noise.p)}
-            board[data][row.name] = figures | ({"std": std} if std else {}) | uncertain
+            board[data][row.name] = figures | uncertain | _beside_means(row, row.values)
             if row.collapsed:
                 board[data][row.name]["collapsed"] = sum(entry.collapsed for entry in row.entries)
-            if row.published is not None:
-                board[data][row.name]["published"] = asdict(row.published)
+        for protocol in results.protocols.get(data, ()):
+            for row in rows(results, data, protocol):
+                own = {column.key: row.values[column.key] for column in quality(protocol) if column.key in row.values}
+                means = {key: value.mean for key, value in own.items()}
+                board[data][row.name].setdefault("protocols", {})[protocol] = means | _beside_means(row, own)
     return board
+
+
+def _beside_means(row: Row, values: Mapping[str, Stat]) -> dict[str, Any]:
+    """Deviations, and what was published, where there are any."""
+    std = {key: value.std for key, value in values.items() if value.std is not None}
+    return ({"std": std} if std else {}) | ({"published": asdict(row.published)} if row.published is not None else {})
 
 
 def as_markdown(results: Results, title: str) -> str:
@@ -234,9 +267,13 @@ def as_markdown(results: Results, title: str) -> str:
         )
         parts.append(_markdown_table(board, QUALITY, uncertain=True))
         parts.append(f"{'. '.join(board_legend(board))}.")
-        if any(row.published for row in board):
-            parts += ["Published figures, and in brackets ours minus published:", _markdown_published(board)]
+        parts += _markdown_beside(board)
         parts.append(_markdown_table(board, COST))
+        for protocol in results.protocols.get(data, ()):
+            described, board = contract.protocol(protocol), rows(results, data, protocol)
+            parts.append(f"### {_markdown_text(described.title)}")
+            parts += [_markdown_text(described.note)] if described.note else []
+            parts += [_markdown_table(board, quality(protocol)), *_markdown_beside(board)]
     if not results.entries:
         parts.append("No run is configured.")
     return "\n\n".join(parts) + "\n"
@@ -255,9 +292,15 @@ def _markdown_table(board: Iterable[Row], columns: tuple[Column, ...], uncertain
     for row in board:
         texts = (_row_label(row), row.profile or formats.NONE, row.features, _seeds(row))
         mark = f"{MARK} {NEAR}" if row.noise.near_best() else formats.NONE
-        more = [row.interval("rsum"), mark] * uncertain
+        more = [row.interval("rsum"), mark] if uncertain else []
         lines.append([_markdown_text(text) for text in texts] + [row.cell(column) for column in columns] + more)
     return _markdown_lines(lines)
+
+
+def _markdown_beside(board: list[Row]) -> list[str]:
+    if not any(row.published for row in board):
+        return []
+    return ["Published figures, and in brackets ours minus published:", _markdown_published(board)]
 
 
 def _markdown_published(board: Iterable[Row]) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from ruamel.yaml import YAML
 
+from itrcore.registry import SPLIT
 from itrcore.runs.records import Evaluation
 from itrcore.settings.datasets import Benchmark
 
@@ -29,6 +30,8 @@ PROTOCOLS: dict[tuple[Benchmark, int, int], Protocol] = {
     ("coco", 1000, 5000): "coco_1k",
     ("coco", 5000, 25000): "coco_5k",
 }
+# Protocols beside the split as a whole that others publish figures for.
+_NAMED: dict[str, Protocol] = {"coco_1k": "coco_1k"}
 _ONE_FOLD = "1K figures are published as means of five folds, ours are of one"
 
 Recall = Annotated[float, Field(ge=0.0, le=100.0)] | None
@@ -65,19 +68,22 @@ def published() -> Mapping[str, Published]:
     return TypeAdapter(dict[str, Published]).validate_json(value)
 
 
-def beside(evaluation: Evaluation, benchmark: Benchmark | None, ours: Mapping[str, float]) -> Comparison | None:
+def beside(
+    evaluation: Evaluation, benchmark: Benchmark | None, ours: Mapping[str, float], protocol: str = SPLIT
+) -> Comparison | None:
     """What was published for the same family, protocol and number of models; `None` where nothing was.
 
-    ours: values of `FIGURES`, of one evaluation or means over seeds
+    ours: values of `FIGURES` by this protocol, of one evaluation or means over seeds
     """
     # Every published row is of bottom-up attention. Beside figures on other features it would not compare methods alone.
     if benchmark is None or evaluation.features != "bottom-up attention" or evaluation.split != "test":
         return None
-    protocol = PROTOCOLS.get((benchmark, evaluation.n_images, evaluation.n_captions))
+    size = (benchmark, evaluation.n_images, evaluation.n_captions)
+    known = PROTOCOLS.get(size) if protocol == SPLIT else _NAMED.get(protocol)
     row = published().get(evaluation.family or "")
-    if protocol is None or row is None:
+    if known is None or row is None:
         return None
-    kinds: dict[Kind, tuple[float | None, ...]] = {**getattr(row, protocol)}
+    kinds: dict[Kind, tuple[float | None, ...]] = {**getattr(row, known)}
     # Published ensembles are of two models; where the source does not say, its figures may stand beside either.
     fitting: dict[int, Kind] = {1: "single", 2: "ensemble"}
     kind = fitting.get(len(evaluation.members) if evaluation.kind == "ensemble" else 1)
@@ -86,5 +92,5 @@ def beside(evaluation: Evaluation, benchmark: Benchmark | None, ours: Mapping[st
     if kind is None or kind not in kinds:
         return None
     figures = {key: value for key, value in zip(FIGURES, kinds[kind], strict=True) if value is not None}
-    source = f"{row.source}; {_ONE_FOLD}" if protocol == "coco_1k" else row.source
+    source = f"{row.source}; {_ONE_FOLD}" if (protocol, known) == (SPLIT, "coco_1k") else row.source
     return Comparison(kind, source, figures, {key: ours[key] - value for key, value in figures.items()})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from itrcore import layout
 from itrcore.errors import DataError
+from itrcore.registry import SPLIT
 from itrcore.runs.examples import Explained, Retrieved
 from itrcore.runs.folder import EXPLAINED, HISTORY, METRICS, RETRIEVED, read
 from itrcore.runs.records import Evaluation, History
@@ -58,11 +59,18 @@ class Results:
     entries: tuple[Entry, ...]
     benchmarks: Mapping[str, Benchmark]  # data set → published benchmark, where it is one
     root: Path  # of the project, where ranks and captions are read from
+    protocols: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # data set → those beside the split, where it has any
 
     @property
     def datasets(self) -> list[str]:
         """Names of the data sets, in order of first appearance."""
         return list(dict.fromkeys(entry.data for entry in self.entries))
+
+    def having(self, protocol: str) -> list[str]:
+        """Names of the data sets that have a protocol; all have that of the whole split."""
+        return [data for data in self.datasets if protocol in (SPLIT, *self.protocols.get(data, ()))]
 
     def of(self, data: str) -> list[Entry]:
         """The entries of one data set."""
@@ -76,6 +84,7 @@ def configured(params: Params, root: Path = Path(".")) -> Results:
         {name: run.data for name, run in params.runs.items()},
         {name: ensemble.data for name, ensemble in params.ensembles.items()},
         {name: dataset.benchmark for name, dataset in params.datasets.items() if dataset.benchmark is not None},
+        {name: dataset.protocols for name, dataset in params.datasets.items() if dataset.protocols},
     )
 
 
@@ -96,10 +105,12 @@ def collect(
     runs: Mapping[str, str],
     ensembles: Mapping[str, str],
     benchmarks: Mapping[str, Benchmark] = MappingProxyType({}),
+    protocols: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Results:
     """Read the results of exactly these runs and ensembles (name → data set) below `root`.
 
     benchmarks: data set → the published benchmark that it is, where it is one
+    protocols: data set → names of those beside the split that its results hold, where they hold any
 
     Reads `results/<data>/<name>/{metrics,retrieved}.json` and `runs/<data>/<run>/history.json`; other folders are ignored.
     Raises `DataError` that names the file and the stage to run where one is missing or not as its format says, and
@@ -107,14 +118,22 @@ def collect(
     """
     entries = [_entry(root, "run", name, data) for name, data in runs.items()]
     entries += [_entry(root, "ensemble", name, data) for name, data in ensembles.items()]
-    results = Results(tuple(entries), benchmarks, root)
+    results = Results(tuple(entries), benchmarks, root, protocols)
+    for entry in entries:
+        if lacking := [name for name in protocols.get(entry.data, ()) if name not in entry.evaluation.protocols]:
+            stage = _stage(entry.evaluation.kind, entry.name)
+            raise DataError(f"{entry.name} is not judged by {', '.join(lacking)} yet. Run: dvc repro {stage}")
     for data in results.datasets:
         _check_comparable(data, results.of(data))
     return results
 
 
+def _stage(kind: str, name: str) -> str:
+    return f"judge@{name}" if kind == "run" else f"ensemble@{name}"
+
+
 def _entry(root: Path, kind: str, name: str, data: str) -> Entry:
-    stage = f"judge@{name}" if kind == "run" else f"ensemble@{name}"
+    stage = _stage(kind, name)
     path = root / layout.result(data, name) / METRICS
     evaluation = read(path, Evaluation, stage)
     held = (evaluation.kind, evaluation.name, evaluation.data)

@@ -7,9 +7,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from itrcore.protocols import contract
+from itrcore.protocols.contract import SIDES
 from itrcore.protocols.uncertainty import LEVEL
+from itrcore.registry import SPLIT
 from itrcore.report import formats
-from itrcore.report.leaderboard import DIRECTIONS, PUBLISHED, Column, Row, Stat, board_legend, rows
+from itrcore.report.leaderboard import Column, Row, Stat, board_legend, quality, rows
 from itrcore.report.noise import MARK
 from itrcore.report.published_figures import KINDS
 from itrcore.report.results import NOT_REAL, Results, not_real
@@ -19,25 +22,31 @@ WIDEST = 100
 IMPORTED = "*"  # in place of the number of seeds
 
 
-def print_leaderboard(results: Results, console: Console) -> None:
+def print_leaderboard(results: Results, console: Console, protocol: str = SPLIT) -> None:
     """Print one table per data set that fits 80 columns: recalls and rsum, with deviations for R@1 and rsum.
+
+    protocol: whose figures; data sets that have it not are left out
 
     Below a row stand its published figures and ours minus them, their sources below the table. Where the terminal is too
     narrow a name is folded, and then the intervals of rsum are left out; no figure is cut.
     """
     width = min(console.width, WIDEST)
-    for data in results.datasets:
-        board = rows(results, data)
+    for data in results.having(protocol):
+        board = rows(results, data, protocol)
+        described = contract.protocol(protocol)
         first = board[0].entries[0].evaluation
         kinds = formats.distinct(entry.evaluation.features for entry in results.of(data)).split(", ")
         inputs = " and ".join(kind if kind == PIXELS else f"{kind} features" for kind in kinds)
-        facts = f"{data}: {first.split}, {first.n_images:,} images, {first.n_captions:,} captions, {inputs}"
+        title = "" if protocol == SPLIT else f"{described.title}, "
+        facts = f"{data}: {title}{first.split}, {first.n_images:,} images, {first.n_captions:,} captions, {inputs}"
+        columns = tuple(column for column in quality(protocol) if not column.lowest)
         sources = list(dict.fromkeys(source for row in board if (source := _source(row))))
-        table = _table(facts, board, sources, intervals=True)
-        if not (wide := _narrowest(table, console) <= width):
-            table = _table(facts, board, sources, intervals=False)
+        table = _table(facts, board, sources, columns, intervals=protocol == SPLIT)
+        if not (wide := protocol == SPLIT and _narrowest(table, console) <= width):
+            table = _table(facts, board, sources, columns, intervals=False)
         console.print(table, width=width)
-        notes = [f" {line}" for line in board_legend(board, interval=wide)]
+        notes = [f" {described.note}"] if described.note else []
+        notes += [f" {line}" for line in board_legend(board, interval=wide)]
         notes += [f" [{number}] {source}" for number, source in enumerate(sources, 1)]
         if any(row.imported for row in board):
             notes.insert(0, f" {IMPORTED} imported, not trained here")
@@ -58,25 +67,25 @@ def _narrowest(table: Table, console: Console) -> int:
     return needed
 
 
-def _table(title: str, board: list[Row], sources: list[str], intervals: bool) -> Table:
+def _table(title: str, board: list[Row], sources: list[str], columns: tuple[Column, ...], intervals: bool) -> Table:
     lines: list[tuple[str, str, list[tuple[str, str]]]] = []  # name, seeds, (mean, what follows it) of each column
     for row in board:
-        cells = [_compact(row.values[column.key], column) for column in PUBLISHED]
+        cells = [_compact(row.values.get(column.key), column) for column in columns]
         if intervals:
             low, high = row.noise.interval["rsum"]
             cells.append((f"{low:.0f}{formats.NONE}{high:.0f}", ""))
         lines.append((f"{row.name} {MARK}" if row.noise.near_best() else row.name, _seeds(row), cells))
         if row.published is not None:
-            figures, differences = zip(*(row.published_cells(column) for column in PUBLISHED), strict=True)
+            figures, differences = zip(*(row.published_cells(column) for column in columns), strict=True)
             number = sources.index(_source(row)) + 1
             lines.append((f"  published [{number}]", "", [(text, "") for text in figures]))
             lines.append(("  difference", "", [(text, "") for text in differences]))
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, padding=(0, 0), title_justify="left")
     table.add_column("method/profile", overflow="fold", min_width=16)  # "  published [12]"
     table.add_column("n", justify="right", no_wrap=True)
-    for column in PUBLISHED:
+    for column in columns:
         short = column.key.partition("_")[0]
-        heading = f"{short}\n{column.heading}" if short in DIRECTIONS else f"\n{column.heading}"
+        heading = f"{short}\n{column.heading}" if short in SIDES else f"\n{column.heading}"
         table.add_column(heading, no_wrap=True)
     if intervals:
         table.add_column(f"\n{LEVEL} %", no_wrap=True)
@@ -101,7 +110,9 @@ def _source(row: Row) -> str:
     return "" if row.published is None else f"{KINDS[row.published.kind]}: {row.published.source}"
 
 
-def _compact(value: Stat, column: Column) -> tuple[str, str]:
+def _compact(value: Stat | None, column: Column) -> tuple[str, str]:
     """Mean and deviation as text; the deviation only where a narrow table has room for it."""
+    if value is None:
+        return formats.NONE, ""
     shown = value.std is not None and column.heading in ("R@1", "rsum")
     return formats.recall(value.mean), f"±{value.std:.1f}" if shown else ""

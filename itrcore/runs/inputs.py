@@ -2,6 +2,7 @@
 
 The stage `inputs` writes these records. `train` and `evaluate` depend on them alone: they run again when their record
 changes, and only then. A record also identifies an unfinished training, and run.json keeps it to tell later what changed.
+For `judge` and `ensemble` it writes which protocols a data set is judged by, and what their code says.
 """
 
 from __future__ import annotations
@@ -82,6 +83,16 @@ def evaluation(params: Params, name: str) -> Inputs:
     }
 
 
+def judging(params: Params, data: str) -> Inputs:
+    """What decides how a data set's scores are judged, beside the stages' own code: its protocols."""
+    dataset = params.dataset(data)
+    listed = {name: registry.PROTOCOLS[name] for name in (registry.SPLIT, *dataset.protocols)}
+    record: Inputs = {name: code.of(registry.module(protocol.place)) for name, protocol in listed.items()}
+    if dataset.ratings is not None and any(protocol.ratings for protocol in listed.values()):
+        record["ratings"] = digests.file_or_folder(dataset.ratings)
+    return record
+
+
 def _shared(params: Params, *more: str) -> Inputs:
     """What decides a result of the settings that all trainings and evaluations share. more: keys beside the common ones
 
@@ -95,13 +106,14 @@ RECORDS: dict[str, Callable[[Params, str], Inputs]] = {"train": training, "evalu
 
 
 def write(params: Params, data: str) -> int:
-    """Write the records of every run on a data set; returns the number of these runs."""
+    """Write the records of every run on a data set, and that of its protocols; returns the number of these runs."""
     names = [name for name, run in params.runs.items() if run.data == data]
     for stage, make in RECORDS.items():
         with replacing(layout.inputs(stage, data)) as folder:
             folder.mkdir(parents=True)
             for name in names:
                 write_json(folder / f"{name}.json", make(params, name))
+    write_json(layout.judging(data), judging(params, data))
     return len(names)
 
 

@@ -275,7 +275,10 @@ class Scores(Measured):
 
 
 class Evaluation(Measured):
-    """metrics.json: the figures of a run or an ensemble. files: also of the ranks."""
+    """metrics.json: the figures of a run or an ensemble. files: also of the ranks.
+
+    metrics: on the split as a whole; protocols: the figures by every other protocol of its data set
+    """
 
     method: str | None = None
     profile: str | None = None
@@ -283,6 +286,12 @@ class Evaluation(Measured):
     n_images: Annotated[int, Field(ge=1)]
     n_captions: Annotated[int, Field(ge=1)]
     metrics: Metrics
+    protocols: dict[str, dict[str, float]] = {}
+
+    @property
+    def by_protocol(self) -> dict[str, float]:
+        """The figures by protocols, as `protocol/figure`."""
+        return {f"{name}/{key}": value for name, figures in self.protocols.items() for key, value in figures.items()}
 
     @model_validator(mode="after")
     def _a_run_has_a_method(self) -> Evaluation:

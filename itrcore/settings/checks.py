@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from itrcore import layout
+from itrcore import layout, registry
 from itrcore.errors import ConfigError, nearest, unknown
 from itrcore.settings.encoders import BertSettings, BiGRUSettings, CLIPSettings
 from itrcore.settings.methods import MethodSettings
@@ -20,6 +20,7 @@ def problems(params: Params) -> Iterator[str]:
         return
     yield from _wrong_names(params)
     yield from _wrong_reads(params)
+    yield from _wrong_protocols(params)
     yield from _wrong_runs(params)
     yield from _wrong_ensembles(params)
 
@@ -50,6 +51,40 @@ def _wrong_reads(params: Params) -> Iterator[str]:
                         f"datasets.{name}.{key}: {path} is fetched only where reads is {record}, not {dataset.reads}; "
                         "files that lie elsewhere can be added to that download, as a part with link: true"
                     )
+
+
+def check_protocol(params: Params, name: str) -> None:
+    """`ConfigError` where no data set is judged by the protocol of this name."""
+    used = dict.fromkeys(
+        [registry.SPLIT, *(each for dataset in params.datasets.values() for each in dataset.protocols)]
+    )
+    for problem in unknown("protocol", name, used, "those of params.yaml"):
+        raise ConfigError(problem)
+
+
+def _wrong_protocols(params: Params) -> Iterator[str]:
+    known = {name: listed for name, listed in registry.PROTOCOLS.items() if name != registry.SPLIT}
+    for name, dataset in params.datasets.items():
+        where = f"datasets.{name}.protocols"
+        if len(set(dataset.protocols)) < len(dataset.protocols):
+            yield f"{where}: one is listed twice in {dataset.protocols}"
+        for protocol in dataset.protocols:
+            if protocol == registry.SPLIT:
+                yield f"{where}: every data set is judged by {protocol}; remove it"
+                continue
+            yield from unknown(where, protocol, known, "the protocols")
+            if protocol in known and known[protocol].ratings and dataset.cxc is None:
+                yield (
+                    f"{where}: {protocol} reads Crisscrossed Captions' ratings; give datasets.{name}.cxc, the folder with "
+                    "sis_test.csv, sits_test.csv and sts_test.csv, or remove the protocol"
+                )
+            needed = known[protocol].benchmark if protocol in known else None
+            if needed not in (None, dataset.benchmark):
+                yield (
+                    f"{where}: {protocol} is of the test images of benchmark {needed}, and {name} is "
+                    + ("no benchmark" if dataset.benchmark is None else f"benchmark {dataset.benchmark}")
+                    + f"; remove it, or give datasets.{name}.benchmark: {needed} if it is that one"
+                )
 
 
 def _wrong_runs(params: Params) -> Iterator[str]:

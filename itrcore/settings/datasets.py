@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
@@ -228,11 +229,21 @@ class DatasetSettings(Settings):
     vocabulary: VocabularySettings
     shards: ShardSettings  # {} with the source `shards`, which has them
     benchmark: Benchmark | None = None  # the published benchmark that it is: published figures are shown beside ours
+    # What its test split is judged by beside the split as a whole: names in `registry.PROTOCOLS`.
+    protocols: list[str] = Field(default=[])
+    cxc: str | None = (
+        None  # the folder with Crisscrossed Captions' CSV files, or one above it, for protocols that read them
+    )
 
     @property
     def drawn(self) -> bool:
         """Whether a program draws its pictures."""
         return self.source.drawn
+
+    @property
+    def ratings(self) -> Path | None:
+        """The folder that `cxc` names."""
+        return None if self.cxc is None else Path(self.cxc)
 
     @property
     def without_regions(self) -> bool:
@@ -248,6 +259,7 @@ class DatasetSettings(Settings):
         """The files and folders outside the pipeline that it names: key → path."""
         glove = self.vocabulary.glove
         paths = {
+            "cxc": self.cxc,
             "vocabulary.released": self.vocabulary.released,
             "vocabulary.glove.file": glove.file if glove else None,
             **{f"source.{key}": getattr(self.source, key) for key in self.source.paths},

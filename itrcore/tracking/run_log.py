@@ -121,6 +121,7 @@ class RunLog:
             self.missing_files(folder, "evaluation")
             return
         values = {f"{result.split}/{key}": value for key, value in result.metrics.model_dump().items()}
+        values |= result.by_protocol
         times = ("encode_image_ms", "encode_caption_ms", "score_image_ms", "score_caption_ms")
         taken = {f"time/{key}": getattr(result, key) for key in times}
         self.figures(values | {key: value for key, value in taken.items() if value is not None})

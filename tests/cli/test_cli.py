@@ -156,6 +156,12 @@ def test_the_leaderboard_shows_what_has_results_and_names_the_rest(tmp_path: Pat
     put_ensemble(tmp_path, evaluation("both", "tiny", None, None, 50.0, members=["one", "two"], profile=None))
     result = itr("leaderboard")
     assert "esa/small" in result.output and "both" in result.output and "No results" not in result.output
+    assert itr("leaderboard", "--protocol", "split").output == result.output
+    refused = itr("leaderboard", "--protocol", "eccv")
+    assert (refused.exit_code, refused.output) == (
+        1,
+        "error: protocol: no 'eccv' in those of params.yaml (known: split)\n",
+    )
 
 
 def test_a_damaged_result_is_an_error_and_not_taken_for_a_missing_one(tmp_path: Path, monkeypatch: Any) -> None:

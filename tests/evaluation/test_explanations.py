@@ -28,8 +28,8 @@ from itrcore.evaluation import explanations
 from itrcore.evaluation.scoring import encode, score
 from itrcore.files import read_json
 from itrcore.methods.contract import Method
+from itrcore.protocols.contract import Judged
 from itrcore.protocols.retrieved import retrieved
-from itrcore.ranking import ranks
 from itrcore.runs.examples import Explained, Explanation
 from itrcore.runs.folder import EXPLAINED, RETRIEVED, write
 from tests.support.attending_data import Looking, Single, explanation
@@ -140,8 +140,7 @@ def written(method: Method[Any, Any], data: Data, folder: Path) -> Explained | N
     """The explained.json of a method, and the retrieved.json beside it."""
     encoded = encode(method, data.split, 4, CPU)
     matrix = score(method, encoded.images, encoded.texts, 4)
-    image_of = data.split.image_of
-    write(folder / RETRIEVED, retrieved(matrix, data.images, image_of, ranks(matrix, image_of), 6, 3))
+    write(folder / RETRIEVED, retrieved(Judged("a run", matrix, data.images), 6, 3))
     explanations.write(folder, method, data.split, data.vocabulary)
     path = folder / EXPLAINED
     return Explained.model_validate_json(path.read_bytes()) if path.exists() else None

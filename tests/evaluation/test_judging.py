@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from itrcore import registry
 from itrcore.errors import DataError
 from itrcore.evaluation.ensemble import evaluate_ensemble, members, recorded
 from itrcore.evaluation.evaluate import evaluate
@@ -98,7 +99,7 @@ def test_ranks_are_computed_once_and_kept(folder: Path, monkeypatch: Any) -> Non
         calls.append(1)
         return ranks(*arguments)
 
-    monkeypatch.setattr("itrcore.protocols.results.ranks", counted)
+    monkeypatch.setattr("itrcore.protocols.contract.ranks", counted)
     judge(load(), "one")
     assert len(calls) == 1
     kept, expected = (
@@ -138,6 +139,25 @@ def test_an_ensemble_is_judged_like_a_run_and_has_no_figures_of_dev(folder: Path
     assert found["metrics"] == metrics(ranks(mean, IMAGE_OF))
     assert (found["kind"], found["members"]) == ("ensemble", ["one", "two"])
     assert read_json(Path("metrics/both.json")).keys() == {"test/rsum"}
+
+
+def test_runs_and_ensembles_are_judged_by_every_protocol_of_their_data_set(folder: Path, monkeypatch: Any) -> None:
+    monkeypatch.setitem(registry.PROTOCOLS, "halves", registry.Listed("tests.support.halves:PROTOCOL"))
+    monkeypatch.setitem(registry.PROTOCOLS, "of_vectors", registry.Listed("tests.support.halves:OF_VECTORS"))
+    write_params(folder, {**CHANGES, "datasets.tiny.protocols": ["halves", "of_vectors"]})
+    judge(load(), "one")
+    judge(load(), "looks")
+    evaluate_ensemble(load(), "both")
+    for name, scores in (("one", SCORES / "one"), ("both", Path("ensembles/tiny/both"))):
+        matrix, found = np.load(scores / "similarity.npy"), read_json(RESULTS / name / "metrics.json")
+        assert found["metrics"] == metrics(ranks(matrix, IMAGE_OF))
+        halves = [metrics(ranks(matrix[4 * i : 4 * i + 4, 20 * i : 20 * i + 20], IMAGE_OF[:20])) for i in (0, 1)]
+        wanted = {key: (halves[0][key] + halves[1][key]) / 2 for key in halves[0]}
+        of_vectors = {} if name == "both" else {"t2i_r1": found["metrics"]["t2i_r1"]}  # an ensemble has none
+        assert found["protocols"] == {"halves": pytest.approx(wanted), "of_vectors": of_vectors}
+        shown = read_json(Path(f"metrics/{name}.json"))
+        assert shown["halves/rsum"] == pytest.approx(wanted["rsum"], abs=6e-4) and "test/rsum" in shown
+    assert read_json(RESULTS / "looks" / "metrics.json")["protocols"]["of_vectors"] == {}
 
 
 def test_members_change_with_their_scores_and_not_with_how_long_those_took(folder: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from itrcore.data.captions import Image
+from itrcore.protocols.contract import Judged
 from itrcore.protocols.retrieved import retrieved
 from itrcore.ranking import ranks
 from itrcore.runs.examples import Retrieved
@@ -30,15 +31,15 @@ def case(seed: int, values: int) -> tuple[np.ndarray, list[Image], np.ndarray]:
     return similarity, images, image_of
 
 
-def shown(similarity: np.ndarray, images: list[Image], image_of: np.ndarray, queries: int, rows: int) -> Retrieved:
-    return retrieved(similarity, images, image_of, ranks(similarity, image_of), queries, rows)
+def shown(similarity: np.ndarray, images: list[Image], queries: int, rows: int) -> Retrieved:
+    return retrieved(Judged("a run", similarity, images), queries, rows)
 
 
 @pytest.mark.parametrize("values", [1, 3, 1000])
 @pytest.mark.parametrize("seed", range(5))
 def test_the_first_right_answer_stands_at_the_querys_rank(seed: int, values: int) -> None:
     similarity, images, image_of = case(seed, values)
-    examples, ranked = shown(similarity, images, image_of, queries=100, rows=100), ranks(similarity, image_of)
+    examples, ranked = shown(similarity, images, queries=100, rows=100), ranks(similarity, image_of)
     captions = [caption for image in images for caption in image.captions]
     for query in examples.image_to_text:
         row = query.image_id - 10
@@ -75,8 +76,8 @@ def ranked(image_ranks: list[int]) -> np.ndarray:
 
 
 def queries_of(image_ranks: list[int], queries: int) -> list[tuple[int, str, int]]:
-    images, image_of = split([1] * len(image_ranks))
-    examples = shown(ranked(image_ranks), images, image_of, queries, 3)
+    images, _ = split([1] * len(image_ranks))
+    examples = shown(ranked(image_ranks), images, queries, 3)
     return [(query.image_id - 10, query.kind, query.rank) for query in examples.image_to_text]
 
 
@@ -98,9 +99,9 @@ def test_a_perfect_run_shows_no_bad_query_and_a_hopeless_one_no_good_query() -> 
 
 def test_no_query_is_shown_twice_and_never_more_than_asked_for() -> None:
     for seed in range(5):
-        similarity, images, image_of = case(seed, 1000)
+        similarity, images, _ = case(seed, 1000)
         for queries in (1, 2, 3, 8, 50):
-            examples = shown(similarity, images, image_of, queries, 2)
+            examples = shown(similarity, images, queries, 2)
             image_ids = [query.image_id for query in examples.image_to_text]
             captions = [query.caption for query in examples.text_to_image]
             for asked in (image_ids, captions):
@@ -110,16 +111,16 @@ def test_no_query_is_shown_twice_and_never_more_than_asked_for() -> None:
 @pytest.mark.parametrize("rows", [1, 3, 100])
 def test_as_many_rows_as_asked_for_or_as_there_are(rows: int) -> None:
     similarity, images, image_of = case(0, 1000)
-    examples = shown(similarity, images, image_of, 4, rows)
+    examples = shown(similarity, images, 4, rows)
     assert {len(query.retrieved) for query in examples.image_to_text} == {min(rows, len(image_of))}
     assert {len(query.retrieved) for query in examples.text_to_image} == {min(rows, len(images))}
 
 
 def test_a_memory_mapped_matrix_and_missing_file_names_serve_too(tmp_path: Path) -> None:
-    similarity, images, image_of = case(1, 1000)
+    similarity, images, _ = case(1, 1000)
     np.save(tmp_path / "s.npy", similarity)
     nameless = [Image(image.image_id, None, image.caption_ids, image.captions) for image in images]
-    examples = shown(np.load(tmp_path / "s.npy", mmap_mode="r"), nameless, image_of, 4, 3)
+    examples = shown(np.load(tmp_path / "s.npy", mmap_mode="r"), nameless, 4, 3)
     assert examples.image_to_text[0].file_name is None
-    plain = shown(similarity, images, image_of, 4, 3)
+    plain = shown(similarity, images, 4, 3)
     assert [query.rank for query in examples.text_to_image] == [query.rank for query in plain.text_to_image]

@@ -70,6 +70,23 @@ def test_a_record_names_what_its_run_reads_and_nothing_else(tmp_path: Path) -> N
     assert "itrcore.released.layouts.lhsc" not in imported["code"]
 
 
+def test_protocols_decide_how_scores_are_judged_and_nothing_before(tmp_path: Path) -> None:
+    params = project(tmp_path)
+    coco = params.datasets["tiny"].model_copy(update={"protocols": ["eccv"]})
+    more = params.model_copy(update={"datasets": {"tiny": coco}})
+    with contextlib.chdir(tmp_path):
+        for record in inputs.RECORDS.values():
+            assert record(params, "one") == record(more, "one")
+        assert inputs.judging(params, "tiny").keys() == {"split"}
+        judged = inputs.judging(more, "tiny")
+        inputs.write(more, "tiny")
+        assert read_json(layout.judging("tiny")) == judged
+    assert judged.keys() == {"split", "eccv"}
+    # What a protocol imports decides its figures too.
+    assert {"itrcore.protocols.eccv", "itrcore.protocols.coco_ids"} <= judged["eccv"].keys()
+    assert not any("eccv" in module for module in judged["split"])
+
+
 def test_concepts_count_for_a_method_that_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = project(tmp_path)
     monkeypatch.chdir(tmp_path)

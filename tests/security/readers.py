@@ -41,6 +41,7 @@ from itrcore.files import WrongKind, digest, sha256
 from itrcore.own_data import captions as own_captions
 from itrcore.own_data.features import open_features
 from itrcore.pretrained import bert, clip, detector
+from itrcore.protocols import cxc_ratings
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.text import clip_vocabulary
 from itrcore.runs import folder as run_folder
@@ -373,6 +374,9 @@ READERS: dict[str, Reader] = {
         hostile.npy_files),
     "a user's captions": Reader(
         ("itrcore.own_data.captions:_rows", "itrcore.own_data.captions:_lines"), "c.csv", own_captions.read, _captions_table),
+    "CxC's ratings": Reader(
+        ("itrcore.protocols.cxc_ratings:_lines",), "sits_test.csv", lambda path: cxc_ratings.read(path, "sits"),
+        _captions_table),
     "SCAN's captions": Reader(("itrcore.data.scan:_read_lines",), "train_caps.txt", _scan,
         lambda: {name: data for name, data in _texts().items() if not data.startswith(b"9")}),
     "SCAN's ids": Reader(("itrcore.data.scan:_read_lines",), "train_ids.txt", _scan, _texts),

@@ -56,6 +56,32 @@ COMBINATIONS: list[tuple[tuple[str, ...], Any, str]] = [
         "none",
         "datasets.tiny: shards.regions needs features, and this source has none; remove it",
     ),
+    (
+        ("datasets", "tiny", "protocols"),
+        ["coco_1l"],
+        "datasets.tiny.protocols: no 'coco_1l' in the protocols; did you mean 'coco_1k'? (known: coco_1k, ",
+    ),
+    (
+        ("datasets", "tiny", "protocols"),
+        ["eccv"],
+        "datasets.tiny.protocols: eccv is of the test images of benchmark coco, and tiny is no benchmark; remove it, or give "
+        "datasets.tiny.benchmark: coco if it is that one",
+    ),
+    (
+        ("datasets", "tiny", "protocols"),
+        ["cxc_within"],
+        "datasets.tiny.protocols: cxc_within reads Crisscrossed Captions' ratings; give datasets.tiny.cxc, the folder with ",
+    ),
+    (
+        ("datasets", "tiny", "protocols"),
+        ["split"],
+        "datasets.tiny.protocols: every data set is judged by split; remove it",
+    ),
+    (
+        ("datasets", "tiny", "protocols"),
+        ["cxc", "cxc"],
+        "datasets.tiny.protocols: one is listed twice in ['cxc', 'cxc']",
+    ),
     (("datasets", "tiny", "shards"), {}, "datasets.tiny: shards: give regions, images or both"),
 ]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.project import Project, tiny_params
+from tests.support.project import ROOT, Project, tiny_params
 
 pytestmark = pytest.mark.slow
 
@@ -144,6 +144,14 @@ def test_what_judges_and_what_the_report_shows_score_and_train_nothing_again(pro
         with project.changed():
             project.replace(f"itrcore/protocols/{path}.py", "\n\n\ndef ", "\n\nNEW = 1\n\n\ndef ")
             assert project.stale() - {"report"} == judged
+    with project.changed():
+        shutil.copyfile(ROOT / "tests/support/halves.py", project.folder / "itrcore/protocols/halves.py")
+        line = '"halves": Listed("itrcore.protocols.halves:PROTOCOL"),'
+        project.replace("itrcore/registry.py", "PROTOCOLS = {", f"PROTOCOLS = {{\n    {line}")
+        params = project.params
+        params["datasets"]["scenes"]["protocols"] = ["halves"]
+        project.write_params(params)
+        assert project.stale() == {*judged, "report"}
 
 
 def test_how_often_a_training_is_saved_tracking_and_the_report_train_nothing_again(project: Project) -> None:

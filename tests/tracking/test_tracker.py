@@ -225,6 +225,9 @@ def test_an_ensemble_is_a_run_with_its_members_as_parameters_and_the_report_goes
     assert run.data.metrics["test/rsum"] == found["metrics"]["rsum"]
     assert tracker.record_ensemble(ENSEMBLE)
     assert Store().one("both").info.end_time == run.info.end_time  # recording it again makes it no longer
+    rewrite(ENSEMBLE / "metrics.json", protocols={"coco_1k": {"rsum": 512.5}})
+    assert tracker.record_ensemble(ENSEMBLE)
+    assert Store().one("both").data.metrics["coco_1k/rsum"] == 512.5
     Path("page.html").write_text("page")
     assert tracker.attach_report("tiny", "both", {Path("page.html"): "tiny"})
     assert "report/tiny/page.html" in Store().files(Store().one("both"))

@@ -1,0 +1,98 @@
+"""The contract of protocols: from the similarities of a test split, or its vectors, and its truth to named figures.
+
+A protocol is a file with a `PROTOCOL`, and a line of `itrcore/registry.py`. It is measured by the stages `judge` and `ensemble`,
+and tables of its figures are made from what it says of them here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from itrcore import registry
+from itrcore.data.captions import Image
+from itrcore.ranking import Ranks, ranks
+
+SIDES = {"i2t": "image → text", "t2i": "text → image", "i2i": "image → image", "t2t": "text → text"}
+BETWEEN, WITHIN = ("i2t", "t2i"), ("i2i", "t2t")
+BOTH = "both"  # the group of figures of both sides
+RECALLS = {"r1": "R@1", "r5": "R@5", "r10": "R@10"}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a protocol is given of a run or an ensemble. Arrays may be memory-mapped.
+
+    name: of the run or ensemble, for messages
+    similarity: (n_images, n_captions), finite, higher is more alike; images: of the split, in order, with captions in order
+    vectors: of a method of one vector per item, (n_images, d) and (n_captions, d), whose inner products are its similarities
+    cxc: the folder with the CSV files of Crisscrossed Captions, where the data set names one
+    """
+
+    name: str
+    similarity: np.ndarray
+    images: Sequence[Image]
+    vectors: tuple[np.ndarray, np.ndarray] | None = None
+    cxc: Path | None = None
+
+    @cached_property
+    def image_of(self) -> np.ndarray:
+        """(n_captions,) the row of each caption's image."""
+        return np.repeat(np.arange(len(self.images)), [len(image.captions) for image in self.images])
+
+    @cached_property
+    def ranks(self) -> Ranks:
+        """The ranks within the whole split. `DataError` where a similarity is not finite, or matrix and images do not fit."""
+        return ranks(self.similarity, self.image_of, self.name)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure: its name in records, which begins with its side, and its column's heading below that of its group.
+
+    kind: of percentages, and sums of such, the highest is best, of ranks and deviations the lowest
+    """
+
+    key: str
+    group: str
+    heading: str
+    kind: Literal["percent", "rank", "deviation"] = "percent"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One protocol.
+
+    title: of its table; figures: in the order of the table
+    measure: the figures by key, without those that the method has not; raises `DataError`
+    note: what a reader of its figures has to know, said beside them
+    """
+
+    title: str
+    figures: tuple[Figure, ...]
+    measure: Callable[[Judged], dict[str, float]]
+    note: str = ""
+
+
+def recalls(
+    headings: dict[str, str] = RECALLS, ranked: bool = False, sides: Sequence[str] = BETWEEN
+) -> tuple[Figure, ...]:
+    """A figure for each heading and side; with `ranked` also both ranks of each side, and rsum."""
+    more = {"median": "median rank", "mean": "mean rank"} if ranked else {}
+    figures = [
+        Figure(f"{side}_{key}", SIDES[side], heading, "rank" if key in more else "percent")
+        for side in sides
+        for key, heading in {**headings, **more}.items()
+    ]
+    return (*figures, Figure("rsum", BOTH, "rsum")) if ranked else tuple(figures)
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol of this name in the registry."""
+    found: Protocol = registry.load(registry.PROTOCOLS[name].place)
+    return found

@@ -1,0 +1,131 @@
+"""Protocols beside the split as a whole in every form of the report: their own figures, their own published ones, their notes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from itrcore.errors import DataError
+from itrcore.report.exports import as_csv, as_latex
+from itrcore.report.html import write_report
+from itrcore.report.leaderboard import as_json, as_markdown, rows
+from itrcore.report.published_figures import FIGURES
+from itrcore.report.results import Results, collect
+from itrcore.report.terminal import print_leaderboard
+from itrcore.settings.evaluation import ReportSettings
+from tests.report.test_published import ESA_COCO_1K, ESA_COCO_5K, ESA_SOURCE
+from tests.support.report_data import evaluation, figures, put_run
+
+COCO = {"features": "bottom-up attention", "n_images": 5000, "n_captions": 25000}
+ECCV = {
+    f"{side}_{key}": value
+    for side, first in (("i2t", 10.0), ("t2i", 40.0))
+    for key, value in (("map_at_r", first), ("r_precision", first + 1), ("r1", first + 2))
+}
+DATA = {"esa-1": "coco", "esa-2": "coco", "mine": "coco", "other": "flickr"}
+WITHIN = {f"{side}_{key}": 12.5 for side in ("i2i", "t2t") for key in ("r1", "r5", "r10")}
+PROTOCOLS = {"coco": ["coco_1k", "eccv", "cxc_within"]}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """ESA with two seeds, and a method that is better by ECCV Caption alone; another data set without protocols."""
+    root = tmp_path_factory.mktemp("results")
+    for name, method, seed, r1, more in (
+        ("esa-1", "esa_bigru", 1, 60.0, 0.0),
+        ("esa-2", "esa_bigru", 2, 62.0, 0.0),
+        ("mine", "mine", 1, 50.0, 5.0),
+    ):
+        eccv = {key: value + more + seed for key, value in ECCV.items()}
+        if name == "mine":
+            eccv["i2t_map_at_r"] = 9.0  # less than ESA's, and more in all
+        within = {} if name == "mine" else WITHIN  # it has no vectors
+        protocols = {"coco_1k": figures(r1 + 20), "eccv": eccv, "cxc_within": within, "unasked": {"r1": 1.0}}
+        put_run(root, evaluation(name, "coco", method, seed, r1, **COCO, protocols=protocols))
+    put_run(root, evaluation("other", "flickr", "esa_bigru", 1, 70.0))
+    return collect(root, DATA, {}, {"coco": "coco"}, PROTOCOLS)
+
+
+def printed(results: Results, protocol: str) -> str:
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    print_leaderboard(results, console, protocol)
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def test_rows_have_the_figures_of_their_protocol_best_first(results: Results) -> None:
+    names = {
+        protocol: [row.name for row in rows(results, "coco", protocol)] for protocol in ("split", *PROTOCOLS["coco"])
+    }
+    first, second = "esa_bigru/small", "mine/small"
+    assert names.pop("eccv") == [second, first]
+    assert list(names.values()) == [[first, second]] * 3
+    esa = rows(results, "coco", "eccv")[1]
+    assert (esa.values["i2t_map_at_r"].mean, esa.values["t2i_r1"].mean) == (11.5, 43.5)
+
+
+def test_published_1k_figures_stand_beside_1k_and_5k_beside_5k(results: Results) -> None:
+    board = as_json(results)["coco"]["esa_bigru/small"]
+    assert board["published"]["figures"] == dict(zip(FIGURES, ESA_COCO_5K, strict=True))
+    one = board["protocols"]["coco_1k"]
+    assert one["published"]["figures"] == dict(zip(FIGURES, ESA_COCO_1K, strict=True))
+    assert one["published"]["source"] == ESA_SOURCE  # five folds beside five folds: nothing to excuse
+    assert one["published"]["difference"]["i2t_r1"] == pytest.approx(81.0 - 79.6)
+    assert (one["i2t_r1"], one["std"]["i2t_r1"]) == (81.0, pytest.approx(2**0.5))
+    assert "parameters" not in one
+    eccv = board["protocols"]["eccv"]
+    assert eccv.keys() == {*ECCV, "std"}
+    assert "unasked" not in board["protocols"] and "protocols" not in as_json(results)["flickr"]["esa_bigru/small"]
+
+
+def test_the_terminal_prints_one_protocol_with_its_note_where_it_is_had(results: Results) -> None:
+    text = printed(results, "eccv")
+    assert "coco: ECCV Caption, test, 5,000 images" in text and "flickr" not in text
+    assert "In percent. R is the number of a query's positives" in " ".join(text.split())
+    line = next(line for line in text.splitlines() if "mine/small" in line)
+    assert line.split() == ["mine/small", "1", "9.0", "17.0", "18.0", "46.0", "47.0", "48.0"]
+    assert "flickr" in printed(results, "split") and "79.6" in printed(results, "coco_1k")
+    without = next(line for line in printed(results, "cxc_within").splitlines() if "mine/small" in line)
+    assert without.split() == ["mine/small", "1", *"––––––"]
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_markdown_and_pages_have_a_table_for_each_protocol(results: Results, tmp_path: Path) -> None:
+    text = as_markdown(results, "t")
+    coco = text.split("## flickr")[0]
+    assert text.count("### ") == coco.count("### ") == 3
+    assert "| 80.3 | 96.5" not in text and "79.6 (+1.4)" in coco.split("### COCO 1K")[1].split("### ECCV")[0]
+    assert "image → text mAP@R" in coco.split("### ECCV")[1]
+    write_report(results, tmp_path, ReportSettings(title="t"), {}, {})
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert page.count("<span>ECCV Caption on coco: mean ± standard deviation over seeds</span>") == 1
+    of_run = (tmp_path / "runs" / "mine.html").read_text("utf-8")
+    table = of_run.split("ECCV Caption. In percent.")[1].split("</table>")[0]
+    assert "<td>9.0</td><td>17.0</td><td>18.0</td><td>46.0</td>" in table
+    assert (
+        "flickr: mean ± standard deviation over seeds<" not in page
+        and "1,261 images and 1,332 captions are asked for" in page
+    )
+
+
+def test_results_that_lack_a_protocol_of_params_yaml_name_the_stage_to_run(tmp_path: Path) -> None:
+    put_run(tmp_path, evaluation("esa-1", "coco", "esa_bigru", 1, 60.0, **COCO, protocols={"eccv": ECCV}))
+    with pytest.raises(DataError, match=r"esa-1 is not judged by coco_1k, cxc yet\. Run: dvc repro judge@esa-1"):
+        collect(tmp_path, {"esa-1": "coco"}, {}, {"coco": "coco"}, {"coco": ["coco_1k", "eccv", "cxc"]})
+
+
+def test_csv_and_latex_are_of_the_protocol_that_is_asked_for(results: Results) -> None:
+    lines = list(csv.DictReader(io.StringIO(as_csv(results, "eccv"))))
+    assert [(line["data"], line["name"], line["i2t_map_at_r"]) for line in lines] == [
+        ("coco", "mine/small", "9.0"),
+        ("coco", "esa_bigru/small", "11.5"),
+    ]
+    text = as_latex(results, "cxc_within")
+    (esa,), (mine,) = ([line for line in text.splitlines() if line.startswith(name)] for name in ("esa", "mine"))
+    assert r"\textbf" in esa and mine.count("--") == len(WITHIN)  # not measured
+    heads = next(line for line in text.splitlines() if "multicolumn" in line)
+    assert heads.index("image $\\to$ image") < heads.index("text $\\to$ text")
+    assert "Underlined" not in text and "flickr" not in text
