@@ -25,8 +25,8 @@ from itrcore.layers.progress import Progress
 from itrcore.methods.contract import Attends
 from itrcore.methods.sgraf.settings import LHSCSettings, SGRAFSettings
 from itrcore.methods.sgraf.sgraf import AlignmentMethod
+from itrcore.protocols.contract import Judged
 from itrcore.protocols.retrieved import retrieved
-from itrcore.ranking import ranks
 from itrcore.runs.examples import Explained
 from itrcore.runs.folder import EXPLAINED, RETRIEVED, read, write
 from tests.support.helpers import image_batch, loss_of, method_of, method_settings, pair_batch, text_batch
@@ -229,8 +229,7 @@ def test_what_words_attend_to_is_drawn_for_the_report(name: str, tmp_path: Path)
         assert isinstance(method, Attends)
         encoded = encode(method, split, 4, torch.device("cpu"))
         matrix = score(method, encoded.images, encoded.texts, 4)
-        ranked = ranks(matrix, split.image_of)
-        write(tmp_path / RETRIEVED, retrieved(matrix, images, split.image_of, ranked, 6, 3))
+        write(tmp_path / RETRIEVED, retrieved(Judged("a run", matrix, images), 6, 3))
         explanations.write(tmp_path, method, split, vocabulary)
     one = read(tmp_path / EXPLAINED, Explained, "judge").text_to_image[0][0]
     row = next(i for i, image in enumerate(images) if image.image_id == one.image_id)
