@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,12 @@ def test_pages_show_a_row_by_its_mean_and_a_run_by_itself(results: Results, tmp_
     assert "<td>+1.4</td>" in run  # 84.0, not the mean of 83.0
     assert "Published figures" not in (tmp_path / "runs" / "mine.html").read_text("utf-8")
     assert "ensemble of two models" in (tmp_path / "ensembles" / "esa-both.html").read_text("utf-8")
+    for page in tmp_path.rglob("*.html"):
+        for table in page.read_text("utf-8").split("<table")[1:]:
+            head, body = table.split("</thead>")
+            for row in body.split("</table>")[0].split("<tr")[1:]:
+                spans = re.findall(r'<t[hd]\b(?:[^>]*colspan="(\d+)")?', row)
+                assert sum(int(span or 1) for span in spans) == head.count('scope="col"'), page
 
 
 def test_where_nothing_matches_nothing_speaks_of_published_figures(tmp_path: Path) -> None:
