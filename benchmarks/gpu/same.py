@@ -108,7 +108,7 @@ def recalls(case: Case, weights: dict[str, Tensor]) -> dict[str, Any]:
     for precision in precisions():
         trainer = case.trainer(precision, "auto")
         trainer.objective.load_state_dict(weights)
-        found[precision] = trainer.evaluate_dev(None, None)[0].rsum
+        found[precision] = trainer.evaluate_dev(None, None).dev.rsum
     return found
 
 

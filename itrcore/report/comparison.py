@@ -16,10 +16,10 @@ from itrcore import layout
 from itrcore.data import captions
 from itrcore.data.captions import Image
 from itrcore.errors import ConfigError, DataError, unknown
-from itrcore.protocols.uncertainty import FIGURES, LEVEL, intervals, p_values
+from itrcore.protocols.uncertainty import FIGURES, LEVEL, Outcomes, intervals, p_values
 from itrcore.report import formats
 from itrcore.report.leaderboard import DIRECTIONS, PUBLISHED
-from itrcore.report.ranked import outcomes, read_ranks
+from itrcore.report.ranked import read_ranks
 from itrcore.report.results import NOT_REAL
 from itrcore.runs.folder import METRICS, SPLIT, read
 from itrcore.runs.records import Evaluation
@@ -82,11 +82,11 @@ def compare(params: Params, a: str, b: str, examples: int = 3, root: Path = Path
         raise DataError(f"{a} and {b} were evaluated on different states of {first.data}; run dvc repro to renew them")
     images = captions.read(root / layout.captions(first.data), SPLIT)
     image_of = np.repeat(np.arange(len(images)), [len(image.captions) for image in images])
-    one, other = (outcomes(root, evaluation, image_of) for evaluation in (first, second))
+    ranks = {"a": read_ranks(root, first, image_of), "b": read_ranks(root, second, image_of)}
+    one, other = (Outcomes.of(of_queries, image_of) for of_queries in ranks.values())
     difference = one - other
     (spans,), (p,) = intervals([difference]), p_values([difference])
     of_a, of_b, of_both = one.figures(), other.figures(), difference.figures()
-    ranks = {"a": read_ranks(root, first), "b": read_ranks(root, second)}
     asked = {"i2t": np.arange(len(images)), "t2i": image_of}  # the image of each query
     texts = {
         "i2t": [image.captions[0] for image in images],

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from itrcore.protocols.uncertainty import ALPHA, FIGURES, LEVEL, Outcomes, intervals, p_values
-from itrcore.report.ranked import images_of_captions, outcomes
+from itrcore.report.ranked import images_of_captions, read_ranks
 from itrcore.report.results import Results
 
 NEAR = "not told apart from the best"
@@ -42,7 +42,11 @@ def noise(results: Results, data: str, groups: tuple[tuple[str, ...], ...]) -> t
     """
     image_of = images_of_captions(results.root, data)
     known = {entry.name: entry.evaluation for entry in results.of(data)}
-    board = [Outcomes.mean([outcomes(results.root, known[name], image_of) for name in group]) for group in groups]
+    outcomes = {
+        name: Outcomes.of(read_ranks(results.root, evaluation, image_of), image_of)
+        for name, evaluation in known.items()
+    }
+    board = [Outcomes.mean([outcomes[name] for name in group]) for group in groups]
     figures = np.array([list(each.figures().values()) for each in board]).round(9)  # so that equal ones are
     best = dict(zip(FIGURES, figures.argmax(axis=0).tolist(), strict=True))
     pairs = [(number, other) for number in range(len(board)) for other in set(best.values()) - {number}]

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 
@@ -44,9 +45,10 @@ from itrcore.pretrained import bert, clip, detector
 from itrcore.protocols import cxc_ratings
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.text import clip_vocabulary
+from itrcore.report import ranked
 from itrcore.runs import folder as run_folder
 from itrcore.runs import inputs
-from itrcore.runs.records import Run
+from itrcore.runs.records import Evaluation, Run
 from itrcore.settings import recipes, yaml_file
 from itrcore.settings.downloads import DownloadSettings, PunktSettings
 from itrcore.settings.load import load
@@ -99,13 +101,17 @@ def _punkt(path: Path) -> Any:
 
 def _concepts(path: Path) -> Any:
     """One file of a folder whose other file is whole; anybody can seal it."""
-    import numpy as np
-
     data, one = path.read_bytes(), np.ones((1, 1), np.float32)
     Concepts(("a",), ("object",), np.ones(1, np.int64), one, one, "captions", "rules").save(path.parent)
     path.write_bytes(data)
     intact.seal(path.parent)
     return Concepts.load(path.parent)
+
+
+def _ranks(path: Path) -> Any:
+    """Whoever gives the ranks gives the digest as well."""
+    evaluation = Evaluation.model_construct(data="d", name="a", files={path.name: sha256(path)})
+    return ranked.read_ranks(path.parents[3], evaluation, np.zeros(1, np.int64))
 
 
 def _recorded(path: Path) -> Any:
@@ -121,8 +127,6 @@ def _scan(path: Path) -> Any:
 
 
 def _open_split(path: Path) -> Any:
-    import numpy as np
-
     (path.parent / "train_ids.txt").write_text("1\n")
     (path.parent / "train_caps.txt").write_text("a\n")
     if path.name != "train_ims.npy":
@@ -330,6 +334,8 @@ READERS: dict[str, Reader] = {
     "vocabulary": Reader(
         ("itrcore.data.text.vocabulary:Vocabulary.load",), "v.json", lambda path: Vocabulary.load(path, path.parent), _json()),
     "concepts": Reader(("itrcore.data.concepts.concepts:Concepts.load",), "concepts.json", _concepts, _json()),
+    "ranks": Reader(
+        ("itrcore.report.ranked:read_ranks",), "results/d/a/ranks.safetensors", _ranks, hostile.safetensors_files),
     "vectors of concepts": Reader(
         ("itrcore.data.concepts.concepts:Concepts.load",), "concepts.safetensors", _concepts, hostile.safetensors_files),
     "record of a download": Reader(
