@@ -65,11 +65,11 @@ class Listed(NamedTuple):
 
 
 _PROTOCOLS = "itrcore.protocols"
-SPLIT = "split"  # the protocol that every data set is judged by
+WHOLE_SPLIT = "split"  # the protocol that every data set is judged by
 
 # Name in `datasets.*.protocols` → a `Protocol` (`itrcore/protocols/contract.py`); `split` is never named there
 PROTOCOLS = {
-    SPLIT: Listed(f"{_PROTOCOLS}.split:PROTOCOL"),
+    WHOLE_SPLIT: Listed(f"{_PROTOCOLS}.split:PROTOCOL"),
     "coco_1k": Listed(f"{_PROTOCOLS}.coco_1k:PROTOCOL", "coco"),
     "eccv": Listed(f"{_PROTOCOLS}.eccv:PROTOCOL", "coco"),
     "cxc": Listed(f"{_PROTOCOLS}.cxc:LEFT_OUT", "coco"),

@@ -61,10 +61,7 @@ def resolve(images: Sequence[Image], name: str) -> Ids:
         if len(image.caption_ids) == len(expected) and (numbered or sorted(image.caption_ids) == sorted(expected)):
             ids += expected if numbered else image.caption_ids
         else:
-            alone = len(image.caption_ids) == len(expected) and not numbered
-            wrong += [
-                caption for caption in image.caption_ids if alone and caption not in expected
-            ] or image.caption_ids
+            wrong += [caption for caption in image.caption_ids if caption not in expected] or image.caption_ids
     if wrong:
         raise _unresolved(name, len(given), "captions", wrong, "each image needs its five")
     return Ids(np.array([image.image_id for image in images]), np.array(ids))

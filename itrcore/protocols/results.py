@@ -44,7 +44,7 @@ def write_results(
         split=SPLIT,
         n_images=judged.similarity.shape[0],
         n_captions=judged.similarity.shape[1],
-        metrics=Metrics(**protocol(registry.SPLIT).measure(judged)),
+        metrics=Metrics(**protocol(registry.WHOLE_SPLIT).measure(judged)),
         protocols={name: protocol(name).measure(judged) for name in protocols},
     )
     write(folder / METRICS, evaluation)

@@ -88,9 +88,8 @@ def p_values(differences: Sequence[Outcomes], seed: int = 0) -> list[dict[str, f
     """
     captions = differences[0].captions
     images, total = len(captions), captions.sum()
-    parts = np.concatenate(
-        [_figures(each.hits, images, total) for each in differences], axis=1
-    )  # of the figures, by image
+    # What each image adds to each figure.
+    parts = np.concatenate([_figures(each.hits, images, total) for each in differences], axis=1)
     found = np.abs(parts.sum(axis=0)) - _EQUAL * np.abs(parts).sum(axis=0)
     random, reached = np.random.default_rng(seed), np.ones(len(found), np.int64)
     for size in _blocks(images):

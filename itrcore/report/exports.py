@@ -12,7 +12,7 @@ from typing import Any
 from itrcore.protocols import contract
 from itrcore.protocols.contract import BOTH
 from itrcore.protocols.uncertainty import ALPHA
-from itrcore.registry import SPLIT
+from itrcore.registry import WHOLE_SPLIT
 from itrcore.report import formats
 from itrcore.report.leaderboard import COSTS, Column, Row, quality, rows
 from itrcore.report.noise import NEAR
@@ -27,7 +27,7 @@ _ESCAPED = str.maketrans(
 )
 
 
-def as_csv(results: Results, protocol: str = SPLIT) -> str:
+def as_csv(results: Results, protocol: str = WHOLE_SPLIT) -> str:
     """A line for each row of every data set that has the protocol, best first; what is not there is empty.
 
     For each of its figures: mean over seeds, `_std` over seeds; where they are known, `_low` and `_high` of the 95 % interval over
@@ -58,7 +58,7 @@ def _record(row: Row, protocol: str) -> dict[str, Any]:
     return record | {"published_source": row.published and row.published.source}
 
 
-def as_latex(results: Results, protocol: str = SPLIT) -> str:
+def as_latex(results: Results, protocol: str = WHOLE_SPLIT) -> str:
     r"""A `table` for each data set that has the protocol, for `\usepackage{booktabs}`.
 
     The best of a column is bold, and what is not told apart from it, where that is known, underlined. Published figures stand
@@ -71,13 +71,13 @@ def _table(results: Results, data: str, protocol: str) -> str:
     board, described = rows(results, data, protocol), contract.protocol(protocol)
     columns = [column for column in quality(protocol) if not column.lowest]
     first = board[0].entries[0].evaluation
-    title = "" if protocol == SPLIT else f"{described.title}, "
+    title = "" if protocol == WHOLE_SPLIT else f"{described.title}, "
     caption = [f"{data}: {title}{first.split} split, {first.n_images:,} images, {first.n_captions:,} captions, in %."]
     caption += [described.note] if described.note else []
     caption += [f"{kind.capitalize()} features. {NOT_REAL[kind]}" for kind in not_real(results.of(data))]
     several = any(len(row.entries) > 1 for row in board)
     caption.append("Bold: the best of a column.")
-    if protocol == SPLIT:
+    if protocol == WHOLE_SPLIT:
         of_mean = ", of the mean of a row's seeds" if several else ""
         caption.append(f"Underlined: {NEAR} (p ≥ {ALPHA} in a paired permutation test over images{of_mean}).")
     caption += ["±: standard deviation over seeds."] if several else []

@@ -10,7 +10,7 @@ from typing import Any
 
 from itrcore.protocols import contract
 from itrcore.protocols.contract import BETWEEN, SIDES
-from itrcore.registry import SPLIT
+from itrcore.registry import WHOLE_SPLIT
 from itrcore.report import formats
 from itrcore.report.noise import MARK, NEAR, Noise, legend, noise
 from itrcore.report.published_figures import FIGURES, KINDS, Comparison, beside
@@ -118,7 +118,7 @@ def _milliseconds(value: Stat) -> str:
 DIRECTIONS = {side: SIDES[side] for side in BETWEEN}
 
 
-def quality(protocol: str = SPLIT) -> tuple[Column, ...]:
+def quality(protocol: str = WHOLE_SPLIT) -> tuple[Column, ...]:
     """The columns of a protocol's table."""
     return tuple(
         Column(
@@ -146,7 +146,7 @@ COST = (
 )
 
 
-def rows(results: Results, data: str, protocol: str = SPLIT) -> list[Row]:
+def rows(results: Results, data: str, protocol: str = WHOLE_SPLIT) -> list[Row]:
     """The rows of one data set with the figures of a protocol, which is one of its own, best first; equal ones by name.
 
     Best is the highest mean rsum; by a protocol without it, the highest sum of the means of its figures. How sure figures are
@@ -167,7 +167,7 @@ def rows(results: Results, data: str, protocol: str = SPLIT) -> list[Row]:
     best = [column.key for column in quality(protocol) if not column.lowest]
     best = ["rsum"] if "rsum" in best else best
     board.sort(key=lambda row: (-sum(row.values[key].mean for key in best if key in row.values), row.name))
-    if protocol != SPLIT:
+    if protocol != WHOLE_SPLIT:
         return board
     entries = tuple(tuple(entry.name for entry in row.entries) for row in board)
     return [replace(row, noise=of_row) for row, of_row in zip(board, noise(results, data, entries), strict=True)]
@@ -199,7 +199,7 @@ def _row(
 
 def figures_of(evaluation: Evaluation, protocol: str) -> dict[str, float]:
     """An evaluation's figures by a protocol, by key."""
-    return evaluation.metrics.model_dump() if protocol == SPLIT else evaluation.protocols[protocol]
+    return evaluation.metrics.model_dump() if protocol == WHOLE_SPLIT else evaluation.protocols[protocol]
 
 
 def chance_r1(n_images: int, n_captions: int) -> dict[str, float]:

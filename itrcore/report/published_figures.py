@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from ruamel.yaml import YAML
 
-from itrcore.registry import SPLIT
+from itrcore.registry import WHOLE_SPLIT
 from itrcore.runs.records import Evaluation
 from itrcore.settings.datasets import Benchmark
 
@@ -69,7 +69,7 @@ def published() -> Mapping[str, Published]:
 
 
 def beside(
-    evaluation: Evaluation, benchmark: Benchmark | None, ours: Mapping[str, float], protocol: str = SPLIT
+    evaluation: Evaluation, benchmark: Benchmark | None, ours: Mapping[str, float], protocol: str = WHOLE_SPLIT
 ) -> Comparison | None:
     """What was published for the same family, protocol and number of models; `None` where nothing was.
 
@@ -79,7 +79,7 @@ def beside(
     if benchmark is None or evaluation.features != "bottom-up attention" or evaluation.split != "test":
         return None
     size = (benchmark, evaluation.n_images, evaluation.n_captions)
-    known = PROTOCOLS.get(size) if protocol == SPLIT else _NAMED.get(protocol)
+    known = PROTOCOLS.get(size) if protocol == WHOLE_SPLIT else _NAMED.get(protocol)
     row = published().get(evaluation.family or "")
     if known is None or row is None:
         return None
@@ -92,5 +92,5 @@ def beside(
     if kind is None or kind not in kinds:
         return None
     figures = {key: value for key, value in zip(FIGURES, kinds[kind], strict=True) if value is not None}
-    source = f"{row.source}; {_ONE_FOLD}" if (protocol, known) == (SPLIT, "coco_1k") else row.source
+    source = f"{row.source}; {_ONE_FOLD}" if (protocol, known) == (WHOLE_SPLIT, "coco_1k") else row.source
     return Comparison(kind, source, figures, {key: ours[key] - value for key, value in figures.items()})

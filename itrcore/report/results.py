@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from itrcore import layout
 from itrcore.errors import DataError
-from itrcore.registry import SPLIT
+from itrcore.registry import WHOLE_SPLIT
 from itrcore.runs.examples import Explained, Retrieved
 from itrcore.runs.folder import EXPLAINED, HISTORY, METRICS, RETRIEVED, read
 from itrcore.runs.records import Evaluation, History
@@ -59,9 +59,8 @@ class Results:
     entries: tuple[Entry, ...]
     benchmarks: Mapping[str, Benchmark]  # data set → published benchmark, where it is one
     root: Path  # of the project, where ranks and captions are read from
-    protocols: Mapping[str, Sequence[str]] = field(
-        default_factory=dict
-    )  # data set → those beside the split, where it has any
+    # Data set → those beside the split, where it has any.
+    protocols: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def datasets(self) -> list[str]:
@@ -70,7 +69,7 @@ class Results:
 
     def having(self, protocol: str) -> list[str]:
         """Names of the data sets that have a protocol; all have that of the whole split."""
-        return [data for data in self.datasets if protocol in (SPLIT, *self.protocols.get(data, ()))]
+        return [data for data in self.datasets if protocol in (WHOLE_SPLIT, *self.protocols.get(data, ()))]
 
     def of(self, data: str) -> list[Entry]:
         """The entries of one data set."""

@@ -10,7 +10,7 @@ from rich.text import Text
 from itrcore.protocols import contract
 from itrcore.protocols.contract import SIDES
 from itrcore.protocols.uncertainty import LEVEL
-from itrcore.registry import SPLIT
+from itrcore.registry import WHOLE_SPLIT
 from itrcore.report import formats
 from itrcore.report.leaderboard import Column, Row, Stat, board_legend, quality, rows
 from itrcore.report.noise import MARK
@@ -22,7 +22,7 @@ WIDEST = 100
 IMPORTED = "*"  # in place of the number of seeds
 
 
-def print_leaderboard(results: Results, console: Console, protocol: str = SPLIT) -> None:
+def print_leaderboard(results: Results, console: Console, protocol: str = WHOLE_SPLIT) -> None:
     """Print one table per data set that fits 80 columns: recalls and rsum, with deviations for R@1 and rsum.
 
     protocol: whose figures; data sets that have it not are left out
@@ -37,12 +37,12 @@ def print_leaderboard(results: Results, console: Console, protocol: str = SPLIT)
         first = board[0].entries[0].evaluation
         kinds = formats.distinct(entry.evaluation.features for entry in results.of(data)).split(", ")
         inputs = " and ".join(kind if kind == PIXELS else f"{kind} features" for kind in kinds)
-        title = "" if protocol == SPLIT else f"{described.title}, "
+        title = "" if protocol == WHOLE_SPLIT else f"{described.title}, "
         facts = f"{data}: {title}{first.split}, {first.n_images:,} images, {first.n_captions:,} captions, {inputs}"
         columns = tuple(column for column in quality(protocol) if not column.lowest)
         sources = list(dict.fromkeys(source for row in board if (source := _source(row))))
-        table = _table(facts, board, sources, columns, intervals=protocol == SPLIT)
-        if not (wide := protocol == SPLIT and _narrowest(table, console) <= width):
+        table = _table(facts, board, sources, columns, intervals=protocol == WHOLE_SPLIT)
+        if not (wide := protocol == WHOLE_SPLIT and _narrowest(table, console) <= width):
             table = _table(facts, board, sources, columns, intervals=False)
         console.print(table, width=width)
         notes = [f" {described.note}"] if described.note else []
@@ -72,14 +72,14 @@ def _table(title: str, board: list[Row], sources: list[str], columns: tuple[Colu
     for row in board:
         cells = [_compact(row.values.get(column.key), column) for column in columns]
         if intervals:
-            low, high = row.noise.interval["rsum"]
-            cells.append((f"{low:.0f}{formats.NONE}{high:.0f}", ""))
+            cells.append((row.interval("rsum"), ""))
         lines.append((f"{row.name} {MARK}" if row.noise.near_best() else row.name, _seeds(row), cells))
         if row.published is not None:
             figures, differences = zip(*(row.published_cells(column) for column in columns), strict=True)
             number = sources.index(_source(row)) + 1
-            lines.append((f"  published [{number}]", "", [(text, "") for text in figures]))
-            lines.append(("  difference", "", [(text, "") for text in differences]))
+            beside = [("", "")] * intervals
+            lines.append((f"  published [{number}]", "", [(text, "") for text in figures] + beside))
+            lines.append(("  difference", "", [(text, "") for text in differences] + beside))
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, padding=(0, 0), title_justify="left")
     table.add_column("method/profile", overflow="fold", min_width=16)  # "  published [12]"
     table.add_column("n", justify="right", no_wrap=True)
@@ -90,11 +90,9 @@ def _table(title: str, board: list[Row], sources: list[str], columns: tuple[Colu
     if intervals:
         table.add_column(f"\n{LEVEL} %", no_wrap=True)
     # Means below each other, whether or not something follows.
-    widths = [
-        max(len(cells[at][0]) for _, _, cells in lines if at < len(cells)) for at in range(len(table.columns) - 2)
-    ]
+    widths = [max(len(cells[at][0]) for _, _, cells in lines) for at in range(len(table.columns) - 2)]
     for name, seeds, cells in lines:
-        shown = [mean.rjust(width) + more for (mean, more), width in zip(cells, widths, strict=False)]
+        shown = [mean.rjust(width) + more for (mean, more), width in zip(cells, widths, strict=True)]
         table.add_row(Text(name), seeds, *shown)
     return table
 

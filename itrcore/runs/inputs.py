@@ -86,7 +86,7 @@ def evaluation(params: Params, name: str) -> Inputs:
 def judging(params: Params, data: str) -> Inputs:
     """What decides how a data set's scores are judged, beside the stages' own code: its protocols."""
     dataset = params.dataset(data)
-    listed = {name: registry.PROTOCOLS[name] for name in (registry.SPLIT, *dataset.protocols)}
+    listed = {name: registry.PROTOCOLS[name] for name in (registry.WHOLE_SPLIT, *dataset.protocols)}
     record: Inputs = {name: code.of(registry.module(protocol.place)) for name, protocol in listed.items()}
     if dataset.ratings is not None and any(protocol.ratings for protocol in listed.values()):
         record["ratings"] = digests.file_or_folder(dataset.ratings)

@@ -56,20 +56,20 @@ def _wrong_reads(params: Params) -> Iterator[str]:
 def check_protocol(params: Params, name: str) -> None:
     """`ConfigError` where no data set is judged by the protocol of this name."""
     used = dict.fromkeys(
-        [registry.SPLIT, *(each for dataset in params.datasets.values() for each in dataset.protocols)]
+        [registry.WHOLE_SPLIT, *(each for dataset in params.datasets.values() for each in dataset.protocols)]
     )
     for problem in unknown("protocol", name, used, "those of params.yaml"):
         raise ConfigError(problem)
 
 
 def _wrong_protocols(params: Params) -> Iterator[str]:
-    known = {name: listed for name, listed in registry.PROTOCOLS.items() if name != registry.SPLIT}
+    known = {name: listed for name, listed in registry.PROTOCOLS.items() if name != registry.WHOLE_SPLIT}
     for name, dataset in params.datasets.items():
         where = f"datasets.{name}.protocols"
         if len(set(dataset.protocols)) < len(dataset.protocols):
             yield f"{where}: one is listed twice in {dataset.protocols}"
         for protocol in dataset.protocols:
-            if protocol == registry.SPLIT:
+            if protocol == registry.WHOLE_SPLIT:
                 yield f"{where}: every data set is judged by {protocol}; remove it"
                 continue
             yield from unknown(where, protocol, known, "the protocols")

@@ -231,9 +231,8 @@ class DatasetSettings(Settings):
     benchmark: Benchmark | None = None  # the published benchmark that it is: published figures are shown beside ours
     # What its test split is judged by beside the split as a whole: names in `registry.PROTOCOLS`.
     protocols: list[str] = Field(default=[])
-    cxc: str | None = (
-        None  # the folder with Crisscrossed Captions' CSV files, or one above it, for protocols that read them
-    )
+    # The folder with Crisscrossed Captions' CSV files, or one above it, for protocols that read them.
+    cxc: str | None = None
 
     @property
     def drawn(self) -> bool:

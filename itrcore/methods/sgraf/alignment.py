@@ -92,8 +92,8 @@ class _Captions:
 
     def grouped(self, alignments: list[Tensor]) -> list[Group]:
         """Alignments of each group."""
-        firsts = accumulate((count for _, count in self.groups), initial=self.first)
-        return [Group(part, first) for part, first in zip(alignments, firsts, strict=False)]
+        firsts = accumulate((count for _, count in self.groups[:-1]), initial=self.first)
+        return [Group(part, first) for part, first in zip(alignments, firsts, strict=True)]
 
 
 class AlignmentMeasure(nn.Module):
