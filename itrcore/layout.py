@@ -107,17 +107,12 @@ def run(data: str, name: str) -> Path:
 
 
 def evaluation(data: str, name: str) -> Path:
-    """A run's scores on test: similarity.npy, evaluation.json; image_vectors.npy and text_vectors.npy if it has vectors."""
+    """A run's scores: evaluation.json; of test and of dev vectors.safetensors, or similarity.npy if it has no vectors."""
     return Path("evaluations", data, name)
 
 
-def ensemble(data: str, name: str) -> Path:
-    """An ensemble's scores on test: similarity.npy."""
-    return Path("ensembles", data, name)
-
-
 def result(data: str, name: str) -> Path:
-    """Of a run or an ensemble: metrics.json, ranks.safetensors, retrieved.json; explained.json if words attend to regions."""
+    """Of a run or an ensemble: metrics.json, ranks.parquet, retrieved.json; explained.json if words attend to regions."""
     return Path("results", data, name)
 
 
@@ -140,7 +135,6 @@ def above_outputs(data: str) -> list[Path]:
             raw(data),
             run(data, "x"),
             evaluation(data, "x"),
-            ensemble(data, "x"),
             result(data, "x"),
         ),
         *(inputs("train", data), inputs("evaluate", data), judging(data), members(data, "x"), metrics("x"), curve("x")),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from itrcore.cli import check, checkpoints, compare, explain
+from itrcore.cli import check, checkpoints, compare, ensemble, explain
 from itrcore.cli.data import data as data_commands
 from itrcore.errors import ITRError
 from itrcore.progress import working
@@ -22,6 +22,7 @@ app.command("import")(checkpoints.import_)
 app.command()(checkpoints.export)
 app.command()(explain.explain)
 app.command()(compare.compare)
+app.command()(ensemble.ensemble)
 
 
 def _version(asked: bool) -> None:

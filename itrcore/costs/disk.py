@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import configparser
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from itrcore import layout
-from itrcore.costs.counts import Shape, SplitCounts, counts, shape
+from itrcore.costs.counts import Shape, counts, shape
 from itrcore.costs.plan import Group
 from itrcore.settings.datasets import DatasetSettings, ScenesSource, SimulatedSource
 from itrcore.settings.params import Params
@@ -54,17 +54,11 @@ def needs(params: Params, groups: Sequence[Group], parameters: Sequence[int], do
     runs = sum(weights)
     # A finished training's best weights stay in state/ until the report has removed them.
     state = runs + (_STATE - 1) * max(weights, default=0)
-    evaluations = sum(_matrix(group.counts) * len(group.to_evaluate) for group in groups)
-    ensembles = sum(
-        _matrix(counts(ensemble.data, params.dataset(ensemble.data)))
-        for name, ensemble in params.ensembles.items()
-        if not layout.ensemble(ensemble.data, name).exists()
-    )
+    evaluations = sum(_scores(group, params) * len(group.to_evaluate) for group in groups)
     outputs = {
         layout.captions("x").parts[0]: data,
         layout.run("x", "x").parts[0]: runs,
         layout.evaluation("x", "x").parts[0]: evaluations,
-        layout.ensemble("x", "x").parts[0]: ensembles,
     }
     written = {str(layout.DOWNLOADS): downloads, **({} if _linked() else outputs), str(layout.STATE): state}
     cache = Need("DVC's cache", params.project / ".dvc" / "cache", sum(outputs.values()))
@@ -115,6 +109,12 @@ def _per_image(dataset: DatasetSettings, given: Shape) -> Iterator[float]:
         yield picture * (_DRAWN if dataset.drawn else _PHOTO)
 
 
-def _matrix(counted: Mapping[str, SplitCounts] | None) -> int:
-    """The similarities of all pairs of test."""
-    return FLOAT * counted["test"].images * counted["test"].captions if counted else 0
+def _scores(group: Group, params: Params) -> int:
+    """What a run's evaluation keeps of test and of the selection part of dev: vectors, else the similarities of all pairs."""
+    if group.counts is None:
+        return 0
+    splits = (group.counts["test"], group.counts["dev"].first(params.training.selection.captions))
+    if (width := group.settings.model.vector_width) is None:
+        return sum(FLOAT * split.images * split.captions for split in splits)
+    number = FLOAT // 2 if params.evaluation.vectors == "float16" else FLOAT
+    return sum(number * width * (split.images + split.captions) for split in splits)

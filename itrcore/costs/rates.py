@@ -31,7 +31,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds that a run takes: all its steps, all its evaluations on dev, its one evaluation on test."""
+    """Seconds that a run takes: all its steps, all its evaluations on dev, its one evaluation on test and dev at the end."""
 
     steps: float
     dev: float
@@ -50,7 +50,7 @@ def times(rates: Rates, settings: MethodSettings, counts: Mapping[str, SplitCoun
     return Times(
         steps=steps_of(settings, counts["train"].captions) * rates.step,
         dev=recipe.epochs * recipe.evaluations * _evaluation(rates, dev),
-        test=_evaluation(rates, counts["test"]),
+        test=_evaluation(rates, counts["test"]) + _evaluation(rates, dev),
     )
 
 

@@ -1,34 +1,36 @@
-"""The scores of a run on the test split; `judging.py` makes figures of them."""
+"""The scores of a run on test, and on the part of dev that chose its weights; `judging.py` makes figures of them."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
 from itrcore import layout
 from itrcore.arrays import new_array
 from itrcore.data.feeding.prepared import open_split
+from itrcore.data.feeding.split import Split
 from itrcore.device import make_accelerator, precision
 from itrcore.evaluation.load import load_run
-from itrcore.evaluation.scoring import encode, score
+from itrcore.evaluation.scoring import EncodedSplit, encode, score
 from itrcore.files import replacing, sha256_of_all
-from itrcore.methods.contract import Attends, EmbeddingMethod
-from itrcore.progress import count_bars
+from itrcore.methods.contract import Attends, EmbeddingMethod, Method
+from itrcore.progress import Show, count_bars
 from itrcore.runs import inputs
 from itrcore.runs.digests import captions_of
-from itrcore.runs.folder import IMAGE_VECTORS, SCORES, SIMILARITY, SPLIT, TEXT_VECTORS, write
+from itrcore.runs.folder import SCORES, SPLIT, write
 from itrcore.runs.records import Scores
+from itrcore.runs.scored import DEV, SIMILARITY, save_vectors
+from itrcore.settings.evaluation import EvaluationSettings
 from itrcore.settings.params import Params
 
 
 def evaluate(params: Params, name: str) -> Path:
-    """Score all pairs of the test split with run `name`; returns the folder of the scores.
+    """Score all pairs of test, and of the selection part of dev, with run `name`; returns the folder of the scores.
 
-    It holds similarity.npy, (n_images, n_captions) float32, and evaluation.json; of an embedding method also
-    image_vectors.npy, (n_images, d), and text_vectors.npy, (n_captions, d), both float32.
+    It holds evaluation.json, with the costs of test, and of each split what `itrcore/runs/scored.py` says.
     `DataError` where the run or the data set cannot be read.
     """
     data = params.run(name).data
@@ -36,22 +38,13 @@ def evaluate(params: Params, name: str) -> Path:
     accelerator = make_accelerator(params.training)
     run = load_run(layout.run(data, name))
     record, method = run.record, run.method.to(accelerator.device)
-    split = open_split(data, SPLIT, run.assets.text.tokeniser, method.input)
-    settings = params.evaluation
+    test, dev = (open_split(data, split, run.assets.text.tokeniser, method.input) for split in (SPLIT, DEV))
     with replacing(layout.evaluation(data, name)) as temporary:
-        temporary.mkdir(parents=True)
-        path = temporary / SIMILARITY
         with accelerator.autocast(), count_bars() as bars:
-            encoded = encode(method, split, settings.batch_size, accelerator.device, bars.show)
-            started = time.perf_counter()
-            n_images, n_captions = len(encoded.images), len(encoded.texts)
-            matrix = new_array(path, (n_images, n_captions))
-            score(method, encoded.images, encoded.texts, settings.tile, matrix, bars.show)
-            seconds = time.perf_counter() - started
-        matrix.flush()
-        if isinstance(method, EmbeddingMethod):
-            np.save(temporary / IMAGE_VECTORS, method.image_vectors(encoded.images).cpu().numpy())
-            np.save(temporary / TEXT_VECTORS, method.text_vectors(encoded.texts).cpu().numpy())
+            encoded, seconds = _score(method, test, params.evaluation, accelerator.device, temporary / SPLIT, bars.show)
+            selection = dev.first(params.training.selection.captions)
+            _score(method, selection, params.evaluation, accelerator.device, temporary / DEV, bars.show)
+        n_images, n_captions = len(encoded.images), len(encoded.texts)
         scores = Scores(
             kind="run",
             name=record.name,
@@ -76,7 +69,28 @@ def evaluate(params: Params, name: str) -> Path:
             files=sha256_of_all(temporary),
             attends=isinstance(method, Attends),
             test_digest=captions_of(layout.captions(data), SPLIT),
+            dev_digest=captions_of(layout.captions(data), DEV),
             inputs=inputs.evaluation(params, name),
         )
         write(temporary / SCORES, scores)
     return layout.evaluation(data, name)
+
+
+def _score(
+    method: Method[Any, Any], split: Split, settings: EvaluationSettings, device: torch.device, folder: Path, show: Show
+) -> tuple[EncodedSplit[Any], float]:
+    """Encode a split, score all its pairs and write what is kept of that; what was encoded, and the seconds of scoring."""
+    folder.mkdir(parents=True)
+    encoded = encode(method, split, settings.batch_size, device, show)
+    embeds = isinstance(method, EmbeddingMethod)
+    started = time.perf_counter()
+    # Of an embedding method the similarities are computed for their cost alone: its vectors say as much.
+    matrix = None if embeds else new_array(folder / SIMILARITY, (len(encoded.images), len(encoded.texts)))
+    score(method, encoded.images, encoded.texts, settings.tile, matrix, show)
+    seconds = time.perf_counter() - started
+    if matrix is not None:
+        matrix.flush()
+    if isinstance(method, EmbeddingMethod):
+        images, captions = method.image_vectors(encoded.images), method.text_vectors(encoded.texts)
+        save_vectors(folder, images.cpu().numpy(), captions.cpu().numpy(), settings.vectors)
+    return encoded, seconds

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from itrcore import intact, layout
-from itrcore.arrays import open_array
+from itrcore import layout
 from itrcore.data import captions
 from itrcore.files import replacing
 from itrcore.protocols.contract import Judged
 from itrcore.protocols.results import write_results
-from itrcore.runs.folder import IMAGE_VECTORS, SCORES, SIMILARITY, SPLIT, TEXT_VECTORS, read
+from itrcore.runs.folder import SCORES, SPLIT, read
 from itrcore.runs.records import Evaluation, Scores
+from itrcore.runs.scored import open_scores
 from itrcore.settings.params import Params
 
 
@@ -26,12 +26,9 @@ def judge(params: Params, name: str) -> Evaluation:
     run = params.run(name)
     folder = layout.evaluation(run.data, name)
     scores = read(folder / SCORES, Scores, f"evaluate@{name}")
-    intact.check(folder, scores.files)
+    scored = open_scores(folder, SPLIT, scores.files, f"evaluate@{name}")
     images, dataset = captions.read(layout.captions(run.data), SPLIT), params.dataset(run.data)
-    vectors = None
-    if IMAGE_VECTORS in scores.files:
-        vectors = (open_array(folder / IMAGE_VECTORS), open_array(folder / TEXT_VECTORS))
-    judged = Judged(name, open_array(folder / SIMILARITY), images, vectors, dataset.ratings)
+    judged = Judged(name, scored.whole(), images, vectors=scored.vectors, cxc=dataset.ratings)
     with replacing(layout.result(run.data, name)) as results:
         evaluation = write_results(
             results, scores, run.method, run.changes, judged, dataset.protocols, params.evaluation

@@ -12,21 +12,20 @@ import numpy as np
 
 from itrcore.errors import DataError
 from itrcore.protocols.contract import Judged, Protocol, recalls
-from itrcore.ranking import metrics, ranks
+from itrcore.ranking import metrics
 
 FOLDS, IMAGES, CAPTIONS = 5, 1000, 5  # folds, images of a fold, captions of an image
 
 
-def mean_of_folds(similarity: np.ndarray, image_of: np.ndarray, images: int) -> dict[str, float]:
+def mean_of_folds(judged: Judged, images: int) -> dict[str, float]:
     """The mean of each figure of `ranking.metrics` over folds of consecutive images.
 
-    similarity: (n_images, n_captions); image_of: (n_captions,), ascending; images: of a fold, of which n_images is a multiple
+    images: of a fold; the split has a multiple of them
     """
     folds = []
-    for start in range(0, len(similarity), images):
-        first, end = np.searchsorted(image_of, (start, start + images))
-        fold = similarity[start : start + images, first:end]
-        folds.append(metrics(ranks(fold, image_of[first:end] - start)))
+    for start in range(0, len(judged.images), images):
+        first, end = np.searchsorted(judged.image_of, (start, start + images)).tolist()
+        folds.append(metrics(judged.ranks_of(slice(start, start + images), slice(first, end))))
     return {key: fmean(fold[key] for fold in folds) for key in folds[0]}
 
 
@@ -37,7 +36,7 @@ def _measure(judged: Judged) -> dict[str, float]:
             f"{judged.similarity.shape[1]:,} captions; expected COCO's {FOLDS * IMAGES:,} test images with {CAPTIONS} captions "
             "each. Remove the protocol from params.yaml, or take the whole test split (testall in SCAN's files)."
         )
-    return mean_of_folds(judged.similarity, judged.image_of, IMAGES)
+    return mean_of_folds(judged, IMAGES)
 
 
 PROTOCOL = Protocol("COCO 1K, mean of five folds", recalls(ranked=True), _measure)

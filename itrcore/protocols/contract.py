@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from itrcore import registry
 from itrcore.data.captions import Image
 from itrcore.ranking import Ranks, ranks
+
+T = TypeVar("T")
 
 SIDES = {"i2t": "image → text", "t2i": "text → image", "i2i": "image → image", "t2t": "text → text"}
 BETWEEN, WITHIN = ("i2t", "t2i"), ("i2i", "t2t")
@@ -32,6 +34,7 @@ class Judged:
     similarity: (n_images, n_captions), finite, higher is more alike; images: of the split, in order, with captions in order
     vectors: of a method of one vector per item, (n_images, d) and (n_captions, d), whose inner products are its similarities
     cxc: the folder with the CSV files of Crisscrossed Captions, where the data set names one
+    of_captions: what captions rank images by, of the same shape; None: `similarity`, as everywhere but in some ensembles
     """
 
     name: str
@@ -39,6 +42,7 @@ class Judged:
     images: Sequence[Image]
     vectors: tuple[np.ndarray, np.ndarray] | None = None
     cxc: Path | None = None
+    of_captions: np.ndarray | None = None
 
     @cached_property
     def image_of(self) -> np.ndarray:
@@ -48,7 +52,27 @@ class Judged:
     @cached_property
     def ranks(self) -> Ranks:
         """The ranks within the whole split. `DataError` where a similarity is not finite, or matrix and images do not fit."""
-        return ranks(self.similarity, self.image_of, self.name)
+        return self.ranks_of()
+
+    def ranks_of(self, images: slice = slice(None), captions: slice = slice(None)) -> Ranks:
+        """The ranks within a part of the split: images and all captions of theirs. `DataError` as for `ranks`."""
+        image_of = self.image_of[captions] - (images.start or 0)
+
+        def both(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            found = ranks(matrix[images, captions], image_of, self.name)
+            return found.image_to_text, found.text_to_image
+
+        return Ranks(*self.each_way(both))
+
+    def each_way(self, of_both: Callable[[np.ndarray], tuple[T, T]]) -> tuple[T, T]:
+        """What a function finds for images as queries and for captions as queries, each of the similarities they rank by."""
+        of_images, of_captions = of_both(self.similarity)
+        return of_images, of_captions if self.of_captions is None else of_both(self.of_captions)[1]
+
+    @property
+    def by_captions(self) -> np.ndarray:
+        """What captions rank images by, (n_images, n_captions)."""
+        return self.similarity if self.of_captions is None else self.of_captions
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,10 @@ def _measured_by(convention: Convention) -> Callable[[Judged], dict[str, float]]
         if convention == "own_too":
             own = np.stack([judged.image_of, np.arange(len(judged.image_of))])
             rows, columns = np.unique(np.concatenate([np.stack([rows, columns]), own], axis=1), axis=1)
-        of_side = zip(("i2t", "t2i"), best_ranks(judged.similarity, rows, columns), strict=True)
+        found = judged.each_way(lambda matrix: best_ranks(matrix, rows, columns))
         return {
             f"{side}_{key}": value
-            for side, ranks in of_side
+            for side, ranks in zip(("i2t", "t2i"), found, strict=True)
             for key, value in recalls_of(ranks, leave_out=convention == "left_out").items()
         }
 

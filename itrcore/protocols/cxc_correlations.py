@@ -59,9 +59,8 @@ def _rated(judged: Judged) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.nda
             pairs = rated.both_ways()
             yield side, pairs.first, pairs.scores, np.concatenate([similarities, similarities])
     pairs = cxc_ratings.of(judged, "sits")
-    similarities = np.asarray(judged.similarity[pairs.first, pairs.second])
-    yield "t2i", pairs.second, pairs.scores, similarities
-    yield "i2t", pairs.first, pairs.scores, similarities
+    yield "t2i", pairs.second, pairs.scores, np.asarray(judged.by_captions[pairs.first, pairs.second])
+    yield "i2t", pairs.first, pairs.scores, np.asarray(judged.similarity[pairs.first, pairs.second])
 
 
 def _measure(judged: Judged) -> dict[str, float]:

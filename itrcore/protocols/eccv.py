@@ -12,7 +12,7 @@ import io
 import numpy as np
 
 from itrcore.protocols.coco_ids import Ids, annotated, resolve
-from itrcore.protocols.contract import Protocol, recalls
+from itrcore.protocols.contract import Judged, Protocol, recalls
 from itrcore.protocols.retrieved import top
 
 _FIGURES = {"map_at_r": "mAP@R", "r_precision": "R-Precision", "r1": "R@1"}
@@ -34,16 +34,16 @@ def lists(
     }
 
 
-def of_similarity(similarity: np.ndarray, ids: Ids) -> dict[str, float]:
-    """The six figures in percent. similarity: (5000, 25000), may be memory-mapped; ids: of its rows and columns"""
+def figures(judged: Judged, ids: Ids) -> dict[str, float]:
+    """The six figures in percent. judged: of 5,000 images and 25,000 captions; ids: theirs"""
     known = annotated()
     images, captions = known.eccv_gts["i2t"], known.eccv_gts["t2i"]
     columns = np.flatnonzero(np.isin(ids.captions, list(captions)))
-    of_captions = np.asarray(similarity[:, columns]).T
+    of_captions = np.asarray(judged.by_captions[:, columns]).T
     # The package prints bars whatever it is told.
     with contextlib.redirect_stderr(io.StringIO()):
         found = known.compute_all_metrics(
-            lists(similarity, ids.images, ids.captions, images),
+            lists(judged.similarity, ids.images, ids.captions, images),
             lists(of_captions, ids.captions[columns], ids.images, captions),
             target_metrics=tuple(_ASKED),
         )
@@ -57,6 +57,6 @@ def of_similarity(similarity: np.ndarray, ids: Ids) -> dict[str, float]:
 PROTOCOL = Protocol(
     "ECCV Caption",
     recalls(_FIGURES),
-    lambda judged: of_similarity(judged.similarity, resolve(judged.images, judged.name)),
+    lambda judged: figures(judged, resolve(judged.images, judged.name)),
     "In percent. R is the number of a query's positives; 1,261 images and 1,332 captions are asked for.",
 )

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import save_file
-
 from itrcore import layout, registry
-from itrcore.files import replacing, sha256, write_json
+from itrcore.files import sha256, write_json
+from itrcore.protocols import ranked
 from itrcore.protocols.contract import Judged, protocol
 from itrcore.protocols.retrieved import retrieved
 from itrcore.runs.folder import METRICS, RANKS, RETRIEVED, SPLIT, write
@@ -26,16 +24,13 @@ def write_results(
     protocols: Sequence[str],
     settings: EvaluationSettings,
 ) -> Evaluation:
-    """Judge similarities by the split and more protocols; write metrics.json, ranks.safetensors and retrieved.json, DVC's figures.
+    """Judge similarities by the split and more protocols; write metrics.json, ranks.parquet and retrieved.json, DVC's figures.
 
     measured: what the matrix was made with; method, profile: of a run, as params.yaml names them now; None for an ensemble
     folder: a new one; protocols: names of those beside the split
-    ranks.safetensors: image_to_text (n_images,) and text_to_image (n_captions,), int32, from 1
     `DataError` where a similarity is not finite, matrix and images do not fit, or a protocol cannot be had with these images.
     """
-    ranked = judged.ranks  # first: it refuses what is not finite
-    with replacing(folder / RANKS) as temporary:
-        save_file({direction: of_queries.astype(np.int32) for direction, of_queries in vars(ranked).items()}, temporary)
+    ranked.write(folder / RANKS, ranked.ranked(judged), judged.images)
     evaluation = Evaluation(
         **{key: getattr(measured, key) for key in Measured.model_fields if key != "files"},
         files={**measured.files, RANKS: sha256(folder / RANKS)},

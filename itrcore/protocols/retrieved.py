@@ -17,7 +17,8 @@ def retrieved(judged: Judged, queries: int, rows: int) -> Retrieved:
 
     Where scores tie, wrong items come before right ones, as the ranks count them.
     """
-    similarity, images, image_of, ranks = judged.similarity, judged.images, judged.image_of, judged.ranks
+    similarity, by_captions = judged.similarity, judged.by_captions
+    images, image_of, ranks = judged.images, judged.image_of, judged.ranks
     captions = [caption for image in images for caption in image.captions]
     image_to_text = tuple(
         ImageQuery(
@@ -46,10 +47,10 @@ def retrieved(judged: Judged, queries: int, rows: int) -> Retrieved:
                 RankedImage(
                     image_id=images[i].image_id,
                     file_name=images[i].file_name,
-                    score=float(similarity[i, query]),
+                    score=float(by_captions[i, query]),
                     correct=bool(image_of[query] == i),
                 )
-                for i in top(similarity[:, query], np.arange(len(images)) == image_of[query], rows)
+                for i in top(by_captions[:, query], np.arange(len(images)) == image_of[query], rows)
             ),
         )
         for query, kind in _queries(ranks.text_to_image, queries)

@@ -16,9 +16,8 @@ from itrcore.runs.records import Collapse, Point
 
 SPLIT = "test"
 RUN, HISTORY = "run.json", "history.json"  # in a run's folder
-SIMILARITY, SCORES = "similarity.npy", "evaluation.json"  # in the folder of a run's scores
-IMAGE_VECTORS, TEXT_VECTORS = "image_vectors.npy", "text_vectors.npy"  # there too, of a method that has vectors
-METRICS, RANKS = "metrics.json", "ranks.safetensors"  # in the folder of results
+SCORES = "evaluation.json"  # in the folder of a run's scores
+METRICS, RANKS = "metrics.json", "ranks.parquet"  # in the folder of results
 RETRIEVED, EXPLAINED = "retrieved.json", "explained.json"
 
 R = TypeVar("R", bound=BaseModel)

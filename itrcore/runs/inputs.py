@@ -76,10 +76,10 @@ def evaluation(params: Params, name: str) -> Inputs:
     return {
         "code": code.of(_EVALUATED, *modules(settings)),
         "settings": {
-            "evaluation": params.evaluation.model_dump(mode="json", include={"batch_size", "tile"}),
-            "training": _shared(params),
+            "evaluation": params.evaluation.model_dump(mode="json", include={"batch_size", "tile", "vectors"}),
+            "training": _shared(params, "selection"),
         },
-        "data": {"test": _split(params.run(name).data, "test", settings)},
+        "data": {split: _split(params.run(name).data, split, settings) for split in ("dev", "test")},
     }
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from itrcore.settings.datasets import INPUTS, PIXELS
 from itrcore.settings.methods import MethodSettings
+from itrcore.settings.runs import Scale
 from itrcore.settings.training import TrainingSettings
 
 Inputs = dict[str, Any]  # what decides a result (`itrcore/runs/inputs.py`): code, settings, data
@@ -198,12 +199,25 @@ class History(Record):
         return next(reversed(list(takewhile(lambda point: point.collapsed, reversed(self.evaluations)))), None)
 
 
+class Mixing(Record):
+    """How the similarities of an ensemble's members became one.
+
+    weights: of the members, in their order, summing to 1; chosen_on: the split that chose them; None for equal ones
+    scale: what was done to each member's similarities before
+    """
+
+    weights: tuple[float, ...]
+    chosen_on: str | None
+    scale: Scale
+
+
 class Measured(Record):
     """What evaluation.json and metrics.json both say: which model, on which data, at what cost.
 
     family: an ensemble joins those of its members by +; features: one of `INPUTS`, or a list of them for an ensemble
-    members: of an ensemble, which has None for what belongs to a single run
-    files: name → SHA-256, of the scores: similarity.npy, vectors
+    members, mixing: of an ensemble, which has None for what belongs to a single run
+    dev_rsum: of a run, at the evaluation whose weights are kept; of an ensemble, on the same part of dev
+    files: path → SHA-256, of the scores of each split
     encode_…, score_…: milliseconds per image and per caption; precision: of encoding, as similarities are always float32
     """
 
@@ -215,6 +229,7 @@ class Measured(Record):
     seed: int | None = None
     checkpoint: Checkpoint | None = None
     members: tuple[str, ...] = ()
+    mixing: Mixing | None = None
     features: str
     selected_on: str
     dev_rsum: float | None = None
@@ -263,14 +278,15 @@ class Measured(Record):
 
 
 class Scores(Measured):
-    """evaluation.json: a run's scores on test.
+    """evaluation.json: a run's scores on test, and on the part of dev that chose its weights.
 
     attends: whether its words attend to regions
-    test_digest: of the captions and images that were scored; inputs: what decides the scores besides the weights
+    test_digest, dev_digest: of the captions and images of both splits; inputs: what decides the scores besides the weights
     """
 
     attends: bool
     test_digest: str
+    dev_digest: str
     inputs: Inputs
 
 

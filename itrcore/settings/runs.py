@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from itrcore.settings.strict import Digest, Name, Settings
+
+Weights = Literal["equal", "dev"]
+Scale = Literal["none", "z_score", "rank"]
 
 
 class CheckpointSettings(Settings):
@@ -52,7 +55,14 @@ class RunSettings(Settings):
 
 
 class EnsembleSettings(Settings):
-    """The mean of the similarity matrices of several runs on one data set."""
+    """A mean of the similarities of several runs on one data set.
+
+    weights: of the members: equal, or those with the highest rsum on dev, which are chosen when it is made and stored with it
+    scale: what is done to each member's similarities before: nothing; for each query, subtract their mean and divide by their
+        standard deviation; or take their ranks. For members whose similarities differ in scale
+    """
 
     data: Name
     runs: Annotated[list[Name], Field(min_length=2)]
+    weights: Weights = "equal"
+    scale: Scale = "none"

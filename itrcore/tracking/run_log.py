@@ -111,6 +111,9 @@ class RunLog:
     def ensemble(self, found: Evaluation) -> None:
         """An ensemble's parameters, in the columns that trainings have too, and its members."""
         members = {"members": ", ".join(found.members), "n_members": len(found.members)}
+        if (mixing := found.mixing) is not None:
+            weights = ", ".join(f"{weight:g}" for weight in mixing.weights) if mixing.chosen_on else "equal"
+            members |= {"weights": weights, "scale": mixing.scale}
         self.params({"data": found.data, "method": "ensemble", "parameters": found.parameters, **members})
 
     def evaluation(self, folder: Path) -> None:

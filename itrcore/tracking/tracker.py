@@ -21,7 +21,7 @@ from itrcore import intact
 from itrcore.errors import ITRError, first_line
 from itrcore.files import digest, sha256
 from itrcore.runs.examples import Explained, Retrieved
-from itrcore.runs.folder import EXPLAINED, HISTORY, METRICS, RANKS, RETRIEVED, RUN, SIMILARITY, read
+from itrcore.runs.folder import EXPLAINED, HISTORY, METRICS, RANKS, RETRIEVED, RUN, read
 from itrcore.runs.observer import Observer
 from itrcore.runs.records import Evaluation, History, Point, Run, RunDescription
 from itrcore.settings.params import Params
@@ -264,7 +264,10 @@ class Tracker:
         return log
 
     def _record_ensemble(self, found: Evaluation, folder: Path) -> None:
-        runs, result = self._runs(found.data, found.name), digest([found.members, found.files[SIMILARITY]])
+        runs, result = (
+            self._runs(found.data, found.name),
+            digest([found.members, found.mixing and found.mixing.model_dump(mode="json"), found.files[RANKS]]),
+        )
         if runs.not_of_trial(result):
             return
         known = runs.of(result)

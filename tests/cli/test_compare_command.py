@@ -98,5 +98,5 @@ def test_results_on_other_data_or_of_another_table_are_refused(two: Path) -> Non
     put_run(two, evaluation("two", "tiny", "gpo", 1, 20.0, n_images=149, n_captions=745))
     output = itr("compare", "one", "two").output
     assert "ranks of 149 images and 745 captions; expected 150 and 750" in output
-    Path("results/tiny/one/ranks.safetensors").write_bytes(b"damaged")
-    assert "results/tiny/one/ranks.safetensors: this file is damaged" in itr("compare", "one", "two").output
+    Path("results/tiny/one/ranks.parquet").write_bytes(b"damaged")
+    assert "results/tiny/one/ranks.parquet: this file is damaged" in itr("compare", "one", "two").output

@@ -14,6 +14,8 @@ from itrcore.fetch import hub, record
 from itrcore.settings.load import load
 from tests.support.tiny_project import ROOT, project, write_params
 
+# Vectors of 16 numbers, of test and of dev: 8 images and 40 captions of each.
+SCORES = 2 * 4 * 16 * (8 + 40)
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -27,9 +29,8 @@ def test_everything_that_a_fresh_project_writes(tmp_path: Path, monkeypatch: Any
         "data": data,
         "runs": 4 * 4000,
         "state": 4 * 4000 + 6 * 4 * 3000,  # the best weights of both; of the larger one two states while one is written
-        "evaluations": 2 * 4 * 8 * 40,
-        "ensembles": 4 * 8 * 40,
-        "DVC's cache": data + 4 * 4000 + 3 * 4 * 8 * 40,
+        "evaluations": 2 * SCORES,
+        "DVC's cache": data + 4 * 4000 + 2 * SCORES,
     }
 
 
@@ -42,7 +43,7 @@ def test_what_is_prepared_is_not_written_again_and_links_need_room_once(tmp_path
         found = {need.name: need.bytes for need in needs(params, groups(params), [1000, 1000], 0)}
         assert "data" not in found
         assert ("runs" in found) != linked
-        assert found["DVC's cache"] == 2 * 4 * 1000 + 3 * 4 * 8 * 40
+        assert found["DVC's cache"] == 2 * 4 * 1000 + 2 * SCORES
 
 
 def test_each_disk_has_what_goes_there_through_links_too(tmp_path: Path, monkeypatch: Any) -> None:
@@ -52,7 +53,7 @@ def test_each_disk_has_what_goes_there_through_links_too(tmp_path: Path, monkeyp
     (tmp_path / "runs").symlink_to(other)
     monkeypatch.setattr(shutil, "disk_usage", lambda where: Usage(10, 3, 7 if Path(where) == other else 5))
     found = {disk.free: {need.name for need in disk.needs} for disk in disks(needs(params, groups(params), [9, 9], 0))}
-    assert found == {7: {"runs"}, 5: {"data", "state", "evaluations", "ensembles", "DVC's cache"}}
+    assert found == {7: {"runs"}, 5: {"data", "state", "evaluations", "DVC's cache"}}
 
 
 def test_what_is_recorded_or_on_this_disk_is_not_downloaded(tmp_path: Path, monkeypatch: Any) -> None:

@@ -18,14 +18,14 @@ def test_steps_are_whole_batches_of_each_epoch() -> None:
     assert steps_of(settings, 145_000) == 1132 * 25  # 145,000 / 128 = 1,132.8
 
 
-def test_a_run_takes_its_steps_its_evaluations_on_dev_and_one_on_test() -> None:
+def test_a_run_takes_its_steps_its_evaluations_on_dev_and_one_of_both_splits() -> None:
     settings = load(ROOT / "params.yaml").recipes["esl_h_clip"].settings
     assert (settings.recipe.batch_size, settings.recipe.epochs, settings.recipe.evaluations) == (64, 15, 4)
     taken = times(Rates(2.0, 0.1, 0.01, 1e-6, 0, "measured"), settings, F30K, 5000)
     assert taken.steps == 2.0 * 2265 * 15  # 145,000 / 64 = 2,265.6
     # of dev 5,000 captions and their 1,000 images: 100 s, 50 s and 5 s, 60 times
     assert taken.dev == pytest.approx(60 * (100 + 50 + 5))
-    assert taken.test == pytest.approx(100 + 50 + 5)
+    assert taken.test == pytest.approx(2 * (100 + 50 + 5))
 
 
 def test_selection_takes_no_more_of_dev_than_there_is() -> None:

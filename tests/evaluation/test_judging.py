@@ -8,20 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from safetensors.numpy import load_file
+import torch
+from safetensors.numpy import save_file
 
 from itrcore import registry
+from itrcore.data import captions
+from itrcore.data.feeding.prepared import open_split
 from itrcore.errors import DataError
 from itrcore.evaluation.ensemble import evaluate_ensemble, members, recorded
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
+from itrcore.evaluation.load import load_run
+from itrcore.evaluation.mixing import mixed
+from itrcore.evaluation.scoring import encode, score
 from itrcore.files import read_json, sha256
+from itrcore.protocols import ranked
 from itrcore.protocols.results import summary
 from itrcore.ranking import Ranks, metrics, ranks
 from itrcore.runs import inputs
 from itrcore.runs.records import Evaluation
+from itrcore.runs.scored import Scored, open_scores
 from itrcore.settings.load import load
+from tests.support.scores import similarities
 from tests.support.tiny_project import PARAMS, project, rewrite, train_in, write_params
 
 _ESL = {
@@ -56,26 +66,32 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-RECORDED = {"metrics.json", "ranks.safetensors", "retrieved.json"}
+RECORDED = {"metrics.json", "ranks.parquet", "retrieved.json"}
 IMAGE_OF = np.repeat(np.arange(8), 5)
 
 
 def test_an_evaluation_is_scores_and_what_decided_them_and_judges_nothing(folder: Path) -> None:
-    vectors = {"image_vectors.npy", "text_vectors.npy"}
-    assert names(SCORES / "one") == {"similarity.npy", "evaluation.json", *vectors}
-    assert names(SCORES / "looks") == {"similarity.npy", "evaluation.json"}  # it has none
+    for name, scores in {"one": "vectors.safetensors", "looks": "similarity.npy"}.items():  # `looks` has no vectors
+        files = {path.relative_to(SCORES / name).as_posix() for path in (SCORES / name).rglob("*") if path.is_file()}
+        assert files == {"evaluation.json", f"test/{scores}", f"dev/{scores}"}
     assert not RESULTS.exists() and not Path("metrics").exists()
     scored = read_json(SCORES / "one" / "evaluation.json")
     assert scored["inputs"] == inputs.evaluation(load(), "one")
-    assert scored["files"]["similarity.npy"] == sha256(SCORES / "one" / "similarity.npy")
+    assert scored["files"] == {name: sha256(SCORES / "one" / name) for name in scored["files"]}
     assert scored["dev_rsum"] == read_json(Path("runs/tiny/one/run.json"))["dev_rsum"]
     assert (scored["name"], scored["attends"]) == ("one", False)
+
+
+@pytest.mark.parametrize("name", ["one", "looks"])
+def test_dev_is_scored_as_the_training_saw_it(name: str, folder: Path) -> None:
+    found = metrics(ranks(similarities(name, "dev"), IMAGE_OF))
+    assert found["rsum"] == pytest.approx(read_json(Path("runs/tiny", name, "run.json"))["dev_rsum"], abs=1e-9)
 
 
 def test_results_are_those_of_the_stored_scores(folder: Path) -> None:
     evaluation, results = judge(load(), "one"), RESULTS / "one"
     assert names(results) == RECORDED
-    found, matrix = read_json(results / "metrics.json"), np.load(SCORES / "one" / "similarity.npy")
+    found, matrix = read_json(results / "metrics.json"), similarities("one")
     assert Evaluation.model_validate_json((results / "metrics.json").read_bytes()) == evaluation
     assert matrix.shape == (found["n_images"], found["n_captions"]) == (8, 40)
     assert found["metrics"] == metrics(ranks(matrix, IMAGE_OF))
@@ -86,10 +102,41 @@ def test_results_are_those_of_the_stored_scores(folder: Path) -> None:
     assert summary(evaluation).startswith(f"one: test rsum {found['metrics']['rsum']:.1f}, i2t R@1 ")
 
 
-def test_vectors_give_the_similarity_by_their_inner_products(folder: Path) -> None:
-    images, texts = (np.load(SCORES / "one" / f"{side}_vectors.npy") for side in ("image", "text"))
-    assert (images.dtype, images.shape, texts.shape) == (np.float32, (8, 16), (40, 16))
-    np.testing.assert_allclose(images @ texts.T, np.load(SCORES / "one" / "similarity.npy"), atol=1e-6)
+def test_vectors_are_stored_as_params_yaml_says_and_give_the_methods_similarities(folder: Path) -> None:
+    run = load_run(Path("runs/tiny/one"))
+    split = open_split("tiny", "test", run.assets.text.tokeniser, run.method.input)
+    encoded = encode(run.method, split, 16, torch.device("cpu"))
+    expected = score(run.method, encoded.images, encoded.texts, 16)
+    np.testing.assert_allclose(similarities("one"), expected, atol=1e-6)
+    size = (SCORES / "one/test/vectors.safetensors").stat().st_size
+    write_params(folder, {**CHANGES, "evaluation.vectors": "float16"})
+    evaluate(load(), "one")
+    np.testing.assert_allclose(similarities("one"), expected, atol=2e-3)
+    assert np.abs(similarities("one") - expected).max() > 1e-6
+    assert (SCORES / "one/test/vectors.safetensors").stat().st_size < 0.6 * size
+
+
+@pytest.mark.parametrize(
+    ("vectors", "said"),
+    [
+        ({"images": np.zeros((8, 4), np.float32)}, "not readable .*captions"),
+        (
+            {"images": np.zeros((8, 4), np.float32), "captions": np.zeros((40, 5), np.float32)},
+            "arrays of another shape or type",
+        ),
+        (
+            {"images": np.zeros((8, 4), np.int64), "captions": np.zeros((40, 4), np.int64)},
+            "arrays of another shape or type",
+        ),
+    ],
+)
+def test_other_arrays_in_the_place_of_vectors_are_refused(
+    vectors: dict[str, np.ndarray], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "test").mkdir()
+    save_file(vectors, path := tmp_path / "test/vectors.safetensors")
+    with pytest.raises(DataError, match=rf"vectors\.safetensors: {said}.*Run: dvc repro evaluate@a"):
+        open_scores(tmp_path, "test", {"test/vectors.safetensors": sha256(path)}, "evaluate@a")
 
 
 def test_ranks_are_computed_once_and_kept(folder: Path, monkeypatch: Any) -> None:
@@ -102,12 +149,26 @@ def test_ranks_are_computed_once_and_kept(folder: Path, monkeypatch: Any) -> Non
     monkeypatch.setattr("itrcore.protocols.contract.ranks", counted)
     judge(load(), "one")
     assert len(calls) == 1
-    kept, expected = (
-        load_file(RESULTS / "one" / "ranks.safetensors"),
-        ranks(np.load(SCORES / "one/similarity.npy"), IMAGE_OF),
+    kept, matrix = ranked.read(RESULTS / "one" / "ranks.parquet"), similarities("one")
+    expected = ranks(matrix, IMAGE_OF)
+    np.testing.assert_array_equal(kept.image_to_text, expected.image_to_text)
+    np.testing.assert_array_equal(kept.text_to_image, expected.text_to_image)
+    np.testing.assert_array_equal(kept.captions_found, np.argsort(-matrix, axis=1)[:, :10])
+    np.testing.assert_array_equal(kept.images_found, np.argsort(-matrix.T, axis=1)[:, :10])  # all eight
+
+
+def test_ranks_are_a_table_that_says_which_query_each_row_is(folder: Path) -> None:
+    judge(load(), "one")
+    table, images = (
+        pq.read_table(RESULTS / "one" / "ranks.parquet"),
+        captions.read(Path("data/tiny/captions.parquet"), "test"),
     )
-    np.testing.assert_array_equal(kept["image_to_text"], expected.image_to_text)
-    np.testing.assert_array_equal(kept["text_to_image"], expected.text_to_image)
+    rows = table.to_pylist()
+    assert [(row["direction"], row["image_id"], row["caption_id"]) for row in rows] == [
+        *(("i2t", image.image_id, None) for image in images),
+        *(("t2i", image.image_id, caption) for image in images for caption in image.caption_ids),
+    ]
+    assert {row["best_9"] for row in rows if row["direction"] == "t2i"} == {None}  # there are eight images
 
 
 def test_where_words_look_at_regions_that_is_explained_too(folder: Path) -> None:
@@ -127,18 +188,28 @@ def test_a_run_without_scores_names_the_stage_that_makes_them(folder: Path) -> N
     assert not RESULTS.exists()
 
 
-def test_an_ensemble_is_judged_like_a_run_and_has_no_figures_of_dev(folder: Path) -> None:
+def test_an_ensemble_is_judged_like_a_run_and_keeps_no_matrix(folder: Path) -> None:
     evaluate_ensemble(load(), "both")
-    results = RESULTS / "both"
-    one, two = (np.load(SCORES / name / "similarity.npy") for name in ("one", "two"))
-    mean = np.load("ensembles/tiny/both/similarity.npy")
-    np.testing.assert_allclose(mean, (one + two) / 2, atol=1e-6)
-    assert names(Path("ensembles/tiny/both")) == {"similarity.npy"}
-    assert names(results) == RECORDED
-    found = read_json(results / "metrics.json")
+    assert names(RESULTS / "both") == RECORDED
+    found, mean = read_json(RESULTS / "both" / "metrics.json"), (similarities("one") + similarities("two")) / 2
     assert found["metrics"] == metrics(ranks(mean, IMAGE_OF))
     assert (found["kind"], found["members"]) == ("ensemble", ["one", "two"])
-    assert read_json(Path("metrics/both.json")).keys() == {"test/rsum"}
+    assert found["mixing"] == {"weights": [0.5, 0.5], "chosen_on": None, "scale": "none"}
+    dev = (similarities("one", "dev") + similarities("two", "dev")) / 2
+    assert found["dev_rsum"] == pytest.approx(metrics(ranks(dev, IMAGE_OF))["rsum"])
+    assert read_json(Path("metrics/both.json")).keys() == {"dev/rsum", "test/rsum"}
+
+
+def test_chosen_weights_and_scale_are_stored_and_used(folder: Path) -> None:
+    write_params(folder, {**CHANGES, "ensembles.both.weights": "dev", "ensembles.both.scale": "z_score"})
+    evaluate_ensemble(load(), "both")
+    found = read_json(RESULTS / "both" / "metrics.json")
+    mixing = found["mixing"]
+    assert (mixing["chosen_on"], mixing["scale"], sum(mixing["weights"])) == ("dev", "z_score", pytest.approx(1))
+    pair = [Scored(similarities(name)) for name in ("one", "two")]
+    of_images, of_captions = mixed(pair, mixing["weights"], "z_score", ("one", "two"))
+    expected = Ranks(ranks(of_images, IMAGE_OF).image_to_text, ranks(of_captions, IMAGE_OF).text_to_image)
+    assert found["metrics"] == metrics(expected)
 
 
 def test_runs_and_ensembles_are_judged_by_every_protocol_of_their_data_set(folder: Path, monkeypatch: Any) -> None:
@@ -148,8 +219,8 @@ def test_runs_and_ensembles_are_judged_by_every_protocol_of_their_data_set(folde
     judge(load(), "one")
     judge(load(), "looks")
     evaluate_ensemble(load(), "both")
-    for name, scores in (("one", SCORES / "one"), ("both", Path("ensembles/tiny/both"))):
-        matrix, found = np.load(scores / "similarity.npy"), read_json(RESULTS / name / "metrics.json")
+    for name, matrix in {"one": similarities("one"), "both": (similarities("one") + similarities("two")) / 2}.items():
+        found = read_json(RESULTS / name / "metrics.json")
         assert found["metrics"] == metrics(ranks(matrix, IMAGE_OF))
         halves = [metrics(ranks(matrix[4 * i : 4 * i + 4, 20 * i : 20 * i + 20], IMAGE_OF[:20])) for i in (0, 1)]
         wanted = {key: (halves[0][key] + halves[1][key]) / 2 for key in halves[0]}
@@ -165,7 +236,7 @@ def test_members_change_with_their_scores_and_not_with_how_long_those_took(folde
     path = SCORES / "one" / "evaluation.json"
     rewrite(path, encode_image_ms=99.0)
     assert recorded(members(load(), "both")) == before
-    rewrite(path, files={"similarity.npy": "0" * 64})
+    rewrite(path, files={"test/vectors.safetensors": "0" * 64})
     assert recorded(members(load(), "both")) != before
 
 
@@ -174,14 +245,15 @@ def test_members_of_another_test_split_are_refused(folder: Path) -> None:
     rewrite(path, test_digest="0" * 64)
     with pytest.raises(DataError, match=r"ensembles\.both: its runs were evaluated on different states of tiny"):
         evaluate_ensemble(load(), "both")
-    assert not Path("ensembles").exists() and not RESULTS.exists()
+    assert not RESULTS.exists()
 
 
-def test_a_matrix_that_is_not_the_evaluated_one_is_refused(folder: Path) -> None:
-    path = SCORES / "two" / "similarity.npy"
-    np.save(path, np.load(path) + 1)
+@pytest.mark.parametrize("split", ["test", "dev"])
+def test_scores_that_are_not_the_evaluated_ones_are_refused(folder: Path, split: str) -> None:
+    path = SCORES / "two" / split / "vectors.safetensors"
+    path.write_bytes(path.read_bytes()[:-4] + bytes(4))
     with pytest.raises(
-        DataError, match=r"similarity\.npy: this file is damaged: its bytes have changed; .*Run: itr heal"
+        DataError, match=r"vectors\.safetensors: this file is damaged: its bytes have changed; .*Run: itr heal"
     ):
         evaluate_ensemble(load(), "both")
-    assert not Path("ensembles").exists() and not RESULTS.exists()
+    assert not RESULTS.exists()

@@ -206,7 +206,6 @@ def readers(pipeline: Pipeline, name: str) -> list[list[str]]:
         "runs": [evaluate, judge, report, why],
         "evaluations": [judge, *members],
         KEPT: [train, evaluate],
-        "ensembles": [judge],
     }.get(top, [report, board])
 
 

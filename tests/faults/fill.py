@@ -39,7 +39,6 @@ class Fill:
                     "state",
                     "evaluations",
                     "results",
-                    "ensembles",
                 ],
                 *["inputs", "curves", "metrics", "mlartifacts", "temporary"],
             ],

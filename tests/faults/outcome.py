@@ -53,7 +53,6 @@ RESULTS = (
     "evaluations",
     "results",
     "metrics",
-    "ensembles",
     "report/leaderboard.json",
 )
 # What two undisturbed pipelines differ in: times, the project's commit, and digests over these.

@@ -13,7 +13,7 @@ from tests.faults.outcome import Outcome
 from tests.faults.pipeline import EMBEDDING, Pipeline
 
 WEIGHTS = f"runs/scenes/{EMBEDDING}/model.safetensors"
-SCORES = f"evaluations/scenes/{EMBEDDING}/similarity.npy"
+SCORES = f"evaluations/scenes/{EMBEDDING}/test/vectors.safetensors"
 
 
 @pytest.fixture(scope="module")

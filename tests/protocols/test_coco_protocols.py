@@ -15,7 +15,8 @@ from itrcore.protocols.coco_1k import mean_of_folds
 from itrcore.protocols.coco_ids import annotated, pairs, resolve
 from itrcore.protocols.contract import Judged, protocol
 from itrcore.protocols.cxc import best_ranks, recalls_of
-from itrcore.protocols.retrieved import top
+from itrcore.protocols.ranked import ranked
+from itrcore.protocols.retrieved import retrieved, top
 from itrcore.ranking import metrics, ranks
 from tests.test_ranking import naive_ranks, random_case
 
@@ -108,8 +109,28 @@ def test_folds_are_ranked_each_for_itself() -> None:
         images, captions = range(4 * fold, 4 * fold + 4), range(8 * fold, 8 * fold + 8)
         of_images, _ = naive_ranks(similarity[np.ix_(images, captions)], np.repeat(np.arange(4), 2))
         recalls.append(100 * np.mean(np.array(of_images) <= 1))
-    assert mean_of_folds(similarity, image_of, 4)["i2t_r1"] == pytest.approx(np.mean(recalls))
-    assert mean_of_folds(similarity, image_of, 12) == metrics(ranks(similarity, image_of))
+    images = [Image(number, None, [2 * number, 2 * number + 1], ["a", "b"]) for number in range(12)]
+    judged = Judged("a run", similarity, images)
+    assert mean_of_folds(judged, 4)["i2t_r1"] == pytest.approx(np.mean(recalls))
+    assert mean_of_folds(judged, 12) == metrics(ranks(similarity, image_of))
+
+
+def test_captions_rank_by_their_own_similarities_where_an_ensemble_has_two() -> None:
+    rng = np.random.default_rng(1)
+    one, other = rng.standard_normal((2, 12, 24)).astype(np.float32)
+    images = [Image(number, None, [2 * number, 2 * number + 1], ["a", "b"]) for number in range(12)]
+    both = Judged("an ensemble", one, images, of_captions=other)
+    for measured in (lambda judged: mean_of_folds(judged, 4), lambda judged: metrics(judged.ranks)):
+        of_images, of_captions, found = (
+            measured(judged) for judged in (Judged("a", one, images), Judged("b", other, images), both)
+        )
+        assert {key: value for key, value in found.items() if key.startswith("i2t")}.items() <= of_images.items()
+        assert {key: value for key, value in found.items() if key.startswith("t2i")}.items() <= of_captions.items()
+        assert found["rsum"] == pytest.approx(sum(found[f"{side}_r{k}"] for side in ("i2t", "t2i") for k in (1, 5, 10)))
+    best = {query.retrieved[0].score for query in retrieved(both, 24, 1).text_to_image}
+    assert best and best <= set(other.max(axis=0).tolist())
+    assert ranked(both).images_found[:, 0].tolist() == other.argmax(axis=0).tolist()
+    assert ranked(both).captions_found[:, 0].tolist() == one.argmax(axis=1).tolist()
 
 
 def test_ranked_lists_are_a_sort_with_right_items_last_among_equals() -> None:

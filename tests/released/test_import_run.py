@@ -24,6 +24,7 @@ from itrcore.evaluation.ensemble import evaluate_ensemble
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
 from itrcore.files import read_json, sha256
+from itrcore.ranking import metrics, ranks
 from itrcore.released import importing
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.exporting import export_run
@@ -33,6 +34,7 @@ from itrcore.settings.load import load
 from tests.support.exported import CHANGES, METHOD, ON_WORDS
 from tests.support.helpers import released_file
 from tests.support.parity_fixtures import ROOT
+from tests.support.scores import similarities
 from tests.support.tiny_project import write_params
 
 OWN = Path("tiny_precomp_vocab.json")  # a vocabulary that is given
@@ -60,7 +62,7 @@ def imported(observer: Any = None) -> Any:
 
 
 def similarity(name: str) -> bytes:
-    return Path("evaluations", "tiny", name, "similarity.npy").read_bytes()
+    return similarities(name).tobytes()
 
 
 def refusal() -> str:
@@ -199,13 +201,11 @@ def test_imported_and_trained_runs_make_an_ensemble(folder: Path) -> None:
     imported()
     edit.add(Path("params.yaml"), "ensembles", "mixed", {"data": "tiny", "runs": ["one", "new"]})
     evaluate_ensemble(load(), "mixed")
-    one, new, mixed = (
-        np.load(Path(kind, "tiny", name, "similarity.npy"))
-        for kind, name in (("evaluations", "one"), ("evaluations", "new"), ("ensembles", "mixed"))
-    )
-    np.testing.assert_allclose(mixed, (one + new) / 2, atol=1e-6)
+    mean = (similarities("one") + similarities("new")) / 2
+    found = ranks(mean, np.repeat(np.arange(len(mean)), 5))
     result = read_json(Path("results/tiny/mixed/metrics.json"))
     assert (result["selected_on"], result["family"]) == ("dev, unknown (imported)", "esa_bigru+vse_infty_bigru")
+    assert result["metrics"] == metrics(found)
 
 
 def test_a_vocabulary_that_is_written_otherwise_and_gives_the_same_ids_is_the_same(folder: Path) -> None:

@@ -127,8 +127,8 @@ def printed(results: Results, width: int) -> list[str]:
 
 def test_damaged_ranks_and_other_captions_are_errors(tmp_path: Path) -> None:
     put_run(tmp_path, evaluation("a", "toy", "m", 1, 20.0))
-    (tmp_path / "results/toy/a/ranks.safetensors").write_bytes(b"0")
-    with pytest.raises(DataError, match=r"results/toy/a/ranks\.safetensors: this file is damaged"):
+    (tmp_path / "results/toy/a/ranks.parquet").write_bytes(b"0")
+    with pytest.raises(DataError, match=r"results/toy/a/ranks\.parquet: this file is damaged"):
         rows(collect(tmp_path, {"a": "toy"}, {}), "toy")
     put_run(tmp_path, evaluation("a", "toy", "m", 1, 20.0, n_captions=600))
     with pytest.raises(DataError, match="ranks of 150 images and 600 captions; expected 150 and 750"):

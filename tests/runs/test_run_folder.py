@@ -44,6 +44,7 @@ from tests.support.helpers import (
     pixel_batch,
     text_batch,
 )
+from tests.support.scores import similarities
 from tests.support.tiny_project import project, stage, train_in
 
 WIDTH, N_WORDS = 12, 30
@@ -153,7 +154,7 @@ def similarity(folder: Path, name: str) -> bytes:
     shutil.rmtree(folder / "evaluations", ignore_errors=True)
     with contextlib.chdir(folder):
         evaluate(load(), name)
-    return (folder / "evaluations" / "tiny" / name / "similarity.npy").read_bytes()
+    return similarities(name, root=folder).tobytes()
 
 
 @pytest.mark.parametrize("name", ["one", "small", "published"])
@@ -172,7 +173,7 @@ def test_a_run_is_evaluated_to_the_same_bits_when_all_that_its_text_came_from_is
     for gone in ("data/tiny/vocab", "data/tiny/raw", "bert", "state"):
         shutil.rmtree(tmp_path / gone, ignore_errors=True)
     assert similarity(tmp_path, name) == before
-    matrix = np.load(tmp_path / "evaluations" / "tiny" / name / "similarity.npy")
+    matrix = similarities(name, root=tmp_path)
     assert np.abs(matrix - matrix.mean()).max() > 1e-4
     expected = {"vocab.json"} if name == "one" else {"tokenizer.json", "bert.json"}
     assert {path.name for path in (run / "text").iterdir()} == expected
@@ -196,7 +197,7 @@ def test_another_process_without_network_evaluates_a_published_bert_from_the_fol
     process = stage(tmp_path, "evaluate", "small", HF_HUB_OFFLINE="1", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/m.db")
     output = process.communicate()[0]
     assert process.returncode == 0, output
-    assert (tmp_path / "evaluations/tiny/small/similarity.npy").read_bytes() == before
+    assert similarities("small", root=tmp_path).tobytes() == before
 
 
 def test_captions_longer_than_the_berts_positions_are_cut_in_training_and_in_evaluation(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_record_names_what_its_run_reads_and_nothing_else(tmp_path: Path) -> N
     }
     assert words["settings"]["training"] == shared
     assert words["settings"]["seed"] == 1 and "itrcore.pretrained.bert" not in words["code"]
-    assert set(scored["data"]) == {"test"} and "seed" not in scored["settings"]
+    assert set(scored["data"]) == {"dev", "test"} and "seed" not in scored["settings"]
     # Weights that were trained elsewhere hang on no captions of ours, and on nobody's learning rate.
     assert set(imported["data"]) == {"vocabulary"} and not {"loss", "recipe"} & imported["settings"].keys()
     assert imported["settings"]["checkpoint"] == {"sha256": "a" * 64, "text_digest": "b" * 64}

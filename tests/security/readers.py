@@ -43,11 +43,12 @@ from itrcore.own_data import captions as own_captions
 from itrcore.own_data.features import open_features
 from itrcore.pretrained import bert, clip, detector
 from itrcore.protocols import cxc_ratings
+from itrcore.protocols.ranked import SCHEMA as SCHEMA_OF_RANKS
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.text import clip_vocabulary
 from itrcore.report import ranked
 from itrcore.runs import folder as run_folder
-from itrcore.runs import inputs
+from itrcore.runs import inputs, scored
 from itrcore.runs.records import Evaluation, Run
 from itrcore.settings import recipes, yaml_file
 from itrcore.settings.downloads import DownloadSettings, PunktSettings
@@ -112,6 +113,10 @@ def _ranks(path: Path) -> Any:
     """Whoever gives the ranks gives the digest as well."""
     evaluation = Evaluation.model_construct(data="d", name="a", files={path.name: sha256(path)})
     return ranked.read_ranks(path.parents[3], evaluation, np.zeros(1, np.int64))
+
+
+def _vectors(path: Path) -> Any:
+    return scored.open_scores(path.parents[1], "test", {"test/vectors.safetensors": sha256(path)}, "evaluate@a")
 
 
 def _recorded(path: Path) -> Any:
@@ -335,7 +340,10 @@ READERS: dict[str, Reader] = {
         ("itrcore.data.text.vocabulary:Vocabulary.load",), "v.json", lambda path: Vocabulary.load(path, path.parent), _json()),
     "concepts": Reader(("itrcore.data.concepts.concepts:Concepts.load",), "concepts.json", _concepts, _json()),
     "ranks": Reader(
-        ("itrcore.report.ranked:read_ranks",), "results/d/a/ranks.safetensors", _ranks, hostile.safetensors_files),
+        ("itrcore.report.ranked:read_ranks",), "results/d/a/ranks.parquet", _ranks,
+        lambda: hostile.parquet_files(SCHEMA_OF_RANKS)),
+    "vectors": Reader(
+        ("itrcore.runs.scored:open_scores",), "a/test/vectors.safetensors", _vectors, hostile.safetensors_files),
     "vectors of concepts": Reader(
         ("itrcore.data.concepts.concepts:Concepts.load",), "concepts.safetensors", _concepts, hostile.safetensors_files),
     "record of a download": Reader(

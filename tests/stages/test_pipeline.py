@@ -13,9 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.project import ROOT, Project, tiny_params
+from tests.support.scores import similarities
 
 pytestmark = pytest.mark.slow
 
@@ -271,9 +273,8 @@ def test_an_imported_run_goes_through_the_pipeline_like_any_other(project: Proje
     options = {"method": "esa", "text": "bigru", "dataset": "scenes", "checkpoint": "out/model_best.pth"}
     out = project.run(*cli, "import", *(part for key, value in options.items() for part in (f"--{key}", value))).stdout
     assert f"{imported}: test rsum" in out and out.splitlines()[-1].startswith("Next: itr leaderboard")
-    evaluations = project.folder / "evaluations" / "scenes"
-    matrices = [(evaluations / run / "similarity.npy").read_bytes() for run in (name, imported)]
-    assert matrices[0] == matrices[1]
+    trained, read = (similarities(run, data="scenes", root=project.folder) for run in (name, imported))
+    np.testing.assert_array_equal(trained, read)
     changed = project.params
     changed["ensembles"] |= {"imported-too": {"data": "scenes", "runs": [name, imported]}}
     project.write_params(changed)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from itrcore.protocols.coco_1k import mean_of_folds
 from itrcore.protocols.contract import Figure, Judged, Protocol, recalls
 
-PROTOCOL = Protocol(
-    "Halves", recalls(ranked=True), lambda judged: mean_of_folds(judged.similarity, judged.image_of, 4), "Of 4 images."
-)
+PROTOCOL = Protocol("Halves", recalls(ranked=True), lambda judged: mean_of_folds(judged, 4), "Of 4 images.")
 
 
 def _nearest_is_of_the_image(judged: Judged) -> dict[str, float]:

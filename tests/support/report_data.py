@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from safetensors.numpy import save_file
 
 from itrcore import layout
 from itrcore.data import captions
+from itrcore.data.captions import Image
 from itrcore.files import sha256, write_sealed
+from itrcore.protocols import ranked
+from itrcore.protocols.ranked import Ranked
 
 SCRIPT = "<script>alert(1)</script> & \"quoted\" 'cap'"
 OUTSIDE = "../../etc/x.jpg"
@@ -103,20 +105,28 @@ def ranks(count: int, recalls: list[float]) -> np.ndarray:
     return of_queries
 
 
+def first_ten(queries: int, items: int) -> np.ndarray:
+    """For each query the first ten items as its best answers."""
+    return np.tile(np.arange(min(10, items), dtype=np.int32), (queries, 1))
+
+
 def put_ranks(root: Path, value: dict[str, Any]) -> None:
-    """ranks.safetensors with the recalls of a metrics.json, whose `files` it enters, and the data set's caption table."""
-    sides = {"image_to_text": ("i2t", value["n_images"]), "text_to_image": ("t2i", value["n_captions"])}
-    path = root / layout.result(value["data"], value["name"]) / "ranks.safetensors"
+    """ranks.parquet with the recalls of a metrics.json, whose `files` it enters, and the data set's caption table."""
+    counts = value["n_images"], value["n_captions"]
+    sides = {"image_to_text": ("i2t", counts[0]), "text_to_image": ("t2i", counts[1])}
+    path = root / layout.result(value["data"], value["name"]) / "ranks.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     figures = value["metrics"]
-    save_file(
-        {name: ranks(count, [figures[f"{side}_r{k}"] for k in (1, 5, 10)]) for name, (side, count) in sides.items()},
-        path,
-    )
+    of_sides = {
+        name: ranks(count, [figures[f"{side}_r{k}"] for k in (1, 5, 10)]) for name, (side, count) in sides.items()
+    }
+    each = counts[1] // counts[0]
+    images = [Image(100 + image, None, [*range(image * each, (image + 1) * each)], []) for image in range(counts[0])]
+    found = Ranked(**of_sides, captions_found=first_ten(*counts), images_found=first_ten(*reversed(counts)))
+    ranked.write(path, found, images)
     value["files"] = {path.name: sha256(path)}
     table = root / layout.captions(value["data"])
     if not table.exists():
-        each = value["n_captions"] // value["n_images"]
         columns = [
             {
                 "image_id": 100 + image, "file_name": None, "split": split, "position": image,

@@ -176,7 +176,7 @@ PARAMS: dict[str, Any] = {  # `methods` are written as recipes
         "save_every_steps": 4,
         "selection": {"captions": 5000},
     },
-    "evaluation": {"batch_size": 16, "tile": 16, "retrieved": 2, "queries": 2},
+    "evaluation": {"batch_size": 16, "tile": 16, "vectors": "float32", "retrieved": 2, "queries": 2},
     "runs": {
         "one": {"data": "tiny", "method": "esa", "seed": 1},
         "two": {"data": "tiny", "method": "gpo", "seed": 1},

@@ -175,7 +175,7 @@ def test_a_training_that_ended_between_its_last_entry_and_its_end_is_kept(folder
 
 def test_an_ensemble_of_other_members_results_is_a_run_of_its_own(folder: Path) -> None:
     def recorded(scores: str) -> str:
-        files = {**read_json(ENSEMBLE / "metrics.json")["files"], "similarity.npy": scores * 64}
+        files = {**read_json(ENSEMBLE / "metrics.json")["files"], "ranks.parquet": scores * 64}
         rewrite(ENSEMBLE / "metrics.json", files=files)
         assert Tracker().record_ensemble(ENSEMBLE)
         return str(Store().current("both").info.run_id)

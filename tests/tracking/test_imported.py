@@ -78,7 +78,7 @@ def test_an_import_is_one_finished_run_with_its_checkpoint_and_no_training(folde
     assert {"test/rsum", "test/i2t_r1", "time/encode_image_ms"} <= metrics
     assert Store().files(run) == [
         *(f"checkpoint/{name}" for name in ("model.safetensors", "run.json", "text/vocab.json")),
-        *(f"evaluation/{name}" for name in ("metrics.json", "ranks.safetensors", "retrieved.json")),
+        *(f"evaluation/{name}" for name in ("metrics.json", "ranks.parquet", "retrieved.json")),
     ]
 
 

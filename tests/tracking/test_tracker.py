@@ -51,7 +51,7 @@ def test_a_training_is_one_run_with_all_that_its_folders_hold(folder: Path) -> N
     assert run.data.metrics["train/best_epoch"] == described["best_epoch"]
     assert store.files(run) == [
         *(f"checkpoint/{name}" for name in ("history.json", "model.safetensors", "run.json", "text/vocab.json")),
-        *(f"evaluation/{name}" for name in ("metrics.json", "ranks.safetensors", "retrieved.json")),
+        *(f"evaluation/{name}" for name in ("metrics.json", "ranks.parquet", "retrieved.json")),
     ]
     (copy,) = (folder / "mlartifacts" / "tiny").rglob("model.safetensors")  # of the project, wherever it is called from
     assert copy.read_bytes() == weights(RUN)
@@ -259,7 +259,7 @@ def test_a_trial_takes_nothing_away_and_records_what_it_trained_alone(folder: Pa
 
 
 @pytest.mark.parametrize(
-    "path", [RUN / "model.safetensors", RUN / "run.json", RESULTS / "ranks.safetensors", RESULTS / "retrieved.json"]
+    "path", [RUN / "model.safetensors", RUN / "run.json", RESULTS / "ranks.parquet", RESULTS / "retrieved.json"]
 )
 def test_damaged_results_are_refused_and_mlflow_keeps_the_whole_ones(path: Path, folder: Path) -> None:
     assert Tracker().record(RUN, RESULTS)

@@ -13,13 +13,15 @@ from itrcore.evaluation.evaluate import evaluate
 from itrcore.files import sha256
 from itrcore.runs import inputs
 from itrcore.settings.load import load
+from tests.support.scores import similarities
 from tests.support.tiny_project import project, train_in, weights
 
 
 def similarity(folder: Path) -> bytes:
     with contextlib.chdir(folder):
         inputs.write(params := load(), "tiny")
-        return (folder / evaluate(params, "one") / "similarity.npy").read_bytes()
+        evaluate(params, "one")
+        return similarities("one").tobytes()
 
 
 def test_a_second_training_and_evaluation_tokenise_nothing_and_read_no_shard_for_its_checksum(

@@ -23,6 +23,7 @@ from itrcore.released.layouts import LAYOUTS
 from itrcore.runs.observer import Observer
 from tests.support.cross_released import check_export, checkpoint_of, imported, regions, similarity, small
 from tests.support.parity_fixtures import published, with_model
+from tests.support.scores import similarities
 from tests.support.tiny_project import PARAMS, project, train_in, write_params
 
 PADDED = "what pads its captions takes no part (padding: masked); in the released code it does"
@@ -138,5 +139,5 @@ def test_a_trained_run_goes_out_and_in_again_with_the_same_similarities(tmp_path
         params = write_params(Path("."), {**lhsc(), "runs.new": new})
         importing.import_run(params, "new", Observer())
         evaluate(params, "new")
-        ours, theirs = (np.load(Path("evaluations/tiny", name, "similarity.npy")) for name in ("one", "new"))
+        ours, theirs = (similarities(name) for name in ("one", "new"))
         np.testing.assert_array_equal(ours, theirs)

@@ -1,0 +1,107 @@
+"""`itr ensemble`: which runs make the best ensembles, chosen on dev."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from itrcore.cli.written import write_text
+from itrcore.errors import ConfigError, unknown
+from itrcore.settings.runs import Scale, Weights
+from itrcore.terminal import Screen, say, user_errors
+
+if TYPE_CHECKING:
+    from itrcore.evaluation.ensemble import Found
+    from itrcore.settings.params import Params
+
+
+PARAMS = Path("params.yaml")
+_SIZES = {"pairs": 2, "triples": 3}
+
+
+def ensemble(
+    search: Literal["pairs", "triples"] = typer.Option(
+        ..., help="which ensembles are tried: all pairs, or all triples of evaluated runs"
+    ),
+    data: str | None = typer.Option(None, help="the data set; may be left out where params.yaml has one"),
+    top: int = typer.Option(5, min=1, help="how many are shown, and measured on test"),
+    weights: Weights = typer.Option("equal", help="equal, or chosen on dev for each ensemble"),
+    scale: Scale = typer.Option("none", help="what is done to each run's similarities before: none, z_score or rank"),
+    add: bool = typer.Option(False, help="write those shown into params.yaml; dvc repro then makes them"),
+    json: Path | None = typer.Option(None, help="write them as JSON into this file instead; - is the terminal"),
+) -> None:
+    """Try all ensembles of so many runs on dev, and measure the best ones once on test."""
+    with user_errors():
+        from itrcore.evaluation import ensemble
+        from itrcore.settings.load import load
+
+        params = load()
+        name = _data(params, data)
+        names = [f"{name}-{search}-{number}" for number in range(1, top + 1)]
+        if add and (taken := {*params.runs, *params.ensembles}.intersection(names)):
+            raise ConfigError(f"params.yaml: {min(taken)} is there already; remove it, or rename it to keep it")
+        found = ensemble.search(params, name, _SIZES[search], weights, scale, top)
+        if json is not None:
+            from json import dumps
+
+            write_text(json, dumps([_as_json(each) for each in found], indent=2, ensure_ascii=False))
+        else:
+            _print(name, found)
+        if add:
+            _add(name, names, found[1:], weights, scale)
+
+
+def _data(params: Params, data: str | None) -> str:
+    if data is None:
+        if len(params.datasets) > 1:
+            raise ConfigError(f"say which data set: --data {' or --data '.join(params.datasets)}")
+        return next(iter(params.datasets))
+    for problem in unknown("--data", data, params.datasets, "datasets"):
+        raise ConfigError(problem)
+    return data
+
+
+def _as_json(found: Found) -> dict[str, object]:
+    return {**asdict(found), "metrics": found.metrics.model_dump()}
+
+
+def _print(data: str, found: list[Found]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    screen = Screen(highlight=False)
+    table = Table(
+        title=Text(f"{data}: chosen by rsum on dev; test measured once"), box=box.SIMPLE_HEAD, title_justify="left"
+    )
+    table.add_column("")
+    table.add_column("runs")
+    for heading in ("weights", "dev rsum", "test rsum", "i2t R@1", "t2i R@1"):
+        table.add_column(heading, justify="right")
+    for number, each in enumerate(found):
+        single = len(each.runs) == 1
+        table.add_row(
+            "best run" if single else str(number),
+            Text("\n".join(each.runs)),
+            "" if single else "\n".join(f"{weight:.2f}" for weight in each.weights),
+            f"{each.dev_rsum:.1f}",
+            f"{each.metrics.rsum:.1f}",
+            f"{each.metrics.i2t_r1:.1f}",
+            f"{each.metrics.t2i_r1:.1f}",
+        )
+    screen.print(table)
+
+
+def _add(data: str, names: list[str], found: list[Found], weights: Weights, scale: Scale) -> None:
+    from itrcore.settings import edit
+
+    options = {"weights": weights, "scale": scale}
+    told = {key: value for key, value in options.items() if value not in ("equal", "none")}
+    # Each new entry stands first in its section: so the best one is added last.
+    added = list(zip(names, found, strict=False))
+    for name, each in reversed(added):
+        edit.add(PARAMS, "ensembles", name, {"data": data, "runs": list(each.runs), **told})
+    say(f"Added to params.yaml: {', '.join(name for name, _ in added)}. Next: dvc repro")
