@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.numpy import save_file
+from typer.testing import CliRunner
 
 from itrcore import registry
+from itrcore.cli.app import app
 from itrcore.data import captions
 from itrcore.data.feeding.prepared import open_split
 from itrcore.errors import DataError
@@ -257,3 +260,25 @@ def test_scores_that_are_not_the_evaluated_ones_are_refused(folder: Path, split:
     ):
         evaluate_ensemble(load(), "both")
     assert not RESULTS.exists()
+
+
+def test_the_best_pairs_on_dev_are_measured_on_test_and_added(folder: Path) -> None:
+    runner = CliRunner()
+    result = runner.invoke(app, ["ensemble", "--search", "pairs", "--top", "2", "--json", "-"])
+    assert result.exit_code == 0, result.output
+    best, *pairs = json.loads(result.output)
+    assert len(pairs) == 2 and len(best["runs"]) == 1
+    assert pairs[0]["dev_rsum"] >= pairs[1]["dev_rsum"]
+    for pair in pairs:
+        for split, key in (("dev", "dev_rsum"), ("test", "metrics")):
+            mean = sum(similarities(run, split).astype(np.float64) for run in pair["runs"]) / 2
+            found = metrics(ranks(mean.astype(np.float32), IMAGE_OF))
+            assert pair[key] == pytest.approx(found["rsum"] if split == "dev" else found)
+    shown = runner.invoke(app, ["ensemble", "--search", "pairs", "--top", "2", "--weights", "dev", "--add"])
+    assert "best run" in shown.output and "Added to params.yaml: tiny-pairs-1, tiny-pairs-2." in shown.output
+    added = load().ensembles
+    assert list(added) == ["tiny-pairs-1", "tiny-pairs-2", "both"] and added["tiny-pairs-1"].weights == "dev"
+    again = runner.invoke(app, ["ensemble", "--search", "pairs", "--top", "1", "--add"])
+    assert again.exit_code == 1 and "tiny-pairs-1 is there already" in again.output
+    few = runner.invoke(app, ["ensemble", "--search", "triples", "--data", "nothing"])
+    assert few.exit_code == 1 and "--data" in few.output
