@@ -12,6 +12,7 @@ from itrcore import layout
 from itrcore.arrays import new_array
 from itrcore.data.feeding.prepared import open_split
 from itrcore.device import make_accelerator, precision
+from itrcore.evaluation import efficiency
 from itrcore.evaluation.load import load_run
 from itrcore.evaluation.scoring import encode, score
 from itrcore.files import replacing, sha256_of_all
@@ -48,6 +49,7 @@ def evaluate(params: Params, name: str) -> Path:
             matrix = new_array(path, (n_images, n_captions))
             score(method, encoded.images, encoded.texts, settings.tile, matrix, bars.show)
             seconds = time.perf_counter() - started
+            measured = efficiency.measure(method, encoded.images, encoded.texts)
         matrix.flush()
         if isinstance(method, EmbeddingMethod):
             np.save(temporary / IMAGE_VECTORS, method.image_vectors(encoded.images).cpu().numpy())
@@ -69,6 +71,7 @@ def evaluate(params: Params, name: str) -> Path:
             encode_caption_ms=1000 * encoded.text_seconds / n_captions,
             score_image_ms=1000 * seconds / n_images,
             score_caption_ms=1000 * seconds / n_captions,
+            efficiency=measured,
             device=str(accelerator.device),
             precision=precision(accelerator),
             code_version=record.code_version,
