@@ -333,8 +333,8 @@ def board_legend(board: Sequence[Row], interval: bool = True) -> list[str]:
 def cost_legend(board: Sequence[Row]) -> list[str]:
     """What stands below a table of these rows' costs."""
     found = [entry.evaluation.efficiency for row in board for entry in row.entries]
-    where = formats.distinct(f"{one.device}, threads: {one.threads}" for one in found if one is not None)
-    lines = [f"Search: one encoded caption among encoded images; {where}"] if any(found) else []
+    where = "; ".join(dict.fromkeys(f"{one.device}, threads: {one.threads}" for one in found if one is not None))
+    lines = [f"Search: one encoded caption among encoded images ({where})"] if any(found) else []
     if any(row.kind == "ensemble" and row.values.keys() & {"image_bytes"} for row in board):
         lines.append("An ensemble's times, memory and parameters are the sums of its members'")
     if any(row.extrapolated for row in board):

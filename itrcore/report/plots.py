@@ -173,7 +173,7 @@ def _curve_axes(axes: Axes, theme: Theme, lines: Sequence[Curve], log: bool) -> 
 def draw_for_both(path: Path, height: float, draw: Callable[[Figure, Axes, Theme], None]) -> None:
     """Write the plot that `draw` draws into an empty figure, once for each theme. path: without theme and ending"""
     drawn, *others = THEMES
-    figure, axes = _figure(drawn, height)
+    figure, axes = figure_of(drawn, height)
     draw(figure, axes, drawn)
     _save(figure, path.with_name(f"{path.name}{drawn.suffix}.png"))
     figure.set_layout_engine("none")  # everything has its place now
@@ -198,7 +198,8 @@ def _hex(colour: Any) -> str:
     return str(to_hex(colours[0])) if len(colours) == 1 and colours[0][3] == 1 else ""
 
 
-def _figure(theme: Theme, height: float) -> tuple[Figure, Axes]:
+def figure_of(theme: Theme, height: float) -> tuple[Figure, Axes]:
+    """An empty figure of a theme. height: in inches"""
     figure = Figure(figsize=(WIDTH, height), dpi=CSS_DPI * SHARP, facecolor=theme.paper, layout="constrained")
     axes = figure.add_subplot(facecolor=theme.paper)
     axes.set_axisbelow(True)

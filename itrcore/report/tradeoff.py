@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -27,44 +28,39 @@ _CLOSE, _TRIES = 5, 12  # steps within which a name keeps off the bars too, and 
 
 
 def tradeoff(folder: Path, path: str, board: Sequence[Row], gallery: int) -> list[Plot]:
-    """One plot of the rows that were timed at a gallery of this size; none where no row was.
-
-    A point's shape says of what kind a row is, a hollow one that its time was extrapolated; its bar is rsum's 95 % interval.
-    """
+    """One plot of the rows that were timed at a gallery of this size; none where no row was. path: as of `recall_bars`"""
     key = f"search_{gallery}_ms"
-    shown = [row for row in board if key in row.values]
-    if not shown:
+    if not (shown := [row for row in board if key in row.values]):
         return []
-    where = f"one caption's search among {gallery:,} images"
-
-    def draw(figure: Figure, axes: Axes, theme: Theme) -> None:
-        for row in shown:
-            low, high = row.noise.interval["rsum"]
-            x, y = row.values[key].mean, row.values["rsum"].mean
-            axes.plot([x, x], [low, high], color=theme.quiet, linewidth=0.9, zorder=2)
-            number = _kind(row)
-            fill = theme.paper if key in row.extrapolated else theme.lines[number]
-            axes.plot(
-                [x], [y], SHAPES[number], color=theme.lines[number], markerfacecolor=fill, markersize=_SIZE, zorder=3
-            )
-        _axes(axes, theme, [row.values[key].mean for row in shown])
-        hollow = "; hollow: extrapolated" if any(key in row.extrapolated for row in shown) else ""
-        titles(axes, theme, "Accuracy and the time of a search", f"{where}{hollow}")
-        numbers = sorted({_kind(row) for row in shown})
-        handles = [
-            Line2D([], [], color=theme.lines[number], marker=SHAPES[number], linestyle="none", markersize=_SIZE)
-            for number in numbers
-        ]
-        legend(figure, theme, handles, [KINDS[number] for number in numbers], 3)
-        _name(figure, axes, theme, shown, key)
-
-    draw_for_both(folder / path, HEIGHT, draw)
-    fast, best = min(shown, key=lambda row: row.values[key].mean), shown[0]
-    alt = f"Scatter plot of rsum against {where}, {len(shown)} rows, numbers as in the tables."
-    for word, row in (("Highest rsum", best), ("Fastest", fast)):
-        time = formats.milliseconds(row.values[key].mean)
-        alt += f" {word}: {row.name}, rsum {formats.recall(row.values['rsum'].mean)}, {time}."
+    draw_for_both(folder / path, HEIGHT, partial(draw, rows=shown, gallery=gallery))
+    alt = f"Scatter plot of rsum against {_search(gallery)}, {len(shown)} row{'s' * (len(shown) > 1)}, numbers as in the tables."
+    for word, row in (("Highest rsum", shown[0]), ("Fastest", min(shown, key=lambda row: row.values[key].mean))):
+        alt += f" {word}: {row.name}, rsum {formats.recall(row.values['rsum'].mean)}, {formats.milliseconds(row.values[key].mean)}."
     return [plot_of(path, HEIGHT, alt)]
+
+
+def draw(figure: Figure, axes: Axes, theme: Theme, rows: Sequence[Row], gallery: int) -> None:
+    """A point's shape says of what kind a row is, a hollow one that its time was extrapolated; its bar is rsum's 95 % interval."""
+    key = f"search_{gallery}_ms"
+    for row in rows:
+        x, y, kind = row.values[key].mean, row.values["rsum"].mean, _kind(row)
+        axes.plot([x, x], row.noise.interval["rsum"], color=theme.quiet, linewidth=0.9, zorder=2)
+        fill = theme.paper if key in row.extrapolated else theme.lines[kind]
+        axes.plot([x], [y], SHAPES[kind], color=theme.lines[kind], markerfacecolor=fill, markersize=_SIZE, zorder=3)
+    _axes(axes, theme, [row.values[key].mean for row in rows])
+    hollow = "; hollow: extrapolated" if any(key in row.extrapolated for row in rows) else ""
+    titles(axes, theme, "Accuracy and the time of a search", f"{_search(gallery)}{hollow}")
+    kinds = sorted({_kind(row) for row in rows})
+    handles = [
+        Line2D([], [], color=theme.lines[kind], marker=SHAPES[kind], linestyle="none", markersize=_SIZE)
+        for kind in kinds
+    ]
+    legend(figure, theme, handles, [KINDS[kind] for kind in kinds], 3)
+    _name(figure, axes, theme, rows, key)
+
+
+def _search(gallery: int) -> str:
+    return f"one caption's search among {gallery:,} images"
 
 
 def _kind(row: Row) -> int:
