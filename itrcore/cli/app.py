@@ -46,6 +46,7 @@ def _options(
 @app.command()
 def leaderboard(
     protocol: str = typer.Option("split", help="whose figures: one of datasets.*.protocols in params.yaml"),
+    costs: bool = typer.Option(False, "--costs", help="print what methods cost instead: times and memory"),
     json: Path | None = typer.Option(
         None, help="write all protocols' figures as JSON into this file instead; - is the terminal"
     ),
@@ -55,7 +56,7 @@ def leaderboard(
     """Print the leaderboard of the evaluated runs, or write it into files."""
     with user_errors():
         from itrcore.report.results import available
-        from itrcore.report.terminal import print_leaderboard
+        from itrcore.report.terminal import print_costs, print_leaderboard
         from itrcore.settings.checks import check_protocol
         from itrcore.settings.load import load
 
@@ -63,7 +64,10 @@ def leaderboard(
         check_protocol(params, protocol)
         results, missing = available(params)
         if json is None and csv is None and latex is None:
-            print_leaderboard(results, Screen(), protocol)
+            if costs:
+                print_costs(results, Screen())
+            else:
+                print_leaderboard(results, Screen(), protocol)
             _print_missing(missing)
             return
         from json import dumps

@@ -13,6 +13,7 @@ from itrcore.arrays import new_array
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.feeding.split import Split
 from itrcore.device import make_accelerator, precision
+from itrcore.evaluation import efficiency
 from itrcore.evaluation.load import load_run
 from itrcore.evaluation.scoring import EncodedSplit, encode, score
 from itrcore.files import replacing, sha256_of_all
@@ -42,6 +43,7 @@ def evaluate(params: Params, name: str) -> Path:
     with replacing(layout.evaluation(data, name)) as temporary:
         with accelerator.autocast(), count_bars() as bars:
             encoded, seconds = _score(method, test, params.evaluation, accelerator.device, temporary / SPLIT, bars.show)
+            measured = efficiency.measure(method, encoded.images, encoded.texts)
             selection = dev.first(params.training.selection.captions)
             _score(method, selection, params.evaluation, accelerator.device, temporary / DEV, bars.show)
         n_images, n_captions = len(encoded.images), len(encoded.texts)
@@ -62,6 +64,7 @@ def evaluate(params: Params, name: str) -> Path:
             encode_caption_ms=1000 * encoded.text_seconds / n_captions,
             score_image_ms=1000 * seconds / n_images,
             score_caption_ms=1000 * seconds / n_captions,
+            efficiency=measured,
             device=str(accelerator.device),
             precision=precision(accelerator),
             code_version=record.code_version,

@@ -31,7 +31,8 @@ def as_csv(results: Results, protocol: str = WHOLE_SPLIT) -> str:
     """A line for each row of every data set that has the protocol, best first; what is not there is empty.
 
     For each of its figures: mean over seeds, `_std` over seeds; where they are known, `_low` and `_high` of the 95 % interval over
-    images, `_p` of the test against the best in it; `_published`. Costs have mean and `_std`.
+    images, `_p` of the test against the best in it; `_published`. Costs have mean and `_std`;
+    `extrapolated` names those that were not measured.
     """
     lines = [_record(row, protocol) for data in results.having(protocol) for row in rows(results, data, protocol)]
     out = io.StringIO()
@@ -55,6 +56,7 @@ def _record(row: Row, protocol: str) -> dict[str, Any]:
             record |= {f"{key}_low": low, f"{key}_high": high, f"{key}_p": row.noise.p.get(key)}
         if key in FIGURES:
             record[f"{key}_published"] = row.published and row.published.figures.get(key)
+    record["extrapolated"] = " ".join(sorted(row.extrapolated)) or None
     return record | {"published_source": row.published and row.published.source}
 
 

@@ -61,6 +61,14 @@ def milliseconds(value: float) -> str:
     return f"{_two_digits(value / 1e3)} s"
 
 
+def size(n_bytes: float) -> str:
+    """Two significant digits and a unit that suits, decimal: `512 B`, `8.3 kB`, `0.97 GB`."""
+    for limit, factor, unit in ((995.0, 1.0, "B"), (0.995e6, 1e3, "kB"), (0.995e9, 1e6, "MB")):
+        if n_bytes < limit:
+            return f"{_two_digits(n_bytes / factor)} {unit}"
+    return f"{_two_digits(n_bytes / 1e9)} GB"
+
+
 def distinct(values: Iterable[object]) -> str:
     """Each value once, in order: `dev, unknown (imported)`; an ensemble's value lists those of its members that way."""
     parts = (part for value in values if value is not None for part in str(value).split(", "))

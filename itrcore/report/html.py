@@ -22,6 +22,7 @@ from itrcore.report.pictures import Shelf
 from itrcore.report.plots import Curve, Plot, curves, recall_bars
 from itrcore.report.published_figures import KINDS, beside
 from itrcore.report.results import NOT_REAL, Entry, Results, not_real
+from itrcore.report.tradeoff import tradeoff
 from itrcore.runs.records import AGAINST_COLLAPSE
 from itrcore.settings.evaluation import ReportSettings
 from itrcore.settings.methods import RECONSTRUCTED
@@ -48,6 +49,7 @@ class Section:
     rows: list[Row]
     plots: list[Plot]
     legend: list[str]
+    costs: list[str]  # legend of the costs
     several_data: bool  # rows evaluated on different data: not comparable
     protocols: list[ProtocolTable]  # beside the split as a whole
     concepts: int | None  # how many there are, where a page shows them
@@ -71,7 +73,7 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     environment = _templates(settings, provenance)
     shelf = Shelf(folder, pictures)
-    sections = [_section(results, data, folder, concepts.get(data)) for data in results.datasets]
+    sections = [_section(results, data, folder, concepts.get(data), settings.gallery) for data in results.datasets]
     pages.write(
         environment, folder / "index.html", "index.html", "", sections=sections, banner=not_real(results.entries)
     )
@@ -86,6 +88,7 @@ def write_report(
                 pages.write(
                     environment, folder / entry_path(entry), "entry.html", "../",
                     entry=entry, e=entry.evaluation, row=row, known=known, facts=_entry_facts(entry),
+                    costs=leaderboard.cost_cells(entry.evaluation),
                     protocols=section.protocols,
                     published=beside(
                         entry.evaluation, results.benchmarks.get(entry.data), entry.evaluation.metrics.model_dump()
@@ -118,7 +121,7 @@ def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Envir
     )  # fmt: skip
 
 
-def _section(results: Results, data: str, folder: Path, concepts: Concepts | None) -> Section:
+def _section(results: Results, data: str, folder: Path, concepts: Concepts | None, gallery: int) -> Section:
     entries = results.of(data)
     evaluations = [entry.evaluation for entry in entries]
     first, features = evaluations[0], formats.distinct(e.features for e in evaluations)
@@ -137,7 +140,8 @@ def _section(results: Results, data: str, folder: Path, concepts: Concepts | Non
     count = None if concepts is None else len(concepts)
     legend = leaderboard.board_legend(board)
     tables = [_protocol_table(results, data, name) for name in results.protocols.get(data, ())]
-    return Section(data, features, facts, board, _section_plots(board, data, folder), legend, several, tables, count)
+    plots, costs = _section_plots(board, data, folder, gallery), leaderboard.cost_legend(board)
+    return Section(data, features, facts, board, plots, legend, costs, several, tables, count)
 
 
 def _protocol_table(results: Results, data: str, name: str) -> ProtocolTable:
@@ -145,11 +149,12 @@ def _protocol_table(results: Results, data: str, name: str) -> ProtocolTable:
     return ProtocolTable(name, described.title, described.note, columns, leaderboard.rows(results, data, name))
 
 
-def _section_plots(board: list[Row], data: str, folder: Path) -> list[Plot]:
+def _section_plots(board: list[Row], data: str, folder: Path, gallery: int) -> list[Plot]:
     plots = [
         recall_bars(folder, f"plots/data/{data}/recall-{key}", board, key, f"Recall, {direction}")
         for key, direction in DIRECTIONS.items()
     ]
+    plots += tradeoff(folder, f"plots/data/{data}/tradeoff", board, gallery)
     trained = [
         (row.name if len(row.entries) == 1 else f"{row.name} ({len(row.entries)} seeds)", entry.history.evaluations)
         for row in board

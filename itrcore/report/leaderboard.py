@@ -17,11 +17,15 @@ from itrcore.report.published_figures import FIGURES, KINDS, Comparison, beside
 from itrcore.report.results import NOT_REAL, Entry, Results, not_real
 from itrcore.runs.records import Evaluation
 from itrcore.settings.datasets import Benchmark
+from itrcore.settings.evaluation import GALLERIES
 from itrcore.settings.methods import RECONSTRUCTED
 
+_TIMES = ("train_seconds", "encode_image_ms", "encode_caption_ms", "score_image_ms", "score_caption_ms")
 COSTS = (
-    "parameters", "train_seconds", "encode_image_ms", "encode_caption_ms", "score_image_ms", "score_caption_ms",
+    "parameters", *_TIMES, *(f"search_{size}_ms" for size in GALLERIES), "image_bytes", "caption_bytes",
+    *(f"gallery_{size}_bytes" for size in GALLERIES),
 )  # fmt: skip
+EXTRAPOLATED = "†"
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Row:
     values: dict[str, Stat]  # what was not measured is absent
     published: Comparison | None  # of the means
     noise: Noise
+    extrapolated: frozenset[str]  # of `values`, those that were not measured for every seed
 
     @property
     def name(self) -> str:
@@ -75,7 +80,8 @@ class Row:
     def cell(self, column: Column) -> str:
         """The text of one cell."""
         value = self.values.get(column.key)
-        return formats.NONE if value is None else column.format(value)
+        mark = f" {EXTRAPOLATED}" if column.key in self.extrapolated else ""
+        return formats.NONE if value is None else f"{column.format(value)}{mark}"
 
     def published_cells(self, column: Column) -> tuple[str, str]:
         """The published figure of a column and ours minus it."""
@@ -111,6 +117,10 @@ def _rank(value: Stat) -> str:
     return formats.rank(value.mean)
 
 
+def _size(value: Stat) -> str:
+    return formats.size(value.mean)
+
+
 def _milliseconds(value: Stat) -> str:
     return formats.milliseconds(value.mean)
 
@@ -141,8 +151,15 @@ COST = (
     Column("train_seconds", "model", "training time", lambda value: formats.duration(value.mean), lowest=True),
     Column("encode_image_ms", "encode", "per image", _milliseconds, lowest=True),
     Column("encode_caption_ms", "encode", "per caption", _milliseconds, lowest=True),
-    Column("score_image_ms", "score one query", "image, all captions", _milliseconds, lowest=True),
-    Column("score_caption_ms", "score one query", "caption, all images", _milliseconds, lowest=True),
+    Column("score_image_ms", "score all queries, each", "image, all captions", _milliseconds, lowest=True),
+    Column("score_caption_ms", "score all queries, each", "caption, all images", _milliseconds, lowest=True),
+    *(
+        Column(f"search_{size}_ms", "one caption's search", f"{size:,} images", _milliseconds, lowest=True)
+        for size in GALLERIES
+    ),
+    Column("caption_bytes", "memory", "a caption", _size, lowest=True),
+    Column("image_bytes", "memory", "an image", _size, lowest=True),
+    Column(f"gallery_{GALLERIES[-1]}_bytes", "memory", f"{GALLERIES[-1]:,} images", _size, lowest=True),
 )
 
 
@@ -186,15 +203,41 @@ def _row(
     figures = [figures_of(entry.evaluation, protocol) for entry in entries]
     had = [key for key in figures[0] if all(key in of_entry for of_entry in figures)]
     values = {key: Stat.of([of_entry[key] for of_entry in figures]) for key in had}
-    for key in COSTS:
-        costs = [getattr(entry.evaluation, key) for entry in entries]
-        if None not in costs:
-            values[key] = Stat.of(costs)
+    costs = [costs_of(entry.evaluation) for entry in entries]
+    values |= {key: Stat.of([of[key] for of in costs]) for key in COSTS if all(key in of for of in costs)}
+    extrapolated = frozenset(key for entry in entries for key in extrapolated_of(entry.evaluation))
     first = entries[0].evaluation
     published = beside(first, benchmark, {key: value.mean for key, value in values.items()}, protocol)
     if RECONSTRUCTED in str(first.family):  # of an ensemble: in that of a member
         label += " (reconstruction)" if kind == "run" else " (with a reconstruction)"
-    return Row(data, kind, label, profile, first.features, tuple(entries), values, published, Noise({}, {}))
+    return Row(
+        data, kind, label, profile, first.features, tuple(entries), values, published, Noise({}, {}), extrapolated
+    )
+
+
+def costs_of(evaluation: Evaluation) -> dict[str, float]:
+    """Those of `COSTS` that are known, by key."""
+    found = {key: getattr(evaluation, key) for key in ("parameters", *_TIMES)}
+    found |= evaluation.efficiency.figures if evaluation.efficiency is not None else {}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def extrapolated_of(evaluation: Evaluation) -> set[str]:
+    """Those of `costs_of` that were not measured."""
+    return set() if evaluation.efficiency is None else evaluation.efficiency.extrapolated
+
+
+def cost_cells(evaluation: Evaluation) -> dict[str, str]:
+    """What the columns of `COST` say of one run or ensemble, where something is known: heading → text."""
+    known, beyond = costs_of(evaluation), extrapolated_of(evaluation)
+    return {
+        column.heading if column.group == "model" else f"{column.group}: {column.heading}": column.format(
+            Stat(known[column.key], None)
+        )
+        + (f" {EXTRAPOLATED} extrapolated" if column.key in beyond else "")
+        for column in COST
+        if column.key in known
+    }
 
 
 def figures_of(evaluation: Evaluation, protocol: str) -> dict[str, float]:
@@ -222,7 +265,7 @@ def as_json(results: Results) -> dict[str, Any]:
 
     The figures of more protocols stand there as `"protocols": {protocol: {metric: mean, …, "std": …, "published": …}}`.
     An imported run has no seeds; `published` stands where figures were published, with ours minus theirs and the source.
-    `interval` and `p_against_best` hold what `Noise` has.
+    `interval` and `p_against_best` hold what `Noise` has, `extrapolated` the names of figures that were not measured.
     """
     board: dict[str, Any] = {}
     for data in results.datasets:
@@ -234,6 +277,8 @@ def as_json(results: Results) -> dict[str, Any]:
             interval = {key: {"low": low, "high": high} for key, (low, high) in row.noise.interval.items()}
             uncertain = {"interval": interval, "p_against_best": dict(row.noise.p)}
             board[data][row.name] = figures | uncertain | _beside_means(row, row.values)
+            if row.extrapolated:
+                board[data][row.name]["extrapolated"] = sorted(row.extrapolated)
             if row.collapsed:
                 board[data][row.name]["collapsed"] = sum(entry.collapsed for entry in row.entries)
         for protocol in results.protocols.get(data, ()):
@@ -269,6 +314,7 @@ def as_markdown(results: Results, title: str) -> str:
         parts.append(f"{'. '.join(board_legend(board))}.")
         parts += _markdown_beside(board)
         parts.append(_markdown_table(board, COST))
+        parts += [f"{line}." for line in cost_legend(board)]
         for protocol in results.protocols.get(data, ()):
             described, board = contract.protocol(protocol), rows(results, data, protocol)
             parts.append(f"### {_markdown_text(described.title)}")
@@ -282,6 +328,18 @@ def as_markdown(results: Results, title: str) -> str:
 def board_legend(board: Sequence[Row], interval: bool = True) -> list[str]:
     """What stands below a table of these rows, with their intervals or without."""
     return legend(any(len(row.entries) > 1 for row in board), any(row.noise.near_best() for row in board), interval)
+
+
+def cost_legend(board: Sequence[Row]) -> list[str]:
+    """What stands below a table of these rows' costs."""
+    found = [entry.evaluation.efficiency for row in board for entry in row.entries]
+    where = "; ".join(dict.fromkeys(f"{one.device}, threads: {one.threads}" for one in found if one is not None))
+    lines = [f"Search: one encoded caption among encoded images ({where})"] if any(found) else []
+    if any(row.kind == "ensemble" and row.values.keys() & {"image_bytes"} for row in board):
+        lines.append("An ensemble's times, memory and parameters are the sums of its members'")
+    if any(row.extrapolated for row in board):
+        lines.append(f"{EXTRAPOLATED}: not measured, but extrapolated from smaller galleries")
+    return lines
 
 
 def _markdown_table(board: Iterable[Row], columns: tuple[Column, ...], uncertain: bool = False) -> str:

@@ -93,14 +93,14 @@ def recall_bars(folder: Path, path: str, board: Sequence[Row], direction: str, t
 
     def draw(figure: Figure, axes: Axes, theme: Theme) -> None:
         _draw_bars(axes, theme, board, direction)
-        _titles(axes, theme, title, "recall, %")
+        titles(axes, theme, title, "recall, %")
         handles, labels = axes.get_legend_handles_labels()
-        _legend(figure, theme, handles, labels, 3)
+        legend(figure, theme, handles, labels, 3)
 
-    _draw_for_both(folder / path, height, draw)
+    draw_for_both(folder / path, height, draw)
     best = formats.recall(board[0].values[f"{direction}_r1"].mean)
     alt = f"Bar chart of {title}, {len(board)} rows, numbers as in the table. First row {board[0].name}: R@1 {best} %."
-    return _plot(path, height, alt)
+    return plot_of(path, height, alt)
 
 
 def _draw_bars(axes: Axes, theme: Theme, board: Sequence[Row], direction: str) -> None:
@@ -142,15 +142,15 @@ def curves(folder: Path, path: str, lines: Sequence[Curve], title: str, x_label:
                 axes.plot([line.x[at]], [line.y[at]], marker=marker, markersize=8, color=colour, markerfacecolor="none")
             handles.setdefault(line.group, drawn)
         _curve_axes(axes, theme, lines, log)
-        _titles(axes, theme, title, x_label)
+        titles(axes, theme, title, x_label)
         if len(groups) > 1:
-            _legend(figure, theme, list(handles.values()), list(handles), 2)
+            legend(figure, theme, list(handles.values()), list(handles), 2)
 
-    _draw_for_both(folder / path, height, draw)
+    draw_for_both(folder / path, height, draw)
     last = lines[0]
     alt = f"Line plot of {title}, {len(lines)} {'line' if len(lines) == 1 else 'lines'}. "
     alt += f"{last.group}: from {last.y[0]:.4g} in epoch {last.x[0]:g} to {last.y[-1]:.4g} in epoch {last.x[-1]:g}."
-    return _plot(path, height, alt)
+    return plot_of(path, height, alt)
 
 
 def _curve_axes(axes: Axes, theme: Theme, lines: Sequence[Curve], log: bool) -> None:
@@ -170,10 +170,10 @@ def _curve_axes(axes: Axes, theme: Theme, lines: Sequence[Curve], log: bool) -> 
     axes.grid(axis="y", color=theme.grid, linewidth=0.8)
 
 
-def _draw_for_both(path: Path, height: float, draw: Callable[[Figure, Axes, Theme], None]) -> None:
+def draw_for_both(path: Path, height: float, draw: Callable[[Figure, Axes, Theme], None]) -> None:
     """Write the plot that `draw` draws into an empty figure, once for each theme. path: without theme and ending"""
     drawn, *others = THEMES
-    figure, axes = _figure(drawn, height)
+    figure, axes = figure_of(drawn, height)
     draw(figure, axes, drawn)
     _save(figure, path.with_name(f"{path.name}{drawn.suffix}.png"))
     figure.set_layout_engine("none")  # everything has its place now
@@ -198,7 +198,8 @@ def _hex(colour: Any) -> str:
     return str(to_hex(colours[0])) if len(colours) == 1 and colours[0][3] == 1 else ""
 
 
-def _figure(theme: Theme, height: float) -> tuple[Figure, Axes]:
+def figure_of(theme: Theme, height: float) -> tuple[Figure, Axes]:
+    """An empty figure of a theme. height: in inches"""
     figure = Figure(figsize=(WIDTH, height), dpi=CSS_DPI * SHARP, facecolor=theme.paper, layout="constrained")
     axes = figure.add_subplot(facecolor=theme.paper)
     axes.set_axisbelow(True)
@@ -209,13 +210,15 @@ def _figure(theme: Theme, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _titles(axes: Axes, theme: Theme, title: str, x_label: str) -> None:
+def titles(axes: Axes, theme: Theme, title: str, x_label: str) -> None:
+    """Title above, and what x is below."""
     # At y=1, where matplotlib would put it as well, after a long search for things in its way.
     axes.set_title(title, loc="left", y=1.0, fontsize=10, color=theme.ink, fontweight="bold", parse_math=False)
     axes.set_xlabel(x_label, fontsize=8.5, color=theme.quiet)
 
 
-def _legend(figure: Figure, theme: Theme, handles: Sequence[Artist], labels: Sequence[str], columns: int) -> None:
+def legend(figure: Figure, theme: Theme, handles: Sequence[Artist], labels: Sequence[str], columns: int) -> None:
+    """Below the axes."""
     legend = figure.legend(
         handles, [_wrapped(label, 34) for label in labels], loc="outside lower left", ncols=columns, frameon=False,
         fontsize=8.5, labelcolor=theme.ink, handlelength=1.6, columnspacing=1.4, borderpad=0.2,
@@ -242,7 +245,8 @@ def _save(figure: Figure, path: Path) -> None:
     image.save(path, "PNG", dpi=(figure.dpi, figure.dpi), compress_level=_COMPRESSION)
 
 
-def _plot(path: str, height: float, alt: str) -> Plot:
+def plot_of(path: str, height: float, alt: str) -> Plot:
+    """A drawn plot's record. path: without theme and ending; height: in inches"""
     return Plot(
         f"{path}{LIGHT.suffix}.png", f"{path}{DARK.suffix}.png", round(WIDTH * CSS_DPI), round(height * CSS_DPI), alt
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from itrcore import layout
 from itrcore.errors import DataError
 from itrcore.registry import WHOLE_SPLIT
+from itrcore.report.members import with_costs
 from itrcore.runs.examples import Explained, Retrieved
 from itrcore.runs.folder import EXPLAINED, HISTORY, METRICS, RETRIEVED, read
 from itrcore.runs.records import Evaluation, History
@@ -111,12 +112,17 @@ def collect(
     benchmarks: data set → the published benchmark that it is, where it is one
     protocols: data set → names of those beside the split that its results hold, where they hold any
 
+    An ensemble has the costs of its members, where these are among the runs.
     Reads `results/<data>/<name>/{metrics,retrieved}.json` and `runs/<data>/<run>/history.json`; other folders are ignored.
     Raises `DataError` that names the file and the stage to run where one is missing or not as its format says, and
     where entries of one data set were not evaluated on the same split, or on region features of different kinds.
     """
     entries = [_entry(root, "run", name, data) for name, data in runs.items()]
-    entries += [_entry(root, "ensemble", name, data) for name, data in ensembles.items()]
+    known = {entry.name: entry.evaluation for entry in entries}
+    for name, data in ensembles.items():
+        entry = _entry(root, "ensemble", name, data)
+        members = [known[member] for member in entry.evaluation.members if member in known]
+        entries.append(replace(entry, evaluation=with_costs(entry.evaluation, members)))
     results = Results(tuple(entries), benchmarks, root, protocols)
     for entry in entries:
         if lacking := [name for name in protocols.get(entry.data, ()) if name not in entry.evaluation.protocols]:

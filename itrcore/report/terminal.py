@@ -12,14 +12,20 @@ from itrcore.protocols.contract import SIDES
 from itrcore.protocols.uncertainty import LEVEL
 from itrcore.registry import WHOLE_SPLIT
 from itrcore.report import formats
-from itrcore.report.leaderboard import Column, Row, Stat, board_legend, quality, rows
+from itrcore.report.leaderboard import COST, Column, Row, Stat, board_legend, cost_legend, quality, rows
 from itrcore.report.noise import MARK
 from itrcore.report.published_figures import KINDS
 from itrcore.report.results import NOT_REAL, Results, not_real
 from itrcore.settings.datasets import PIXELS
+from itrcore.settings.evaluation import GALLERIES
 
 WIDEST = 100
 IMPORTED = "*"  # in place of the number of seeds
+_COSTS = {  # columns, in the order of `COST`, and their headings
+    "parameters": "param-\neters", "encode_image_ms": "encode\nimage", "encode_caption_ms": "\ncaption",
+    **{f"search_{size}_ms": f"{'search' if size == GALLERIES[0] else ''}\n{size // 1000} k" for size in GALLERIES},
+    "image_bytes": "memory\nimage",
+}  # fmt: skip
 
 
 def print_leaderboard(results: Results, console: Console, protocol: str = WHOLE_SPLIT) -> None:
@@ -56,6 +62,23 @@ def print_leaderboard(results: Results, console: Console, protocol: str = WHOLE_
         console.print()
         for kind in not_real(results.of(data)):
             console.print(Text(NOT_REAL[kind], style="yellow"), width=width)
+
+
+def print_costs(results: Results, console: Console) -> None:
+    """Print one table of costs per data set: parameters, encoding, one caption's search among ever more images, memory."""
+    width = min(console.width, WIDEST)
+    for data in results.datasets:
+        board = rows(results, data)
+        table = Table(title=Text(f"{data}: cost"), box=box.SIMPLE_HEAD, padding=(0, 0), title_justify="left")
+        table.add_column("method/profile", overflow="fold", min_width=16)
+        for heading in _COSTS.values():
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row in board:
+            table.add_row(Text(row.name), *(row.cell(column) for column in COST if column.key in _COSTS))
+        console.print(table, width=width)
+        for line in cost_legend(board):
+            console.print(Text(f" {line}"), width=width)
+        console.print()
 
 
 def _narrowest(table: Table, console: Console) -> int:

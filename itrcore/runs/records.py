@@ -211,6 +211,41 @@ class Mixing(Record):
     scale: Scale
 
 
+class Search(Record):
+    """One caption among a gallery of encoded images. ms: until its best are known; measured: or else extrapolated"""
+
+    gallery: Annotated[int, Field(ge=1)]
+    ms: Annotated[float, Field(gt=0)]
+    measured: bool
+
+
+class Efficiency(Record):
+    """What retrieval costs once a gallery is encoded (`itrcore/evaluation/efficiency.py`).
+
+    embeds: whether similarities are inner products of one vector per item; otherwise words are compared with regions
+    image_bytes, caption_bytes: memory of one, encoded; device: its name; threads: of the CPU
+    """
+
+    embeds: bool
+    image_bytes: float
+    caption_bytes: float
+    searches: tuple[Search, ...]
+    device: str
+    threads: int
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """By name, those of each gallery too: `search_1000_ms`, `gallery_1000_bytes`."""
+        found = {f"search_{search.gallery}_ms": search.ms for search in self.searches}
+        found |= {f"gallery_{search.gallery}_bytes": search.gallery * self.image_bytes for search in self.searches}
+        return {**found, "image_bytes": self.image_bytes, "caption_bytes": self.caption_bytes}
+
+    @property
+    def extrapolated(self) -> set[str]:
+        """Those of `figures` that were not measured."""
+        return {f"search_{search.gallery}_ms" for search in self.searches if not search.measured}
+
+
 class Measured(Record):
     """What evaluation.json and metrics.json both say: which model, on which data, at what cost.
 
@@ -219,6 +254,7 @@ class Measured(Record):
     dev_rsum: of a run, at the evaluation whose weights are kept; of an ensemble, on the same part of dev
     files: path → SHA-256, of the scores of each split
     encode_…, score_…: milliseconds per image and per caption; precision: of encoding, as similarities are always float32
+    efficiency: None for an ensemble, and in records from before it was measured
     """
 
     kind: Literal["run", "ensemble"]
@@ -239,6 +275,7 @@ class Measured(Record):
     encode_caption_ms: float | None = None
     score_image_ms: float | None = None
     score_caption_ms: float | None = None
+    efficiency: Efficiency | None = None
     device: str | None = None
     precision: str | None = None
     code_version: str

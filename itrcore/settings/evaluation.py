@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from itrcore.settings.strict import Count, Settings
+
+Gallery = Literal[1_000, 5_000, 100_000]  # images that a search is measured among
+GALLERIES: tuple[int, ...] = get_args(Gallery)
 
 
 class EvaluationSettings(Settings):
@@ -24,3 +27,4 @@ class ReportSettings(Settings):
     """The report's own choices."""
 
     title: str
+    gallery: Gallery = 100_000  # of the plot of accuracy and the time of a search

@@ -127,6 +127,8 @@ class RunLog:
         values |= result.by_protocol
         times = ("encode_image_ms", "encode_caption_ms", "score_image_ms", "score_caption_ms")
         taken = {f"time/{key}": getattr(result, key) for key in times}
+        if result.efficiency is not None:
+            taken |= {f"time/{key}": value for key, value in result.efficiency.figures.items() if key.endswith("_ms")}
         self.figures(values | {key: value for key, value in taken.items() if value is not None})
         if result.members:
             self._client.set_tag(self.run_id, "members", ", ".join(result.members))

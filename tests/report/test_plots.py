@@ -13,6 +13,7 @@ from PIL import Image
 from itrcore.report import plots
 from itrcore.report.leaderboard import Stat
 from itrcore.report.plots import DARK, LIGHT, Curve, curves, recall_bars
+from itrcore.report.tradeoff import tradeoff
 
 KEYS = ("r1", "r5", "r10")
 
@@ -23,11 +24,25 @@ def board() -> list[Any]:
     return [SimpleNamespace(name=f"method_{i}/a long profile name", values=row) for i, row in enumerate(values)]
 
 
+def timed() -> list[Any]:
+    """Rows of each kind, measured and extrapolated, two of them at one point."""
+    embeds = [SimpleNamespace(evaluation=SimpleNamespace(efficiency=SimpleNamespace(embeds=given))) for given in (1, 0)]
+    return [
+        SimpleNamespace(
+            name=f"row {i}", label=f"row {i}", kind="run" if i < 3 else "ensemble", entries=[embeds[i % 2]],
+            values={"search_1000_ms": Stat(4.0 ** (i % 3), None), "rsum": Stat(300.0 + i % 3, None)},
+            noise=SimpleNamespace(interval={"rsum": (290.0, 310.0)}), extrapolated={"search_1000_ms"} if i % 2 else set(),
+        )
+        for i in range(5)
+    ]  # fmt: skip
+
+
 def draw(folder: Path) -> list[Path]:
     many = [Curve(f"group {i % 8}", [1, 2, 3], [10.0 + i, 20.0, 40.0 * (i + 1)]) for i in range(9)]
     drawn = [
         recall_bars(folder, "bars", board(), "i2t", "Recall"),
         curves(folder, "many", many, "Loss", "epoch", log=True),
+        *tradeoff(folder, "timed", timed(), 1_000),
         curves(folder, "one", [Curve("rsum", [1, 2, 3], [300.0, 310.5, 305.0], mark=2)], "rsum", "epoch"),
     ]
     return [folder / path for plot in drawn for path in (plot.path, plot.dark)]

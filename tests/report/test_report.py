@@ -27,7 +27,7 @@ from itrcore.report.leaderboard import as_json, as_markdown, chance_r1, rows
 from itrcore.report.results import NOT_REAL, Results, collect
 from itrcore.report.terminal import print_leaderboard
 from itrcore.settings.evaluation import ReportSettings
-from tests.support.report_data import ODD, OUTSIDE, SCRIPT, TITLE, evaluation, put_ensemble, put_run
+from tests.support.report_data import ODD, OUTSIDE, SCRIPT, TITLE, efficiency, evaluation, put_ensemble, put_run
 
 RUNS = {"weak-1": "toy", "strong-1": "toy", "strong-2": "toy", "strong-3": "toy", "photo-1": "real"}
 ENSEMBLES = {"both": "toy"}
@@ -38,7 +38,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two methods on `toy` (three seeds and one), their ensemble between them, and one run on real features."""
     root = tmp_path_factory.mktemp("results")
-    put_run(root, evaluation("weak-1", "toy", "weak", 1, 20.0))
+    put_run(root, evaluation("weak-1", "toy", "weak", 1, 20.0, efficiency=efficiency(False, 30.0, 5_000)))
     for seed, r1 in ((1, 40.0), (2, 43.0), (3, 46.0)):
         put_run(root, evaluation(f"strong-{seed}", "toy", "strong", seed, r1, train_seconds=10.0 * seed))
     put_run(root, evaluation("photo-1", "real", "strong", 1, 70.0, features="bottom-up attention"))
@@ -234,6 +234,14 @@ def test_a_banner_stands_exactly_where_features_are_not_real(report: Path) -> No
             assert "(toy)" in text, path
 
 
+def test_an_extrapolated_time_is_marked_and_what_the_mark_means_said(report: Path) -> None:
+    texts = [text for _, text in Page(report / "index.html").texts]
+    assert texts.count("3.0 s †") == 1 and any(text.startswith("†: not measured") for text in texts)
+    assert "3.0 s † extrapolated" in [text for _, text in Page(report / "runs" / "weak-1.html").texts]
+    (alt,) = (a["alt"] for tag, a in Page(report / "index.html").tags if "tradeoff" in a.get("src", ""))
+    assert "1 row," in alt and "Fastest: weak/small, rsum 180.0, 3.0 s." in alt
+
+
 def test_every_table_names_the_features(report: Path) -> None:
     for path in pages(report):
         for table in path.read_text("utf-8").split("<table>")[1:]:
@@ -349,7 +357,9 @@ def test_plots_leave_matplotlib_as_it_was(root: Path, tmp_path: Path) -> None:
     assert dict(matplotlib.rcParams) == before
     assert matplotlib.get_backend() == backend
     drawn = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.png"))
-    assert len(drawn) == 12  # two themes of: recall each way, rsum and loss of the data set, rsum and loss of the run
+    assert (
+        len(drawn) == 14
+    )  # two themes of: recall each way, searches, rsum and loss of the data set, rsum and loss of the run
     assert all((tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes() for path in drawn)
 
 

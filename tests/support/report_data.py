@@ -40,6 +40,14 @@ def evaluation(name: str, data: str, method: str | None, seed: int | None, r1: f
     } | other  # fmt: skip
 
 
+def efficiency(embeds: bool, ms: float, measured: int = 100_000, device: str = "cpu") -> dict[str, Any]:
+    """Of metrics.json. ms: among 1,000 images; measured: the largest gallery that was"""
+    searches = [{"gallery": n, "ms": ms * n / 1000, "measured": n <= measured} for n in (1_000, 5_000, 100_000)]
+    return {
+        "embeds": embeds, "image_bytes": 10.0 * ms, "caption_bytes": 5.0, "searches": searches, "device": device, "threads": 1,
+    }  # fmt: skip
+
+
 def imported(name: str, data: str, method: str, r1: float, **other: Any) -> dict[str, Any]:
     """metrics.json of a run read from a checkpoint."""
     checkpoint = {
