@@ -77,7 +77,7 @@ def leaderboard(
         from itrcore.report.leaderboard import as_json
 
         if json is not None:
-            write_text(json, dumps(as_json(results), indent=1, ensure_ascii=False))
+            write_text(json, dumps(as_json(results, with_references=True), indent=1, ensure_ascii=False))
         if csv is not None:
             write_text(csv, as_csv(results, protocol))
         if latex is not None:

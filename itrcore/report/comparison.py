@@ -80,31 +80,35 @@ def compare(params: Params, a: str, b: str, examples: int = 3, root: Path = Path
         raise DataError(f"{a} is on {first.data} and {b} on {second.data}; expected two results on one data set")
     if first.data_digest != second.data_digest:
         raise DataError(f"{a} and {b} were evaluated on different states of {first.data}; run dvc repro to renew them")
+    (compared,) = compare_each(first, [second], examples, root)
+    return compared
+
+
+def compare_each(first: Evaluation, others: Sequence[Evaluation], examples: int, root: Path) -> list[Compared]:
+    """Compare `first` with each of `others`, at least one, all on the same state of one data set; errors as of `read_ranks`."""
     images = captions.read(root / layout.captions(first.data), SPLIT)
     image_of = np.repeat(np.arange(len(images)), [len(image.captions) for image in images])
-    ranks = {"a": read_ranks(root, first, image_of), "b": read_ranks(root, second, image_of)}
-    one, other = (Outcomes.of(of_queries, image_of) for of_queries in ranks.values())
-    difference = one - other
-    (spans,), (p,) = intervals([difference]), p_values([difference])
-    of_a, of_b, of_both = one.figures(), other.figures(), difference.figures()
     asked = {"i2t": np.arange(len(images)), "t2i": image_of}  # the image of each query
     texts = {
         "i2t": [image.captions[0] for image in images],
         "t2i": [caption for image in images for caption in image.captions],
     }
-    sides = {"i2t": "image_to_text", "t2i": "text_to_image"}
-    only = {
-        key: {
-            mine: _alone(
-                getattr(ranks[mine], side), getattr(ranks[others], side), asked[key], texts[key], images, examples
-            )
-            for mine, others in (("a", "b"), ("b", "a"))
-        }
-        for key, side in sides.items()
-    }
-    figures = {key: Figure(of_a[key], of_b[key], of_both[key], *spans[key], p[key]) for key in FIGURES}
-    features = formats.distinct((first.features, second.features))
-    return Compared(a, b, first.data, features, len(images), len(image_of), figures, only)
+    ranks_a, *ranks_b = (read_ranks(root, evaluation, image_of) for evaluation in (first, *others))
+    of_a, *of_b = (Outcomes.of(ranks, image_of) for ranks in (ranks_a, *ranks_b))
+    differences = [of_a - each for each in of_b]
+    sure = zip(differences, intervals(differences), p_values(differences), strict=True)
+    every = []
+    for other, ranks, hits, (difference, spans, p) in zip(others, ranks_b, of_b, sure, strict=True):
+        a, b, between = (each.figures() for each in (of_a, hits, difference))
+        figures = {key: Figure(a[key], b[key], between[key], *spans[key], p[key]) for key in FIGURES}
+        only = {}
+        for key, side in {"i2t": "image_to_text", "t2i": "text_to_image"}.items():
+            mine, theirs = getattr(ranks_a, side), getattr(ranks, side)
+            query = (asked[key], texts[key], images, examples)
+            only[key] = {"a": _alone(mine, theirs, *query), "b": _alone(theirs, mine, *query)}
+        features = formats.distinct((first.features, other.features))
+        every.append(Compared(first.name, other.name, first.data, features, len(images), len(image_of), figures, only))
+    return every
 
 
 def _evaluation(params: Params, name: str, root: Path) -> Evaluation:
@@ -146,7 +150,7 @@ def print_comparison(compared: Compared, console: Console) -> None:
             formats.recall(figure.a),
             formats.recall(figure.b),
             formats.difference(figure.difference),
-            f"{formats.difference(figure.low)} to {formats.difference(figure.high)}",
+            formats.difference_interval(figure.low, figure.high),
             formats.p_value(figure.p),
         )
     console.print(table)

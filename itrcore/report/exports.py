@@ -14,9 +14,10 @@ from itrcore.protocols.contract import BOTH
 from itrcore.protocols.uncertainty import ALPHA
 from itrcore.registry import WHOLE_SPLIT
 from itrcore.report import formats
-from itrcore.report.leaderboard import COSTS, Column, Row, quality, rows
+from itrcore.report.leaderboard import COSTS, Column, Row, quality, reference_cell, rows
 from itrcore.report.noise import NEAR
 from itrcore.report.published_figures import FIGURES, KINDS
+from itrcore.report.references import HEADING, references
 from itrcore.report.results import NOT_REAL, Results, not_real
 
 _ESCAPED = str.maketrans(
@@ -31,10 +32,16 @@ def as_csv(results: Results, protocol: str = WHOLE_SPLIT) -> str:
     """A line for each row of every data set that has the protocol, best first; what is not there is empty.
 
     For each of its figures: mean over seeds, `_std` over seeds; where they are known, `_low` and `_high` of the 95 % interval over
-    images, `_p` of the test against the best in it; `_published`. Costs have mean and `_std`;
-    `extrapolated` names those that were not measured.
+    images, `_p` of the test against the best in it; `_published`. Costs have mean and `_std`; `extrapolated` names those that were
+    not measured. Of what others published, lines of the kind `reference` come last and have figures and source alone.
     """
-    lines = [_record(row, protocol) for data in results.having(protocol) for row in rows(results, data, protocol)]
+    lines: list[dict[str, Any]] = []
+    for data in results.having(protocol):
+        lines += [_record(row, protocol) for row in rows(results, data, protocol)]
+        lines += [
+            {"data": data, "name": other.name, "kind": "reference", **other.figures, "published_source": other.source}
+            for other in references(results, data, protocol)
+        ]
     out = io.StringIO()
     table = csv.DictWriter(out, list(dict.fromkeys(key for line in lines for key in line)), lineterminator="\n")
     table.writeheader()
@@ -64,7 +71,7 @@ def as_latex(results: Results, protocol: str = WHOLE_SPLIT) -> str:
     r"""A `table` for each data set that has the protocol, for `\usepackage{booktabs}`.
 
     The best of a column is bold, and what is not told apart from it, where that is known, underlined. Published figures stand
-    below their row and are neither.
+    below their row and are neither; no more are those of reference rows, in a part of their own.
     """
     return "\n\n".join(_table(results, data, protocol) for data in results.having(protocol))
 
@@ -94,6 +101,11 @@ def _table(results: Results, data: str, protocol: str) -> str:
         if row.published is not None:
             lines.append(f"% {' '.join(KINDS[row.published.kind].split())}: {' '.join(row.published.source.split())}")
             lines.append(_line(r"\quad published", [_escaped(row.published_cells(column)[0]) for column in columns]))
+    if others := references(results, data, protocol):
+        lines += [r"\midrule", rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{{HEADING}}}}} \\"]
+        for other in others:
+            lines.append(f"% {' '.join(other.source.split())}")
+            lines.append(_line(_escaped(other.name), [_escaped(reference_cell(other, column)) for column in columns]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 

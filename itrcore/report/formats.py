@@ -19,6 +19,11 @@ def difference(value: float) -> str:
     return f"{rounded:+.1f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.0"
 
 
+def difference_interval(low: float, high: float) -> str:
+    """`−1.2 to +0.4`."""
+    return f"{difference(low)} to {difference(high)}"
+
+
 def interval(low: float, high: float) -> str:
     """`430–458`, or with a decimal where it is narrower than 5: `57.2–59.8`."""
     digits = 0 if high - low >= 5 else 1

@@ -1,12 +1,13 @@
-"""Writes the report's folder: index, a page per run and ensemble, concepts, plots, pictures, leaderboard.json and leaderboard.md.
+"""Writes the report's folder: index, a page per run, ensemble and comparison, concepts, plots, pictures, leaderboard.json and .md.
 
-Pages link relatively, need no network, and open from disk. One small script makes the index's tables sortable.
+Pages link relatively, need no network, and open from disk. Two small scripts sort and filter the index's tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,11 +17,27 @@ from itrcore.data.concepts.concepts import Concepts
 from itrcore.errors import shown
 from itrcore.files import write_json
 from itrcore.protocols import contract
-from itrcore.report import concepts_page, explanations, formats, leaderboard, noise, pages
-from itrcore.report.leaderboard import COST, DIRECTIONS, PUBLISHED, QUALITY, Column, Row, Stat, published_cells
+from itrcore.report import comparison_pages, concepts_page, explanations, formats, leaderboard, noise, pages
+from itrcore.report.answers import Answer, answer
+from itrcore.report.comparison import Compared
+from itrcore.report.comparison_pages import comparison_path, comparisons
+from itrcore.report.leaderboard import (
+    BEHIND,
+    COST,
+    DIRECTIONS,
+    PUBLISHED,
+    QUALITY,
+    Column,
+    Row,
+    Stat,
+    published_cells,
+    reference_cell,
+)
+from itrcore.report.markdown import as_markdown
 from itrcore.report.pictures import Shelf
 from itrcore.report.plots import Curve, Plot, curves, recall_bars
 from itrcore.report.published_figures import KINDS, beside
+from itrcore.report.references import HEADING, Reference, references
 from itrcore.report.results import NOT_REAL, Entry, Results, not_real
 from itrcore.report.tradeoff import tradeoff
 from itrcore.runs.records import AGAINST_COLLAPSE
@@ -30,18 +47,23 @@ from itrcore.settings.methods import RECONSTRUCTED
 
 @dataclass(frozen=True)
 class ProtocolTable:
-    """What the index shows of one protocol on one data set."""
+    """What the index shows of one protocol on one data set. columns: rsum first, as in every table"""
 
     name: str
     title: str
     note: str
     columns: tuple[Column, ...]
     rows: list[Row]
+    references: list[Reference]
 
 
 @dataclass(frozen=True)
 class Section:
-    """What the index shows of one data set."""
+    """What the index shows of one data set.
+
+    answer: none where rows were evaluated on different data, which is never compared
+    compared: name of a row → the best one beside it
+    """
 
     data: str
     features: str
@@ -53,6 +75,9 @@ class Section:
     several_data: bool  # rows evaluated on different data: not comparable
     protocols: list[ProtocolTable]  # beside the split as a whole
     concepts: int | None  # how many there are, where a page shows them
+    references: list[Reference]
+    answer: Answer | None
+    compared: dict[str, Compared]
 
 
 def write_report(
@@ -83,22 +108,25 @@ def write_report(
             concepts_page.write(environment, path, section.data, concepts[section.data])
     known = {entry.name: entry for entry in results.entries}
     for section in sections:
+        picture = partial(shelf.get, section.data)
+        if section.answer is not None:
+            comparison_pages.write(environment, folder, section.answer.best, section.rows, section.compared, picture)
         for row in section.rows:
             for entry in row.entries:
                 pages.write(
                     environment, folder / entry_path(entry), "entry.html", "../",
-                    entry=entry, e=entry.evaluation, row=row, known=known, facts=_entry_facts(entry),
+                    entry=entry, e=entry.evaluation, row=row, known=known, facts=_entry_facts(entry), section=section,
                     costs=leaderboard.cost_cells(entry.evaluation),
                     protocols=section.protocols,
                     published=beside(
                         entry.evaluation, results.benchmarks.get(entry.data), entry.evaluation.metrics.model_dump()
                     ),
                     plots=_entry_plots(entry, row, folder), banner=not_real([entry]),
-                    picture=lambda name, data=entry.data: shelf.get(data, name),
+                    picture=picture,
                 )  # fmt: skip
     write_json(folder / "leaderboard.json", leaderboard.as_json(results))
-    (folder / "leaderboard.md").write_text(shown(leaderboard.as_markdown(results, settings.title)), "utf-8")
-    pages.write_assets(folder, "style.css", "sorting.js")
+    (folder / "leaderboard.md").write_text(shown(as_markdown(results, settings.title)), "utf-8")
+    pages.write_assets(folder, "style.css", "sorting.js", "filtering.js")
 
 
 def concepts_path(data: str) -> str:
@@ -112,11 +140,13 @@ def entry_path(entry: Entry) -> str:
 
 
 def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Environment:
+    rsum, *recalls = _rsum_first(QUALITY)
     return pages.templates(
-        title=settings.title, provenance=dict(provenance), not_real=NOT_REAL, quality=(QUALITY[-1], *QUALITY[:-1]), cost=COST,
-        published_columns=PUBLISHED, published_cells=published_cells, kinds=KINDS, directions=DIRECTIONS,
-        entry_path=entry_path, concepts_path=concepts_path, drawing=explanations, against_collapse=AGAINST_COLLAPSE,
-        noise=noise,
+        title=settings.title, provenance=dict(provenance), not_real=NOT_REAL, kinds=KINDS, directions=DIRECTIONS, noise=noise,
+        quality=(rsum, BEHIND, *recalls), cost=COST, published_columns=PUBLISHED, published_cells=published_cells,
+        published_by_others=HEADING, reference_cell=reference_cell,
+        entry_path=entry_path, concepts_path=concepts_path, comparison_path=comparison_path,
+        drawing=explanations, against_collapse=AGAINST_COLLAPSE,
         single=lambda column, value: column.format(Stat(value, None)),
     )  # fmt: skip
 
@@ -137,16 +167,25 @@ def _section(results: Results, data: str, folder: Path, concepts: Concepts | Non
     }
     board = leaderboard.rows(results, data)
     several = len({e.data_digest for e in evaluations}) > 1
+    found = None if several else answer(results, data, board)
     count = None if concepts is None else len(concepts)
     legend = leaderboard.board_legend(board)
     tables = [_protocol_table(results, data, name) for name in results.protocols.get(data, ())]
-    plots, costs = _section_plots(board, data, folder, gallery), leaderboard.cost_legend(board)
-    return Section(data, features, facts, board, plots, legend, costs, several, tables, count)
+    costs = leaderboard.cost_legend(board)
+    return Section(
+        data, features, facts, board, _section_plots(board, data, folder, gallery), legend, costs, several, tables, count,
+        references(results, data), found, {} if found is None else comparisons(results, found.best, board),
+    )  # fmt: skip
 
 
 def _protocol_table(results: Results, data: str, name: str) -> ProtocolTable:
-    described, columns = contract.protocol(name), leaderboard.quality(name)
-    return ProtocolTable(name, described.title, described.note, columns, leaderboard.rows(results, data, name))
+    described, columns = contract.protocol(name), _rsum_first(leaderboard.quality(name))
+    board, others = leaderboard.rows(results, data, name), references(results, data, name)
+    return ProtocolTable(name, described.title, described.note, columns, board, others)
+
+
+def _rsum_first(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    return tuple(sorted(columns, key=lambda column: column.key != "rsum"))
 
 
 def _section_plots(board: list[Row], data: str, folder: Path, gallery: int) -> list[Plot]:

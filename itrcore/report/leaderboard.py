@@ -1,9 +1,8 @@
-"""The leaderboard: runs that differ only in their seed become one row; rows as JSON and Markdown."""
+"""The leaderboard: runs that differ only in their seed become one row; rows as JSON."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
@@ -12,9 +11,10 @@ from itrcore.protocols import contract
 from itrcore.protocols.contract import BETWEEN, SIDES
 from itrcore.registry import WHOLE_SPLIT
 from itrcore.report import formats
-from itrcore.report.noise import MARK, NEAR, Noise, legend, noise
-from itrcore.report.published_figures import FIGURES, KINDS, Comparison, beside
-from itrcore.report.results import NOT_REAL, Entry, Results, not_real
+from itrcore.report.noise import TO_BEST, Noise, legend, noise
+from itrcore.report.published_figures import FIGURES, Comparison, beside
+from itrcore.report.references import Reference, references
+from itrcore.report.results import Entry, Results
 from itrcore.runs.records import Evaluation
 from itrcore.settings.datasets import Benchmark
 from itrcore.settings.evaluation import GALLERIES
@@ -109,6 +109,12 @@ def published_cells(comparison: Comparison | None, key: str) -> tuple[str, str]:
     return formats.recall(comparison.figures[key]), formats.difference(comparison.difference[key])
 
 
+def reference_cell(reference: Reference, column: Column) -> str:
+    """The text of one cell of a reference row."""
+    value = reference.figures.get(column.key)
+    return formats.NONE if value is None else column.format(Stat(value, None))
+
+
 def _recall(value: Stat) -> str:
     return formats.recall(value.mean, value.std)
 
@@ -143,6 +149,8 @@ def quality(protocol: str = WHOLE_SPLIT) -> tuple[Column, ...]:
 
 
 QUALITY = quality()
+
+BEHIND = Column(TO_BEST, "both", "to the best", lambda value: formats.difference(value.mean))
 
 PUBLISHED = tuple(column for column in QUALITY if column.key in FIGURES)
 
@@ -187,7 +195,17 @@ def rows(results: Results, data: str, protocol: str = WHOLE_SPLIT) -> list[Row]:
     if protocol != WHOLE_SPLIT:
         return board
     entries = tuple(tuple(entry.name for entry in row.entries) for row in board)
-    return [replace(row, noise=of_row) for row, of_row in zip(board, noise(results, data, entries), strict=True)]
+    sure = noise(results, data, entries)
+    highest = next(row for row, of_row in zip(board, sure, strict=True) if TO_BEST not in of_row.interval)
+    return [
+        replace(row, noise=of_row, values=row.values | _to_best(row, highest))
+        for row, of_row in zip(board, sure, strict=True)
+    ]
+
+
+def _to_best(row: Row, highest: Row) -> dict[str, Stat]:
+    difference = row.values["rsum"].mean - highest.values["rsum"].mean
+    return {} if row is highest else {TO_BEST: Stat(difference, None)}
 
 
 def _row(
@@ -260,12 +278,14 @@ def chance_text(n_images: int, n_captions: int) -> str:
     return ", ".join(f"{DIRECTIONS[short]} {value:.2g} %" for short, value in chance.items())
 
 
-def as_json(results: Results) -> dict[str, Any]:
+def as_json(results: Results, with_references: bool = False) -> dict[str, Any]:
     """`{data: {row: {metric: mean, …, "seeds": n, "std": {…}, "published": {…}}}}`, a DVC metrics file.
 
     The figures of more protocols stand there as `"protocols": {protocol: {metric: mean, …, "std": …, "published": …}}`.
     An imported run has no seeds; `published` stands where figures were published, with ours minus theirs and the source.
     `interval` and `p_against_best` hold what `Noise` has, `extrapolated` the names of figures that were not measured.
+    with_references: reference rows come last and have a `reference`, their source; of a protocol beside the split it stands among
+    that protocol's figures.
     """
     board: dict[str, Any] = {}
     for data in results.datasets:
@@ -286,6 +306,12 @@ def as_json(results: Results) -> dict[str, Any]:
                 own = {column.key: row.values[column.key] for column in quality(protocol) if column.key in row.values}
                 means = {key: value.mean for key, value in own.items()}
                 board[data][row.name].setdefault("protocols", {})[protocol] = means | _beside_means(row, own)
+        for protocol in (WHOLE_SPLIT, *results.protocols.get(data, ())) if with_references else ():
+            for reference in references(results, data, protocol):
+                record = board[data].setdefault(reference.name, {})
+                if protocol != WHOLE_SPLIT:
+                    record = record.setdefault("protocols", {}).setdefault(protocol, {})
+                record |= {"reference": reference.source, **reference.figures}
     return board
 
 
@@ -293,36 +319,6 @@ def _beside_means(row: Row, values: Mapping[str, Stat]) -> dict[str, Any]:
     """Deviations, and what was published, where there are any."""
     std = {key: value.std for key, value in values.items() if value.std is not None}
     return ({"std": std} if std else {}) | ({"published": asdict(row.published)} if row.published is not None else {})
-
-
-def as_markdown(results: Results, title: str) -> str:
-    """The leaderboard as GitHub-flavoured Markdown: per data set one table of quality and one of cost."""
-    parts = [f"# {_markdown_text(title)}"]
-    for data in results.datasets:
-        board = rows(results, data)
-        first = board[0].entries[0].evaluation
-        selected = formats.distinct(entry.evaluation.selected_on for entry in results.of(data))
-        parts.append(f"## {_markdown_text(data)}")
-        for kind in not_real(results.of(data)):
-            parts.append(f"> **{kind.capitalize()} features.** {NOT_REAL[kind]}")
-        parts.append(
-            f"{_markdown_text(first.split)} split: {first.n_images} images, {first.n_captions} captions. "
-            f"Models selected on: {_markdown_text(selected)}. R@1 of a random ranking: "
-            f"{chance_text(first.n_images, first.n_captions)}."
-        )
-        parts.append(_markdown_table(board, QUALITY, uncertain=True))
-        parts.append(f"{'. '.join(board_legend(board))}.")
-        parts += _markdown_beside(board)
-        parts.append(_markdown_table(board, COST))
-        parts += [f"{line}." for line in cost_legend(board)]
-        for protocol in results.protocols.get(data, ()):
-            described, board = contract.protocol(protocol), rows(results, data, protocol)
-            parts.append(f"### {_markdown_text(described.title)}")
-            parts += [_markdown_text(described.note)] if described.note else []
-            parts += [_markdown_table(board, quality(protocol)), *_markdown_beside(board)]
-    if not results.entries:
-        parts.append("No run is configured.")
-    return "\n\n".join(parts) + "\n"
 
 
 def board_legend(board: Sequence[Row], interval: bool = True) -> list[str]:
@@ -340,65 +336,3 @@ def cost_legend(board: Sequence[Row]) -> list[str]:
     if any(row.extrapolated for row in board):
         lines.append(f"{EXTRAPOLATED}: not measured, but extrapolated from smaller galleries")
     return lines
-
-
-def _markdown_table(board: Iterable[Row], columns: tuple[Column, ...], uncertain: bool = False) -> str:
-    headings = ["method", "profile", "features", "seeds"]
-    headings += [_long_heading(column) for column in columns]
-    headings += ["rsum 95 %", "against the best"] * uncertain
-    lines = [headings, ["---"] * 4 + ["--:"] * len(columns) + ["--:", "---"] * uncertain]
-    for row in board:
-        texts = (_row_label(row), row.profile or formats.NONE, row.features, _seeds(row))
-        mark = f"{MARK} {NEAR}" if row.noise.near_best() else formats.NONE
-        more = [row.interval("rsum"), mark] if uncertain else []
-        lines.append([_markdown_text(text) for text in texts] + [row.cell(column) for column in columns] + more)
-    return _markdown_lines(lines)
-
-
-def _markdown_beside(board: list[Row]) -> list[str]:
-    if not any(row.published for row in board):
-        return []
-    return ["Published figures, and in brackets ours minus published:", _markdown_published(board)]
-
-
-def _markdown_published(board: Iterable[Row]) -> str:
-    lines = [["beside", "published for", *(_long_heading(column) for column in PUBLISHED), "source"]]
-    lines.append(["---"] * 2 + ["--:"] * len(PUBLISHED) + ["---"])
-    for row in board:
-        if row.published is not None:
-            cells = [row.published_cells(column) for column in PUBLISHED]
-            shown = [figure if figure == formats.NONE else f"{figure} ({difference})" for figure, difference in cells]
-            names = [_markdown_text(text) for text in (row.name, KINDS[row.published.kind])]
-            lines.append([*names, *shown, _markdown_text(row.published.source)])
-    return _markdown_lines(lines)
-
-
-def _long_heading(column: Column) -> str:
-    return column.heading if column.key == "rsum" or column.group == "model" else f"{column.group} {column.heading}"
-
-
-def _markdown_lines(lines: Iterable[Iterable[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _markdown_text(text: str) -> str:
-    """`text` as literal Markdown that stays in its table cell."""
-    return re.sub(r"([\\`*\[\]|<>&#])", r"\\\1", " ".join(text.split()))
-
-
-def _row_label(row: Row) -> str:
-    """What a row is called in a table, and whether its training collapsed."""
-    if row.collapsed:
-        return f"{row.label} ({row.collapsed})"
-    if row.kind == "ensemble":
-        return f"{row.label} (ensemble of {len(row.entries[0].evaluation.members)})"
-    return f"{row.label} ({row.entries[0].evaluation.method})" if row.imported else row.label
-
-
-def _seeds(row: Row) -> str:
-    """How many seeds, and which: `2 (1, 2)`; `imported` where another program trained it."""
-    if row.kind == "ensemble":
-        return formats.NONE
-    if row.imported:
-        return "imported"
-    return f"{len(row.entries)} ({', '.join(str(entry.evaluation.seed) for entry in row.entries)})"

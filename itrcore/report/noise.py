@@ -15,13 +15,14 @@ from itrcore.report.results import Results
 NEAR = "not told apart from the best"
 MARK = "≈"
 SHOWN = ("rsum", "i2t_r1", "t2i_r1")  # whose intervals the pages show
+TO_BEST = "to_best"  # how far a row is from the one with the highest rsum, in rsum: negative
 
 
 @dataclass(frozen=True)
 class Noise:
     """How sure a row's figures are, each over the test's images.
 
-    interval: name of `FIGURES` → 95 % bootstrap interval
+    interval: name of `FIGURES` → 95 % bootstrap interval; `TO_BEST` → that of the difference, of all rows but the best
     p: the same → p of the paired permutation test against the row that is best in this figure, which has none itself
     Of a row of several seeds both are of the mean of its seeds, image by image.
     """
@@ -51,9 +52,13 @@ def noise(results: Results, data: str, groups: tuple[tuple[str, ...], ...]) -> t
     best = dict(zip(FIGURES, figures.argmax(axis=0).tolist(), strict=True))
     pairs = [(number, other) for number in range(len(board)) for other in set(best.values()) - {number}]
     p = dict(zip(pairs, p_values([board[a] - board[b] for a, b in pairs]), strict=True)) if pairs else {}
+    spans = intervals([*board, *(each - board[best["rsum"]] for each in board)])
     return tuple(
-        Noise(interval, {key: p[number, other][key] for key, other in best.items() if other != number})
-        for number, interval in enumerate(intervals(board))
+        Noise(
+            spans[number] | ({TO_BEST: spans[len(board) + number]["rsum"]} if number != best["rsum"] else {}),
+            {key: p[number, other][key] for key, other in best.items() if other != number},
+        )
+        for number in range(len(board))
     )
 
 

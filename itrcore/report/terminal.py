@@ -12,9 +12,20 @@ from itrcore.protocols.contract import SIDES
 from itrcore.protocols.uncertainty import LEVEL
 from itrcore.registry import WHOLE_SPLIT
 from itrcore.report import formats
-from itrcore.report.leaderboard import COST, Column, Row, Stat, board_legend, cost_legend, quality, rows
+from itrcore.report.leaderboard import (
+    COST,
+    Column,
+    Row,
+    Stat,
+    board_legend,
+    cost_legend,
+    quality,
+    reference_cell,
+    rows,
+)
 from itrcore.report.noise import MARK
 from itrcore.report.published_figures import KINDS
+from itrcore.report.references import HEADING, Reference, references
 from itrcore.report.results import NOT_REAL, Results, not_real
 from itrcore.settings.datasets import PIXELS
 from itrcore.settings.evaluation import GALLERIES
@@ -34,7 +45,7 @@ def print_leaderboard(results: Results, console: Console, protocol: str = WHOLE_
     protocol: whose figures; data sets that have it not are left out
 
     Below a row stand its published figures and ours minus them, their sources below the table. Where the terminal is too
-    narrow a name is folded, and then the intervals of rsum are left out; no figure is cut.
+    narrow a name is folded, and then the intervals of rsum are left out; no figure is cut. Reference rows come last.
     """
     width = min(console.width, WIDEST)
     for data in results.having(protocol):
@@ -47,9 +58,11 @@ def print_leaderboard(results: Results, console: Console, protocol: str = WHOLE_
         facts = f"{data}: {title}{first.split}, {first.n_images:,} images, {first.n_captions:,} captions, {inputs}"
         columns = tuple(column for column in quality(protocol) if not column.lowest)
         sources = list(dict.fromkeys(source for row in board if (source := _source(row))))
-        table = _table(facts, board, sources, columns, intervals=protocol == WHOLE_SPLIT)
+        others = references(results, data, protocol)
+        sources += dict.fromkeys(_source_of(other) for other in others)
+        table = _table(facts, board, others, sources, columns, intervals=protocol == WHOLE_SPLIT)
         if not (wide := protocol == WHOLE_SPLIT and _narrowest(table, console) <= width):
-            table = _table(facts, board, sources, columns, intervals=False)
+            table = _table(facts, board, others, sources, columns, intervals=False)
         console.print(table, width=width)
         notes = [f" {described.note}"] if described.note else []
         notes += [f" {line}" for line in board_legend(board, interval=wide)]
@@ -90,7 +103,14 @@ def _narrowest(table: Table, console: Console) -> int:
     return needed
 
 
-def _table(title: str, board: list[Row], sources: list[str], columns: tuple[Column, ...], intervals: bool) -> Table:
+def _table(
+    title: str,
+    board: list[Row],
+    others: list[Reference],
+    sources: list[str],
+    columns: tuple[Column, ...],
+    intervals: bool,
+) -> Table:
     lines: list[tuple[str, str, list[tuple[str, str]]]] = []  # name, seeds, (mean, what follows it) of each column
     for row in board:
         cells = [_compact(row.values.get(column.key), column) for column in columns]
@@ -103,6 +123,9 @@ def _table(title: str, board: list[Row], sources: list[str], columns: tuple[Colu
             beside = [("", "")] * intervals
             lines.append((f"  published [{number}]", "", [(text, "") for text in figures] + beside))
             lines.append(("  difference", "", [(text, "") for text in differences] + beside))
+    for other in others:
+        cells = [(reference_cell(other, column), "") for column in columns] + [("", "")] * intervals
+        lines.append((f"{other.name} [{sources.index(_source_of(other)) + 1}]", "", cells))
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, padding=(0, 0), title_justify="left")
     table.add_column("method/profile", overflow="fold", min_width=16)  # "  published [12]"
     table.add_column("n", justify="right", no_wrap=True)
@@ -114,7 +137,9 @@ def _table(title: str, board: list[Row], sources: list[str], columns: tuple[Colu
         table.add_column(f"\n{LEVEL} %", no_wrap=True)
     # Means below each other, whether or not something follows.
     widths = [max(len(cells[at][0]) for _, _, cells in lines) for at in range(len(table.columns) - 2)]
-    for name, seeds, cells in lines:
+    for number, (name, seeds, cells) in enumerate(lines):
+        if number == len(lines) - len(others):
+            table.add_section()
         shown = [mean.rjust(width) + more for (mean, more), width in zip(cells, widths, strict=True)]
         table.add_row(Text(name), seeds, *shown)
     return table
@@ -129,6 +154,10 @@ def _seeds(row: Row) -> str:
 def _source(row: Row) -> str:
     """Where a row's published figures are from, and for how many models; empty where nothing was published."""
     return "" if row.published is None else f"{KINDS[row.published.kind]}: {row.published.source}"
+
+
+def _source_of(reference: Reference) -> str:
+    return f"{HEADING.lower()}: {reference.source}"
 
 
 def _compact(value: Stat | None, column: Column) -> tuple[str, str]:

@@ -43,8 +43,8 @@ def test_json_has_figures_and_the_queries_that_only_one_gets(two: Path) -> None:
     assert compared["figures"]["rsum"]["difference"] == pytest.approx(120.0)
     # Ranks are 1 for the first 30 and 60 images, 2's others 5 up to 30 %, then 10 and 20: the worst of the 30 stand first.
     alone = {"count": 30, "examples": [
-        {"image_id": 145, "file_name": None, "caption": "caption 0 of image 145", "rank": 10},
-        {"image_id": 146, "file_name": None, "caption": "caption 0 of image 146", "rank": 10},
+        {"image_id": 145, "file_name": "one.png", "caption": "caption 0 of image 145", "rank": 10},
+        {"image_id": 146, "file_name": "one.png", "caption": "caption 0 of image 146", "rank": 10},
     ]}  # fmt: skip
     assert compared["only"]["i2t"] == {"a": alone, "b": {"count": 0, "examples": []}}
     captions = compared["only"]["t2i"]["a"]

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from itrcore.report.html import write_report
-from itrcore.report.leaderboard import as_json, as_markdown
+from itrcore.report.leaderboard import as_json
+from itrcore.report.markdown import as_markdown
 from itrcore.report.results import Results, collect
 from itrcore.report.terminal import print_leaderboard
 from itrcore.settings.evaluation import ReportSettings

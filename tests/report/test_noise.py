@@ -16,7 +16,8 @@ from itrcore.cli.app import app
 from itrcore.errors import DataError
 from itrcore.report.exports import as_csv, as_latex
 from itrcore.report.html import write_report
-from itrcore.report.leaderboard import as_json, as_markdown, rows
+from itrcore.report.leaderboard import as_json, rows
+from itrcore.report.markdown import as_markdown
 from itrcore.report.results import Results, collect
 from itrcore.report.terminal import print_leaderboard
 from itrcore.settings.evaluation import ReportSettings

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,9 +14,11 @@ from rich.console import Console
 from itrcore.errors import DataError
 from itrcore.report.exports import as_csv, as_latex
 from itrcore.report.html import write_report
-from itrcore.report.leaderboard import as_json, as_markdown, rows
+from itrcore.report.leaderboard import as_json, rows
+from itrcore.report.markdown import as_markdown
 from itrcore.report.published_figures import FIGURES
-from itrcore.report.results import Results, collect
+from itrcore.report.references import Block, published_by_others, references
+from itrcore.report.results import Entry, Results, collect
 from itrcore.report.terminal import print_leaderboard
 from itrcore.settings.evaluation import ReportSettings
 from tests.report.test_published import ESA_COCO_1K, ESA_COCO_5K, ESA_SOURCE
@@ -122,10 +126,50 @@ def test_csv_and_latex_are_of_the_protocol_that_is_asked_for(results: Results) -
     assert [(line["data"], line["name"], line["i2t_map_at_r"]) for line in lines] == [
         ("coco", "mine/small", "9.0"),
         ("coco", "esa_bigru/small", "11.5"),
+        ("coco", "VSRN", "30.8"),  # published by others: last, however good
+        ("coco", "PVSE, K = 2", "26.7"),
+        ("coco", "PCME", "26.2"),
     ]
+    assert [line["kind"] for line in lines] == ["run", "run", "reference", "reference", "reference"]
+    assert (lines[-1]["published_source"], lines[-1]["i2t_r1"], lines[-1]["seeds"]) == ("PCME's repository", "", "")
     text = as_latex(results, "cxc_within")
-    (esa,), (mine,) = ([line for line in text.splitlines() if line.startswith(name)] for name in ("esa", "mine"))
+    named = ("esa", "mine", "VSRN")
+    (esa,), (mine,), (other,) = ([line for line in text.splitlines() if line.startswith(name)] for name in named)
     assert r"\textbf" in esa and mine.count("--") == len(WITHIN)  # not measured
+    assert r"\textbf" not in other and text.index("Published by others") > text.index(mine)
     heads = next(line for line in text.splitlines() if "multicolumn" in line)
     assert heads.index("image $\\to$ image") < heads.index("text $\\to$ text")
     assert "Underlined" not in text and "flickr" not in text
+
+
+def test_reference_rows_stand_where_their_benchmark_and_protocol_are_and_never_count_as_ours(results: Results) -> None:
+    assert [each.name for each in references(results, "coco", "cxc_within")][-1] == "VSRN"
+    assert references(results, "flickr") == [] == references(replace(results, benchmarks={}), "coco")
+    made_up = replace(results, entries=(replaced(results.entries[0], features="simulated"), *results.entries[1:]))
+    assert references(made_up, "coco") == []
+    one_fold = replace(results, entries=(replaced(results.entries[0], n_images=1000, n_captions=5000),))
+    assert references(one_fold, "coco") == []  # 1K figures are of five folds
+    board, with_references = (as_json(results, flag)["coco"] for flag in (False, True))
+    assert list(with_references)[: len(board)] == list(board)
+    assert all("reference" not in row for row in board.values())
+    clip, vsrn = with_references["CLIP ViT-B/32"], with_references["VSRN"]
+    assert (clip["rsum"], clip["reference"]) == (361.9, "open_clip's retrieval results, zero-shot (rsum added up)")
+    assert vsrn["protocols"]["eccv"] == {"reference": "PCME's repository", "i2t_map_at_r": 30.8, "t2i_map_at_r": 53.8}
+    text = printed(results, "split")
+    assert text.index("mine/small") < text.index("SigLIP") and "published by others, not measured here" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def replaced(entry: Entry, **changes: Any) -> Entry:
+    return replace(entry, evaluation=entry.evaluation.model_copy(update=changes))
+
+
+def test_reference_figures_are_sums_and_grow_with_the_ranks_looked_at() -> None:
+    for block in published_by_others():
+        for name, values in block.rows.items():
+            if len(values) == len(FIGURES):
+                *recalls, rsum = values
+                assert sum(recalls) == pytest.approx(rsum, abs=0.35), name
+                assert recalls[:3] == sorted(recalls[:3]) and recalls[3:] == sorted(recalls[3:]), name
+    with pytest.raises(ValueError, match="eccv has no i2t_r5"):
+        Block.model_validate({"from": "a paper", "by": ("eccv",), "figures": ("i2t_r5",), "rows": {"a": (1.0,)}})

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from itrcore.report import formats
 from itrcore.report.html import write_report
-from itrcore.report.leaderboard import as_json, as_markdown, rows
+from itrcore.report.leaderboard import as_json, rows
+from itrcore.report.markdown import as_markdown
 from itrcore.report.published_figures import FIGURES, PROTOCOLS, Comparison, beside, published
 from itrcore.report.results import Results, collect, configured
 from itrcore.report.terminal import print_leaderboard
@@ -200,7 +201,7 @@ def test_pages_show_a_row_by_its_mean_and_a_run_by_itself(results: Results, tmp_
     write_report(results, tmp_path, ReportSettings(title="t"), {}, {})
     index = (tmp_path / "index.html").read_text("utf-8")
     assert index.count('<tr class="published">') == 3
-    row = index.split(">esa_bigru</th>")[1].split('<tr class="published">')[1].split("</tr>")[0]
+    row = index.split(">esa_bigru <small>small</small></th>")[1].split('<tr class="published">')[1].split("</tr>")[0]
     assert '<td class="first">82.6 <small>+0.4</small></td>' in row
     assert f"One model. {ESA_SOURCE}" in row
     run = (tmp_path / "runs" / "esa-2.html").read_text("utf-8")

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from itrcore.errors import DataError
 from itrcore.report.html import write_report
-from itrcore.report.leaderboard import as_markdown
+from itrcore.report.markdown import as_markdown
 from itrcore.report.results import collect
 from itrcore.report.terminal import print_leaderboard
 from itrcore.settings.evaluation import ReportSettings

@@ -137,7 +137,7 @@ def put_ranks(root: Path, value: dict[str, Any]) -> None:
     if not table.exists():
         columns = [
             {
-                "image_id": 100 + image, "file_name": None, "split": split, "position": image,
+                "image_id": 100 + image, "file_name": "one.png", "split": split, "position": image,
                 "caption_id": image * each + number, "text": f"caption {number} of image {100 + image}",
             }
             for split, images in (("train", 1), ("dev", 1), ("test", value["n_images"]))

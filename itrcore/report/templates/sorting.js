@@ -18,14 +18,16 @@ function sort(table, heading, headings) {
   const order = heading.ariaSort === first ? other : first;
   for (const each of headings) each.ariaSort = each === heading ? order : null;
   const sign = order === "descending" ? -1 : 1;
-  const rows = [];
-  for (const row of table.tBodies[0].rows) {
-    if (row.classList.contains("published")) rows.at(-1).push(row); // stays below its row
-    else rows.push([row]);
+  for (const body of table.tBodies) { // what others published stays apart
+    const rows = [];
+    for (const row of body.querySelectorAll("tr:not(.heading)")) {
+      if (row.classList.contains("published")) rows.at(-1).push(row); // stays below its row
+      else rows.push([row]);
+    }
+    const cell = (group) => group[0].cells[heading.dataset.column] ?? group[0].lastElementChild; // it may span columns
+    rows.sort((a, b) => compare(cell(a), cell(b), sign, "best" in heading.dataset));
+    body.append(...rows.flat());
   }
-  const cell = (group) => group[0].cells[heading.dataset.column];
-  rows.sort((a, b) => compare(cell(a), cell(b), sign, "best" in heading.dataset));
-  table.tBodies[0].append(...rows.flat());
 }
 
 // Cells without a value come last in either order.
