@@ -12,7 +12,8 @@ from rich.console import Console
 
 from itrcore.report import tradeoff
 from itrcore.report.exports import as_csv
-from itrcore.report.leaderboard import as_json, as_markdown, rows
+from itrcore.report.leaderboard import as_json, rows
+from itrcore.report.markdown import as_markdown
 from itrcore.report.plots import LIGHT, figure_of
 from itrcore.report.results import Results, collect
 from itrcore.report.terminal import print_costs

@@ -128,13 +128,14 @@ def put_ranks(root: Path, value: dict[str, Any]) -> None:
     of_sides = {
         name: ranks(count, [figures[f"{side}_r{k}"] for k in (1, 5, 10)]) for name, (side, count) in sides.items()
     }
-    each = counts[1] // counts[0]
-    images = [Image(100 + image, None, [*range(image * each, (image + 1) * each)], []) for image in range(counts[0])]
+    own = np.array_split(np.arange(counts[1]), counts[0])
+    images = [Image(100 + image, None, of_image.tolist(), []) for image, of_image in enumerate(own)]
     found = Ranked(**of_sides, captions_found=first_ten(*counts), images_found=first_ten(*reversed(counts)))
     ranked.write(path, found, images)
     value["files"] = {path.name: sha256(path)}
     table = root / layout.captions(value["data"])
     if not table.exists():
+        each = counts[1] // counts[0]
         columns = [
             {
                 "image_id": 100 + image, "file_name": "one.png", "split": split, "position": image,
