@@ -30,9 +30,10 @@ def main(params: Params, _: str) -> None:
         for data in results.datasets
         if params.dataset(data).vocabulary.concepts is not None
     }
+    ratings = {data: rated for data in results.datasets if (rated := params.dataset(data).ratings) is not None}
     provenance = {"report made by code version": code_version()}
     with replacing(layout.REPORT) as temporary:
-        write_report(results, temporary, params.report, pictures, provenance, concepts)
+        write_report(results, temporary, params.report, pictures, provenance, concepts, ratings)
     say(
         f"{layout.REPORT}/index.html: {len(results.entries)} runs and ensembles. The leaderboard alone: itr leaderboard"
     )

@@ -30,6 +30,11 @@ def interval(low: float, high: float) -> str:
     return f"{low:.{digits}f}{NONE}{high:.{digits}f}"
 
 
+def hundredths(value: float) -> str:
+    """`0.41`, `−0.03`, `0.00`: a true minus, and none where nothing is left to two decimals."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
 def p_value(value: float) -> str:
     """`0.031`, or `< 0.001`."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""Writes the report's folder: index, a page per run, ensemble and comparison, concepts, plots, pictures, leaderboard.json and .md.
+"""Writes the report's folder: index, a page per run, ensemble, comparison and data set, plots, pictures, leaderboard.json and .md.
 
 Pages link relatively, need no network, and open from disk. Two small scripts sort and filter the index's tables.
 """
@@ -13,11 +13,16 @@ from types import MappingProxyType
 
 from jinja2 import Environment
 
+from itrcore import layout
+from itrcore.data import captions
 from itrcore.data.concepts.concepts import Concepts
 from itrcore.errors import shown
 from itrcore.files import write_json
 from itrcore.protocols import contract
+from itrcore.protocols.annotations import of_split
 from itrcore.report import comparison_pages, concepts_page, explanations, formats, leaderboard, noise, pages
+from itrcore.report.analysis import page as analysis_page
+from itrcore.report.analysis.page import analysis_of
 from itrcore.report.answers import Answer, answer
 from itrcore.report.comparison import Compared
 from itrcore.report.comparison_pages import comparison_path, comparisons
@@ -34,12 +39,14 @@ from itrcore.report.leaderboard import (
     reference_cell,
 )
 from itrcore.report.markdown import as_markdown
+from itrcore.report.marks import LEGEND, Marks
 from itrcore.report.pictures import Shelf
 from itrcore.report.plots import Curve, Plot, curves, recall_bars
 from itrcore.report.published_figures import KINDS, beside
 from itrcore.report.references import HEADING, Reference, references
 from itrcore.report.results import NOT_REAL, Entry, Results, not_real
 from itrcore.report.tradeoff import tradeoff
+from itrcore.runs.folder import SPLIT
 from itrcore.runs.records import AGAINST_COLLAPSE
 from itrcore.settings.evaluation import ReportSettings
 from itrcore.settings.methods import RECONSTRUCTED
@@ -87,12 +94,14 @@ def write_report(
     pictures: Mapping[str, Path],
     provenance: Mapping[str, str],
     concepts: Mapping[str, Concepts] = MappingProxyType({}),
+    ratings: Mapping[str, Path] = MappingProxyType({}),
 ) -> None:
     """Write the whole report into `folder`, which is made if needed and otherwise empty.
 
     pictures: data set → the folder of its pictures; a placeholder stands for a picture that is not there
     provenance: name → value, at the foot of every page
     concepts: data set → its concepts, where it has some; each gets a page
+    ratings: data set → the folder with Crisscrossed Captions' files, where it has them
     Nothing is written outside `folder`; the caller makes the writing atomic (`itrcore.files.replacing`).
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,6 +120,12 @@ def write_report(
         picture = partial(shelf.get, section.data)
         if section.answer is not None:
             comparison_pages.write(environment, folder, section.answer.best, section.rows, section.compared, picture)
+        images = captions.read(results.root / layout.captions(section.data), SPLIT)
+        others = of_split(images, results.protocols.get(section.data, ()), ratings.get(section.data), section.data)
+        if not section.several_data:
+            analysed = analysis_of(results, section.data, section.rows, images, concepts.get(section.data), others)
+            analysis_page.write(environment, folder, analysed, picture)
+        marks = Marks(images, others)
         for row in section.rows:
             for entry in row.entries:
                 pages.write(
@@ -121,7 +136,7 @@ def write_report(
                     published=beside(
                         entry.evaluation, results.benchmarks.get(entry.data), entry.evaluation.metrics.model_dump()
                     ),
-                    plots=_entry_plots(entry, row, folder), banner=not_real([entry]),
+                    plots=_entry_plots(entry, row, folder), banner=not_real([entry]), others=marks,
                     picture=picture,
                 )  # fmt: skip
     write_json(folder / "leaderboard.json", leaderboard.as_json(results))
@@ -146,7 +161,7 @@ def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Envir
         quality=(rsum, BEHIND, *recalls), cost=COST, published_columns=PUBLISHED, published_cells=published_cells,
         published_by_others=HEADING, reference_cell=reference_cell,
         entry_path=entry_path, concepts_path=concepts_path, comparison_path=comparison_path,
-        drawing=explanations, against_collapse=AGAINST_COLLAPSE,
+        drawing=explanations, against_collapse=AGAINST_COLLAPSE, analysis_path=analysis_page.path, others_legend=LEGEND,
         single=lambda column, value: column.format(Stat(value, None)),
     )  # fmt: skip
 

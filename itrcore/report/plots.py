@@ -122,8 +122,19 @@ def _draw_bars(axes: Axes, theme: Theme, board: Sequence[Row], direction: str) -
     axes.grid(axis="x", color=theme.grid, linewidth=0.8)
 
 
-def curves(folder: Path, path: str, lines: Sequence[Curve], title: str, x_label: str, log: bool = False) -> Plot:
-    """Lines over epochs; lines of one group share colour, marker and legend entry. `log`: where all values allow it."""
+def curves(
+    folder: Path,
+    path: str,
+    lines: Sequence[Curve],
+    title: str,
+    x_label: str,
+    log: bool = False,
+    ticks: Sequence[str] = (),
+) -> Plot:
+    """Lines over epochs; lines of one group share colour, marker and legend entry.
+
+    log: where all values allow it; ticks: what x = 0, 1, … are called, where x is no number
+    """
     groups = list(dict.fromkeys(line.group for line in lines))
     height = 3.1 + 0.2 * math.ceil(len(groups) / 2)
 
@@ -142,6 +153,8 @@ def curves(folder: Path, path: str, lines: Sequence[Curve], title: str, x_label:
                 axes.plot([line.x[at]], [line.y[at]], marker=marker, markersize=8, color=colour, markerfacecolor="none")
             handles.setdefault(line.group, drawn)
         _curve_axes(axes, theme, lines, log)
+        if ticks:
+            axes.set_xticks(range(len(ticks)), labels=ticks, parse_math=False)
         titles(axes, theme, title, x_label)
         if len(groups) > 1:
             legend(figure, theme, list(handles.values()), list(handles), 2)

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from itrcore import layout
+from itrcore.data import captions
 from itrcore.errors import DataError
 from itrcore.report.exports import as_csv, as_latex
 from itrcore.report.html import write_report
 from itrcore.report.leaderboard import as_json, rows
 from itrcore.report.markdown import as_markdown
+from itrcore.report.marks import LEGEND
 from itrcore.report.published_figures import FIGURES
 from itrcore.report.references import Block, published_by_others, references
 from itrcore.report.results import Entry, Results, collect
 from itrcore.report.terminal import print_leaderboard
 from itrcore.settings.evaluation import ReportSettings
+from tests.protocols.test_coco_protocols import coco_images
 from tests.report.test_published import ESA_COCO_1K, ESA_COCO_5K, ESA_SOURCE
-from tests.support.report_data import evaluation, figures, put_run
+from tests.support.report_data import evaluation, figures, put_run, retrieved, write
 
 COCO = {"features": "bottom-up attention", "n_images": 5000, "n_captions": 25000}
 ECCV = {
@@ -32,13 +38,31 @@ ECCV = {
 }
 DATA = {"esa-1": "coco", "esa-2": "coco", "mine": "coco", "other": "flickr"}
 WITHIN = {f"{side}_{key}": 12.5 for side in ("i2i", "t2t") for key in ("r1", "r5", "r10")}
+# An image, a caption of another image that ECCV Caption has as right for it, and one that nobody has.
+ASKED, ANSWER, WRONG = 373119, 646721, 770337
+COCO_IMAGES = coco_images()
 PROTOCOLS = {"coco": ["coco_1k", "eccv", "cxc_within"]}
+
+
+def put_captions_of_coco(root: Path) -> None:
+    """The caption table of COCO's test images, with other texts, and an image of train and of dev."""
+    rows = [
+        {
+            "image_id": image.image_id, "file_name": None, "split": split, "position": position,
+            "caption_id": caption, "text": f"caption {caption}",
+        }
+        for split, images in (("train", COCO_IMAGES[:1]), ("dev", COCO_IMAGES[:1]), ("test", COCO_IMAGES))
+        for position, image in enumerate(images)
+        for caption in image.caption_ids
+    ]  # fmt: skip
+    captions.write(pa.Table.from_pylist(rows, schema=captions.SCHEMA), root / layout.captions("coco"))
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """ESA with two seeds, and a method that is better by ECCV Caption alone; another data set without protocols."""
     root = tmp_path_factory.mktemp("results")
+    put_captions_of_coco(root)
     for name, method, seed, r1, more in (
         ("esa-1", "esa_bigru", 1, 60.0, 0.0),
         ("esa-2", "esa_bigru", 2, 62.0, 0.0),
@@ -50,8 +74,20 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         within = {} if name == "mine" else WITHIN  # it has no vectors
         protocols = {"coco_1k": figures(r1 + 20), "eccv": eccv, "cxc_within": within, "unasked": {"r1": 1.0}}
         put_run(root, evaluation(name, "coco", method, seed, r1, **COCO, protocols=protocols))
+    found = retrieved()
+    found["image_to_text"][0] |= {"image_id": ASKED, "retrieved": [
+        {"caption": f"caption {caption}", "score": 0.5, "correct": False} for caption in (ANSWER, WRONG)
+    ]}  # fmt: skip
+    write(root / "results/coco/mine/retrieved.json", found)
     put_run(root, evaluation("other", "flickr", "esa_bigru", 1, 70.0))
     return collect(root, DATA, {}, {"coco": "coco"}, PROTOCOLS)
+
+
+@pytest.fixture(scope="module")
+def report(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_report(results, folder, ReportSettings(title="t"), {}, {})
+    return folder
 
 
 def printed(results: Results, protocol: str) -> str:
@@ -97,16 +133,15 @@ def test_the_terminal_prints_one_protocol_with_its_note_where_it_is_had(results:
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_markdown_and_pages_have_a_table_for_each_protocol(results: Results, tmp_path: Path) -> None:
+def test_markdown_and_pages_have_a_table_for_each_protocol(results: Results, report: Path) -> None:
     text = as_markdown(results, "t")
     coco = text.split("## flickr")[0]
     assert text.count("### ") == coco.count("### ") == 3
     assert "| 80.3 | 96.5" not in text and "79.6 (+1.4)" in coco.split("### COCO 1K")[1].split("### ECCV")[0]
     assert "image → text mAP@R" in coco.split("### ECCV")[1]
-    write_report(results, tmp_path, ReportSettings(title="t"), {}, {})
-    page = (tmp_path / "index.html").read_text("utf-8")
+    page = (report / "index.html").read_text("utf-8")
     assert page.count("<span>ECCV Caption on coco: mean ± standard deviation over seeds</span>") == 1
-    of_run = (tmp_path / "runs" / "mine.html").read_text("utf-8")
+    of_run = (report / "runs" / "mine.html").read_text("utf-8")
     table = of_run.split("ECCV Caption. In percent.")[1].split("</table>")[0]
     assert "<td>9.0</td><td>17.0</td><td>18.0</td><td>46.0</td>" in table
     assert (
@@ -173,3 +208,20 @@ def test_reference_figures_are_sums_and_grow_with_the_ranks_looked_at() -> None:
                 assert recalls[:3] == sorted(recalls[:3]) and recalls[3:] == sorted(recalls[3:]), name
     with pytest.raises(ValueError, match="eccv has no i2t_r5"):
         Block.model_validate({"from": "a paper", "by": ("eccv",), "figures": ("i2t_r5",), "rows": {"a": (1.0,)}})
+
+
+def test_answers_that_eccv_caption_has_as_right_are_marked_and_counted(report: Path) -> None:
+    marks = {name: (report / "runs" / f"{name}.html").read_text("utf-8") for name in ("mine", "esa-1", "other")}
+    first, second = (
+        marks["mine"].split(f"<span>caption {caption}</span>")[1].split("</li>")[0] for caption in (ANSWER, WRONG)
+    )
+    assert 'wrong</span> <span class="mark elsewhere">right by ECCV Caption</span>' in first
+    assert "wrong</span>" in second and "elsewhere" not in second
+    assert [LEGEND in text for text in marks.values()] == [True, True, False]
+    assert all("right by ECCV" not in marks[name] for name in ("esa-1", "other"))
+    counted = json.loads((report / "analysis/coco.json").read_text("utf-8"))["unlabelled"]
+    assert [(line["name"], line["side"], line["asked"]) for line in counted[:4:3]] == [
+        ("esa-1", "i2t", 1261),
+        ("esa-1", "t2i", 1332),
+    ]
+    assert json.loads((report / "analysis/flickr.json").read_text("utf-8"))["unlabelled"] == []

@@ -227,7 +227,7 @@ def test_where_nothing_matches_nothing_speaks_of_published_figures(tmp_path: Pat
         for path in (tmp_path / "report").rglob("*.*")
         if path.suffix in (".html", ".md", ".json")
     ]
-    assert len(texts) == 4
+    assert len(texts) == 6
     assert not any("ublished" in text for text in [*texts, *printed(results)])
 
 

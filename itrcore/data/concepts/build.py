@@ -130,15 +130,15 @@ class _Terms:
 
 def _find(captions: Sequence[str], nltk_folder: Path, count: Callable[[int, int], None]) -> _Terms:
     terms = _Terms(tagger(nltk_folder))
-    for row, found in enumerate(_tagged(captions, nltk_folder, terms.tagger)):
+    for row, found in enumerate(tagged(captions, nltk_folder, terms.tagger)):
         terms.add(row, found)
         if row % _PART == 0:
             count(row, len(captions))
     return terms
 
 
-def _tagged(captions: Sequence[str], nltk_folder: Path, here: Tagger) -> Iterator[list[Found]]:
-    """What each caption has, in their order; of many captions in parallel processes."""
+def tagged(captions: Sequence[str], nltk_folder: Path, here: Tagger) -> Iterator[list[Found]]:
+    """What each caption has, in their order; of many captions in parallel processes. here: the folder's `tagger`"""
     parts = [captions[start : start + _PART] for start in range(0, len(captions), _PART)]
     splitter = splitter_for(nltk_folder)
     if len(parts) < _PARALLEL_FROM:
