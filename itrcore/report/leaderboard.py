@@ -39,12 +39,12 @@ class Stat:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a leaderboard: a method with a profile over its seeds, an imported run, or an ensemble."""
+    """One line of a leaderboard: a method with a profile over its seeds, a run from elsewhere, or an ensemble."""
 
     data: str
     kind: str
-    label: str  # the method's, the imported run's or the ensemble's name
-    profile: str | None  # of a method; None for an imported run or an ensemble
+    label: str  # the method's, the ensemble's, or that of the run from elsewhere
+    profile: str | None  # of a method; None for the others
     features: str
     entries: tuple[Entry, ...]  # by seed
     values: dict[str, Stat]  # what was not measured is absent
@@ -53,13 +53,13 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Unique in its data set: `method/profile`, or the imported run's or ensemble's name (which hold no slash)."""
-        return self.label if self.kind == "ensemble" or self.imported else f"{self.label}/{self.profile}"
+        """Unique in its data set: `method/profile`, or the name of an ensemble or a run from elsewhere (which hold no slash)."""
+        return self.label if self.kind == "ensemble" or self.elsewhere else f"{self.label}/{self.profile}"
 
     @property
-    def imported(self) -> bool:
-        """Whether it is a run whose weights were trained elsewhere."""
-        return self.entries[0].evaluation.imported
+    def elsewhere(self) -> str:
+        """As `Measured.elsewhere`."""
+        return self.entries[0].evaluation.elsewhere
 
     @property
     def collapsed(self) -> str:
@@ -155,8 +155,8 @@ def rows(results: Results, data: str, protocol: str = WHOLE_SPLIT) -> list[Row]:
     groups: dict[tuple[str, str, str | None], list[Entry]] = {}
     for entry in results.of(data):
         evaluation = entry.evaluation
-        # An imported run was trained elsewhere, with another recipe and seed: it is not one more seed of a run of ours.
-        alone = evaluation.kind == "ensemble" or evaluation.imported
+        # A run that was trained elsewhere, with another recipe and seed, is not one more seed of a run of ours.
+        alone = evaluation.kind == "ensemble" or bool(evaluation.elsewhere)
         key = (
             (evaluation.kind, evaluation.name, None)
             if alone
@@ -221,7 +221,8 @@ def as_json(results: Results) -> dict[str, Any]:
     """`{data: {row: {metric: mean, …, "seeds": n, "std": {…}, "published": {…}}}}`, a DVC metrics file.
 
     The figures of more protocols stand there as `"protocols": {protocol: {metric: mean, …, "std": …, "published": …}}`.
-    An imported run has no seeds; `published` stands where figures were published, with ours minus theirs and the source.
+    A run that was trained elsewhere has no seeds; `published` stands where figures were published, with ours minus theirs and the
+    source.
     `interval` and `p_against_best` hold what `Noise` has.
     """
     board: dict[str, Any] = {}
@@ -229,7 +230,7 @@ def as_json(results: Results) -> dict[str, Any]:
         board[data] = {}
         for row in rows(results, data):
             figures: dict[str, Any] = {key: value.mean for key, value in row.values.items()}
-            if row.kind == "run" and not row.imported:
+            if row.kind == "run" and not row.elsewhere:
                 figures["seeds"] = len(row.entries)
             interval = {key: {"low": low, "high": high} for key, (low, high) in row.noise.interval.items()}
             uncertain = {"interval": interval, "p_against_best": dict(row.noise.p)}
@@ -334,13 +335,13 @@ def _row_label(row: Row) -> str:
         return f"{row.label} ({row.collapsed})"
     if row.kind == "ensemble":
         return f"{row.label} (ensemble of {len(row.entries[0].evaluation.members)})"
-    return f"{row.label} ({row.entries[0].evaluation.method})" if row.imported else row.label
+    return f"{row.label} ({row.entries[0].evaluation.method})" if row.elsewhere else row.label
 
 
 def _seeds(row: Row) -> str:
-    """How many seeds, and which: `2 (1, 2)`; `imported` where another program trained it."""
+    """How many seeds, and which: `2 (1, 2)`; `imported` or `zero-shot` where it was trained elsewhere."""
     if row.kind == "ensemble":
         return formats.NONE
-    if row.imported:
-        return "imported"
+    if row.elsewhere:
+        return row.elsewhere
     return f"{len(row.entries)} ({', '.join(str(entry.evaluation.seed) for entry in row.entries)})"

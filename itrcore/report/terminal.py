@@ -19,7 +19,10 @@ from itrcore.report.results import NOT_REAL, Results, not_real
 from itrcore.settings.datasets import PIXELS
 
 WIDEST = 100
-IMPORTED = "*"  # in place of the number of seeds
+ELSEWHERE = {  # in place of the number of seeds: a mark, and what it says
+    "imported": ("*", "imported, not trained here"),
+    "zero-shot": ("0", "zero-shot: published weights, not trained"),
+}
 
 
 def print_leaderboard(results: Results, console: Console, protocol: str = WHOLE_SPLIT) -> None:
@@ -48,8 +51,8 @@ def print_leaderboard(results: Results, console: Console, protocol: str = WHOLE_
         notes = [f" {described.note}"] if described.note else []
         notes += [f" {line}" for line in board_legend(board, interval=wide)]
         notes += [f" [{number}] {source}" for number, source in enumerate(sources, 1)]
-        if any(row.imported for row in board):
-            notes.insert(0, f" {IMPORTED} imported, not trained here")
+        elsewhere = dict.fromkeys(row.elsewhere for row in board if row.elsewhere)
+        notes = [f" {' '.join(ELSEWHERE[how])}" for how in elsewhere] + notes
         notes += [f" {row.name}: {row.collapsed}" for row in board if row.collapsed]
         for note in notes:
             console.print(Text(note), width=width)
@@ -100,7 +103,7 @@ def _table(title: str, board: list[Row], sources: list[str], columns: tuple[Colu
 def _seeds(row: Row) -> str:
     if row.kind == "ensemble":
         return formats.NONE
-    return IMPORTED if row.imported else str(len(row.entries))
+    return ELSEWHERE[row.elsewhere][0] if row.elsewhere else str(len(row.entries))
 
 
 def _source(row: Row) -> str:
