@@ -14,6 +14,7 @@ _METHODS = "itrcore.methods"
 # `model.kind` → the class of its settings; the class of the method, or a function, called with (settings, image, text)
 METHODS = {
     "coder": (f"{_METHODS}.coder.settings:CODERSettings", f"{_METHODS}.coder.coder:CODER"),
+    "dual": (f"{_METHODS}.dual.settings:DualSettings", f"{_METHODS}.dual.dual:Dual"),
     "esa": (f"{_METHODS}.vse.settings:ESASettings", f"{_METHODS}.vse.esa:ESA"),
     "esl": (f"{_METHODS}.esl.settings:ESLSettings", f"{_METHODS}.esl.esl:ESL"),
     "esl_clip": (f"{_METHODS}.esl.settings:ESLCLIPSettings", f"{_METHODS}.esl.esl_clip:ESLCLIP"),
@@ -40,6 +41,7 @@ TEXT_SIDES = {
     "bert": "itrcore.assets.pieces",
     "bigru": "itrcore.assets.words",
     "clip": "itrcore.assets.clip",
+    "towers": "itrcore.assets.towers",
 }
 
 # `ModelSettings.images` → the module with `prepare` and `restore` of such an image side (`itrcore/assets/image.py`)

@@ -1,4 +1,4 @@
-"""Stage `train@<run>`: train one method on one data set with one seed, or import a released checkpoint in its place."""
+"""Stage `train@<run>`: train one method on one data set with one seed; or import a checkpoint, or take published weights."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from stages import run_stage
 
 
 def main(params: Params, name: str) -> None:
-    """Train, from where a killed attempt stopped if there was one; or import."""
+    """Train, from where a killed attempt stopped if there was one; or import; or write a zero-shot run."""
     inputs.checked(params, "train", name)
     if params.run(name).checkpoint is not None:
         from itrcore.released.importing import import_run
 
         import_run(params, name, Tracker.of(params).training())
+        return
+    if params.method_of(name).zero_shot:
+        from itrcore.training.zero_shot import write_run
+
+        write_run(params, name, Tracker.of(params).training())
         return
     from itrcore.device import join, launched
     from itrcore.training.launch import launch

@@ -39,7 +39,7 @@ class TextSide(Protocol):
 
     @property
     def source(self) -> Any:
-        """What the method is given: a `WordSource`, or a `CLIPSource`."""
+        """What the method is given: a `WordSource`, a `CLIPSource` or a `TowersSource`."""
 
     @property
     def digest(self) -> str:
@@ -54,11 +54,13 @@ class UntrainedText:
     """What a method needs of its text side to be timed.
 
     source: as `TextSide.source`; n_ids: ids run from 0 to n_ids − 1; longest: tokens that a caption may have, None: any number
+    filled: whether every caption is filled up to `longest`
     """
 
     source: Any
     n_ids: int
     longest: int | None = None
+    filled: bool = False
 
     @property
     def token_ids(self) -> TokenIds:

@@ -134,7 +134,9 @@ def _cost(params: Params, group: Group, device: str, rate: Rates) -> str:
 
 
 def _origin(run: RunSettings) -> str:
-    return f"seed {run.seed}" if run.checkpoint is None else f"imported from {run.checkpoint.path}"
+    if run.checkpoint is not None:
+        return f"imported from {run.checkpoint.path}"
+    return "zero-shot" if run.seed is None else f"seed {run.seed}"
 
 
 def _summary(params: Params, groups: Sequence[Group], device: str, rates: Sequence[Rates]) -> Iterator[str]:

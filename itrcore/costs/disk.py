@@ -50,10 +50,11 @@ def needs(params: Params, groups: Sequence[Group], parameters: Sequence[int], do
     parameters: of each group's method, how many; downloads: bytes that are known of them
     """
     data = sum(_data(name, dataset) for name, dataset in params.datasets.items())
-    weights = [FLOAT * number for group, number in zip(groups, parameters, strict=True) for _ in group.to_train]
-    runs = sum(weights)
+    sizes = list(zip(groups, [FLOAT * number for number in parameters], strict=True))
+    weights = [size for group, size in sizes for _ in group.to_train]
+    runs = sum(size for group, size in sizes for _ in group.to_make)
     # A finished training's best weights stay in state/ until the report has removed them.
-    state = runs + (_STATE - 1) * max(weights, default=0)
+    state = sum(weights) + (_STATE - 1) * max(weights, default=0)
     evaluations = sum(_scores(group, params) * len(group.to_evaluate) for group in groups)
     outputs = {
         layout.captions("x").parts[0]: data,

@@ -26,8 +26,13 @@ class Missing:
 
 def missing(params: Params, groups: Iterable[Group]) -> list[Missing]:
     """What will be downloaded: parts that are neither in the record of their download nor on this disk, and a hub's weights."""
-    weights = dict.fromkeys(found for group in groups if group.to_train for found in _weights(group.settings))
+    weights = dict.fromkeys(found for group in groups if _starts_from_them(group) for found in _weights(group.settings))
     return [*_parts(params), *(Missing(name, None) for name, revision in weights if not hub.is_here(name, revision))]
+
+
+def _starts_from_them(group: Group) -> bool:
+    """Whether something is still to be made from pretrained weights; an import brings its own."""
+    return bool(group.to_train or (group.settings.zero_shot and group.to_make))
 
 
 def _weights(settings: MethodSettings) -> Iterator[tuple[str, str | None]]:

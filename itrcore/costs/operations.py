@@ -9,9 +9,17 @@ from dataclasses import dataclass
 
 from itrcore.costs.counts import Shape
 from itrcore.costs.rates import Rates
-from itrcore.settings.encoders import BertSettings, BiGRUSettings, CLIPSettings, GridSettings, ResNetShape
+from itrcore.settings.encoders import (
+    BertSettings,
+    BiGRUSettings,
+    CLIPSettings,
+    GridSettings,
+    ResNetShape,
+    TowersSettings,
+)
 from itrcore.settings.losses import MomentumSettings
 from itrcore.settings.methods import CrossSettings, MethodSettings, ModelSettings, SetSettings
+from itrcore.settings.published_sizes import sizes_of
 
 WORDS = 15.4  # tokens of a caption, on average in Flickr30K
 _SPEED = 4e10  # multiplications a second on one thread of a server's CPU
@@ -58,6 +66,10 @@ def _text(model: ModelSettings, n_tokens: int) -> _Part:
         if (own := text.shape) is None:  # bert-base's sizes
             return _tower(768, 12, 3072, 30_522, WORDS, dim)
         return _tower(own.hidden, own.layers, own.intermediate, n_tokens, WORDS, dim)
+    if isinstance(text, TowersSettings):
+        of = sizes_of(text.weights)
+        length = of.positions if of.filled else WORDS
+        return _tower(of.text.hidden, of.text.layers, of.text.intermediate, of.n_tokens, length, dim)
     if text.shape is None:  # ViT-B's
         return _tower(512, 12, 2048, 49_408, WORDS, dim)
     return _tower(text.shape.text_hidden, text.shape.text_layers, text.shape.text_intermediate, n_tokens, WORDS, dim)
@@ -70,6 +82,10 @@ def _image(model: ModelSettings, shape: Shape) -> _Part:
             return _tower(768, 12, 3072, 0, (224 / 16) ** 2 + 1, model.dim)
         patches = (own.picture / own.patch) ** 2 + 1
         return _tower(own.image_hidden, own.image_layers, own.image_intermediate, 0, patches, model.dim)
+    if isinstance(text, TowersSettings):
+        of = sizes_of(text.weights)
+        patches = (of.picture // of.patch) ** 2 + 1
+        return _tower(of.image.hidden, of.image.layers, of.image.intermediate, 0, patches, model.dim)
     grid = model.grid if isinstance(model, SetSettings) else None
     if grid is not None:
         return _resnet(grid, model.dim)

@@ -24,7 +24,8 @@ _WORDS = 8_482  # of SCAN's vocabulary of Flickr30K, and the mask
 class Group:
     """Runs that differ only in their seed, or in the checkpoint that they are imported from.
 
-    names: all of them; trainings: those that train; to_train, to_evaluate: what of them is not done, or out of date
+    names: all of them; trainings: those that train, not imports, not zero-shot ones
+    to_make, to_train, to_evaluate: what is not done, or out of date, of their weights, of the trainings, of the evaluations
     settings: of their method; counts: of each split of their data set, None where that is not known yet; shape: of its images
     n_tokens: of the vocabulary, or of word pieces of the data set's own
     """
@@ -34,6 +35,7 @@ class Group:
     changes: str
     names: tuple[str, ...]
     trainings: tuple[str, ...]
+    to_make: tuple[str, ...]
     to_train: tuple[str, ...]
     to_evaluate: tuple[str, ...]
     settings: MethodSettings
@@ -57,16 +59,17 @@ def groups(params: Params) -> list[Group]:
 
 def _group(params: Params, data: str, method: str, changes: str, names: list[str]) -> Group:
     dataset, settings = params.dataset(data), params.method_of(names[0])
-    trainings = [name for name in names if params.runs[name].checkpoint is None]
-    to_train = [name for name in names if not _done(params, "train", name)]
+    trainings = [name for name in names if params.runs[name].checkpoint is None and not settings.zero_shot]
+    to_make = [name for name in names if not _done(params, "train", name)]
     return Group(
         data,
         method,
         changes,
         tuple(names),
         tuple(trainings),
-        to_train=tuple(name for name in to_train if name in trainings),
-        to_evaluate=tuple(name for name in names if name in to_train or not _done(params, "evaluate", name)),
+        to_make=tuple(to_make),
+        to_train=tuple(name for name in to_make if name in trainings),
+        to_evaluate=tuple(name for name in names if name in to_make or not _done(params, "evaluate", name)),
         settings=settings,
         counts=counts(data, dataset),
         shape=shape(data, dataset),

@@ -26,20 +26,26 @@ class PixelInput:
 
     picture: side in pixels
     framing: `crop`: the short side resized to `picture`, bicubic with antialiasing, then the centre, as CLIP has it;
-        `stretch`: the whole picture resized to the square, bilinear without antialiasing, as OpenCV's INTER_LINEAR
+        `stretch`: the whole picture resized to the square, bilinear without antialiasing, as OpenCV's INTER_LINEAR;
+        `short`, `square`: as transformers' processors have it with Pillow: the short side, or both, resized to `resized`, then the
+        centre
     mean, std, scale: (value / scale − mean) / std per channel, of values from 0 to 255
     bgr: channels in the order blue, green, red, in which `mean` and `std` are too
     random_crop: training cuts out the same share of both sides, at least this one; None: the whole picture
     flip: training mirrors every other picture
+    resized: what sides are resized to, in pixels; None: `picture`
+    resample: how, by Pillow's name; not of `stretch`
     """
 
     kind: ClassVar[str] = "pixels"  # in `registry.READERS`
 
     picture: int
-    framing: Literal["crop", "stretch"]
+    framing: Literal["crop", "stretch", "short", "square"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     scale: float
     bgr: bool
     random_crop: float | None
     flip: bool
+    resized: int | None = None
+    resample: str = "bicubic"

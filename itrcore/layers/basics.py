@@ -21,6 +21,12 @@ def l2(x: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.div(x, norm + 1e-8, out=out)
 
 
+def unit(x: Tensor) -> Tensor:
+    """As `l2`, with nothing added to the norm."""
+    scaled: Tensor = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return scaled
+
+
 def widened(x: Tensor) -> Tensor:
     """In float32, if it is of a narrower type."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

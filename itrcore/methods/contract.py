@@ -59,6 +59,11 @@ class Method(nn.Module, ABC, Generic[B, E]):
         """The logarithm of a learned scale of its similarities, a scalar, if its pretrained weights came with one."""
         return None
 
+    @property
+    def bias(self) -> nn.Parameter | None:
+        """A learned bias of its similarities, if its pretrained weights came with one."""
+        return None
+
     def begin_epoch(self, epoch: int) -> None:
         """Called before each epoch, counted from 0, and again when a killed training goes on: to open stages of a backbone."""
 

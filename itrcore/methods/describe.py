@@ -11,7 +11,7 @@ from itrcore.files import digest
 from itrcore.methods.contract import Method
 from itrcore.provenance import code_version
 from itrcore.runs.digests import captions_of
-from itrcore.runs.records import Checkpoint, Inputs, RunDescription
+from itrcore.runs.records import Checkpoint, Inputs, Origin, RunDescription
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.params import Params
 
@@ -28,9 +28,10 @@ def describe(
 ) -> RunDescription:
     """The description of run `name`, whose method is built.
 
-    settings: with the sizes of the method; inputs: what decides its weights; checkpoint: None for a training
+    settings: with the sizes of the method; inputs: what decides its weights; checkpoint: of an import alone
     """
     run = params.run(name)
+    origin: Origin = "imported" if checkpoint else "zero-shot" if settings.zero_shot else "trained"
     return RunDescription(
         name=name,
         data=run.data,
@@ -38,10 +39,10 @@ def describe(
         seed=run.seed,
         profile=run.changes,
         family=settings.family,
-        origin="imported" if checkpoint else "trained",
+        origin=origin,
         selected_on=selected_on,
         settings=settings,
-        training=None if checkpoint else params.training,
+        training=params.training if origin == "trained" else None,
         checkpoint=checkpoint,
         features=features_of(run.data, settings.model.reads_pixels, params.dataset(run.data).drawn),
         width=assets.image.width,

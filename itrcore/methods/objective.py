@@ -25,7 +25,10 @@ class Objective(nn.Module):
     @classmethod
     def of(cls, settings: MethodSettings, method: Method[Any, Any]) -> Objective:
         """The method with the loss that its recipe chooses. `ValueError` where it does not fit the method."""
-        similarities, compared = Similarities(settings.model.n_views, method.log_scale), settings.loss.compared
+        similarities, compared = (
+            Similarities(settings.model.n_views, method.log_scale, method.bias),
+            settings.loss.compared,
+        )
         loss = registry.load(registry.LOSSES[compared.kind])(compared, similarities)
         if place := registry.OBJECTIVES.get(settings.loss.kind):
             objective: Objective = registry.load(place)(method, loss, settings)

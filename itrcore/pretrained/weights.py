@@ -34,13 +34,14 @@ def pretrained(
     check: raises `ValueError` where the values of config.json are of another kind of model
     `DataError` where it cannot be had, is of another kind, or lacks weights: transformers would draw these at random.
     """
+    from transformers import PreTrainedConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # missing weights are reported below
     try:
         torch_file.check_folder(name)
-        config, _ = model.config_class.get_config_dict(name, revision=revision)
+        config, _ = PreTrainedConfig.get_config_dict(name, revision=revision)
         check(config)
         loaded, report = model.from_pretrained(
             name,

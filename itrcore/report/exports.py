@@ -50,9 +50,9 @@ def as_csv(results: Results, protocol: str = WHOLE_SPLIT) -> str:
 
 
 def _record(row: Row, protocol: str) -> dict[str, Any]:
-    seeds = len(row.entries) if row.kind == "run" and not row.imported else None
+    seeds = len(row.entries) if row.kind == "run" and not row.elsewhere else None
     record: dict[str, Any] = {
-        "data": row.data, "name": row.name, "kind": "imported" if row.imported else row.kind, "profile": row.profile,
+        "data": row.data, "name": row.name, "kind": row.elsewhere or row.kind, "profile": row.profile,
         "features": row.features, "seeds": seeds, "collapsed": sum(entry.collapsed for entry in row.entries),
     }  # fmt: skip
     for key in (*(column.key for column in quality(protocol)), *COSTS):
@@ -96,7 +96,11 @@ def _table(results: Results, data: str, protocol: str) -> str:
     measured = [{key: value.mean for key, value in row.values.items()} for row in board]
     best = {column.key: max(means.get(column.key, -math.inf) for means in measured) for column in columns}
     for row in board:
-        label = row.name + (" (imported)" if row.imported else "") + (f" ({row.collapsed})" if row.collapsed else "")
+        label = (
+            row.name
+            + (f" ({row.elsewhere})" if row.elsewhere else "")
+            + (f" ({row.collapsed})" if row.collapsed else "")
+        )
         lines.append(_line(_escaped(label), [_cell(row, column, best[column.key]) for column in columns]))
         if row.published is not None:
             lines.append(f"% {' '.join(KINDS[row.published.kind].split())}: {' '.join(row.published.source.split())}")

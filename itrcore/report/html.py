@@ -258,7 +258,7 @@ def _entry_facts(entry: Entry) -> dict[str, str]:
             facts["Reconstruction"] = (
                 "built from its paper's abstract and related methods; its figures are not the paper's"
             )
-        facts |= {"Seed": "imported"} if e.imported else {"Profile": str(e.profile), "Seed": str(e.seed)}
+        facts |= {"Seed": e.elsewhere} if e.elsewhere else {"Profile": str(e.profile), "Seed": str(e.seed)}
     facts |= {
         "Evaluated on": f"{e.split} split, {e.n_images:,} images and {e.n_captions:,} captions",
         "Selected on": e.selected_on,

@@ -43,12 +43,12 @@ class Stat:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a leaderboard: a method with a profile over its seeds, an imported run, or an ensemble."""
+    """One line of a leaderboard: a method with a profile over its seeds, a run from elsewhere, or an ensemble."""
 
     data: str
     kind: str
-    label: str  # the method's, the imported run's or the ensemble's name
-    profile: str | None  # of a method; None for an imported run or an ensemble
+    label: str  # the method's, the ensemble's, or that of the run from elsewhere
+    profile: str | None  # of a method; None for the others
     features: str
     entries: tuple[Entry, ...]  # by seed
     values: dict[str, Stat]  # what was not measured is absent
@@ -58,13 +58,13 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Unique in its data set: `method/profile`, or the imported run's or ensemble's name (which hold no slash)."""
-        return self.label if self.kind == "ensemble" or self.imported else f"{self.label}/{self.profile}"
+        """Unique in its data set: `method/profile`, or the name of an ensemble or a run from elsewhere (which hold no slash)."""
+        return self.label if self.kind == "ensemble" or self.elsewhere else f"{self.label}/{self.profile}"
 
     @property
-    def imported(self) -> bool:
-        """Whether it is a run whose weights were trained elsewhere."""
-        return self.entries[0].evaluation.imported
+    def elsewhere(self) -> str:
+        """As `Measured.elsewhere`."""
+        return self.entries[0].evaluation.elsewhere
 
     @property
     def collapsed(self) -> str:
@@ -180,8 +180,8 @@ def rows(results: Results, data: str, protocol: str = WHOLE_SPLIT) -> list[Row]:
     groups: dict[tuple[str, str, str | None], list[Entry]] = {}
     for entry in results.of(data):
         evaluation = entry.evaluation
-        # An imported run was trained elsewhere, with another recipe and seed: it is not one more seed of a run of ours.
-        alone = evaluation.kind == "ensemble" or evaluation.imported
+        # A run that was trained elsewhere, with another recipe and seed, is not one more seed of a run of ours.
+        alone = evaluation.kind == "ensemble" or bool(evaluation.elsewhere)
         key = (
             (evaluation.kind, evaluation.name, None)
             if alone
@@ -282,7 +282,8 @@ def as_json(results: Results, with_references: bool = False) -> dict[str, Any]:
     """`{data: {row: {metric: mean, …, "seeds": n, "std": {…}, "published": {…}}}}`, a DVC metrics file.
 
     The figures of more protocols stand there as `"protocols": {protocol: {metric: mean, …, "std": …, "published": …}}`.
-    An imported run has no seeds; `published` stands where figures were published, with ours minus theirs and the source.
+    A run that was trained elsewhere has no seeds; `published` stands where figures were published, with ours minus theirs and the
+    source.
     `interval` and `p_against_best` hold what `Noise` has, `extrapolated` the names of figures that were not measured.
     with_references: reference rows come last and have a `reference`, their source; of a protocol beside the split it stands among
     that protocol's figures.
@@ -292,7 +293,7 @@ def as_json(results: Results, with_references: bool = False) -> dict[str, Any]:
         board[data] = {}
         for row in rows(results, data):
             figures: dict[str, Any] = {key: value.mean for key, value in row.values.items()}
-            if row.kind == "run" and not row.imported:
+            if row.kind == "run" and not row.elsewhere:
                 figures["seeds"] = len(row.entries)
             interval = {key: {"low": low, "high": high} for key, (low, high) in row.noise.interval.items()}
             uncertain = {"interval": interval, "p_against_best": dict(row.noise.p)}

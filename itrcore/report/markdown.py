@@ -119,13 +119,13 @@ def _row_label(row: Row) -> str:
         return f"{row.label} ({row.collapsed})"
     if row.kind == "ensemble":
         return f"{row.label} (ensemble of {len(row.entries[0].evaluation.members)})"
-    return f"{row.label} ({row.entries[0].evaluation.method})" if row.imported else row.label
+    return f"{row.label} ({row.entries[0].evaluation.method})" if row.elsewhere else row.label
 
 
 def _seeds(row: Row) -> str:
-    """How many seeds, and which: `2 (1, 2)`; `imported` where another program trained it."""
+    """How many seeds, and which: `2 (1, 2)`; `imported` or `zero-shot` where it was trained elsewhere."""
     if row.kind == "ensemble":
         return formats.NONE
-    if row.imported:
-        return "imported"
+    if row.elsewhere:
+        return row.elsewhere
     return f"{len(row.entries)} ({', '.join(str(entry.evaluation.seed) for entry in row.entries)})"

@@ -39,11 +39,15 @@ Rsum = Annotated[float, Field(ge=0.0, le=600.0)] | None
 
 
 class Published(BaseModel):
-    """One method with one text encoder: per protocol and kind the values of `FIGURES`, null where not published."""
+    """One method with one text encoder: per protocol and kind the values of `FIGURES`, null where not published.
+
+    features: what of images it was given, as `Measured.features` says it
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     source: Annotated[str, Field(alias="from", min_length=1)]
+    features: Literal["bottom-up attention", "pixels"] = "bottom-up attention"
     f30k: dict[Kind, tuple[Recall, Recall, Recall, Recall, Recall, Recall, Rsum]] = {}
     coco_1k: dict[Kind, tuple[Recall, Recall, Recall, Recall, Recall, Recall, Rsum]] = {}
     coco_5k: dict[Kind, tuple[Recall, Recall, Recall, Recall, Recall, Recall, Rsum]] = {}
@@ -75,13 +79,13 @@ def beside(
 
     ours: values of `FIGURES` by this protocol, of one evaluation or means over seeds
     """
-    # Every published row is of bottom-up attention. Beside figures on other features it would not compare methods alone.
-    if benchmark is None or evaluation.features != "bottom-up attention" or evaluation.split != "test":
+    if benchmark is None or evaluation.split != "test":
         return None
     size = (benchmark, evaluation.n_images, evaluation.n_captions)
     known = PROTOCOLS.get(size) if protocol == WHOLE_SPLIT else _NAMED.get(protocol)
     row = published().get(evaluation.family or "")
-    if known is None or row is None:
+    # Beside figures on other features than its own a row would not compare methods alone.
+    if known is None or row is None or row.features != evaluation.features:
         return None
     kinds: dict[Kind, tuple[float | None, ...]] = {**getattr(row, known)}
     # Published ensembles are of two models; where the source does not say, its figures may stand beside either.

@@ -31,7 +31,10 @@ from itrcore.settings.datasets import PIXELS
 from itrcore.settings.evaluation import GALLERIES
 
 WIDEST = 100
-IMPORTED = "*"  # in place of the number of seeds
+ELSEWHERE = {  # in place of the number of seeds: a mark, and what it says
+    "imported": ("*", "imported, not trained here"),
+    "zero-shot": ("0", "zero-shot: published weights, not trained"),
+}
 _COSTS = {  # columns, in the order of `COST`, and their headings
     "parameters": "param-\neters", "encode_image_ms": "encode\nimage", "encode_caption_ms": "\ncaption",
     **{f"search_{size}_ms": f"{'search' if size == GALLERIES[0] else ''}\n{size // 1000} k" for size in GALLERIES},
@@ -67,8 +70,8 @@ def print_leaderboard(results: Results, console: Console, protocol: str = WHOLE_
         notes = [f" {described.note}"] if described.note else []
         notes += [f" {line}" for line in board_legend(board, interval=wide)]
         notes += [f" [{number}] {source}" for number, source in enumerate(sources, 1)]
-        if any(row.imported for row in board):
-            notes.insert(0, f" {IMPORTED} imported, not trained here")
+        elsewhere = dict.fromkeys(row.elsewhere for row in board if row.elsewhere)
+        notes = [f" {' '.join(ELSEWHERE[how])}" for how in elsewhere] + notes
         notes += [f" {row.name}: {row.collapsed}" for row in board if row.collapsed]
         for note in notes:
             console.print(Text(note), width=width)
@@ -148,7 +151,7 @@ def _table(
 def _seeds(row: Row) -> str:
     if row.kind == "ensemble":
         return formats.NONE
-    return IMPORTED if row.imported else str(len(row.entries))
+    return ELSEWHERE[row.elsewhere][0] if row.elsewhere else str(len(row.entries))
 
 
 def _source(row: Row) -> str:

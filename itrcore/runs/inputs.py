@@ -18,12 +18,14 @@ from itrcore.files import read_json, replacing, write_json
 from itrcore.runs import digests
 from itrcore.runs.folder import RUN, SCORES
 from itrcore.runs.records import Inputs
-from itrcore.settings.encoders import BertSettings, BiGRUSettings
+from itrcore.settings.encoders import BiGRUSettings
 from itrcore.settings.methods import MethodSettings, SetSettings
 from itrcore.settings.params import Params
 
 _TRAINED, _IMPORTED, _EVALUATED = "itrcore.training.train", "itrcore.released.importing", "itrcore.evaluation.evaluate"
+_ZERO_SHOT = "itrcore.training.zero_shot"
 _UNFORCED = "auto or cpu"
+_NAMES = {"bert": "BERT", "clip": "CLIP", "towers": "dual encoder"}  # of pretrained weights, for people
 _LAYOUTS = "itrcore.released.layouts"  # a module for each kind of method
 
 
@@ -43,7 +45,7 @@ def modules(settings: MethodSettings, loss: bool = False) -> list[str]:
 
 
 def training(params: Params, name: str) -> Inputs:
-    """What decides the weights of run `name`: a training, or an import. `DataError` where its data set is not prepared."""
+    """What decides the weights of run `name`, trained, imported or zero-shot. `DataError` where its data set is not prepared."""
     run, settings = params.run(name), params.method_of(name)
     if run.checkpoint is not None:
         # A checkpoint's layout is loaded by name. A method without one is refused by the import itself.
@@ -54,6 +56,12 @@ def training(params: Params, name: str) -> Inputs:
                 **settings.model_dump(mode="json", exclude={"loss", "recipe"}),
                 "checkpoint": run.checkpoint.model_dump(include={"sha256", "text_digest"}),
             },
+            "data": _assets(run.data, settings),
+        }
+    if settings.zero_shot:
+        return {
+            "code": code.of(_ZERO_SHOT, *modules(settings)),
+            "settings": settings.model_dump(mode="json", exclude={"loss", "recipe"}),
             "data": _assets(run.data, settings),
         }
     return {
@@ -214,7 +222,7 @@ def _assets(data: str, settings: MethodSettings) -> Inputs:
     elif text.shape is not None:
         starts_from["word pieces"] = digests.file_or_folder(vocabulary / layout.PIECES)
     else:
-        starts_from["BERT" if isinstance(text, BertSettings) else "CLIP"] = digests.file_or_folder(Path(text.weights))
+        starts_from[_NAMES[text.kind]] = digests.file_or_folder(Path(text.weights))
     if isinstance(settings.model, SetSettings) and settings.model.grid is not None:
         starts_from["backbone"] = digests.file_or_folder(Path(settings.model.grid.weights))
     if settings.model.concepts:

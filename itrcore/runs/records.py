@@ -16,7 +16,7 @@ from itrcore.settings.runs import Scale
 from itrcore.settings.training import TrainingSettings
 
 Inputs = dict[str, Any]  # what decides a result (`itrcore/runs/inputs.py`): code, settings, data
-Origin = Literal["trained", "imported"]
+Origin = Literal["trained", "imported", "zero-shot"]
 AGAINST_COLLAPSE = (
     "What usually helps: a longer warm-up (loss.warmup_epochs of a hinge loss, recipe.schedule.warmup of a cosine), a lower "
     "recipe.learning_rate, another recipe.batch_size."
@@ -49,7 +49,7 @@ class RunDescription(Record):
     family: method and text encoder, by their published names; profile: what it changes of its method's recipe
     features: one of `INPUTS`; width: of region features, if it reads any; parameters: number of the method's
     data_digest: of the captions of train and dev; text_digest, image_digest: of its text and image sides
-    training: None for an import; checkpoint: None for a training; inputs: what decides its weights
+    training: of a training alone; checkpoint: of an import alone; inputs: what decides its weights
     """
 
     name: str
@@ -79,7 +79,7 @@ class Run(RunDescription):
     files: path in the run's folder → SHA-256, of all but the records: weights, text and image side
     chosen: what the method left to dev, name → value; it stands in the weights
     best_epoch, dev_rsum: epochs done at the evaluation on dev whose weights are kept, and its rsum
-    train_seconds, device, precision: None for an import
+    train_seconds, device, precision: None for what was not trained here
     """
 
     files: dict[str, str]
@@ -309,9 +309,9 @@ class Measured(Record):
         return ", ".join(sorted(self.kinds - {PIXELS})) or None
 
     @property
-    def imported(self) -> bool:
-        """Whether it is a run whose weights were trained elsewhere."""
-        return self.origin == "imported"
+    def elsewhere(self) -> str:
+        """Of a run whose weights were trained elsewhere, how it came to them: `imported` or `zero-shot`; else empty."""
+        return "" if self.origin in (None, "trained") else self.origin
 
 
 class Scores(Measured):

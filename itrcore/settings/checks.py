@@ -123,6 +123,10 @@ def wrong_method(params: Params, where: str, name: str) -> Iterator[str]:
         if run.variant not in variants:
             return
     method = params.method_of(name)
+    if method.zero_shot and run.seed is not None:
+        yield f"{where}.seed: {run.method} ({run.changes}) has recipe.epochs 0, which draws nothing at random; remove it"
+    if not method.zero_shot and run.seed is None and run.checkpoint is None:
+        yield f"{where}: the key seed is missing"
     yield from _wrong_images(params, where, run, method)
     yield from _wrong_text(params, where, run, method)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -94,6 +94,25 @@ class CLIPSettings(Settings):
     @model_validator(mode="after")
     def _size_fits(self) -> CLIPSettings:
         _weights_fit(self.weights, self.revision, self.shape is not None, "shape with the sizes of its towers")
+        return self
+
+
+class TowersSettings(Settings):
+    """Both towers of a published dual encoder, with its own tokeniser and its own way to read pictures.
+
+    weights: a CLIP's, SigLIP's or ALIGN's name on the Hugging Face hub, or the folder of one; revision: of the hub's repository
+    """
+
+    shape: ClassVar[None] = None  # none starts at random
+
+    kind: Literal["towers"]
+    weights: str
+    revision: str | None = None
+
+    @model_validator(mode="after")
+    def _is_published(self) -> TowersSettings:
+        if self.weights == "random":
+            raise ValueError("weights: random is for model.text.kind clip; a dual encoder needs published weights")
         return self
 
 

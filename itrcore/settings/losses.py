@@ -62,10 +62,13 @@ class SymmetricSettings(ScaledSettings):
 
 
 class SigmoidSettings(ScaledSettings):
-    """Binary cross-entropy of each pair: it matches or not (SigLIP). initial_bias: where the learned bias starts."""
+    """Binary cross-entropy of each pair: it matches or not (SigLIP).
+
+    initial_bias: where the learned bias starts; None where it comes with the method's pretrained weights, as SigLIP's does
+    """
 
     kind: Literal["sigmoid"]
-    initial_bias: float
+    initial_bias: float | None = None
 
 
 class DiversitySettings(WarmedSettings):

@@ -12,18 +12,27 @@ from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, mod
 from pydantic_core import PydanticKnownError
 
 from itrcore import registry
-from itrcore.settings.encoders import BertSettings, BiGRUSettings, CLIPSettings, GridSettings, TextSettings
+from itrcore.settings.encoders import (
+    BertSettings,
+    BiGRUSettings,
+    CLIPSettings,
+    GridSettings,
+    TextSettings,
+    TowersSettings,
+)
 from itrcore.settings.losses import (
     LossSettings,
     MomentumSettings,
     ScaledSettings,
     SelfExpandingSettings,
+    SigmoidSettings,
     WarmedSettings,
 )
 from itrcore.settings.optimisation import OptimisationSettings
 from itrcore.settings.strict import Fraction, Positive, Settings, Share
 
 RECONSTRUCTED = "_reconstructed"  # in the family of a method that is one
+ZERO_SHOT = " zero-shot"  # in the family of a method that is not trained
 
 
 class TokenViewSettings(Settings):
@@ -46,7 +55,7 @@ class ModelSettings(Settings):
 
     kind: str
     dim: Annotated[int, Field(ge=2, multiple_of=2)]
-    text: BiGRUSettings | BertSettings | CLIPSettings
+    text: BiGRUSettings | BertSettings | CLIPSettings | TowersSettings
 
     @property
     def name(self) -> str:
@@ -86,6 +95,11 @@ class ModelSettings(Settings):
     @property
     def brings_scale(self) -> bool:
         """Whether a learned scale of its similarities comes with its pretrained weights."""
+        return False
+
+    @property
+    def whole(self) -> bool:
+        """Whether its pretrained weights are all of it, so that it works untrained."""
         return False
 
     @property
@@ -163,7 +177,12 @@ class MethodSettings(Settings):
     @property
     def family(self) -> str:
         """Method and text encoder, such as `esa_bert`: the same whatever its recipe is called."""
-        return self.model.family
+        return self.model.family + (ZERO_SHOT if self.zero_shot else "")
+
+    @property
+    def zero_shot(self) -> bool:
+        """Whether nothing is trained: its weights are the published ones."""
+        return self.recipe.epochs == 0
 
     @field_validator("model", mode="plain")
     @classmethod
@@ -185,6 +204,15 @@ class MethodSettings(Settings):
         if info.mode == "json":  # by JSON's rules again: a list may be a tuple
             return settings.model_validate_json(json.dumps(value))
         return settings.model_validate(value)
+
+    @model_validator(mode="after")
+    def _trains(self) -> MethodSettings:
+        if self.zero_shot and not self.model.whole:
+            raise ValueError(
+                f"recipe.epochs 0 trains nothing, and model.kind {self.model.kind} has weights that are drawn at random; "
+                "set recipe.epochs to 1 or more"
+            )
+        return self
 
     @model_validator(mode="after")
     def _factors_fit(self) -> MethodSettings:
@@ -234,6 +262,9 @@ class MethodSettings(Settings):
                 if self.model.brings_scale
                 else f"{self._compared}.initial_scale is missing; CLIP starts from 14.3, which is a temperature of 0.07"
             )
+        # Weights that bring a scale may bring a bias as well, as SigLIP's do: that is known when they are read.
+        if isinstance(loss, SigmoidSettings) and loss.initial_bias is None and not self.model.brings_scale:
+            raise ValueError("loss.initial_bias is missing; SigLIP starts from -10")
         return self
 
     @model_validator(mode="after")

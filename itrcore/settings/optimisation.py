@@ -35,6 +35,7 @@ class OptimisationSettings(Settings):
 
     optimiser: adamw and adam are torch's; adamw_bert has BERT's ε, 1e-6 added before the second moment is corrected
     weight_decay: adamw and adamw_bert take it off the weights, adam adds it to the gradients
+    epochs: 0 trains nothing, for a method whose pretrained weights are all of it (zero-shot)
     evaluations: how often an epoch is evaluated on dev, evenly spread, the last time at its end; the best weights are kept
     """
 
@@ -45,7 +46,7 @@ class OptimisationSettings(Settings):
     )  # of the learning rate
     weight_decay: Annotated[float, Field(ge=0.0)]
     batch_size: Annotated[int, Field(ge=2)]
-    epochs: Count
+    epochs: Annotated[int, Field(ge=0)]
     evaluations: Count
     schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="kind")]
     clip_norm: Positive

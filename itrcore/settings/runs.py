@@ -26,7 +26,7 @@ class CheckpointSettings(Settings):
 
 
 class RunSettings(Settings):
-    """One model on one data set: trained with a seed, or imported from a checkpoint.
+    """One model on one data set: trained with a seed, imported from a checkpoint, or with published weights as they are.
 
     method: its recipe in `recipes/`; variant: one that the recipe has; profile: changes that params.yaml has, laid over both
     """
@@ -40,12 +40,9 @@ class RunSettings(Settings):
 
     @model_validator(mode="after")
     def _trained_or_imported(self) -> RunSettings:
-        if (self.seed is None) == (self.checkpoint is None):
-            raise ValueError(
-                "the key seed is missing"
-                if self.seed is None
-                else "give seed, for a training, or checkpoint, for an import, not both"
-            )
+        # That a training needs a seed is checked where its recipe is known (`checks.py`).
+        if self.seed is not None and self.checkpoint is not None:
+            raise ValueError("give seed, for a training, or checkpoint, for an import, not both")
         return self
 
     @property

@@ -167,7 +167,7 @@ class Tracker:
         It holds other ones where a training went on from an older state than it had logged.
         """
         run, points = _read_run(folder), tuple[Point, ...]()
-        if run.origin == "trained":  # an imported one has no history
+        if run.origin == "trained":  # others have no history
             points = read(folder / HISTORY, History, f"train@{run.name}").evaluations
         with self._alone():
             if log.contradicts(points):
@@ -238,7 +238,7 @@ class Tracker:
             }
             log = RunLog(self._client, runs.create(tags).info.run_id)
             wanted = {key: getattr(run, key) for key in ("data", "method", "seed", "profile", "parameters")}
-            if run.training is None:  # imported: the recipe it was trained with is not known
+            if run.training is None:  # trained elsewhere: with a recipe that is not known, or not the settings'
                 chosen: dict[str, Any] = {f"model.{key}": getattr(run.settings.model, key) for key in ("kind", "dim")}
             else:
                 settings, training = run.settings.model_dump(mode="json"), run.training.model_dump(mode="json")

@@ -52,7 +52,7 @@ class Rehearsal:
         image, text, concepts = assets.untrained(settings.model, shape.width, n_tokens)
         lengths = _lengths(data, settings)
         if text.longest is not None:  # longer captions are rare, and would be cut
-            lengths = lengths[: text.longest + 1]
+            lengths = [0] * text.longest + [1] if text.filled else lengths[: text.longest + 1]
         method = build(settings, image, text.source, 0, concepts)
         touched = settings.model.touched
         self._views = Views(settings.model.n_views, None if touched is None else (touched, text.token_ids))
@@ -77,6 +77,8 @@ class Rehearsal:
         """Measured within about so many seconds. The batch is the real one unless its two steps would take longer."""
         started = time.perf_counter()
         size = self._settings.recipe.batch_size
+        if self._settings.zero_shot:
+            return Rates(0.0, *self._evaluation(), self.parameters, "measured")
         least = self._steps(2, 1)  # also what only the first step does
         image, caption, pair = self._evaluation()
         step, how = self._step(size, least, pair, seconds, started)

@@ -39,12 +39,12 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     done or begun under another name is taken over (`renamed.py`).
     Writes model.safetensors (the best by dev rsum), text/ (tokeniser), image/ (a grid's backbone), history.json and
     run.json. Where several processes train together, each calls this.
-    `ConfigError` where the run is an import. `DataError` where its data set or pretrained weights cannot be read.
+    `ConfigError` where the run is an import, or zero-shot. `DataError` where its data set or pretrained weights cannot be read.
     `TrainingError` where the training cannot go on, or another process trains the same run.
     """
     run, settings = params.run(name), params.method_of(name)
     if (seed := run.seed) is None:
-        raise ConfigError(f"runs.{name} is imported from a checkpoint, and has no seed to train with")
+        raise ConfigError(f"runs.{name} is imported from a checkpoint or zero-shot, and has no seed to train with")
     record = inputs.training(params, name)
     with announced("Building the method, from pretrained weights where it has any"):
         prepared = assets.prepare(

@@ -33,7 +33,7 @@ UNUSUAL: list[tuple[str, str, dict[str, Any]]] = [
     ("esa_bert", "symmetric", {"views": 1}),
     ("esl_h_bert", "symmetric", {}),
     ("esl_a_bigru", "sigmoid", {}),
-    ("esl_h_clip", "sigmoid", {}),
+    ("dual_towers", "sigmoid", {}),
     ("esl_a_clip", "hinge", {}),
     ("scan_t2i_lse_bigru", "symmetric", {}),
     ("scan_i2t_avg_bert", "sigmoid", {}),
@@ -49,7 +49,8 @@ EACH = pytest.mark.parametrize(("name", "kind", "model"), UNUSUAL, ids=[f"{name}
 def settings_of(name: str, kind: str, model: dict[str, Any]) -> MethodSettings:
     """A method's tiny settings with another loss; a scale that the model brings is not given again."""
     values = method_settings(name).model_dump(mode="json")
-    loss = {key: value for key, value in LOSSES[kind].items() if key != "initial_scale" or not name.endswith("clip")}
+    brings = name.endswith(("clip", "towers"))
+    loss = {key: value for key, value in LOSSES[kind].items() if key != "initial_scale" or not brings}
     return MethodSettings.model_validate({**values, "model": {**values["model"], **model}, "loss": loss})
 
 

@@ -28,6 +28,7 @@ from tests.support.report_data import evaluation, figures, put_ensemble, put_run
 F30K = {"features": "bottom-up attention", "n_images": 1000, "n_captions": 5000}
 SAF_F30K = [75.6, 92.7, 96.9, 56.5, 82.0, 88.4]  # its rsum was not published
 ESA_F30K = [82.6, 95.9, 98.1, 61.1, 85.9, 91.1, 514.7]
+ZERO_SHOT = "dual openai/clip-vit-base-patch32 zero-shot"
 ESA_F30K_TWO = [83.1, 96.3, 98.7, 62.4, 87.2, 92.5, 520.2]
 SGRAF_F30K = [78.4, 94.6, 97.5, 58.2, 83.0, 89.1]
 ESA_COCO_1K = [79.6, 96.5, 98.7, 63.5, 90.9, 96.1, 525.3]
@@ -72,6 +73,7 @@ def compared(benchmark: Any, family: str | None, **other: Any) -> Comparison | N
         ("coco", "esa_bigru", {}, "single", ESA_COCO_1K),
         ("coco", "esa_bigru", {"n_images": 5000, "n_captions": 25000}, "single", ESA_COCO_5K),
         ("f30k", "coder", {}, "reported", [83.2, 96.5, 98.0, 63.1, 87.1, 93.0, 520.9]),
+        ("f30k", ZERO_SHOT, {"features": "pixels"}, "single", [78.9, 94.9, 98.2, 58.8, 83.6, 90.0, 504.4]),
         ("f30k", "coder", {"members": ["a", "b"]}, "reported", [83.2, 96.5, 98.0, 63.1, 87.1, 93.0, 520.9]),
     ],
 )
@@ -94,6 +96,9 @@ def test_what_is_evaluated_decides_which_published_figures_fit(
         ("f30k", "esa_bigru", {"features": "simulated"}),
         ("f30k", "esa_bigru", {"features": "synthetic"}),
         ("f30k", "esa_bigru", {"features": "other"}),
+        ("f30k", "esa_bigru", {"features": "pixels"}),
+        ("f30k", ZERO_SHOT, {}),  # which is of pictures
+        ("f30k", ZERO_SHOT.removesuffix(" zero-shot"), {"features": "pixels"}),  # fine-tuned
         ("f30k", "esa_bigru", {"split": "dev"}),
         ("f30k", "esa_bigru", {"n_images": 1014, "n_captions": 5070}),  # the size of dev
         ("f30k", "esa_bigru", {"n_images": 5000, "n_captions": 25000}),

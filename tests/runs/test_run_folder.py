@@ -106,7 +106,8 @@ def stored(name: str, folder: Path) -> Method:
     return method
 
 
-@pytest.mark.parametrize("name", METHODS)
+# Dual encoders have no tokens but published ones: tests/methods/dual/test_dual.py
+@pytest.mark.parametrize("name", [name for name in METHODS if not name.startswith("dual")])
 def test_stored_weights_settings_and_text_give_the_same_method_back(name: str, tmp_path: Path) -> None:
     method = stored(name, tmp_path)
     run = load_run(tmp_path)

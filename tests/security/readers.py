@@ -41,7 +41,7 @@ from itrcore.fetch import parts, record
 from itrcore.files import WrongKind, digest, sha256
 from itrcore.own_data import captions as own_captions
 from itrcore.own_data.features import open_features
-from itrcore.pretrained import bert, clip, detector
+from itrcore.pretrained import bert, clip, detector, processors, towers
 from itrcore.protocols import cxc_ratings
 from itrcore.protocols.ranked import SCHEMA as SCHEMA_OF_RANKS
 from itrcore.released.checkpoint import Checkpoint
@@ -359,6 +359,10 @@ READERS: dict[str, Reader] = {
         ("itrcore.pretrained.weights:read_config",), "c.json", bert.read_config, _json()),
     "configuration of a CLIP": Reader(
         ("itrcore.pretrained.weights:read_config",), "c.json", clip.read_config, _json()),
+    "configuration of a dual encoder": Reader(
+        ("itrcore.pretrained.weights:read_config",), "c.json", towers.read_config, _json()),
+    "how a dual encoder reads pictures": Reader(
+        ("itrcore.pretrained.processors:read",), "pictures.json", processors.read, _json()),
     "run.json": Reader(
         ("itrcore.runs.folder:read",), "run.json", lambda path: run_folder.read(path, Run, "train"), _sealed()),
     "record of what decides a run": Reader(
@@ -481,6 +485,9 @@ OURS = {
     "itrcore.data.concepts.tagging:_lines": "a file of a known SHA-256",
     "itrcore.data.text.clip_tokens:CLIPTokens.pretrained": "test_pretrained.py",
     "itrcore.data.text.wordpieces:WordPieces.pretrained": "test_pretrained.py",
+    "itrcore.data.text.published_tokens:_loaded": "test_pretrained.py",
+    "itrcore.data.text.published_tokens:_rules": "what `_loaded` has read",
+    "itrcore.pretrained.processors:pixel_input": "test_pretrained.py",
     "itrcore.pretrained.weights:pretrained": "test_pretrained.py",
     "itrcore.pretrained.backbone:_pretrained_timm": "as `itrcore.pretrained.weights:pretrained`, where timm is installed",
     "itrcore.data.shards.files:read_index": "the digest of its bytes, then `index_table`",

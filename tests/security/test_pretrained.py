@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from itrcore.data.text.clip_tokens import CLIPTokens
+from itrcore.data.text.published_tokens import PublishedTokens
 from itrcore.data.text.wordpieces import SPECIAL, WordPieces
 from itrcore.errors import ITRError
-from itrcore.pretrained import bert
+from itrcore.pretrained import bert, processors
 from tests.security import hostile
 from tests.security.test_readers import bounded
 from tests.support.helpers import bert_folder
@@ -44,6 +45,9 @@ def _weights() -> Mapping[str, bytes]:
         ("model.safetensors", hostile.safetensors_files, lambda folder: bert.pretrained(str(folder))),
         ("tokenizer.json", _json, WordPieces.pretrained),
         ("tokenizer.json", _json, CLIPTokens.pretrained),
+        ("tokenizer.json", _json, lambda folder: PublishedTokens.pretrained(folder, None, 8, False, False)),
+        ("tokenizer.json", _json, lambda folder: PublishedTokens.read(folder, 8, False, False)),
+        ("preprocessor_config.json", _json, lambda folder: processors.pixel_input(str(folder))),
     ],
 )
 def test_a_hostile_folder_is_one_error(

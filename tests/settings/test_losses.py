@@ -68,7 +68,7 @@ def test_every_loss_goes_with_every_model_of_one_view(name: str, kind: str) -> N
     loss = LOSSES[kind]
     if name.startswith("esa"):
         values["model"]["views"] = 1
-    if name.endswith("clip"):
+    if name.endswith(("clip", "towers")):
         loss = without(loss, "initial_scale")
     assert MethodSettings.model_validate({**values, "loss": loss}).loss.kind == kind
 
@@ -102,7 +102,7 @@ def test_a_scale_has_one_origin(kind: str, complaints: Any) -> None:
         (TRIPLET, "recipes/vse.yaml: loss: the key 'kind' is missing"),
         ({"kind": "hing", **TRIPLET}, "recipes/vse.yaml: loss: "),
         ({"kind": "hinge", **TRIPLET, "max_scale": 100.0}, "recipes/vse.yaml: loss: unknown key 'max_scale' (valid"),
-        (without(LOSSES["sigmoid"], "initial_bias"), "recipes/vse.yaml: loss.initial_bias: "),
+        (without(LOSSES["sigmoid"], "initial_bias"), "recipes/vse.yaml: loss.initial_bias is missing"),
         ({**LOSSES["symmetric"], "initial_scale": 0.0}, "recipes/vse.yaml: loss.initial_scale: "),
     ],
     ids=["no kind", "unknown kind", "superfluous", "missing", "not positive"],
@@ -150,7 +150,7 @@ def test_queues_go_with_every_loss_of_queries_and_every_model_of_one_vector(name
     values = method_settings(name).model_dump(mode="json")
     if name.startswith("esa"):
         values["model"]["views"] = 1
-    inner = without(LOSSES[kind], "initial_scale") if name.endswith("clip") else LOSSES[kind]
+    inner = without(LOSSES[kind], "initial_scale") if name.endswith(("clip", "towers")) else LOSSES[kind]
     settings = MethodSettings.model_validate({**values, "loss": around(inner)})
     assert (settings.loss.kind, settings.loss.compared.kind) == ("momentum_contrast", kind)
 

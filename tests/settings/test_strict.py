@@ -103,7 +103,8 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     (("methods", "vse", "recipe", "epochs"), "4", "valid integer, not '4'"),
     (("methods", "vse", "recipe", "epochs"), 4.0, "valid integer, not 4.0"),
     (("methods", "vse", "recipe", "epochs"), True, "valid integer, not True"),
-    (("methods", "vse", "recipe", "epochs"), 0, "greater than or equal to 1, not 0"),
+    (("methods", "vse", "recipe", "epochs"), -1, "greater than or equal to 0, not -1"),
+    (("methods", "vse", "recipe", "epochs"), 0, "recipe.epochs 0 trains nothing, and model.kind vse has weights"),
     (("methods", "vse", "recipe", "learning_rate"), "5e-4", "valid number, not '5e-4'"),
     (("methods", "vse", "recipe", "learning_rate"), float("nan"), "finite number, not nan"),
     (("methods", "vse", "recipe", "learning_rate"), float("inf"), "finite number, not inf"),
@@ -114,7 +115,7 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     (
         ("methods", "vse", "model", "kind"),
         "vsee",
-        "unknown kind 'vsee'; did you mean 'vse'? (known: coder, esa, esl, esl_clip, lhsc, scan, sgraf, vse)",
+        "unknown kind 'vsee'; did you mean 'vse'? (known: coder, dual, esa, esl, esl_clip, lhsc, scan, sgraf, vse)",
     ),
     (("methods", "vse", "model", "dim"), 7, "multiple of 2, not 7"),
     (("methods", "vse", "model", "region_drop"), 1.0, "less than 1, not 1.0"),

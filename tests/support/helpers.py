@@ -18,6 +18,7 @@ from itrcore.assets.concepts import untrained
 from itrcore.assets.pictures import Pictures
 from itrcore.assets.pieces import BertSource
 from itrcore.assets.regions import Regions
+from itrcore.assets.towers import TowersSource
 from itrcore.assets.words import BiGRUSource
 from itrcore.data.concepts.concepts import Concepts
 from itrcore.data.feeding.batches import Batch, ImageBatch, PixelBatch, RegionBatch, TextBatch
@@ -29,8 +30,9 @@ from itrcore.methods.build import build
 from itrcore.methods.contract import Method
 from itrcore.methods.objective import Objective
 from itrcore.pretrained import bert, clip
-from itrcore.settings.encoders import BertSettings, BertShape, CLIPSettings
+from itrcore.settings.encoders import BertSettings, BertShape, CLIPSettings, TowersSettings
 from itrcore.settings.methods import MethodSettings
+from tests.support import dual_data
 
 if TYPE_CHECKING:
     from transformers import BertModel
@@ -45,6 +47,7 @@ _MODELS: dict[str, dict[str, Any]] = {
     "coder": {"kind": "coder", "pooling": _GPO, "graph_dim": 12, "attention_scale": 10.0, "alpha": 0.9},
     "vse_pp": {"kind": "vse", "pooling": {"kind": "mean"}},
     "vse_infty": {"kind": "vse", "pooling": _GPO},
+    "dual": {"kind": "dual"},
     "esa": {"kind": "esa", "views": 2},
     "esl_h": {"kind": "esl", "strategy": "heuristic", "levels": 2, "kernel": 2},
     "esl_a": {"kind": "esl", "strategy": "adaptive", "levels": 2, "kernel": 2},
@@ -75,6 +78,7 @@ _TEXTS: dict[str, dict[str, Any]] = {
         },
         "strip": "",
     },
+    "towers": {"kind": "towers", "weights": "a small CLIP"},
 }
 CLUSTERS = {
     "number": 5, "update": 0.1, "sharpness": 0.05, "iterations": 3, "labels": "own", "temperature": 0.1, "weight": 0.5,
@@ -84,10 +88,11 @@ MOMENTUM = {"kind": "momentum_contrast", "loss": DIVERSITY, "momentum": 0.9, "qu
 _LOSSES = {
     "esa": {"kind": "self_expanding", "margin": 0.2, "warmup_epochs": 1},
     "esl_clip": {"kind": "symmetric", "max_scale": 100.0},
+    "dual": {"kind": "symmetric", "max_scale": 100.0},
 }
 VECTOR_METHODS = [
     *(f"{model}_{text}" for text in ("bigru", "bert") for model in ("vse_pp", "vse_infty", "esa")),
-    *("esl_h_clip", "esl_a_clip", "coder_bigru"),
+    *("esl_h_clip", "esl_a_clip", "dual_towers", "coder_bigru"),
 ]
 # Of SCAN's two directions one with each pooling, of its two encoders of captions one with each direction.
 CROSS_METHODS = ["scan_t2i_lse_bigru", "scan_i2t_avg_bert", "sgr_bigru", "saf_bigru", "lhsc_bigru"]
@@ -105,9 +110,9 @@ def method_settings(name: str, dim: int = 16, loss: dict[str, Any] | None = None
     model: dict[str, Any] = {**_MODELS[short], "dim": dim, "text": _TEXTS[text]}
     if text == "clip":
         model["kind"] = "esl_clip"
-    elif "softmax_scale" not in model:  # methods with cross attention have no views
+    elif text != "towers" and "softmax_scale" not in model:  # methods with cross attention have no views
         model |= {"region_drop": 0.2, "token_views": VIEWS}
-    factors = ({} if text == "bigru" else {text: 0.1}) | ({"graph": 0.4} if short == "coder" else {})
+    factors = ({text: 0.1} if text in ("bert", "clip") else {}) | ({"graph": 0.4} if short == "coder" else {})
     recipe = {"factors": factors, **recipe}
     return MethodSettings.model_validate(
         {
@@ -133,9 +138,11 @@ def token_ids(n_words: int) -> TokenIds:
     return TokenIds(n_words, n_words - 1, np.arange(4, n_words - 1))
 
 
-def text_source(settings: MethodSettings, n_words: int) -> BiGRUSource | BertSource | CLIPSource:
+def text_source(settings: MethodSettings, n_words: int) -> BiGRUSource | BertSource | CLIPSource | TowersSource:
     """What a text encoder for ids below n_words is built from; a BERT has no dropout."""
     text = settings.model.text
+    if isinstance(text, TowersSettings):
+        return dual_data.source(text, n_words, settings.model.dim, PICTURE)
     if isinstance(text, CLIPSettings):
         assert text.shape is not None
         return CLIPSource(text, clip.config_of(text.shape, n_words, settings.model.dim))

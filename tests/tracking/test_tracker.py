@@ -221,6 +221,7 @@ def test_an_ensemble_is_a_run_with_its_members_as_parameters_and_the_report_goes
     assert {"kind": "ensemble", "family": "esa_bigru+vse_infty_bigru"}.items() <= run.data.tags.items()
     found = read_json(ENSEMBLE / "metrics.json")
     params = {"data": "tiny", "method": "ensemble", "members": "one, two", "n_members": "2"}
+    params |= {"weights": "equal", "scale": "none"}
     assert run.data.params == {**params, "parameters": str(found["parameters"])}
     assert run.data.metrics["test/rsum"] == found["metrics"]["rsum"]
     assert tracker.record_ensemble(ENSEMBLE)

@@ -29,6 +29,7 @@ PARTS = {  # of recipes that have all of them together
     "saf_bigru": {"_unit_weights"},
     "esl_a_bert": {"_hidden", "_pair_scores"},
     "esl_h_clip": {"image_features", "text_features"},
+    "dual_siglip": {"image_features", "text_features"},
 }
 
 

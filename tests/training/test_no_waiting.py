@@ -26,10 +26,19 @@ from itrcore.layers.progress import Progress
 from itrcore.methods.build import build
 from itrcore.methods.objective import Objective
 from itrcore.pretrained import backbone, bert, clip
-from itrcore.settings.encoders import BertSettings, BertShape, CLIPSettings, CLIPShape, GridSettings, ResNetShape
+from itrcore.settings.encoders import (
+    BertSettings,
+    BertShape,
+    CLIPSettings,
+    CLIPShape,
+    GridSettings,
+    ResNetShape,
+    TowersSettings,
+)
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.recipes import Recipes
 from itrcore.training.step import Recent, Stepper
+from tests.support import dual_data
 from tests.support.helpers import image_batch, text_batch
 from tests.support.project import ROOT
 
@@ -65,12 +74,14 @@ def objective_of(settings: MethodSettings, device: torch.device = META) -> Objec
     source: Any
     if isinstance(text, CLIPSettings):
         source = CLIPSource(text, clip.config_of(CLIP, N_TOKENS, model.dim))
+    elif isinstance(text, TowersSettings):
+        source = dual_data.source(text, N_TOKENS, model.dim, SIDE)
     elif isinstance(text, BertSettings):
         source = BertSource(text, bert.config_of(BERT, N_TOKENS))
     else:
         source = BiGRUSource(text, N_TOKENS)
     grid = getattr(model, "grid", None)
-    image: Any = Pictures() if isinstance(text, CLIPSettings) else Regions(WIDTH)
+    image: Any = Pictures() if model.images == "pictures" else Regions(WIDTH)
     if isinstance(grid, GridSettings):
         grid = grid.model_copy(update={"backbone": "detector", "weights": "random", "shape": RESNET})
         image = Grid(grid, backbone.random(grid, RESNET))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from copy import copy
+from math import floor
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ class PixelImages(Images):
     @property
     def n_bytes(self) -> int:
         """Of all squares, if training changes none of them and they are bytes: CLIP's, not those of grid features."""
-        fixed = self.given.framing == "crop" and self.given.random_crop is None and not self.given.flip
+        fixed = self.given.framing != "stretch" and self.given.random_crop is None and not self.given.flip
         return 3 * self.given.picture**2 * len(self) if fixed else 0
 
     @property
@@ -131,20 +132,25 @@ def random_crop(picture: Image.Image, least: float, rng: np.random.Generator) ->
 
 
 def frame(picture: Image.Image, given: PixelInput) -> Tensor:
-    """A picture in RGB → (3, p, p) from 0 to 255, framed as `PixelInput.framing` says: bytes if `crop`, float32 if `stretch`.
+    """A picture in RGB → (3, p, p) from 0 to 255, framed as `PixelInput.framing` says: float32 if `stretch`, else bytes.
 
-    `crop` is torchvision's Resize and CenterCrop of a PIL picture, as CLIP and ESL have them; transformers' processor begins
-    one pixel earlier where (length − p) / 2 is an odd number and a half. `stretch` is OpenCV's resize of float32 pixels.
+    `crop` is torchvision's Resize and CenterCrop of a PIL picture, as CLIP and ESL have them; transformers' processors, `short`
+    and `square`, begin one pixel earlier where (length − p) / 2 is an odd number and a half. `stretch` is OpenCV's resize of
+    float32 pixels.
     """
     side = given.picture
     if given.framing == "stretch":
         pixels = _tensor(picture, np.float32)[None]
         return functional.interpolate(pixels, (side, side), mode="bilinear", align_corners=False)[0]
-    short = min(picture.size)
-    width, height = (int(side * length / short) for length in picture.size)
+    short, resized = min(picture.size), given.resized or side
+    if given.framing == "square":
+        width, height = resized, resized
+    else:
+        width, height = (int(resized * length / short) for length in picture.size)
     if (width, height) != picture.size:
-        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = round((width - side) / 2), round((height - side) / 2)  # halves to even
+        picture = picture.resize((width, height), Image.Resampling[given.resample.upper()])
+    whole = round if given.framing == "crop" else floor  # halves to even, or down
+    left, top = whole((width - side) / 2), whole((height - side) / 2)
     return _tensor(picture.crop((left, top, left + side, top + side)), np.uint8)
 
 

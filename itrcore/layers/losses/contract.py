@@ -18,11 +18,12 @@ class Similarities:
     """What a loss must know of a method's similarities.
 
     views: how many adjacent rows, and columns, belong to one item
-    log_scale: the logarithm of a learned scale that came with the method's pretrained weights, if any
+    log_scale, bias: the logarithm of a learned scale, and a learned bias, that came with its pretrained weights, if any
     """
 
     views: int
     log_scale: nn.Parameter | None
+    bias: nn.Parameter | None = None
 
 
 @dataclass(frozen=True)

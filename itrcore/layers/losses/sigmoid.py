@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from itrcore.errors import ConfigError
 from itrcore.layers.losses.contract import Similarities
 from itrcore.layers.losses.scale import ScaledLoss
 from itrcore.layers.progress import Progress
@@ -18,13 +19,21 @@ class Sigmoid(ScaledLoss):
     """Sigmoid loss of the similarities times a learned scale, plus a learned bias."""
 
     def __init__(self, settings: SigmoidSettings, similarities: Similarities) -> None:
-        """`ValueError` as for `ScaledLoss`."""
+        """`ValueError` as for `ScaledLoss`. `ConfigError` where settings and method both have a bias, or neither."""
         super().__init__(settings, similarities)
-        self.bias = nn.Parameter(torch.tensor(settings.initial_bias))
+        # In a tuple, as the scale is.
+        self._bias_of_method = () if similarities.bias is None else (similarities.bias,)
+        if settings.initial_bias is None and not self._bias_of_method:
+            raise ConfigError("loss.initial_bias is missing: these weights come without one; SigLIP starts from -10")
+        if settings.initial_bias is not None:
+            if self._bias_of_method:
+                raise ConfigError("remove loss.initial_bias: the bias comes with these weights")
+            self.bias = nn.Parameter(torch.tensor(settings.initial_bias))
 
     def forward(self, scores: Tensor, progress: Progress) -> dict[str, Tensor]:
         """scores: (n, n), matching pairs on the diagonal."""
-        return {"sigmoid": pairwise_sigmoid(scores, self.scale(), self.bias)}
+        bias = self._bias_of_method[0] if self._bias_of_method else self.bias
+        return {"sigmoid": pairwise_sigmoid(scores, self.scale(), bias)}
 
     def constant(self, n: int, progress: Progress) -> float:
         """The lowest: at the similarity, or the bias, that gives each pair the probability 1/n, which is the share of matches."""

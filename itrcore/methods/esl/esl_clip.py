@@ -9,7 +9,7 @@ from itrcore.assets.clip import CLIPSource
 from itrcore.assets.pictures import Pictures
 from itrcore.data.feeding.batches import PixelBatch, TextBatch
 from itrcore.errors import DataError
-from itrcore.layers.basics import send, widened
+from itrcore.layers.basics import send, unit, widened
 from itrcore.layers.encoded import Vectors
 from itrcore.methods.contract import EmbeddingMethod
 from itrcore.methods.esl.levels import Levels, level_weights, widths
@@ -69,22 +69,16 @@ class ESLCLIP(EmbeddingMethod[PixelBatch]):
 
     def measured_images(self, features: Tensor) -> Vectors:
         """Encoded images. features: (n, d), of the picture tower"""
-        # In float32: levels and measure cost little, and their sums would lose digits in bf16.
+        # In float32: levels and measure cost little, and their sums would lose digits in bf16. As released, `unit` and not `l2`.
         with torch.autocast(features.device.type, enabled=False):
-            return Vectors(self.measure(self.image_levels(_unit(widened(features)))))
+            return Vectors(self.measure(self.image_levels(unit(widened(features)))))
 
     def measured_texts(self, features: Tensor) -> Vectors:
         """Encoded captions. features: (m, d), of the text tower"""
         with torch.autocast(features.device.type, enabled=False):
-            return Vectors(self.text_levels(_unit(widened(features))))
+            return Vectors(self.text_levels(unit(widened(features))))
 
     @property
     def log_scale(self) -> nn.Parameter:
         """CLIP's own."""
         return self.clip.logit_scale
-
-
-def _unit(features: Tensor) -> Tensor:
-    # As released and unlike `basics.l2`: nothing is added to the norm.
-    unit: Tensor = features / torch.linalg.vector_norm(features, dim=-1, keepdim=True)
-    return unit

@@ -129,7 +129,7 @@ def test_shards_hold_the_real_values_and_boxes(
     assert cosine > 1 - 1e-6
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if not name.endswith("clip")])
+@pytest.mark.parametrize("name", [name for name in METHODS if not name.endswith(("clip", "towers"))])
 def test_encoders_tell_real_images_apart_in_either_dtype(shards_of: Callable[[str], Path], name: str) -> None:
     similarity = {}
     for dtype in ("float32", "float16"):

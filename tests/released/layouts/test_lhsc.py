@@ -122,10 +122,13 @@ def test_a_trained_run_goes_out_and_in_again_with_the_same_similarities(tmp_path
         assert exported.cautions == [PADDED, "its images have 6 regions; the released code builds 36"]
         assert exported.vocabulary == Path("out/tiny_precomp_vocab.json")  # `data_name`, and `_vocab.json`
         assert Checkpoint.read(path).options["data_name"] == "tiny_precomp"
-        Path("data/tiny/shards/regions/dev.arrow").write_bytes(b"")
+        index = Path("data/tiny/shards/regions/dev.arrow")
+        whole = index.read_bytes()
+        index.write_bytes(b"")
         with pytest.raises(DataError, match=r"dev\.arrow: this file is damaged"):
             export_run(Path("runs/tiny/one"), Path("not/half.pth"))
         assert not Path("not").exists()
+        index.write_bytes(whole)
         Path("data/tiny/shards").rename("gone")
         assert export_run(Path("runs/tiny/one"), path).cautions == [PADDED]  # nothing here tells how many there were
         Path("gone").rename("data/tiny/shards")

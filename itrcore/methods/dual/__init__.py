@@ -1,0 +1,1 @@
+"""Dual encoders as they are published: CLIP, SigLIP and their like."""
