@@ -29,7 +29,8 @@ from itrcore.files import read_json
 from itrcore.layers.progress import Progress
 from itrcore.methods.build import build
 from itrcore.methods.objective import Objective
-from itrcore.report.leaderboard import as_json, as_markdown
+from itrcore.report.leaderboard import as_json
+from itrcore.report.markdown import as_markdown
 from itrcore.report.results import collect
 from itrcore.report.terminal import print_leaderboard
 from itrcore.runs import inputs
