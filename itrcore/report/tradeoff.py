@@ -115,7 +115,9 @@ def _name(figure: Figure, axes: Axes, theme: Theme, rows: Sequence[Row], key: st
         text.set_position(((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2))
         if step:
             end = (min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1))
-            figure.add_artist(Line2D(*zip((x, y), end, strict=True), color=theme.quiet, linewidth=0.6, transform=None))
+            share = half / math.dist((x, y), end)  # from the point's edge on
+            begin = (x + share * (end[0] - x), y + share * (end[1] - y))
+            figure.add_artist(Line2D(*zip(begin, end, strict=True), color=theme.quiet, linewidth=0.6, transform=None))
 
 
 def _places(width: float, height: float, scale: float) -> Iterator[tuple[float, float, int]]:
