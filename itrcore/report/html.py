@@ -140,7 +140,7 @@ def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Envir
     rsum, *recalls = _rsum_first(QUALITY)
     return pages.templates(
         title=settings.title, provenance=dict(provenance), not_real=NOT_REAL, kinds=KINDS, directions=DIRECTIONS, noise=noise,
-        quality=(rsum, BEHIND, *recalls), cost=COST, published_columns=PUBLISHED, published_cells=published_cells,
+        quality=(rsum, BEHIND, *recalls), cost=COST, published_columns=_rsum_first(PUBLISHED), published_cells=published_cells,
         published_by_others=HEADING, reference_cell=reference_cell,
         entry_path=entry_path, concepts_path=concepts_path, comparison_path=comparison_path,
         drawing=explanations, against_collapse=AGAINST_COLLAPSE,
