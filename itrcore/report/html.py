@@ -17,6 +17,7 @@ from itrcore.data.concepts.concepts import Concepts
 from itrcore.errors import shown
 from itrcore.files import write_json
 from itrcore.protocols import contract
+from itrcore.registry import WHOLE_SPLIT
 from itrcore.report import comparison_pages, concepts_page, explanations, formats, leaderboard, noise, pages
 from itrcore.report.answers import Answer, answer
 from itrcore.report.comparison import Compared
@@ -141,7 +142,7 @@ def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Envir
     return pages.templates(
         title=settings.title, provenance=dict(provenance), not_real=NOT_REAL, kinds=KINDS, directions=DIRECTIONS, noise=noise,
         quality=(rsum, BEHIND, *recalls), cost=COST, published_columns=_rsum_first(PUBLISHED), published_cells=published_cells,
-        published_by_others=HEADING, reference_cell=reference_cell,
+        whole_split=contract.protocol(WHOLE_SPLIT).title, published_by_others=HEADING, reference_cell=reference_cell,
         entry_path=entry_path, concepts_path=concepts_path, comparison_path=comparison_path,
         drawing=explanations, against_collapse=AGAINST_COLLAPSE,
         single=lambda column, value: column.format(Stat(value, None)),
