@@ -20,6 +20,7 @@ from itrcore.errors import shown
 from itrcore.files import write_json
 from itrcore.protocols import contract
 from itrcore.protocols.annotations import of_split
+from itrcore.registry import WHOLE_SPLIT
 from itrcore.report import comparison_pages, concepts_page, explanations, formats, leaderboard, noise, pages
 from itrcore.report.analysis import page as analysis_page
 from itrcore.report.analysis.page import analysis_of
@@ -157,9 +158,10 @@ def entry_path(entry: Entry) -> str:
 def _templates(settings: ReportSettings, provenance: Mapping[str, str]) -> Environment:
     rsum, *recalls = _rsum_first(QUALITY)
     return pages.templates(
-        title=settings.title, provenance=dict(provenance), not_real=NOT_REAL, kinds=KINDS, directions=DIRECTIONS, noise=noise,
-        quality=(rsum, BEHIND, *recalls), cost=COST, published_columns=PUBLISHED, published_cells=published_cells,
-        published_by_others=HEADING, reference_cell=reference_cell,
+        title=settings.title, gallery=settings.gallery, provenance=dict(provenance), kinds=KINDS, noise=noise,
+        not_real=NOT_REAL, directions=DIRECTIONS,
+        quality=(rsum, BEHIND, *recalls), cost=COST, published_columns=_rsum_first(PUBLISHED), published_cells=published_cells,
+        whole_split=contract.protocol(WHOLE_SPLIT).title, published_by_others=HEADING, reference_cell=reference_cell,
         entry_path=entry_path, concepts_path=concepts_path, comparison_path=comparison_path,
         drawing=explanations, against_collapse=AGAINST_COLLAPSE, analysis_path=analysis_page.path, others_legend=LEGEND,
         single=lambda column, value: column.format(Stat(value, None)),
@@ -182,7 +184,7 @@ def _section(results: Results, data: str, folder: Path, concepts: Concepts | Non
     }
     board = leaderboard.rows(results, data)
     several = len({e.data_digest for e in evaluations}) > 1
-    found = None if several else answer(results, data, board)
+    found = None if several else answer(results, data, board, gallery)
     count = None if concepts is None else len(concepts)
     legend = leaderboard.board_legend(board)
     tables = [_protocol_table(results, data, name) for name in results.protocols.get(data, ())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from PIL import Image
@@ -15,6 +16,24 @@ from tests.support.report_data import evaluation, put_ensemble, put_run
 
 F30K = {"features": "bottom-up attention", "n_images": 1000, "n_captions": 5000}
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+# The lowest contrast of any text with what is behind it, by WCAG's relative luminance.
+CONTRASTS = """(() => {
+  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = (colour) => {
+    const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = parts(colour).slice(0, 3).map((value) => linear(value / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    const colour = getComputedStyle(element).backgroundColor;
+    return parts(colour)[3] === 0 ? behind(element.parentElement) : colour;
+  };
+  const said = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  return Math.min(...[...document.body.querySelectorAll("*")].filter(said).map((element) => {
+    const both = [luminance(getComputedStyle(element).color), luminance(behind(element))].sort((a, b) => b - a);
+    return (both[0] + 0.05) / (both[1] + 0.05);
+  }));
+})()"""
 OURS = "tbody:not(.references) tr:not([hidden]) th"
 
 
@@ -48,17 +67,20 @@ def names(page: Page, table: int = 0) -> list[str]:
     return [text.split()[0] for text in page.locator("table").nth(table).locator(OURS).all_inner_texts()]
 
 
-def test_every_page_loads_without_an_error_and_shows_its_pictures_at_any_width(browser: Browser, report: Path) -> None:
-    page, wrong = browser.new_page(), []
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_loads_without_an_error_fits_a_phone_shows_its_pictures_and_can_be_read(
+    browser: Browser, report: Path, scheme: Literal["light", "dark"]
+) -> None:
+    page, wrong = browser.new_page(viewport=PHONE, color_scheme=scheme), []
     page.on("console", lambda message: wrong.append(message.text))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("requestfailed", lambda request: wrong.append(request.url))
     pages = sorted(report.rglob("*.html"))
     assert {path.parent.name for path in pages} == {"report", "runs", "ensembles", "c"}
     for path in pages:
-        page.set_viewport_size(PHONE)
         page.goto(path.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+        assert page.evaluate(CONTRASTS) >= 4.5, path
         widths = page.evaluate(
             """Promise.all([...document.images].map(async (image) => {
               image.loading = "eager";
@@ -104,7 +126,7 @@ def test_a_heading_sorts_by_click_and_key_the_best_first_and_what_others_publish
     assert index.locator("[aria-sort=ascending]").inner_text() == "to the best"
     assert sort("per image", 2) == ["esa_bigru", "best", "both", "weak"]  # what was not measured last
     others = index.locator("table").first.locator(".references th").all_inner_texts()
-    assert others[0] == "Published by others, not measured here" and len(others) == 9
+    assert others[:2] == ["Published by others, not measured here", "CLIP ViT-B/32"] and len(others) == 9
 
 
 def test_rows_are_filtered_by_words_and_kind_and_one_protocol_is_shown(index: Page) -> None:
