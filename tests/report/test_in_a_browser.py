@@ -54,7 +54,7 @@ def test_every_page_loads_without_an_error_and_shows_its_pictures_at_any_width(b
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("requestfailed", lambda request: wrong.append(request.url))
     pages = sorted(report.rglob("*.html"))
-    assert {path.parent.name for path in pages} == {"report", "runs", "ensembles", "c"}
+    assert {path.parent.name for path in pages} == {"report", "runs", "ensembles", "c", "analysis"}
     for path in pages:
         page.set_viewport_size(PHONE)
         page.goto(path.as_uri())
