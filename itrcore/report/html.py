@@ -122,7 +122,9 @@ def write_report(
         if section.answer is not None:
             comparison_pages.write(environment, folder, section.answer.best, section.rows, section.compared, picture)
         images = captions.read(results.root / layout.captions(section.data), SPLIT)
-        others = of_split(images, results.protocols.get(section.data, ()), ratings.get(section.data), section.data)
+        # The annotations are of COCO alone.
+        protocols = results.protocols.get(section.data, ()) if results.benchmarks.get(section.data) == "coco" else ()
+        others = of_split(images, protocols, ratings.get(section.data), section.data)
         if not section.several_data:
             analysed = analysis_of(results, section.data, section.rows, images, concepts.get(section.data), others)
             analysis_page.write(environment, folder, analysed, picture)

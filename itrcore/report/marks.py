@@ -10,7 +10,7 @@ from itrcore.protocols.annotations import Annotation
 
 LEGEND = (
     "An answer that is wrong by COCO may be right by other annotations of the same images and captions: it is marked so, and "
-    "counts as wrong in every figure but those of their own protocols."
+    "counts as wrong in every figure but those of their own protocols. Captions of the same words are marked alike."
 )
 
 

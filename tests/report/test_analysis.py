@@ -27,7 +27,7 @@ def test_ranges_have_every_query_once_and_none_is_smaller_than_the_least() -> No
         rng = np.random.default_rng(seed)
         values = rng.poisson(rng.integers(1, 12), int(rng.integers(20, 900)))
         found = groups.ranges(values)
-        least = max(groups.LEAST, len(values) / 8)
+        least = max(groups.LEAST, len(values) / 10)
         held = [set(values[group.members].tolist()) for group in found]
         assert sum(group.members.sum() for group in found) == len(values)
         assert all(max(one) < min(other) for one, other in pairwise(held))

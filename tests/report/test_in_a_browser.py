@@ -76,7 +76,7 @@ def test_every_page_loads_without_an_error_fits_a_phone_shows_its_pictures_and_c
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("requestfailed", lambda request: wrong.append(request.url))
     pages = sorted(report.rglob("*.html"))
-    assert {path.parent.name for path in pages} == {"report", "runs", "ensembles", "c"}
+    assert {path.parent.name for path in pages} == {"report", "runs", "ensembles", "c", "analysis"}
     for path in pages:
         page.goto(path.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path

@@ -202,6 +202,7 @@ def test_different_data_digests_are_pointed_out(tmp_path: Path) -> None:
         results = collect(tmp_path, dict.fromkeys(names, "toy"), {})
         write_report(results, folder, ReportSettings(title="t"), {}, {})
         assert ("Different data." in (folder / "index.html").read_text("utf-8")) is shown
+        assert (folder / "analysis/toy.html").exists() is not shown
 
 
 def test_chance_level_is_that_of_a_random_ranking() -> None:

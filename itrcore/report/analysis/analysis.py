@@ -231,7 +231,7 @@ def _agreement(side: _Side, rows: Sequence[Row], places: Sequence[Sequence[int]]
     only_examples = []
     for number, queries in zip(of_methods, alone, strict=True):
         for query in queries[np.argsort(-medians[queries], kind="stable")][:1].tolist():
-            note = f"only with {rows[number].name}; median rank {medians[query]:g}"
+            note = f"only with {rows[number].name}; median rank {medians[query]:,g}"
             only_examples.append(show(side.side, query, note))
     return Agreement(
         side.side, side.ranks.shape[1],
@@ -239,7 +239,7 @@ def _agreement(side: _Side, rows: Sequence[Row], places: Sequence[Sequence[int]]
         agreement.of_rows(agreement.also_wrong(wrong), places),
         agreement.of_rows(agreement.kappa(wrong), places),
         len(of_methods), len(missed),
-        [show(side.side, query, f"median rank {medians[query]:g}") for query in hardest],
+        [show(side.side, query, f"median rank {medians[query]:,g}") for query in hardest],
         {rows[number].name: len(queries) for number, queries in zip(of_methods, alone, strict=True)},
         only_examples[:EXAMPLES],
     )  # fmt: skip

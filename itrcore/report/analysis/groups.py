@@ -12,7 +12,7 @@ from itrcore.data.concepts.concepts import KINDS
 from itrcore.protocols.uncertainty import LEVEL
 
 LEAST = 30  # queries of a group; an interval of fewer says nearly nothing
-_RANGES = 8  # at most so many ranges of a number
+_RANGES = 10  # at most so many ranges of a number
 _Z = NormalDist().inv_cdf(0.5 + LEVEL / 200)
 
 
@@ -68,7 +68,7 @@ def groupings(captions: Sequence[str], image_of: np.ndarray, kinds: Mapping[str,
 def ranges(values: np.ndarray) -> tuple[Group, ...]:
     """Groups of neighbouring whole numbers, from the lowest on, each as narrow as its least number of queries allows.
 
-    values: (n_queries,) int, at least one. The least is an eighth of all queries, and not below `LEAST`.
+    values: (n_queries,) int, at least one. The least is a tenth of all queries, and not below `LEAST`.
     """
     least = max(LEAST, -(-len(values) // _RANGES))
     starts, held, left = [int(values.min())], 0, len(values)
