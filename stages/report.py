@@ -14,6 +14,7 @@ from itrcore.report.results import configured
 from itrcore.settings.params import Params
 from itrcore.terminal import say
 from itrcore.tracking.synchronise import synchronise
+from itrcore.training.kept import clear_recorded
 from stages import run_stage
 
 
@@ -37,10 +38,7 @@ def main(params: Params, _: str) -> None:
     say(
         f"{layout.REPORT}/index.html: {len(results.entries)} runs and ensembles. The leaderboard alone: itr leaderboard"
     )
-    if any(layout.STATE.glob(f"*/*/{layout.FINISHED}")):
-        from itrcore.training.kept import clear_recorded  # here: it loads torch
-
-        clear_recorded(params)
+    clear_recorded(params)
     # Here, where all results are there: MLflow takes seconds to load, and this stage is not restored from DVC's cache.
     synchronise(params)
 

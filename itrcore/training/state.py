@@ -13,20 +13,20 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from itrcore import layout
 from itrcore.errors import TrainingError
 from itrcore.files import parse_json, read_json, remove, replacing, sealed, sha256, write_sealed
 from itrcore.runs.records import Point
 from itrcore.terminal import say
+
+if TYPE_CHECKING:  # a finished training is looked at, and cleared, without torch
+    from torch import Tensor, nn
 
 _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 
@@ -110,6 +110,8 @@ class StateFolder:
 
         States that cannot be used stay until the next one is saved.
         """
+        from safetensors.torch import load_file
+
         for path in sorted(self.folder.glob("step-*"), reverse=True):
             try:
                 state = self._read(path)
@@ -139,11 +141,13 @@ class StateFolder:
                 raise ValueError(f"the content of {file.name} has changed")
         return state
 
-    def save(self, state: TrainingState, model: torch.nn.Module, optimiser: dict[str, Any]) -> None:
+    def save(self, state: TrainingState, model: nn.Module, optimiser: dict[str, Any]) -> None:
         """Write the state under a temporary name, rename it, then remove the states and weights that it replaces.
 
         model: method and loss; optimiser: its state dict
         """
+        from safetensors.torch import save_file
+
         path = self.folder / f"step-{state.global_step:08d}"
         with replacing(path) as temporary:
             temporary.mkdir(parents=True)
@@ -159,8 +163,10 @@ class StateFolder:
             if other.name not in keep:
                 remove(other)
 
-    def save_best(self, point: Point, method: torch.nn.Module) -> Best:
+    def save_best(self, point: Point, method: nn.Module) -> Best:
         """Write the weights of a new best evaluation. The next `save` removes the old ones."""
+        from safetensors.torch import save_file
+
         path = self.folder / f"best-{point.evaluation:05d}.safetensors"
         with replacing(path) as temporary:
             save_file(_tensors(method), temporary)
@@ -191,11 +197,14 @@ class StateFolder:
         remove(self.folder)
 
 
-def _tensors(model: torch.nn.Module) -> dict[str, Tensor]:
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
 
 
 def _flatten(optimiser: dict[str, Any], path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
     tensors = {
         f"{number}.{name}": torch.as_tensor(value).detach().cpu().contiguous()
         for number, values in optimiser["state"].items()

@@ -55,7 +55,6 @@ def run(stage: str) -> tuple[int, str]:
         status, errors = 99, io.StringIO()
         try:
             os.close(reading)
-            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # no worker processes
             with redirect_stdout(io.StringIO()), redirect_stderr(errors), user_errors():
                 importlib.import_module(module).main(load(), item)
             status = 0
@@ -80,8 +79,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "files" / "a.txt").write_text("a" * 9000)
     downloads = {"files": {"part": {"sources": [str(folder / "files" / "a.txt")]}}}
     write_params(folder, {"downloads": downloads})
-    with chdir(folder), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "sched_getaffinity", lambda _: {0})  # no processes beside this one
+    with chdir(folder):
         for stage, step in STEPS.items():
             module, item = command(stage)
             for name in ("one", "two") if step.get("foreach") == "${runs}" else (item,):

@@ -30,6 +30,7 @@ from itrcore.pool import pool
 from itrcore.progress import Count
 
 _VERSION = 1  # raise it when the same samples would give other bytes: then unfinished older work is not used
+_PARALLEL_FROM = 200  # samples; below, starting processes takes longer than they save
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def write(
     schema: of the indexes: key, shard, offset (bytes from the start of the shard) and the columns of `Sample.row`
     describe: indexes → what `shards.json` says besides counts, sizes and digests
     progress: called with samples done, samples in all, after each shard
-    processes: by default as many as there are cores for this process, at most 8; 1: this process
+    processes: 1: this process; by default that for a few samples, else as many as it has cores, at most 8
     `DataError` of a sample, or where a process was killed or the disk is full. Finished shards stay.
     """
     decides = {"version": _VERSION, "splits": dict(splits), "per_shard": samples_per_shard, **identity}
@@ -105,7 +106,9 @@ def write(
             progress(done, total)
 
     count(0)
-    _run(missing, samples, min(processes or cores(), len(missing)), count)
+    if processes is None:
+        processes = 1 if total - done < _PARALLEL_FROM else cores()
+    _run(missing, samples, min(processes, len(missing)), count)
     _finish(folder / "shards", list(splits), jobs, schema, describe)
     return folder / "shards"
 

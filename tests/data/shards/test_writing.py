@@ -69,7 +69,9 @@ def misfortune(kind: str, row: int) -> None:
     raise DataError.at("numbers", "found a bad one", "a good one", row)
 
 
-def write(work: Path, numbers: Numbers, processes: int = 2, **identity: Any) -> tuple[Path, list[tuple[int, int]]]:
+def write(
+    work: Path, numbers: Numbers, processes: int | None = 2, **identity: Any
+) -> tuple[Path, list[tuple[int, int]]]:
     seen: list[tuple[int, int]] = []
     finished = writing.write(
         work / "numbers",
@@ -140,6 +142,13 @@ def test_several_processes_write_what_one_writes(expected: dict[str, bytes], tmp
     writing.move(folder, tmp_path / "out" / "shards")
     assert contents(tmp_path / "out" / "shards") == expected
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_few_samples_are_written_by_this_process(expected: dict[str, bytes], tmp_path: Path) -> None:
+    class Here(Numbers):
+        """No other process can unpickle it."""
+
+    assert contents(write(tmp_path, Here({}), None)[0]) == expected
 
 
 # Errors, and going on after them
