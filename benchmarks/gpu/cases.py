@@ -17,6 +17,7 @@ from accelerate.state import AcceleratorState
 
 from benchmarks.untrained import ROOT
 from itrcore.assets import assets
+from itrcore.assets.towers import TowersSource
 from itrcore.data.feeding.batches import Batch
 from itrcore.data.feeding.crossing import on_device, ready
 from itrcore.data.feeding.order import TrainingBatches, Views
@@ -133,6 +134,8 @@ class Case:
         model = self.settings.model
         image, text, concepts = assets.untrained(model, sizes.width, F30K_IDS.size)
         self._text = text
+        if sizes.tiny_dim is not None and isinstance(text.source, TowersSource):
+            _shrink(text.source.config, sizes.tiny_dim)
         with device_here():  # where it takes no time
             self.objective = Objective.of(self.settings, build(self.settings, image, text.source, SEED, concepts))
         touched = model.touched
@@ -141,8 +144,7 @@ class Case:
 
     def split_of(self, images: int, each: int) -> Split:
         """So many images, and captions of each, as long as Flickr30K's."""
-        lengths = WORDS if isinstance(self.settings.model.text, BiGRUSettings) else PIECES
-        lengths = lengths[: self._text.longest and self._text.longest + 1]
+        lengths = self._text.lengths(WORDS if isinstance(self.settings.model.text, BiGRUSettings) else PIECES)
         method, sizes = self.objective.method, self.sizes
         made = captions(images * each, self._text.token_ids, lengths, np.random.default_rng(0))
         regions = (sizes.regions, sizes.width)
@@ -189,6 +191,14 @@ def _fitted_model(model: Any, dim: int | None) -> Any:
         update = {"backbone": "detector", "weights": "random", "shape": _RESNET, "picture": 64}
         changed["grid"] = grid.model_copy(update=update)
     return model.model_copy(update=changed)
+
+
+def _shrink(config: Any, dim: int) -> None:
+    """Make towers of published sizes small: their settings have no shape."""
+    for tower in (config.text_config, config.vision_config):
+        tower.update({"hidden_size": dim, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32})
+    config.text_config.update({"projection_size": dim})
+    config.update({"projection_dim": dim})
 
 
 def freed() -> None:

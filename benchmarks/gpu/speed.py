@@ -94,7 +94,7 @@ def tried(way: Callable[[], dict[str, Any]]) -> dict[str, Any] | str:
 def family(case: Case) -> str:
     """Of embedding methods, whose images and captions are vectors, or of cross attention."""
     model = case.settings.model
-    vectors = model.kind in ("vse", "esa", "esl_clip")
+    vectors = model.kind in ("vse", "esa", "esl_clip", "dual")
     return "embedding" if vectors else "cross attention"
 
 

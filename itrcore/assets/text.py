@@ -13,6 +13,7 @@ module (`itrcore/registry.py`) with three functions:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,6 +62,12 @@ class UntrainedText:
     n_ids: int
     longest: int | None = None
     filled: bool = False
+
+    def lengths(self, counts: Sequence[int]) -> Sequence[int]:
+        """How many captions have 0, 1, 2, … tokens, of `counts` before they are cut or filled up; the few cut ones are left out."""
+        if self.longest is None:
+            return counts
+        return [0] * self.longest + [1] if self.filled else counts[: self.longest + 1]
 
     @property
     def token_ids(self) -> TokenIds:

@@ -35,10 +35,8 @@ def pretrained(
     `DataError` where it cannot be had, is of another kind, or lacks weights: transformers would draw these at random.
     """
     from transformers import PreTrainedConfig
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # missing weights are reported below
+    _quieten()  # missing weights are reported below
     try:
         torch_file.check_folder(name)
         config, _ = PreTrainedConfig.get_config_dict(name, revision=revision)
@@ -61,6 +59,7 @@ def pretrained(
 
 def config_on_disk(config: Any, name: str, revision: str | None) -> Any | None:
     """The configuration of a published model, as `config`, transformers' class; None where it is not on this disk."""
+    _quieten()
     try:
         return config.from_pretrained(name, revision=revision or "main", local_files_only=True)
     except Exception:  # whatever is wrong with it is reported when the model itself is read
@@ -89,9 +88,18 @@ def save_config(config: PreTrainedConfig, path: Path) -> None:
 
 def read_config(kind: str, config: Any, path: Path) -> Any:
     """Read what `save_config` wrote, as transformers' class `config`; `DataError` where it is missing or damaged."""
+    _quieten()
     try:
         return config.from_dict(read_json(path))
     except Exception as error:  # transformers' errors for values of the wrong type have no common base
         raise DataError.at(
             path, f"cannot be read ({first_line(error)})", f"a {kind}'s configuration", do="Run: dvc repro"
         ) from error
+
+
+def _quieten() -> None:
+    """No progress bars, and no warnings, such as of SigLIP's published configuration, which names tokens that it does not have."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]

@@ -50,9 +50,7 @@ class Rehearsal:
         """
         self._settings = settings
         image, text, concepts = assets.untrained(settings.model, shape.width, n_tokens)
-        lengths = _lengths(data, settings)
-        if text.longest is not None:  # longer captions are rare, and would be cut
-            lengths = [0] * text.longest + [1] if text.filled else lengths[: text.longest + 1]
+        lengths = text.lengths(_lengths(data, settings))
         method = build(settings, image, text.source, 0, concepts)
         touched = settings.model.touched
         self._views = Views(settings.model.n_views, None if touched is None else (touched, text.token_ids))

@@ -104,7 +104,6 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     (("methods", "vse", "recipe", "epochs"), 4.0, "valid integer, not 4.0"),
     (("methods", "vse", "recipe", "epochs"), True, "valid integer, not True"),
     (("methods", "vse", "recipe", "epochs"), -1, "greater than or equal to 0, not -1"),
-    (("methods", "vse", "recipe", "epochs"), 0, "recipe.epochs 0 trains nothing, and model.kind vse has weights"),
     (("methods", "vse", "recipe", "learning_rate"), "5e-4", "valid number, not '5e-4'"),
     (("methods", "vse", "recipe", "learning_rate"), float("nan"), "finite number, not nan"),
     (("methods", "vse", "recipe", "learning_rate"), float("inf"), "finite number, not inf"),

@@ -21,6 +21,7 @@ from itrcore.assets.pictures import Pictures
 from itrcore.assets.towers import TowersText
 from itrcore.data.feeding.batches import Batch, Normalise, PixelBatch, TextBatch
 from itrcore.data.feeding.pixels import frame
+from itrcore.data.text.published_tokens import PublishedTokens
 from itrcore.errors import ConfigError, DataError
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
@@ -39,6 +40,7 @@ from itrcore.settings.methods import MethodSettings
 from itrcore.training.step import make_optimiser
 from itrcore.training.zero_shot import write_run
 from tests.support import dual_data
+from tests.support.helpers import method_settings
 from tests.support.picture_data import photo
 from tests.support.tiny_project import PIXELS, prepare, write_params
 
@@ -237,6 +239,26 @@ def test_a_zero_shot_run_is_the_published_weights_and_is_evaluated_as_any_other(
     console = Console(width=100, file=io.StringIO(), color_system=None)
     print_leaderboard(results, console)
     assert "0 zero-shot: published weights, not trained" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_siglip_2s_captions_are_lower_cased_and_filled_up_though_its_tokeniser_does_neither(tmp_path: Path) -> None:
+    from transformers import GemmaTokenizer
+
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *"adgoADGO"]
+    made = GemmaTokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=[], padding_side="right")
+    asked = {"limit": 8, "filled": True, "lower": True}
+    tokeniser = PublishedTokens(made, **asked)
+    given = tokeniser.encode("A DoG")
+    assert given == tokeniser.encode("a dog") and len(given.ids) == 8 and given.ids[-1] == made.pad_token_id
+    assert [tokens[number] for number in given.ids if number > 4] == ["a", "▁", "d", "o", "g"]
+    tokeniser.save(tmp_path)
+    restored = PublishedTokens.read(tmp_path, **asked)
+    assert restored.decides == tokeniser.decides and restored.encode("a dog") == given
+
+
+def test_only_what_pretrained_weights_make_whole_can_be_zero_shot() -> None:
+    with pytest.raises(ValueError, match=r"recipe\.epochs 0 trains nothing, and model\.kind esl_clip"):
+        method_settings("esl_h_clip", epochs=0)
 
 
 def test_a_zero_shot_run_has_no_seed_a_training_has_one_and_both_are_families_of_their_own(tmp_path: Path) -> None:
