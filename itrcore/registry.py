@@ -59,11 +59,11 @@ READERS = {
 
 
 class Listed(NamedTuple):
-    """A protocol: its place, and what its data set must be and give. ratings: whether that is `cxc`, the folder of CxC's files"""
+    """A protocol: its place, and what its data set must be and give. reads: the key of the data set that names files it needs"""
 
     place: str
     benchmark: str | None = None
-    ratings: bool = False
+    reads: str | None = None
 
 
 _PROTOCOLS = "itrcore.protocols"
@@ -77,9 +77,13 @@ PROTOCOLS = {
     "cxc": Listed(f"{_PROTOCOLS}.cxc:LEFT_OUT", "coco"),
     "cxc_every_caption": Listed(f"{_PROTOCOLS}.cxc:MISSED", "coco"),
     "cxc_own_pairs": Listed(f"{_PROTOCOLS}.cxc:OWN_TOO", "coco"),
-    "cxc_within": Listed(f"{_PROTOCOLS}.cxc_within:PROTOCOL", "coco", ratings=True),
-    "cxc_correlations": Listed(f"{_PROTOCOLS}.cxc_correlations:PROTOCOL", "coco", ratings=True),
+    "cxc_within": Listed(f"{_PROTOCOLS}.cxc_within:PROTOCOL", "coco", "cxc"),
+    "cxc_correlations": Listed(f"{_PROTOCOLS}.cxc_correlations:PROTOCOL", "coco", "cxc"),
+    "sugar_crepe": Listed(f"{_PROTOCOLS}.sugar_crepe:PROTOCOL", "coco", "negatives"),
 }
+
+# Key of a data set that names captions beside its own → what `evaluate` scores them with (`itrcore/evaluation/further.py`)
+FURTHER = {"negatives": "itrcore.evaluation.negatives:prepare"}
 
 
 def load(place: str) -> Any:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,10 @@ from itrcore.protocols.contract import Judged
 from itrcore.protocols.results import write_results
 from itrcore.ranking import metrics
 from itrcore.runs.folder import SCORES, SPLIT, read
+from itrcore.runs.pairs import Pairs, open_pairs
 from itrcore.runs.records import Evaluation, Measured, Metrics, Mixing, Scores
 from itrcore.runs.scored import DEV, Scored, open_scores
+from itrcore.settings.datasets import DatasetSettings
 from itrcore.settings.params import Params
 from itrcore.settings.runs import Scale, Weights
 
@@ -81,16 +82,31 @@ def evaluate_ensemble(params: Params, name: str) -> Evaluation:
     mixing = Mixing(weights=weights, chosen_on=DEV if settings.weights == "dev" else None, scale=settings.scale)
     measured = _measured(name, list(scores.values()), mixing, dev_rsum)
     dataset = params.dataset(data)
-    mean = judged(name, data, scores, mixing, dataset.ratings)
+    mean = judged(name, data, scores, mixing, dataset)
     with replacing(layout.result(data, name)) as results:
         return write_results(results, measured, None, None, mean, dataset.protocols, params.evaluation)
 
 
-def judged(name: str, data: str, scores: dict[str, Scores], mixing: Mixing, ratings: Path | None = None) -> Judged:
-    """The mixed similarities of members on test, for protocols. ratings: the folder of CxC's files, if there is one"""
+def judged(
+    name: str, data: str, scores: dict[str, Scores], mixing: Mixing, dataset: DatasetSettings | None = None
+) -> Judged:
+    """The mixed similarities of members on test, for protocols; of a data set that is given also what else they read.
+
+    Scores of pairs of captions cannot be mixed by a scale that is taken for each query.
+    """
     found = open_split_of(data, SPLIT, scores)
     of_images, of_captions = mixed(list(found.values()), mixing.weights, mixing.scale, list(found))
-    return Judged(name, of_images, captions.read(layout.captions(data), SPLIT), cxc=ratings, of_captions=of_captions)
+    mean = Judged(name, of_images, captions.read(layout.captions(data), SPLIT), of_captions=of_captions)
+    if dataset is None:
+        return mean
+    pairs = None
+    if dataset.negatives is not None and mixing.scale == "none":
+        of_members = [
+            open_pairs(layout.evaluation(data, run), SPLIT, member.files, f"evaluate@{run}")
+            for run, member in scores.items()
+        ]
+        pairs = Pairs.mixed(of_members, mixing.weights)
+    return replace(mean, cxc=dataset.ratings, pairs=pairs)
 
 
 def _measured(name: str, scores: Sequence[Scores], mixing: Mixing, dev_rsum: float) -> Measured:

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from itrcore import layout
+from itrcore import layout, registry
 from itrcore.arrays import new_array
 from itrcore.data.feeding.prepared import open_split
 from itrcore.data.feeding.split import Split
 from itrcore.device import make_accelerator, precision
 from itrcore.evaluation import efficiency
+from itrcore.evaluation.further import Further, Scorer
 from itrcore.evaluation.load import load_run
 from itrcore.evaluation.scoring import EncodedSplit, encode, score
 from itrcore.files import replacing, sha256_of_all
@@ -31,7 +32,8 @@ from itrcore.settings.params import Params
 def evaluate(params: Params, name: str) -> Path:
     """Score all pairs of test, and of the selection part of dev, with run `name`; returns the folder of the scores.
 
-    It holds evaluation.json, with the costs of test, and of each split what `itrcore/runs/scored.py` says.
+    It holds evaluation.json, with the costs of test, of each split what `itrcore/runs/scored.py` says, and of test the scores
+    of captions that the data set has beside its own.
     `DataError` where the run or the data set cannot be read.
     """
     data = params.run(name).data
@@ -39,11 +41,18 @@ def evaluate(params: Params, name: str) -> Path:
     accelerator = make_accelerator(params.training)
     run = load_run(layout.run(data, name))
     record, method = run.record, run.method.to(accelerator.device)
-    test, dev = (open_split(data, split, run.assets.text.tokeniser, method.input) for split in (SPLIT, DEV))
+    tokeniser = run.assets.text.tokeniser
+    test, dev = (open_split(data, split, tokeniser, method.input) for split in (SPLIT, DEV))
+    further: list[Further] = [
+        registry.load(registry.FURTHER[key])(path, data) for key, path in params.dataset(data).further.items()
+    ]
     with replacing(layout.evaluation(data, name)) as temporary:
         with accelerator.autocast(), count_bars() as bars:
             encoded, seconds = _score(method, test, params.evaluation, accelerator.device, temporary / SPLIT, bars.show)
             measured = efficiency.measure(method, encoded.images, encoded.texts)
+            scorer = Scorer(method, encoded.images, tokeniser, params.evaluation.batch_size, accelerator.device)
+            for score_further in further:
+                score_further(scorer, temporary / SPLIT)
             selection = dev.first(params.training.selection.captions)
             _score(method, selection, params.evaluation, accelerator.device, temporary / DEV, bars.show)
         n_images, n_captions = len(encoded.images), len(encoded.texts)

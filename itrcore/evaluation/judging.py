@@ -13,6 +13,7 @@ from itrcore.files import replacing
 from itrcore.protocols.contract import Judged
 from itrcore.protocols.results import write_results
 from itrcore.runs.folder import SCORES, SPLIT, read
+from itrcore.runs.pairs import open_pairs
 from itrcore.runs.records import Evaluation, Scores
 from itrcore.runs.scored import open_scores
 from itrcore.settings.params import Params
@@ -28,7 +29,8 @@ def judge(params: Params, name: str) -> Evaluation:
     scores = read(folder / SCORES, Scores, f"evaluate@{name}")
     scored = open_scores(folder, SPLIT, scores.files, f"evaluate@{name}")
     images, dataset = captions.read(layout.captions(run.data), SPLIT), params.dataset(run.data)
-    judged = Judged(name, scored.whole(), images, vectors=scored.vectors, cxc=dataset.ratings)
+    pairs = None if dataset.negatives is None else open_pairs(folder, SPLIT, scores.files, f"evaluate@{name}")
+    judged = Judged(name, scored.whole(), images, vectors=scored.vectors, cxc=dataset.ratings, pairs=pairs)
     with replacing(layout.result(run.data, name)) as results:
         evaluation = write_results(
             results, scores, run.method, run.changes, judged, dataset.protocols, params.evaluation

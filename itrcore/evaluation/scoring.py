@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence, Sized
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from itrcore.data.feeding.ahead import ahead
-from itrcore.data.feeding.batches import ImageBatch
+from itrcore.data.feeding.batches import ImageBatch, TextBatch
 from itrcore.data.feeding.split import Split
+from itrcore.data.feeding.token_table import TokenTable
 from itrcore.methods.contract import E, Method
 from itrcore.progress import SILENT, Show
 
@@ -30,7 +31,18 @@ class EncodedSplit(Generic[E]):
     text_seconds: float
 
 
-@torch.inference_mode()
+@contextmanager
+def evaluating(method: Method[Any, Any]) -> Iterator[None]:
+    """The method in evaluation mode, without gradients; afterwards in the mode of before."""
+    training = method.training
+    method.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        method.train(training)
+
+
 def encode(
     method: Method[Any, E], split: Split, batch_size: int, device: torch.device, show: Show = SILENT.show
 ) -> EncodedSplit[E]:
@@ -39,9 +51,7 @@ def encode(
     batch_size: images at once; captions at once too, in the order of their lengths, unless the method has `captions_together`
     show: told how many images, then captions, are encoded
     """
-    training = method.training
-    method.eval()
-    try:
+    with evaluating(method):
         started = time.perf_counter()
         source = split.images.feeding(device, hold=False)
 
@@ -55,26 +65,26 @@ def encode(
             images = _joined([method.encode_images(batch.to(device)) for batch in telling])
         _wait(device)
         between = time.perf_counter()
-        # Captions of similar length together: otherwise most of a BERT's work would be padding.
-        lengths = split.tokens.lengths
-        together = method.captions_together
-        order = np.argsort(lengths, kind="stable") if together is None else np.arange(len(lengths))
-        size = together or batch_size
-        blocks = [order[i : i + size] for i in range(0, split.n_captions, size)]
-        joined = _joined(
-            [
-                method.encode_texts(batch.to(device))
-                for batch in _telling(map(split.texts, blocks), blocks, "captions encoded", show)
-            ]
-        )
-        texts = joined.take(np.argsort(order))
+        texts = encode_captions(method, split.tokens, batch_size, device, show)
         _wait(device)
         return EncodedSplit(images, texts, between - started, time.perf_counter() - between)
-    finally:
-        method.train(training)
 
 
-@torch.inference_mode()
+def encode_captions(
+    method: Method[Any, E], tokens: TokenTable, batch_size: int, device: torch.device, show: Show = SILENT.show
+) -> E:
+    """The captions of a table, each encoded once, in its order; as in `encode`, and to be called while `evaluating`."""
+    # Captions of similar length together: otherwise most of a BERT's work would be padding.
+    lengths = tokens.lengths
+    together = method.captions_together
+    order = np.argsort(lengths, kind="stable") if together is None else np.arange(len(lengths))
+    size = together or batch_size
+    blocks = [order[i : i + size] for i in range(0, len(tokens), size)]
+    batches = (TextBatch.pad([tokens.ids_of(row) for row in block]) for block in blocks)
+    telling = _telling(batches, blocks, "captions encoded", show)
+    return _joined([method.encode_texts(batch.to(device)) for batch in telling]).take(np.argsort(order))
+
+
 def score(
     method: Method[Any, E],
     images: E,
@@ -88,9 +98,7 @@ def score(
     out: the array to fill and return, such as a memory-mapped file; None: a new one; show: told how many pairs are scored
     """
     matrix = np.empty((len(images), len(texts)), np.float32) if out is None else out
-    training = method.training
-    method.eval()
-    try:
+    with evaluating(method):
         for top in range(0, len(images), tile):
             block = images[top : top + tile]
             for left in range(0, len(texts), tile):
@@ -99,8 +107,6 @@ def score(
                 done = top * len(texts) + len(block) * min(left + tile, len(texts))
                 show("pairs scored", done, matrix.size)
         return matrix
-    finally:
-        method.train(training)
 
 
 def _telling(batches: Iterator[B], rows: Sequence[Sized], what: str, show: Show) -> Iterator[B]:

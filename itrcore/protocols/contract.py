@@ -17,6 +17,7 @@ import numpy as np
 from itrcore import registry
 from itrcore.data.captions import Image
 from itrcore.ranking import Ranks, ranks
+from itrcore.runs.pairs import Pairs
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Judged:
     vectors: of a method of one vector per item, (n_images, d) and (n_captions, d), whose inner products are its similarities
     cxc: the folder with the CSV files of Crisscrossed Captions, where the data set names one
     of_captions: what captions rank images by, of the same shape; None: `similarity`, as everywhere but in some ensembles
+    pairs: scores of right and of wrong captions, where the data set names some that can be had
     """
 
     name: str
@@ -43,6 +45,7 @@ class Judged:
     vectors: tuple[np.ndarray, np.ndarray] | None = None
     cxc: Path | None = None
     of_captions: np.ndarray | None = None
+    pairs: Pairs | None = None
 
     @cached_property
     def image_of(self) -> np.ndarray:
@@ -79,13 +82,13 @@ class Judged:
 class Figure:
     """One figure: its name in records, which begins with its side, and its column's heading below that of its group.
 
-    kind: of percentages, and sums of such, the highest is best, of ranks and deviations the lowest
+    kind: of percentages, and sums of such, the highest is best, of ranks and deviations the lowest; counts are no figures of merit
     """
 
     key: str
     group: str
     heading: str
-    kind: Literal["percent", "rank", "deviation"] = "percent"
+    kind: Literal["percent", "rank", "deviation", "count"] = "percent"
 
 
 @dataclass(frozen=True)

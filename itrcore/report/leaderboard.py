@@ -141,7 +141,7 @@ def quality(protocol: str = WHOLE_SPLIT) -> tuple[Column, ...]:
             figure.key,
             figure.group,
             figure.heading,
-            _rank if figure.kind == "rank" else _recall,
+            _rank if figure.kind in ("rank", "count") else _recall,
             lowest=figure.kind != "percent",
         )
         for figure in contract.protocol(protocol).figures

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from itrcore.protocols import contract
-from itrcore.protocols.contract import SIDES
+from itrcore.protocols.contract import BOTH, SIDES
 from itrcore.protocols.uncertainty import LEVEL
 from itrcore.registry import WHOLE_SPLIT
 from itrcore.report import formats
@@ -133,8 +133,9 @@ def _table(
     table.add_column("method/profile", overflow="fold", min_width=16)  # "  published [12]"
     table.add_column("n", justify="right", no_wrap=True)
     for column in columns:
-        short = column.key.partition("_")[0]
-        heading = f"{short}\n{column.heading}" if short in SIDES else f"\n{column.heading}"
+        side = column.key.partition("_")[0]
+        above = side if side in SIDES else column.group if column.group != BOTH else ""
+        heading = f"{above}\n{column.heading}"
         table.add_column(heading, no_wrap=True)
     if intervals:
         table.add_column(f"\n{LEVEL} %", no_wrap=True)

@@ -80,14 +80,18 @@ def training(params: Params, name: str) -> Inputs:
 
 def evaluation(params: Params, name: str) -> Inputs:
     """What decides the scores of run `name` on test besides its weights. `DataError` where its data set is not prepared."""
-    settings = params.method_of(name)
+    settings, data = params.method_of(name), params.run(name).data
+    further = params.dataset(data).further
     return {
-        "code": code.of(_EVALUATED, *modules(settings)),
+        "code": code.of(_EVALUATED, *modules(settings), *(registry.module(registry.FURTHER[key]) for key in further)),
         "settings": {
             "evaluation": params.evaluation.model_dump(mode="json", include={"batch_size", "tile", "vectors"}),
             "training": _shared(params, "selection"),
         },
-        "data": {split: _split(params.run(name).data, split, settings) for split in ("dev", "test")},
+        "data": {
+            **{split: _split(data, split, settings) for split in ("dev", "test")},
+            **{key: digests.file_or_folder(path) for key, path in further.items()},
+        },
     }
 
 
@@ -96,7 +100,7 @@ def judging(params: Params, data: str) -> Inputs:
     dataset = params.dataset(data)
     listed = {name: registry.PROTOCOLS[name] for name in (registry.WHOLE_SPLIT, *dataset.protocols)}
     record: Inputs = {name: code.of(registry.module(protocol.place)) for name, protocol in listed.items()}
-    if dataset.ratings is not None and any(protocol.ratings for protocol in listed.values()):
+    if dataset.ratings is not None and any(protocol.reads == "cxc" for protocol in listed.values()):
         record["ratings"] = digests.file_or_folder(dataset.ratings)
     return record
 

@@ -12,6 +12,12 @@ from itrcore.settings.methods import MethodSettings
 from itrcore.settings.params import Params
 from itrcore.settings.runs import RunSettings
 
+# Key of a data set that protocols need → what they read there, and what it names.
+_READ = {
+    "cxc": ("Crisscrossed Captions' ratings", "the folder with sis_test.csv, sits_test.csv and sts_test.csv"),
+    "negatives": ("SugarCrepe's captions", "the folder with its files add_att.json and so on"),
+}
+
 
 def problems(params: Params) -> Iterator[str]:
     """One line per problem, each with the key that it is about; a problem of a recipe begins with the recipe's file."""
@@ -73,11 +79,10 @@ def _wrong_protocols(params: Params) -> Iterator[str]:
                 yield f"{where}: every data set is judged by {protocol}; remove it"
                 continue
             yield from unknown(where, protocol, known, "the protocols")
-            if protocol in known and known[protocol].ratings and dataset.cxc is None:
-                yield (
-                    f"{where}: {protocol} reads Crisscrossed Captions' ratings; give datasets.{name}.cxc, the folder with "
-                    "sis_test.csv, sits_test.csv and sts_test.csv, or remove the protocol"
-                )
+            key = known[protocol].reads if protocol in known else None
+            if key is not None and key not in dataset.paths():
+                read, files = _READ[key]
+                yield f"{where}: {protocol} reads {read}; give datasets.{name}.{key}, {files}, or remove the protocol"
             needed = known[protocol].benchmark if protocol in known else None
             if needed not in (None, dataset.benchmark):
                 yield (

@@ -233,6 +233,8 @@ class DatasetSettings(Settings):
     protocols: list[str] = Field(default=[])
     # The folder with Crisscrossed Captions' CSV files, or one above it, for protocols that read them.
     cxc: str | None = None
+    # The folder with SugarCrepe's JSON files, or one above it: right and wrong captions, which `evaluate` scores.
+    negatives: str | None = None
 
     @property
     def drawn(self) -> bool:
@@ -243,6 +245,11 @@ class DatasetSettings(Settings):
     def ratings(self) -> Path | None:
         """The folder that `cxc` names."""
         return None if self.cxc is None else Path(self.cxc)
+
+    @property
+    def further(self) -> dict[str, Path]:
+        """Files of captions beside its own: key of `registry.FURTHER` → path, of those that are given."""
+        return {} if self.negatives is None else {"negatives": Path(self.negatives)}
 
     @property
     def without_regions(self) -> bool:
@@ -259,6 +266,7 @@ class DatasetSettings(Settings):
         glove = self.vocabulary.glove
         paths = {
             "cxc": self.cxc,
+            "negatives": self.negatives,
             "vocabulary.released": self.vocabulary.released,
             "vocabulary.glove.file": glove.file if glove else None,
             **{f"source.{key}": getattr(self.source, key) for key in self.source.paths},

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from itrcore import registry
 from itrcore.cli.app import app
-from itrcore.data import captions
+from itrcore.data import captions, hard_negatives
+from itrcore.data.feeding.batches import TextBatch
 from itrcore.data.feeding.prepared import open_split
 from itrcore.errors import DataError
 from itrcore.evaluation.ensemble import evaluate_ensemble, members, recorded
@@ -26,14 +27,16 @@ from itrcore.evaluation.judging import judge
 from itrcore.evaluation.load import load_run
 from itrcore.evaluation.mixing import mixed
 from itrcore.evaluation.scoring import encode, score
-from itrcore.files import read_json, sha256
+from itrcore.files import read_json, sha256, write_json
 from itrcore.protocols import ranked
 from itrcore.protocols.results import summary
 from itrcore.ranking import Ranks, metrics, ranks
 from itrcore.runs import inputs
+from itrcore.runs.pairs import Pairs, open_pairs
 from itrcore.runs.records import Evaluation
 from itrcore.runs.scored import Scored, open_scores
 from itrcore.settings.load import load
+from tests.support.hard_negatives import SAME, write_pairs
 from tests.support.scores import similarities
 from tests.support.tiny_project import PARAMS, project, rewrite, train_in, write_params
 
@@ -41,7 +44,12 @@ _ESL = {
     **PARAMS["methods"]["esa"],
     "model": {**PARAMS["methods"]["esl_bert"]["model"], "text": PARAMS["methods"]["esa"]["model"]["text"]},
 }
-CHANGES: dict[str, Any] = {"methods.esl": _ESL, "runs.looks": {"data": "tiny", "method": "esl", "seed": 1}}
+CHANGES: dict[str, Any] = {
+    "methods.esl": _ESL,
+    "runs.looks": {"data": "tiny", "method": "esl", "seed": 1},
+    "datasets.tiny.benchmark": "coco",
+    "datasets.tiny.negatives": "negatives",
+}
 SCORES, RESULTS = Path("evaluations/tiny"), Path("results/tiny")
 
 
@@ -50,6 +58,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with three trained and evaluated runs, of which `looks` attends."""
     folder = tmp_path_factory.mktemp("scored")
     params = project(folder, CHANGES)
+    write_pairs(folder / "negatives", folder / "data/tiny/captions.parquet")
     for name in ("one", "two", "looks"):
         train_in(folder, name)
         with contextlib.chdir(folder):
@@ -76,7 +85,7 @@ IMAGE_OF = np.repeat(np.arange(8), 5)
 def test_an_evaluation_is_scores_and_what_decided_them_and_judges_nothing(folder: Path) -> None:
     for name, scores in {"one": "vectors.safetensors", "looks": "similarity.npy"}.items():  # `looks` has no vectors
         files = {path.relative_to(SCORES / name).as_posix() for path in (SCORES / name).rglob("*") if path.is_file()}
-        assert files == {"evaluation.json", f"test/{scores}", f"dev/{scores}"}
+        assert files == {"evaluation.json", f"test/{scores}", f"dev/{scores}", "test/negatives.parquet"}
     assert not RESULTS.exists() and not Path("metrics").exists()
     scored = read_json(SCORES / "one" / "evaluation.json")
     assert scored["inputs"] == inputs.evaluation(load(), "one")
@@ -232,6 +241,88 @@ def test_runs_and_ensembles_are_judged_by_every_protocol_of_their_data_set(folde
         shown = read_json(Path(f"metrics/{name}.json"))
         assert shown["halves/rsum"] == pytest.approx(wanted["rsum"], abs=6e-4) and "test/rsum" in shown
     assert read_json(RESULTS / "looks" / "metrics.json")["protocols"]["of_vectors"] == {}
+
+
+@pytest.mark.parametrize("name", ["one", "looks"])
+def test_pairs_of_test_pictures_are_scored_as_each_caption_alone(name: str, folder: Path) -> None:
+    found = pairs_of(name)
+    run = load_run(Path("runs/tiny", name))
+    tokeniser, method = run.assets.text.tokeniser, run.method.eval()
+    images = encode(method, open_split("tiny", "test", tokeniser, method.input), 16, torch.device("cpu")).images
+    asked: dict[tuple[str, int], list[np.ndarray]] = {}
+    for category, image_id, scores in zip(found.categories, found.image_ids.tolist(), found.scores, strict=True):
+        asked.setdefault((category, image_id), []).append(scores)
+    test = captions.read(Path("data/tiny/captions.parquet"), "test")
+    place_of = {image.image_id: place for place, image in enumerate(test)}
+    for pair in hard_negatives.read(Path("negatives")):
+        if pair.image_id not in place_of:
+            assert (pair.category, pair.image_id) not in asked  # of train or dev
+            continue
+        with torch.inference_mode():
+            texts = [
+                method.encode_texts(TextBatch.pad([np.array(tokeniser.encode(text).ids)]))
+                for text in (pair.caption, pair.negative)
+            ]
+            image = images[place_of[pair.image_id] : place_of[pair.image_id] + 1]
+            alone = [float(method.similarity(image, text)) for text in texts]
+        scores = asked[pair.category, pair.image_id].pop(0)
+        np.testing.assert_allclose(scores, alone, atol=1e-6)
+        assert (scores[0] == scores[1]) == (pair.negative == SAME or pair.negative == pair.caption)
+    assert not any(asked.values())
+
+
+def test_sugar_crepe_is_the_share_of_pairs_whose_right_caption_is_strictly_higher(folder: Path) -> None:
+    write_params(folder, {**CHANGES, "datasets.tiny.protocols": ["sugar_crepe"]})
+    judge(load(), "one")
+    evaluate_ensemble(load(), "both")
+    scores = {name: pairs_of(name) for name in ("one", "two")}
+    scores["both"] = Pairs(
+        scores["one"].categories, scores["one"].image_ids, (scores["one"].scores + scores["two"].scores) / 2
+    )
+    for name in ("one", "both"):
+        figures = read_json(RESULTS / name / "metrics.json")["protocols"]["sugar_crepe"]
+        plain: dict[str, list[bool]] = {}
+        for category, (right, wrong) in zip(scores[name].categories, scores[name].scores.tolist(), strict=True):
+            plain.setdefault(category, []).append(right > wrong)
+        wanted = {category: 100 * sum(hits) / len(hits) for category, hits in plain.items()}
+        counts = {f"{category}_pairs": len(hits) for category, hits in plain.items()}
+        assert len(wanted) == 7 and 0 < wanted["swap_obj"] < 100  # one of its pairs is a tie
+        assert figures == pytest.approx({**wanted, "mean": sum(wanted.values()) / 7, **counts})
+    write_params(folder, {**CHANGES, "datasets.tiny.protocols": ["sugar_crepe"], "ensembles.both.scale": "rank"})
+    assert evaluate_ensemble(load(), "both").protocols == {"sugar_crepe": {}}
+
+
+def pairs_of(name: str) -> Pairs:
+    return open_pairs(SCORES / name, "test", read_json(SCORES / name / "evaluation.json")["files"], "evaluate")
+
+
+def test_negatives_decide_an_evaluation_only_where_they_are_given(folder: Path) -> None:
+    given, without = load(), write_params(folder, {"methods.esl": _ESL})
+    assert "itrcore.data.hard_negatives" not in inputs.evaluation(without, "one")["code"]
+    assert inputs.evaluation(without, "one")["data"].keys() == {"dev", "test"}
+    before = inputs.evaluation(given, "one")
+    assert before["data"].keys() == {"dev", "test", "negatives"}
+    assert inputs.training(given, "one") == inputs.training(without, "one")
+    path = Path("negatives/add_att.json")
+    path.write_text(path.read_text().replace("}", ', "more": 1}', 1))
+    assert list(inputs.differences(before, inputs.evaluation(given, "one"))) == ["negatives: others"]
+
+
+def test_pictures_that_no_split_has_are_one_error_that_counts_them(folder: Path) -> None:
+    path = Path("negatives/add_att.json")
+    entries = read_json(path)
+    for entry in list(entries.values())[:2]:
+        entry["filename"] = "COCO_val2014_000000999999.jpg"
+    write_json(path, entries)
+    with pytest.raises(
+        DataError, match=r"negatives: 2 of \d+ pairs are of pictures in no split of tiny \(the first: id 999999"
+    ):
+        evaluate(load(), "one")
+    write_json(path, {"0": {"filename": "a.jpg", "caption": "a", "negative_caption": "b"}})
+    with pytest.raises(
+        DataError, match=r"add_att\.json: filename of entry '0' is 'a\.jpg'; expected the name of one of COCO's"
+    ):
+        evaluate(load(), "one")
 
 
 def test_members_change_with_their_scores_and_not_with_how_long_those_took(folder: Path) -> None:

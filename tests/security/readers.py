@@ -22,7 +22,7 @@ from itrcore import intact
 from itrcore.arrays import open_array
 from itrcore.assets import grid
 from itrcore.costs import counts, plan
-from itrcore.data import captions, karpathy, pictures, scan
+from itrcore.data import captions, hard_negatives, karpathy, pictures, scan
 from itrcore.data.concepts.concepts import Concepts
 from itrcore.data.feeding.kept_tokens import tokens_of
 from itrcore.data.shards import regions
@@ -48,7 +48,7 @@ from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.text import clip_vocabulary
 from itrcore.report import ranked
 from itrcore.runs import folder as run_folder
-from itrcore.runs import inputs, scored
+from itrcore.runs import inputs, pairs, scored
 from itrcore.runs.records import Evaluation, Run
 from itrcore.settings import recipes, yaml_file
 from itrcore.settings.downloads import DownloadSettings, PunktSettings
@@ -395,6 +395,13 @@ READERS: dict[str, Reader] = {
     "CxC's ratings": Reader(
         ("itrcore.protocols.cxc_ratings:_lines",), "sits_test.csv", lambda path: cxc_ratings.read(path, "sits"),
         _captions_table),
+    "SugarCrepe's pairs": Reader(
+        ("itrcore.data.hard_negatives:_read",), "replace_obj.json", lambda path: hard_negatives.read(path.parent),
+        _json(b'{"0": {"filename": "000000000001.jpg", "caption": "a", "negative_caption": "b"}}')),
+    "scores of pairs": Reader(
+        ("itrcore.runs.pairs:open_pairs",), "a/test/negatives.parquet",
+        lambda path: pairs.open_pairs(path.parents[1], "test", {"test/negatives.parquet": sha256(path)}, "evaluate@a"),
+        lambda: hostile.parquet_files(pairs.SCHEMA)),
     "SCAN's captions": Reader(("itrcore.data.scan:_read_lines",), "train_caps.txt", _scan,
         lambda: {name: data for name, data in _texts().items() if not data.startswith(b"9")}),
     "SCAN's ids": Reader(("itrcore.data.scan:_read_lines",), "train_ids.txt", _scan, _texts),

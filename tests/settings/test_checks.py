@@ -74,6 +74,11 @@ COMBINATIONS: list[tuple[tuple[str, ...], Any, str]] = [
     ),
     (
         ("datasets", "tiny", "protocols"),
+        ["sugar_crepe"],
+        "datasets.tiny.protocols: sugar_crepe reads SugarCrepe's captions; give datasets.tiny.negatives, the folder with its ",
+    ),
+    (
+        ("datasets", "tiny", "protocols"),
         ["split"],
         "datasets.tiny.protocols: every data set is judged by split; remove it",
     ),
