@@ -37,17 +37,29 @@ from itrcore.report.terminal import print_leaderboard
 from itrcore.runs import inputs
 from itrcore.runs.observer import Observer
 from itrcore.settings.methods import MethodSettings
+from itrcore.settings.recipes import Recipe
 from itrcore.training.step import make_optimiser
 from itrcore.training.zero_shot import write_run
 from tests.support import dual_data
 from tests.support.helpers import method_settings
 from tests.support.picture_data import photo
+from tests.support.project import ROOT
 from tests.support.tiny_project import PIXELS, prepare, write_params
 
 KINDS = list(dual_data.FOLDERS)
 SIZES = [(64, 48), (48, 64), (33, 33), (32, 35), (37, 32), (500, 333), (20, 90)]
 SIGMOID = {"kind": "sigmoid", "max_scale": 1000.0}
 SYMMETRIC = {"kind": "symmetric", "max_scale": 100.0}
+
+# Parameters, as open_clip counts them beside its zero-shot figures.
+MILLIONS = {
+    "openai/clip-vit-base-patch32": 151.28,
+    "openai/clip-vit-base-patch16": 149.62,
+    "openai/clip-vit-large-patch14-336": 427.94,
+    "laion/CLIP-ViT-B-16-laion2B-s34B-b88K": 149.62,
+    "google/siglip-base-patch16-224": 203.16,
+    "google/siglip-so400m-patch14-384": 877.96,
+}
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +266,17 @@ def test_siglip_2s_captions_are_lower_cased_and_filled_up_though_its_tokeniser_d
     tokeniser.save(tmp_path)
     restored = PublishedTokens.read(tmp_path, **asked)
     assert restored.decides == tokeniser.decides and restored.encode("a dog") == given
+
+
+@pytest.mark.parametrize("method", ["dual_clip", "dual_siglip"])
+def test_every_recipe_has_the_width_and_the_size_of_its_weights_before_they_are_there(method: str) -> None:
+    recipe = Recipe(ROOT / "recipes" / f"{method}.yaml")
+    for settings in recipe.variants.values():
+        source = towers.untrained(settings.model.text, 0, 0).source  # type: ignore[arg-type]
+        with torch.device("meta"):
+            built = build(settings, Pictures(), source, 0)  # refuses another width
+        millions = sum(parameter.numel() for parameter in built.parameters()) / 1e6
+        assert millions == pytest.approx(MILLIONS[settings.model.text.weights], abs=0.01)  # type: ignore[union-attr]
 
 
 def test_only_what_pretrained_weights_make_whole_can_be_zero_shot() -> None:
