@@ -56,9 +56,15 @@ def shards(data: str) -> Path:
     return Path("data", data, "shards")
 
 
+def features(data: str) -> Path:
+    """Region features computed from the pictures, where params.yaml asks for them; else only the record that there are none."""
+    return Path("data", data, "features")
+
+
 def region_shards(data: str) -> Path:
-    """Region features and their index."""
-    return shards(data) / "regions"
+    """Region features and their index: those computed from the pictures where there are any, else those of the source."""
+    computed = features(data) / "regions"
+    return computed if computed.is_dir() else shards(data) / "regions"
 
 
 def image_shards(data: str) -> Path:
@@ -89,6 +95,11 @@ def code(name: str) -> Path:
 def inputs(stage: str, data: str) -> Path:
     """For each run on a data set, the record of what decides a stage's result."""
     return Path("inputs", stage, data)
+
+
+def extraction(data: str) -> Path:
+    """The record of what decides the features that are computed from a data set's pictures."""
+    return Path("inputs", "features", f"{data}.json")
 
 
 def judging(data: str) -> Path:
@@ -137,6 +148,7 @@ def above_outputs(data: str) -> list[Path]:
             evaluation(data, "x"),
             result(data, "x"),
         ),
-        *(inputs("train", data), inputs("evaluate", data), judging(data), members(data, "x"), metrics("x"), curve("x")),
+        *(inputs("train", data), inputs("evaluate", data), judging(data), extraction(data), members(data, "x")),
+        *(metrics("x"), curve("x")),
     ]
     return sorted({folder for output in outputs for folder in output.parents if folder != Path(".")})

@@ -57,6 +57,15 @@ READERS = {
     "regions": "itrcore.data.feeding.regions:RegionImages",
 }
 
+_GRID = "itrcore.extraction.published:Grid"
+
+# `features.extractor.kind` → the class of what computes such region features, called with (settings, device)
+EXTRACTORS = {
+    "lite0": "itrcore.extraction.lite:Lite0",
+    **dict.fromkeys(("clip", "siglip", "dinov2", "resnet"), _GRID),
+    "detr": "itrcore.extraction.published:Detr",
+}
+
 
 class Listed(NamedTuple):
     """A protocol: its place, and what its data set must be and give. reads: the key of the data set that names files it needs"""

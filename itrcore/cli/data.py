@@ -28,6 +28,9 @@ def new(
     ),
     images: Path | None = typer.Option(None, help="the folder of the pictures"),
     kind: str | None = typer.Option(None, help=f"what the features are: {', '.join(FEATURE_KINDS)}"),
+    extract: bool = typer.Option(
+        False, "--extract", help="features of the pictures by EfficientNet-Lite0 (extra lite)"
+    ),
     dev: float | None = typer.Option(None, help="below 1 a share of the images, else a count (default 0.1)"),
     test: float | None = typer.Option(None, help="likewise (default 0.1)"),
     seed: int = typer.Option(1, help="of the random split"),
@@ -44,6 +47,7 @@ def new(
                 features=features,
                 images=images,
                 kind=kind,
+                extract=extract,
                 dev=dev,
                 test=test,
                 seed=seed,

@@ -104,7 +104,7 @@ def _per_image(dataset: DatasetSettings, given: Shape) -> Iterator[float]:
         yield values * 4
     if isinstance(dataset.source, ScenesSource):
         yield picture * _DRAWN
-    if (regions := dataset.shards.regions) is not None:
+    if (regions := dataset.shards.regions or dataset.features) is not None:
         yield values * (2 if regions.dtype == "float16" else 4)
     if dataset.shards.images is not None:
         yield picture * (_DRAWN if dataset.drawn else _PHOTO)

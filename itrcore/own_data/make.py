@@ -26,6 +26,7 @@ _PARAMS = Path("params.yaml")
 
 _DEFAULT_SHARE = 0.1
 _MAX_MEGAPIXELS = 50
+_EXTRACTED = {"extractor": {"kind": "lite0", "framing": "whole"}, "dtype": "float16", "samples_per_shard": 500}
 _SHOWN = 3
 
 
@@ -59,6 +60,7 @@ def make(
     features: Path | None = None,
     images: Path | None = None,
     kind: str | None = None,
+    extract: bool = False,
     dev: float | None = None,
     test: float | None = None,
     seed: int = 1,
@@ -70,14 +72,15 @@ def make(
     features: an array or a folder, as `itrcore.own_data.features` takes them; without, `images` is needed
     images: the folder of the pictures; it is not copied
     kind: what the features are, one of `FEATURE_KINDS`, shown with every result
+    extract: whether a stage is to compute features of the pictures
     dev, test: below 1 a share of the images, else a count; None: 0.1, and nothing else where the table has splits
     progress: called with images done, images in all; with features each image is read twice, and counts twice
     `DataError` and `ConfigError` say what is wrong with any of these.
     """
     folder = FOLDER / name
-    _check(features, images, kind)
+    _check(features, images, kind, extract)
     # Whether the entry would be valid, before hours are spent on features.
-    edit.text_with(_PARAMS, "datasets", name, _settings(name, images, kind, "float16"))
+    edit.text_with(_PARAMS, "datasets", name, _settings(name, images, kind, "float16", extract))
     if folder.exists():
         raise DataError.at(folder, "it is there already", "a new folder", do="Choose another name, or remove it.")
     table = read(captions)
@@ -104,7 +107,7 @@ def make(
             _write_split(temporary, split, table, positions, opened, survey, lambda: progress(next(steps), total))
     float16 = survey.largest <= float(np.finfo(np.float16).max)
     try:
-        edit.add(_PARAMS, "datasets", name, _settings(name, images, kind, "float16" if float16 else "float32"))
+        edit.add(_PARAMS, "datasets", name, _settings(name, images, kind, "float16" if float16 else "float32", extract))
     except BaseException:
         remove(folder)
         raise
@@ -118,7 +121,7 @@ def make(
     return NewDataset(folder, {split: (len(group), sum(group)) for split, group in counts.items()}, notes)
 
 
-def _check(features: Path | None, images: Path | None, kind: str | None) -> None:
+def _check(features: Path | None, images: Path | None, kind: str | None, extract: bool) -> None:
     if features is None and images is None:
         raise DataError("Neither features nor images: give --features, --images or both.")
     if features is not None and kind not in FEATURE_KINDS:
@@ -128,9 +131,12 @@ def _check(features: Path | None, images: Path | None, kind: str | None) -> None
         raise DataError.at("--kind", f"found {kind!r}", "nothing, as there are no features")
     if images is not None and not images.is_dir():
         raise DataError.at(images, "no such folder", "the folder of the pictures")
+    if extract and (features is not None or images is None):
+        found = "no --images" if images is None else "--features beside it"
+        raise DataError.at("--extract", found, "--images alone, whose features are computed")
 
 
-def _settings(name: str, images: Path | None, kind: str | None, dtype: str) -> dict[str, Any]:
+def _settings(name: str, images: Path | None, kind: str | None, dtype: str, extract: bool) -> dict[str, Any]:
     folder = (FOLDER / name).as_posix()
     splits = {split: split for split in SPLITS}
     source: dict[str, Any] = {"kind": "scan", "folder": folder, "features": kind or "none", "splits": splits}
@@ -140,7 +146,8 @@ def _settings(name: str, images: Path | None, kind: str | None, dtype: str) -> d
     if images:
         source["pictures"] = str(images)
         shards["images"] = {"samples_per_shard": 1000, "max_megapixels": _MAX_MEGAPIXELS}
-    return {"reads": folder, "source": source, "vocabulary": {"min_count": 4}, "shards": shards}
+    entry = {"reads": folder, "source": source, "vocabulary": {"min_count": 4}, "shards": shards}
+    return {**entry, "features": _EXTRACTED} if extract else entry
 
 
 def _look(

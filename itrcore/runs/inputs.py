@@ -13,17 +13,20 @@ from typing import Any
 
 from itrcore import code, intact, layout, registry
 from itrcore.announce import announced
+from itrcore.data.shards.files import read_description
 from itrcore.errors import ConfigError, DataError
 from itrcore.files import read_json, replacing, write_json
 from itrcore.runs import digests
 from itrcore.runs.folder import RUN, SCORES
 from itrcore.runs.records import Inputs
+from itrcore.settings.datasets import SPLITS
 from itrcore.settings.encoders import BiGRUSettings
 from itrcore.settings.methods import MethodSettings, SetSettings
 from itrcore.settings.params import Params
 
 _TRAINED, _IMPORTED, _EVALUATED = "itrcore.training.train", "itrcore.released.importing", "itrcore.evaluation.evaluate"
 _ZERO_SHOT = "itrcore.training.zero_shot"
+_EXTRACTED = "itrcore.extraction.shards"
 _UNFORCED = "auto or cpu"
 _NAMES = {"bert": "BERT", "clip": "CLIP", "towers": "dual encoder"}  # of pretrained weights, for people
 _LAYOUTS = "itrcore.released.layouts"  # a module for each kind of method
@@ -56,7 +59,7 @@ def training(params: Params, name: str) -> Inputs:
                 **settings.model_dump(mode="json", exclude={"loss", "recipe"}),
                 "checkpoint": run.checkpoint.model_dump(include={"sha256", "text_digest"}),
             },
-            "data": _assets(run.data, settings),
+            "data": {**_assets(run.data, settings), **_extractor(run.data, settings)},
         }
     if settings.zero_shot:
         return {
@@ -74,6 +77,7 @@ def training(params: Params, name: str) -> Inputs:
         "data": {
             **{split: _split(run.data, split, settings) for split in ("train", "dev")},
             **_assets(run.data, settings),
+            **_extractor(run.data, settings),
         },
     }
 
@@ -91,6 +95,22 @@ def evaluation(params: Params, name: str) -> Inputs:
         "data": {
             **{split: _split(data, split, settings) for split in ("dev", "test")},
             **{key: digests.file_or_folder(path) for key, path in further.items()},
+        },
+    }
+
+
+def extraction(params: Params, data: str) -> Inputs:
+    """What decides the features that are computed from a data set's pictures; {} where none are. `DataError` as of `training`."""
+    settings = params.dataset(data).features
+    if settings is None:
+        return {}
+    shards, weights = layout.image_shards(data), getattr(settings.extractor, "weights", None)
+    return {
+        "code": code.of(_EXTRACTED, registry.module(registry.EXTRACTORS[settings.extractor.kind])),
+        "settings": settings.model_dump(mode="json"),
+        "data": {
+            **{split: {"pictures": digests.images_of(shards, split)} for split in SPLITS},
+            "weights": digests.file_or_folder(Path(weights)) if weights else None,
         },
     }
 
@@ -134,17 +154,26 @@ def checked(params: Params, stage: str, name: str) -> Inputs:
 
     `ConfigError` where DVC knows another one: the results would be kept as those of other code, settings or data.
     """
-    path = layout.inputs(stage, params.run(name).data) / f"{name}.json"
+    data = params.run(name).data
     with announced("Comparing code, settings and data with their record"):
         record = RECORDS[stage](params, name)
+    _check(layout.inputs(stage, data) / f"{name}.json", record, f"{stage}@{name}", f"inputs@{data}")
+    return record
+
+
+def check_extraction(params: Params, data: str) -> None:
+    """`ConfigError` where DVC knows another record than `extraction` gives now."""
+    _check(layout.extraction(data), extraction(params, data), f"features@{data}", f"extractor@{data}")
+
+
+def _check(path: Path, record: Inputs, stage: str, before: str) -> None:
     known = _read(path) if path.exists() else None
     if known != record:
         changed = "no such file" if known is None else "; ".join(differences(known, record))
         raise ConfigError(
-            f"{path}: not what decides {name} now ({changed}). Run: dvc repro {stage}@{name}; with --single-item, run code "
-            f"and inputs@{params.run(name).data} first"
+            f"{path}: not what decides {stage.partition('@')[2]} now ({changed}). Run: dvc repro {stage}; with --single-item, "
+            f"run code and {before} first"
         )
-    return record
 
 
 def changes(params: Params, name: str) -> dict[str, list[str]]:
@@ -209,6 +238,15 @@ def _split(data: str, split: str, settings: MethodSettings) -> Inputs:
         "captions": digests.captions_of(layout.captions(data), split),
         "pictures" if pixels else "regions": digests.images_of(shards, split),
     }
+
+
+def _extractor(data: str, settings: MethodSettings) -> Inputs:
+    """The description of what computed the region features of a run, from which features of new pictures can be computed."""
+    shards = layout.region_shards(data)
+    if settings.model.reads_pixels or not shards.exists():
+        return {}
+    description = read_description(shards).get("extractor")
+    return {} if description is None else {"extractor": description}
 
 
 def _assets(data: str, settings: MethodSettings) -> Inputs:

@@ -145,7 +145,10 @@ def _wrong_images(params: Params, where: str, run: RunSettings, method: MethodSe
             remedy = f"give datasets.{run.data}.shards.images, such as {{samples_per_shard: 1000, max_megapixels: 50}}"
         yield f"{where}: {run.method} reads pictures, and {run.data} has none; {remedy}"
     if not method.model.reads_pixels and dataset.without_regions:
-        yield f"{where}: {run.method} reads region features, and {run.data} has none; choose a method that reads pictures"
+        remedy = "choose a method that reads pictures"
+        if dataset.source.has_pictures:
+            remedy += f", or have features computed from the pictures: datasets.{run.data}.features"
+        yield f"{where}: {run.method} reads region features, and {run.data} has none; {remedy}"
 
 
 def _wrong_text(params: Params, where: str, run: RunSettings, method: MethodSettings) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from itrcore.settings.features import LABELS, FeatureSettings
 from itrcore.settings.strict import Count, Settings, Share
 
 SPLITS = ("train", "dev", "test")
@@ -14,10 +15,10 @@ SPLITS = ("train", "dev", "test")
 FeatureKind = Literal["bottom-up attention", "other", "simulated", "synthetic"]
 
 FEATURE_KINDS: tuple[str, ...] = get_args(FeatureKind)
-# What a result was computed from: a kind of region features, or the pictures themselves. Pictures that a program drew are as
-# synthetic as features made from them.
+# What a result was computed from: region features of a kind or of a pretrained model, or the pictures themselves. Pictures that a
+# program drew are as synthetic as features made from them.
 SYNTHETIC, PIXELS = "synthetic", "pixels"
-INPUTS = (*FEATURE_KINDS, PIXELS)
+INPUTS = (*FEATURE_KINDS, *LABELS.values(), PIXELS)
 
 Benchmark = Literal["f30k", "coco"]
 
@@ -228,6 +229,7 @@ class DatasetSettings(Settings):
     source: Annotated[SourceSettings, Field(discriminator="kind")]
     vocabulary: VocabularySettings
     shards: ShardSettings  # {} with the source `shards`, which has them
+    features: FeatureSettings | None = None  # region features computed from the pictures in shards
     benchmark: Benchmark | None = None  # the published benchmark that it is: published figures are shown beside ours
     # What its test split is judged by beside the split as a whole: names in `registry.PROTOCOLS`.
     protocols: list[str] = Field(default=[])
@@ -254,7 +256,14 @@ class DatasetSettings(Settings):
     @property
     def without_regions(self) -> bool:
         """Whether it will have no region features; of published shards that is not known here."""
-        return self.shards.regions is None and not self.source.published
+        return self.shards.regions is None and self.features is None and not self.source.published
+
+    @property
+    def label(self) -> str | None:
+        """What results say of the features that are computed from its pictures, one of `INPUTS`; None for none."""
+        if self.features is None:
+            return None
+        return SYNTHETIC if self.drawn else LABELS[self.features.extractor.kind]
 
     @property
     def without_pictures(self) -> bool:
@@ -284,4 +293,10 @@ class DatasetSettings(Settings):
             raise ValueError("shards.regions needs features, and this source has none; remove it")
         if self.shards.images and not self.source.has_pictures:
             raise ValueError("shards.images needs pictures, and this source has none; remove it")
+        if self.features and self.shards.regions:
+            raise ValueError("features are computed in place of those of shards.regions; remove one of the two")
+        if self.features and self.without_pictures:
+            raise ValueError(
+                "features are computed from the pictures in shards; give shards.images, or remove features"
+            )
         return self

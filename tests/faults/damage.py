@@ -197,6 +197,7 @@ def readers(pipeline: Pipeline, name: str) -> list[list[str]]:
         "raw": [_stage("splits", "scenes"), _stage("shards", "scenes"), report],
         "vocab": [_stage("inputs", "scenes"), _stage("concepts", "scenes"), train],
         "concepts": [report],
+        "features": [report],
         "shards": [_stage("inputs", "scenes"), train, evaluate],
     }
     top, *below = name.split("/")

@@ -16,7 +16,10 @@ from flows.graph import Stage, Task, grouped, needed_by, read_stages
 from itrcore.errors import ConfigError
 from tests.support.tiny_project import PARAMS, ROOT, write_params
 
-PREPARE, RUN = ("raw", "splits", "vocab", "shards", "concepts", "inputs"), ("train", "evaluate", "judge")
+PREPARE, RUN = (
+    ("raw", "splits", "vocab", "shards", "concepts", "extractor", "features", "inputs"),
+    ("train", "evaluate", "judge"),
+)
 DOWNLOAD = {"features": {"sources": ["/downloaded/features.zip"], "into": "features"}}
 
 

@@ -79,6 +79,7 @@ def test_too_many_equal_images_for_three_splits_is_an_error(project: Path) -> No
     ("settings", "message"),
     [
         ({}, "Neither features nor images"),
+        ({"features": Path("f.npy"), "kind": "other", "extract": True}, "--extract: no --images; expected --images alone"),
         ({"features": Path("f.npy"), "kind": "bottom up"}, "--kind: found 'bottom up'; expected .*'bottom-up attention'"),
         ({"images": Path("c.csv")}, r"c\.csv: no such folder"),
         ({"images": Path("."), "kind": "synthetic"}, "expected nothing, as there are no features"),

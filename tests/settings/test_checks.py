@@ -88,6 +88,16 @@ COMBINATIONS: list[tuple[tuple[str, ...], Any, str]] = [
         "datasets.tiny.protocols: one is listed twice in ['cxc', 'cxc']",
     ),
     (("datasets", "tiny", "shards"), {}, "datasets.tiny: shards: give regions, images or both"),
+    (
+        ("datasets", "tiny", "features"),
+        {"extractor": {"kind": "lite0", "framing": "whole"}, "dtype": "float16", "samples_per_shard": 9},
+        "datasets.tiny: features are computed in place of those of shards.regions; remove one of the two",
+    ),
+    (
+        ("datasets", "tiny", "features"),
+        {"extractor": {"kind": "lite1", "framing": "whole"}, "dtype": "float16", "samples_per_shard": 9},
+        "datasets.tiny.features.extractor",
+    ),
 ]
 
 
@@ -237,7 +247,8 @@ def test_a_run_on_a_data_set_without_region_features_is_refused(complaints: Any)
     data["datasets"]["tiny"]["shards"] = {"images": {"samples_per_shard": 10, "max_megapixels": 50}}
     assert (
         complaints(data)[0]
-        == "runs.one: vse reads region features, and tiny has none; choose a method that reads pictures"
+        == "runs.one: vse reads region features, and tiny has none; choose a method that reads pictures, or have features "
+        "computed from the pictures: datasets.tiny.features"
     )
 
 

@@ -76,13 +76,13 @@ def examine(name: str, settings: DatasetSettings, progress: Show) -> Examined:
     splits = _read(examined, table, "splits", lambda: {split: captions.read(table, split) for split in SPLITS})
     vocabulary = _read(examined, words, "vocab", lambda: Vocabulary.load(words, layout.NLTK))
     # Which published shards there are, the stage `raw` finds out; params.yaml does not say.
-    regions = (settings.shards.regions or (raw / "shards" / "regions").is_dir()) and _made(
-        examined, layout.region_shards(name) / "shards.json", "shards"
+    regions = (settings.shards.regions or settings.features or (raw / "shards" / "regions").is_dir()) and _made(
+        examined, layout.region_shards(name) / "shards.json", "features" if settings.features else "shards"
     )
     images = (settings.shards.images or (raw / "shards" / "images").is_dir()) and _made(
         examined, layout.image_shards(name) / "shards.json", "shards"
     )
-    examined.label = source.features if source else None
+    examined.label = settings.label or (source.features if source else None)
     if splits is not None:
         examined.texts = texts.examine(splits, vocabulary, partial(progress, "captions"))
         files: dict[str, ScanSplit] = {}
