@@ -74,9 +74,9 @@ def _print(data: str, found: list[Found]) -> None:
     from rich.text import Text
 
     screen = Screen(highlight=False)
-    table = Table(
-        title=Text(f"{data}: chosen by rsum on dev; test measured once"), box=box.SIMPLE_HEAD, title_justify="left"
-    )
+    features = ", ".join(dict.fromkeys(each.features for each in found))
+    title = Text(f"{data}, {features}: chosen by rsum on dev; test measured once")
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("")
     table.add_column("runs")
     for heading in ("weights", "dev rsum", "test rsum", "i2t R@1", "t2i R@1"):

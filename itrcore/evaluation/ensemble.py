@@ -131,11 +131,15 @@ def _measured(name: str, scores: Sequence[Scores], mixing: Mixing, dev_rsum: flo
 
 @dataclass(frozen=True)
 class Found:
-    """An ensemble that a search on dev has found, or a single run. metrics: on test, which had no part in the choice"""
+    """An ensemble that a search on dev has found, or a single run.
+
+    features: as `Measured` has them; metrics: on test, which had no part in the choice
+    """
 
     runs: tuple[str, ...]
     weights: tuple[float, ...]
     dev_rsum: float
+    features: str
     metrics: Metrics
 
 
@@ -158,5 +162,6 @@ def search(params: Params, data: str, size: int, weights: Weights, scale: Scale,
     for reached, runs, shares in chosen:
         mixing = Mixing(weights=shares, chosen_on=DEV if weights == "dev" else None, scale=scale)
         mean = judged("+".join(runs), data, {run: scores[run] for run in runs}, mixing)
-        found.append(Found(runs, shares, reached, Metrics(**metrics(mean.ranks))))
+        features = ", ".join(dict.fromkeys(scores[run].features for run in runs))
+        found.append(Found(runs, shares, reached, features, Metrics(**metrics(mean.ranks))))
     return found

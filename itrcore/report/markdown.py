@@ -123,7 +123,7 @@ def _row_label(row: Row) -> str:
 
 
 def _seeds(row: Row) -> str:
-    """How many seeds, and which: `2 (1, 2)`; `imported` or `zero-shot` where it was trained elsewhere."""
+    """How many seeds, and which: `2 (1, 2)`; `imported`, `zero-shot` or `simulated` where it was not trained here."""
     if row.kind == "ensemble":
         return formats.NONE
     if row.elsewhere:

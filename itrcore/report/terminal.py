@@ -34,6 +34,7 @@ WIDEST = 100
 ELSEWHERE = {  # in place of the number of seeds: a mark, and what it says
     "imported": ("*", "imported, not trained here"),
     "zero-shot": ("0", "zero-shot: published weights, not trained"),
+    "simulated": ("S", "simulated: no model, similarities made by a program"),
 }
 _COSTS = {  # columns, in the order of `COST`, and their headings
     "parameters": "param-\neters", "encode_image_ms": "encode\nimage", "encode_caption_ms": "\ncaption",

@@ -16,7 +16,7 @@ from itrcore.settings.runs import Scale
 from itrcore.settings.training import TrainingSettings
 
 Inputs = dict[str, Any]  # what decides a result (`itrcore/runs/inputs.py`): code, settings, data
-Origin = Literal["trained", "imported", "zero-shot"]
+Origin = Literal["trained", "imported", "zero-shot", "simulated"]  # simulated: no model, scores made by a program
 AGAINST_COLLAPSE = (
     "What usually helps: a longer warm-up (loss.warmup_epochs of a hinge loss, recipe.schedule.warmup of a cosine), a lower "
     "recipe.learning_rate, another recipe.batch_size."
@@ -310,7 +310,7 @@ class Measured(Record):
 
     @property
     def elsewhere(self) -> str:
-        """Of a run whose weights were trained elsewhere, how it came to them: `imported` or `zero-shot`; else empty."""
+        """Of a run that was not trained here, where its scores are from: `imported`, `zero-shot` or `simulated`; else empty."""
         return "" if self.origin in (None, "trained") else self.origin
 
 
