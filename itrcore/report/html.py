@@ -77,13 +77,13 @@ class Section:
     features: str
     facts: dict[str, str]
     rows: list[Row]
+    references: list[Reference]
     plots: list[Plot]
     legend: list[str]
     costs: list[str]  # legend of the costs
     several_data: bool  # rows evaluated on different data: not comparable
     protocols: list[ProtocolTable]  # beside the split as a whole
     concepts: int | None  # how many there are, where a page shows them
-    references: list[Reference]
     answer: Answer | None
     compared: dict[str, Compared]
 
@@ -187,14 +187,21 @@ def _section(results: Results, data: str, folder: Path, concepts: Concepts | Non
     board = leaderboard.rows(results, data)
     several = len({e.data_digest for e in evaluations}) > 1
     found = None if several else answer(results, data, board, gallery)
-    count = None if concepts is None else len(concepts)
-    legend = leaderboard.board_legend(board)
-    tables = [_protocol_table(results, data, name) for name in results.protocols.get(data, ())]
-    costs = leaderboard.cost_legend(board)
     return Section(
-        data, features, facts, board, _section_plots(board, data, folder, gallery), legend, costs, several, tables, count,
-        references(results, data), found, {} if found is None else comparisons(results, found.best, board),
-    )  # fmt: skip
+        data=data,
+        features=features,
+        facts=facts,
+        rows=board,
+        references=references(results, data),
+        plots=_section_plots(board, data, folder, gallery),
+        legend=leaderboard.board_legend(board),
+        costs=leaderboard.cost_legend(board),
+        several_data=several,
+        protocols=[_protocol_table(results, data, name) for name in results.protocols.get(data, ())],
+        concepts=None if concepts is None else len(concepts),
+        answer=found,
+        compared={} if found is None else comparisons(results, found.best, board),
+    )
 
 
 def _protocol_table(results: Results, data: str, name: str) -> ProtocolTable:
