@@ -87,7 +87,7 @@ def code(name: str) -> Path:
 
 
 def inputs(stage: str, data: str) -> Path:
-    """For each run on a data set, the record of what decides a stage's result."""
+    """For each run, or transfer to, a data set, the record of what decides a stage's result."""
     return Path("inputs", stage, data)
 
 
@@ -137,6 +137,14 @@ def above_outputs(data: str) -> list[Path]:
             evaluation(data, "x"),
             result(data, "x"),
         ),
-        *(inputs("train", data), inputs("evaluate", data), judging(data), members(data, "x"), metrics("x"), curve("x")),
+        *(
+            inputs("train", data),
+            inputs("evaluate", data),
+            inputs("transfer", data) / "x",
+            judging(data),
+            members(data, "x"),
+            metrics("x"),
+            curve("x"),
+        ),
     ]
     return sorted({folder for output in outputs for folder in output.parents if folder != Path(".")})

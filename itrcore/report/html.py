@@ -71,7 +71,7 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     environment = _templates(settings, provenance)
     shelf = Shelf(folder, pictures)
-    sections = [_section(results, data, folder, concepts.get(data)) for data in results.datasets]
+    sections = [_section(results, data, folder, concepts.get(data)) for data in results.tables]
     pages.write(
         environment, folder / "index.html", "index.html", "", sections=sections, banner=not_real(results.entries)
     )
@@ -88,7 +88,7 @@ def write_report(
                     entry=entry, e=entry.evaluation, row=row, known=known, facts=_entry_facts(entry),
                     protocols=section.protocols,
                     published=beside(
-                        entry.evaluation, results.benchmarks.get(entry.data), entry.evaluation.metrics.model_dump()
+                        entry.evaluation, results.benchmarks.get(entry.table), entry.evaluation.metrics.model_dump()
                     ),
                     plots=_entry_plots(entry, row, folder), banner=not_real([entry]),
                     picture=lambda name, data=entry.data: shelf.get(data, name),
@@ -147,7 +147,7 @@ def _protocol_table(results: Results, data: str, name: str) -> ProtocolTable:
 
 def _section_plots(board: list[Row], data: str, folder: Path) -> list[Plot]:
     plots = [
-        recall_bars(folder, f"plots/data/{data}/recall-{key}", board, key, f"Recall, {direction}")
+        recall_bars(folder, f"plots/data/{data.replace(' ', '-')}/recall-{key}", board, key, f"Recall, {direction}")
         for key, direction in DIRECTIONS.items()
     ]
     trained = [
@@ -193,6 +193,8 @@ def _entry_plots(entry: Entry, row: Row, folder: Path) -> list[Plot]:
 def _entry_facts(entry: Entry) -> dict[str, str]:
     e = entry.evaluation
     facts = {"Data set": e.data, "Features": e.features}
+    if e.trained_on is not None:
+        facts["Trained on"] = f"{e.trained_on}, as run {e.weights_of}"
     if e.kind == "run":
         facts["Method"] = str(e.method)
         if RECONSTRUCTED in str(e.family):

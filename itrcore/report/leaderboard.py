@@ -147,7 +147,7 @@ COST = (
 
 
 def rows(results: Results, data: str, protocol: str = WHOLE_SPLIT) -> list[Row]:
-    """The rows of one data set with the figures of a protocol, which is one of its own, best first; equal ones by name.
+    """The rows of one table with the figures of a protocol, which is one of its own, best first; equal ones by name.
 
     Best is the highest mean rsum; by a protocol without it, the highest sum of the means of its figures. How sure figures are
     is known of those of the whole split. `DataError` as `noise`.
@@ -225,7 +225,7 @@ def as_json(results: Results) -> dict[str, Any]:
     `interval` and `p_against_best` hold what `Noise` has.
     """
     board: dict[str, Any] = {}
-    for data in results.datasets:
+    for data in results.tables:
         board[data] = {}
         for row in rows(results, data):
             figures: dict[str, Any] = {key: value.mean for key, value in row.values.items()}
@@ -253,7 +253,7 @@ def _beside_means(row: Row, values: Mapping[str, Stat]) -> dict[str, Any]:
 def as_markdown(results: Results, title: str) -> str:
     """The leaderboard as GitHub-flavoured Markdown: per data set one table of quality and one of cost."""
     parts = [f"# {_markdown_text(title)}"]
-    for data in results.datasets:
+    for data in results.tables:
         board = rows(results, data)
         first = board[0].entries[0].evaluation
         selected = formats.distinct(entry.evaluation.selected_on for entry in results.of(data))

@@ -133,6 +133,12 @@ def test_a_new_method_recipe_and_protocol_run_nothing_again_and_a_new_data_set_i
         params["datasets"]["other"] = params["datasets"]["scenes"]
         project.write_params(params)
         assert {stage for stage in project.stale() if not stage.endswith("@other")} <= {"report"}
+        run = next(iter(params["runs"]))
+        params["transfers"] = {"there": {"run": run, "trained_on": "scenes", "data": "other"}}
+        project.write_params(params)
+        transfer = {"transfer_inputs@there", "transfer@there", "transfer_judge@there"}
+        stale = {stage for stage in project.stale() if not stage.endswith("@other")}
+        assert transfer <= stale <= {*transfer, "members@both", "ensemble@both", "report"}
 
 
 def test_what_judges_and_what_the_report_shows_score_and_train_nothing_again(project: Project) -> None:
