@@ -56,7 +56,8 @@ def evaluate(params: Params, name: str) -> Path:
     with replacing(layout.evaluation(data, name)) as temporary:
         with accelerator.autocast(), count_bars() as bars:
             encoded, seconds = _score(method, test, params.evaluation, accelerator.device, temporary / SPLIT, bars.show)
-            scorer = Scorer(method, encoded.images, tokeniser, params.evaluation.batch_size, accelerator.device)
+            sizes = params.evaluation.batch_size, params.evaluation.tile
+            scorer = Scorer(method, encoded.images, tokeniser, *sizes, accelerator.device, bars.show)
             for score_further in further:
                 score_further(scorer, temporary / SPLIT)
             if dev is not None:

@@ -12,6 +12,7 @@ from itrcore.data import captions
 from itrcore.files import replacing
 from itrcore.protocols.contract import Judged
 from itrcore.protocols.results import write_results
+from itrcore.runs.distractors import open_distractors
 from itrcore.runs.folder import SCORES, SPLIT, read
 from itrcore.runs.pairs import open_pairs
 from itrcore.runs.records import Evaluation, Scores
@@ -32,7 +33,16 @@ def judge(params: Params, name: str) -> Evaluation:
     scored = open_scores(folder, SPLIT, scores.files, stage)
     images, dataset = captions.read(layout.captions(each.data), SPLIT), params.dataset(each.data)
     pairs = None if dataset.negatives is None else open_pairs(folder, SPLIT, scores.files, stage)
-    judged = Judged(name, scored.whole(), images, vectors=scored.vectors, cxc=dataset.ratings, pairs=pairs)
+    altered = None if dataset.altered is None else open_distractors(folder, SPLIT, scores.files, stage)
+    judged = Judged(
+        name,
+        scored.whole(),
+        images,
+        vectors=scored.vectors,
+        cxc=dataset.ratings,
+        pairs=pairs,
+        altered=altered,
+    )
     with replacing(layout.result(each.data, name)) as results:
         evaluation = write_results(
             results, scores, run.method, run.changes, judged, dataset.protocols, params.evaluation

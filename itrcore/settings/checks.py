@@ -17,6 +17,7 @@ from itrcore.settings.runs import RunSettings
 _READ = {
     "cxc": ("Crisscrossed Captions' ratings", "the folder with sis_test.csv, sits_test.csv and sts_test.csv"),
     "negatives": ("SugarCrepe's captions", "the folder with its files add_att.json and so on"),
+    "altered": ("RoCOCO's captions", "the folder with its files danger.json and so on"),
 }
 
 
