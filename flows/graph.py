@@ -15,7 +15,7 @@ from itrcore.errors import ConfigError
 
 RUNS, DOWNLOADS = "runs", "downloads"
 # What tasks of several stages are called, by the block of params.yaml that has their item.
-_TITLES = {"datasets": "prepare {}", RUNS: "{}", "ensembles": "ensemble {}"}
+_TITLES = {"datasets": "prepare {}", RUNS: "{}", "ensembles": "ensemble {}", "transfers": "transfer {}"}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,11 @@ from itrcore.runs.folder import RUN, read
 from itrcore.runs.records import Run
 from itrcore.settings.params import Params
 
-_RECORDS = ("code", "inputs")  # stages that take a second each, and after which DVC knows what else is out of date
+_RECORDS = (
+    "code",
+    "inputs",
+    "transfer_inputs",
+)  # stages that take a second each, and after which DVC knows what else is out of date
 _MEMBERS = "members"  # runs after any run of its data set: which of them an ensemble has, DVC does not know
 _AS_LONG = ("epochs", "batch_size", "evaluations")  # numbers of a recipe that decide how long a training takes
 
@@ -47,6 +51,7 @@ def outlook(params: Params, tasks: Sequence[Task], jobs: int, takes: str | None,
         (len(trained), "run", " to train"),
         (len(judged - trained), "run", " to evaluate"),
         (len(ensembles), "ensemble", ""),
+        (len(items("transfers")), "transfer", ""),
     )
     parts = [f"{number} {what}{'s' if number > 1 else ''}{more}" for number, what, more in counts if number]
     if not stale:

@@ -93,7 +93,7 @@ def code(name: str) -> Path:
 
 
 def inputs(stage: str, data: str) -> Path:
-    """For each run on a data set, the record of what decides a stage's result."""
+    """For each run, or transfer to, a data set, the record of what decides a stage's result."""
     return Path("inputs", stage, data)
 
 
@@ -148,7 +148,7 @@ def above_outputs(data: str) -> list[Path]:
             evaluation(data, "x"),
             result(data, "x"),
         ),
-        *(inputs("train", data), inputs("evaluate", data), judging(data), extraction(data), members(data, "x")),
-        *(metrics("x"), curve("x")),
+        *(inputs("train", data), inputs("evaluate", data), inputs("transfer", data) / "x"),
+        *(judging(data), extraction(data), members(data, "x"), metrics("x"), curve("x")),
     ]
     return sorted({folder for output in outputs for folder in output.parents if folder != Path(".")})

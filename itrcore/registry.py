@@ -89,10 +89,14 @@ PROTOCOLS = {
     "cxc_within": Listed(f"{_PROTOCOLS}.cxc_within:PROTOCOL", "coco", "cxc"),
     "cxc_correlations": Listed(f"{_PROTOCOLS}.cxc_correlations:PROTOCOL", "coco", "cxc"),
     "sugar_crepe": Listed(f"{_PROTOCOLS}.sugar_crepe:PROTOCOL", "coco", "negatives"),
+    "rococo": Listed(f"{_PROTOCOLS}.rococo:PROTOCOL", "coco", "altered"),
 }
 
 # Key of a data set that names captions beside its own → what `evaluate` scores them with (`itrcore/evaluation/further.py`)
-FURTHER = {"negatives": "itrcore.evaluation.negatives:prepare"}
+FURTHER = {
+    "negatives": "itrcore.evaluation.negatives:prepare",
+    "altered": "itrcore.evaluation.altered:prepare",
+}
 
 
 def load(place: str) -> Any:

@@ -115,6 +115,8 @@ def _described(params: Params, groups: Sequence[Group], device: str, rates: Sequ
         yield f"ensemble {name} on {ensemble.data}"
         yield from (f"  {run}" for run in ensemble.runs)
         yield ""
+    for name, each in params.transfers.items():
+        yield f"transfer {name}: {each.run}, trained on {each.trained_on}, evaluated on {each.data}"
 
 
 def _cost(params: Params, group: Group, device: str, rate: Rates) -> str:

@@ -10,9 +10,10 @@ import torch
 
 from itrcore import layout, registry
 from itrcore.arrays import new_array
-from itrcore.data.feeding.prepared import open_split
+from itrcore.data.feeding.prepared import feature_width, features_of, open_split
 from itrcore.data.feeding.split import Split
 from itrcore.device import make_accelerator, precision
+from itrcore.errors import DataError
 from itrcore.evaluation import efficiency
 from itrcore.evaluation.further import Further, Scorer
 from itrcore.evaluation.load import load_run
@@ -23,7 +24,7 @@ from itrcore.progress import Show, count_bars
 from itrcore.runs import inputs
 from itrcore.runs.digests import captions_of
 from itrcore.runs.folder import SCORES, SPLIT, write
-from itrcore.runs.records import Scores
+from itrcore.runs.records import Run, Scores
 from itrcore.runs.scored import DEV, SIMILARITY, save_vectors
 from itrcore.settings.evaluation import EvaluationSettings
 from itrcore.settings.params import Params
@@ -32,17 +33,24 @@ from itrcore.settings.params import Params
 def evaluate(params: Params, name: str) -> Path:
     """Score all pairs of test, and of the selection part of dev, with run `name`; returns the folder of the scores.
 
+    Of a transfer of this name, all pairs of the other data set's test, with the run's own weights and tokeniser.
+
     It holds evaluation.json, with the costs of test, of each split what `itrcore/runs/scored.py` says, and of test the scores
     of captions that the data set has beside its own.
-    `DataError` where the run or the data set cannot be read.
+    `DataError` where the run or the data set cannot be read, or its features are of another width.
     """
-    data = params.run(name).data
+    each = params.evaluated(name)
+    data, own = each.data, each.data == each.trained_on
     torch.set_num_threads(params.training.threads)
     accelerator = make_accelerator(params.training)
-    run = load_run(layout.run(data, name))
+    run = load_run(layout.run(each.trained_on, each.run))
+    if not own:
+        _check_width(run.record, name, data)
     record, method = run.record, run.method.to(accelerator.device)
+    reads_pixels = record.settings.model.reads_pixels
     tokeniser = run.assets.text.tokeniser
-    test, dev = (open_split(data, split, tokeniser, method.input) for split in (SPLIT, DEV))
+    test = open_split(data, SPLIT, tokeniser, method.input)
+    dev = open_split(data, DEV, tokeniser, method.input) if own else None
     further: list[Further] = [
         registry.load(registry.FURTHER[key])(path, data) for key, path in params.dataset(data).further.items()
     ]
@@ -50,23 +58,27 @@ def evaluate(params: Params, name: str) -> Path:
         with accelerator.autocast(), count_bars() as bars:
             encoded, seconds = _score(method, test, params.evaluation, accelerator.device, temporary / SPLIT, bars.show)
             measured = efficiency.measure(method, encoded.images, encoded.texts)
-            scorer = Scorer(method, encoded.images, tokeniser, params.evaluation.batch_size, accelerator.device)
+            sizes = params.evaluation.batch_size, params.evaluation.tile
+            scorer = Scorer(method, encoded.images, tokeniser, *sizes, accelerator.device, bars.show)
             for score_further in further:
                 score_further(scorer, temporary / SPLIT)
-            selection = dev.first(params.training.selection.captions)
-            _score(method, selection, params.evaluation, accelerator.device, temporary / DEV, bars.show)
+            if dev is not None:
+                selection = dev.first(params.training.selection.captions)
+                _score(method, selection, params.evaluation, accelerator.device, temporary / DEV, bars.show)
         n_images, n_captions = len(encoded.images), len(encoded.texts)
         scores = Scores(
             kind="run",
-            name=record.name,
-            data=record.data,
+            name=name,
+            data=data,
+            trained_on=None if own else each.trained_on,
+            weights_of=None if own else each.run,
             family=record.family,
             origin=record.origin,
             seed=record.seed,
             checkpoint=record.checkpoint,
-            features=record.features,
+            features=record.features if own else features_of(data, reads_pixels, params.dataset(data).drawn),
             selected_on=record.selected_on,
-            dev_rsum=record.dev_rsum,
+            dev_rsum=record.dev_rsum if own else None,
             parameters=record.parameters,
             train_seconds=record.train_seconds,
             encode_image_ms=1000 * encoded.image_seconds / n_images,
@@ -86,6 +98,15 @@ def evaluate(params: Params, name: str) -> Path:
         )
         write(temporary / SCORES, scores)
     return layout.evaluation(data, name)
+
+
+def _check_width(run: Run, name: str, data: str) -> None:
+    width = None if run.width is None else feature_width(data)
+    if run.width != width:
+        raise DataError(
+            f"transfers.{name}: {run.name} reads region features of {run.width:,} values, and those of {data} have "
+            f"{'none' if width is None else f'{width:,}'}; expected the same width. Give a run or a data set that fits."
+        )
 
 
 def _score(

@@ -16,9 +16,10 @@ import torch
 
 from itrcore.data.feeding.token_table import TokenTable
 from itrcore.data.text.tokens import Tokenised, Tokeniser
-from itrcore.evaluation.scoring import encode_captions, evaluating
+from itrcore.evaluation.scoring import encode_captions, evaluating, score
 from itrcore.layers.encoded import Encoded
 from itrcore.methods.contract import Method
+from itrcore.progress import Show
 
 E = TypeVar("E", bound=Encoded)
 
@@ -27,14 +28,16 @@ E = TypeVar("E", bound=Encoded)
 class Scorer(Generic[E]):
     """What scores captions with the images of a split.
 
-    images: of the split, encoded; batch_size: captions encoded at once
+    images: of the split, encoded; batch_size: captions encoded at once; tile: images and captions scored at once
     """
 
     method: Method[Any, E]
     images: E
     tokeniser: Tokeniser
     batch_size: int
+    tile: int
     device: torch.device
+    show: Show
 
     def encode(self, captions: Sequence[str]) -> E:
         """Captions, encoded in their order. Those of the same tokens are encoded once: they have to score the same."""
@@ -55,6 +58,10 @@ class Scorer(Generic[E]):
         """All similarities of some of the images with encoded captions, float32. images: consecutive ones"""
         with evaluating(self.method):
             return self.method.similarity(self.images[images], captions).float().cpu().numpy()
+
+    def all_scores(self, captions: E) -> np.ndarray:
+        """All similarities of all images with encoded captions, float32, computed in tiles."""
+        return score(self.method, self.images, captions, self.tile, show=self.show)
 
 
 Further = Callable[[Scorer[Any], Path], None]  # scores, and writes what is kept of that into a split's folder

@@ -17,6 +17,7 @@ import numpy as np
 from itrcore import registry
 from itrcore.data.captions import Image
 from itrcore.ranking import Ranks, ranks
+from itrcore.runs.distractors import Distractors
 from itrcore.runs.pairs import Pairs
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ class Judged:
     vectors: of a method of one vector per item, (n_images, d) and (n_captions, d), whose inner products are its similarities
     cxc: the folder with the CSV files of Crisscrossed Captions, where the data set names one
     of_captions: what captions rank images by, of the same shape; None: `similarity`, as everywhere but in some ensembles
-    pairs: scores of right and of wrong captions, where the data set names some that can be had
+    pairs, altered: scores of right and wrong captions, and of altered ones, of a data set that names some, where they can be had
     """
 
     name: str
@@ -46,6 +47,7 @@ class Judged:
     cxc: Path | None = None
     of_captions: np.ndarray | None = None
     pairs: Pairs | None = None
+    altered: Distractors | None = None
 
     @cached_property
     def image_of(self) -> np.ndarray:
@@ -82,13 +84,13 @@ class Judged:
 class Figure:
     """One figure: its name in records, which begins with its side, and its column's heading below that of its group.
 
-    kind: of percentages, and sums of such, the highest is best, of ranks and deviations the lowest; counts are no figures of merit
+    kind: of percentages, and sums of such, the highest is best, of ranks, deviations and misses the lowest; counts are neither
     """
 
     key: str
     group: str
     heading: str
-    kind: Literal["percent", "rank", "deviation", "count"] = "percent"
+    kind: Literal["percent", "rank", "deviation", "missed", "count"] = "percent"
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     environment = _templates(settings, provenance)
     shelf = Shelf(folder, pictures)
-    sections = [_section(results, data, folder, concepts.get(data), settings.gallery) for data in results.datasets]
+    sections = [_section(results, data, folder, concepts.get(data), settings.gallery) for data in results.tables]
     pages.write(
         environment, folder / "index.html", "index.html", "", sections=sections, banner=not_real(results.entries)
     )
@@ -118,15 +118,16 @@ def write_report(
             concepts_page.write(environment, path, section.data, concepts[section.data])
     known = {entry.name: entry for entry in results.entries}
     for section in sections:
-        picture = partial(shelf.get, section.data)
+        data = section.rows[0].entries[0].data  # of transfers too
+        picture = partial(shelf.get, data)
         if section.answer is not None:
             comparison_pages.write(environment, folder, section.answer.best, section.rows, section.compared, picture)
-        images = captions.read(results.root / layout.captions(section.data), SPLIT)
+        images = captions.read(results.root / layout.captions(data), SPLIT)
         # The annotations are of COCO alone.
-        protocols = results.protocols.get(section.data, ()) if results.benchmarks.get(section.data) == "coco" else ()
-        others = of_split(images, protocols, ratings.get(section.data), section.data)
+        protocols = results.protocols.get(section.data, ()) if results.benchmarks.get(data) == "coco" else ()
+        others = of_split(images, protocols, ratings.get(data), data)
         if not section.several_data:
-            analysed = analysis_of(results, section.data, section.rows, images, concepts.get(section.data), others)
+            analysed = analysis_of(results, section.data, section.rows, images, concepts.get(data), others)
             analysis_page.write(environment, folder, analysed, picture)
         marks = Marks(images, others)
         for row in section.rows:
@@ -137,7 +138,7 @@ def write_report(
                     costs=leaderboard.cost_cells(entry.evaluation),
                     protocols=section.protocols,
                     published=beside(
-                        entry.evaluation, results.benchmarks.get(entry.data), entry.evaluation.metrics.model_dump()
+                        entry.evaluation, results.benchmarks.get(entry.table), entry.evaluation.metrics.model_dump()
                     ),
                     plots=_entry_plots(entry, row, folder), banner=not_real([entry]), others=marks,
                     picture=picture,
@@ -263,6 +264,8 @@ def _entry_plots(entry: Entry, row: Row, folder: Path) -> list[Plot]:
 def _entry_facts(entry: Entry) -> dict[str, str]:
     e = entry.evaluation
     facts = {"Data set": e.data, "Features": e.features}
+    if e.trained_on is not None:
+        facts["Trained on"] = f"{e.trained_on}, as run {e.weights_of}"
     if e.kind == "run":
         facts["Method"] = str(e.method)
         if RECONSTRUCTED in str(e.family):

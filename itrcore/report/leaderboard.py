@@ -172,7 +172,7 @@ COST = (
 
 
 def rows(results: Results, data: str, protocol: str = WHOLE_SPLIT) -> list[Row]:
-    """The rows of one data set with the figures of a protocol, which is one of its own, best first; equal ones by name.
+    """The rows of one table with the figures of a protocol, which is one of its own, best first; equal ones by name.
 
     Best is the highest mean rsum; by a protocol without it, the highest sum of the means of its figures. How sure figures are
     is known of those of the whole split. `DataError` as `noise`.
@@ -289,7 +289,7 @@ def as_json(results: Results, with_references: bool = False) -> dict[str, Any]:
     that protocol's figures.
     """
     board: dict[str, Any] = {}
-    for data in results.datasets:
+    for data in results.tables:
         board[data] = {}
         for row in rows(results, data):
             figures: dict[str, Any] = {key: value.mean for key, value in row.values.items()}

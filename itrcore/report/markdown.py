@@ -29,7 +29,7 @@ from itrcore.report.results import NOT_REAL, Results, not_real
 def as_markdown(results: Results, title: str) -> str:
     """The leaderboard as GitHub-flavoured Markdown: per data set one table of quality and one of cost."""
     parts = [f"# {_markdown_text(title)}"]
-    for data in results.datasets:
+    for data in results.tables:
         board = rows(results, data)
         first = board[0].entries[0].evaluation
         selected = formats.distinct(entry.evaluation.selected_on for entry in results.of(data))

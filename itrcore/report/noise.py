@@ -41,8 +41,9 @@ def noise(results: Results, data: str, groups: tuple[tuple[str, ...], ...]) -> t
 
     `DataError` where the ranks or the caption table are missing, damaged, or do not fit each other.
     """
-    image_of = images_of_captions(results.root, data)
-    known = {entry.name: entry.evaluation for entry in results.of(data)}
+    entries = results.of(data)
+    image_of = images_of_captions(results.root, entries[0].data)
+    known = {entry.name: entry.evaluation for entry in entries}
     outcomes = {
         name: Outcomes.of(read_ranks(results.root, evaluation, image_of), image_of)
         for name, evaluation in known.items()

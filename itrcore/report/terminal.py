@@ -84,7 +84,7 @@ def print_leaderboard(results: Results, console: Console, protocol: str = WHOLE_
 def print_costs(results: Results, console: Console) -> None:
     """Print one table of costs per data set: parameters, encoding, one caption's search among ever more images, memory."""
     width = min(console.width, WIDEST)
-    for data in results.datasets:
+    for data in results.tables:
         board = rows(results, data)
         table = Table(title=Text(f"{data}: cost"), box=box.SIMPLE_HEAD, padding=(0, 0), title_justify="left")
         table.add_column("method/profile", overflow="fold", min_width=16)

@@ -83,8 +83,10 @@ def training(params: Params, name: str) -> Inputs:
 
 
 def evaluation(params: Params, name: str) -> Inputs:
-    """What decides the scores of run `name` on test besides its weights. `DataError` where its data set is not prepared."""
-    settings, data = params.method_of(name), params.run(name).data
+    """What decides the scores of a run or transfer besides its weights. `DataError` where its data set is not prepared."""
+    each = params.evaluated(name)
+    settings, data = params.method_of(each.run), each.data
+    splits = ("dev", "test") if data == each.trained_on else ("test",)
     further = params.dataset(data).further
     return {
         "code": code.of(_EVALUATED, *modules(settings), *(registry.module(registry.FURTHER[key]) for key in further)),
@@ -93,7 +95,7 @@ def evaluation(params: Params, name: str) -> Inputs:
             "training": _shared(params, "selection"),
         },
         "data": {
-            **{split: _split(data, split, settings) for split in ("dev", "test")},
+            **{split: _split(data, split, settings) for split in splits},
             **{key: digests.file_or_folder(path) for key, path in further.items()},
         },
     }
@@ -134,19 +136,29 @@ def _shared(params: Params, *more: str) -> Inputs:
     return {**values, "device": _UNFORCED} if values["device"] in ("auto", "cpu") else values
 
 
-RECORDS: dict[str, Callable[[Params, str], Inputs]] = {"train": training, "evaluate": evaluation}  # by stage
+# By stage.
+RECORDS: dict[str, Callable[[Params, str], Inputs]] = {
+    "train": training,
+    "evaluate": evaluation,
+    "transfer": evaluation,
+}
 
 
 def write(params: Params, data: str) -> int:
     """Write the records of every run on a data set, and that of its protocols; returns the number of these runs."""
     names = [name for name, run in params.runs.items() if run.data == data]
-    for stage, make in RECORDS.items():
+    for stage in ("train", "evaluate"):
         with replacing(layout.inputs(stage, data)) as folder:
             folder.mkdir(parents=True)
             for name in names:
-                write_json(folder / f"{name}.json", make(params, name))
+                write_json(folder / f"{name}.json", RECORDS[stage](params, name))
     write_json(layout.judging(data), judging(params, data))
     return len(names)
+
+
+def write_transfer(params: Params, name: str) -> None:
+    """Write the record of a transfer."""
+    write_json(layout.inputs("transfer", params.transfers[name].data) / f"{name}.json", evaluation(params, name))
 
 
 def checked(params: Params, stage: str, name: str) -> Inputs:
@@ -154,10 +166,11 @@ def checked(params: Params, stage: str, name: str) -> Inputs:
 
     `ConfigError` where DVC knows another one: the results would be kept as those of other code, settings or data.
     """
-    data = params.run(name).data
+    data = params.evaluated(name).data
+    before = f"transfer_inputs@{name}" if stage == "transfer" else f"inputs@{data}"
     with announced("Comparing code, settings and data with their record"):
         record = RECORDS[stage](params, name)
-    _check(layout.inputs(stage, data) / f"{name}.json", record, f"{stage}@{name}", f"inputs@{data}")
+    _check(layout.inputs(stage, data) / f"{name}.json", record, f"{stage}@{name}", before)
     return record
 
 
@@ -177,9 +190,11 @@ def _check(path: Path, record: Inputs, stage: str, before: str) -> None:
 
 
 def changes(params: Params, name: str) -> dict[str, list[str]]:
-    """What changed since run `name` was trained and since it was evaluated: stage → lines for people."""
-    data = params.run(name).data
+    """What changed since run `name` was trained and since it was evaluated: stage → lines for people. Or of a transfer."""
+    data = params.evaluated(name).data
     done = {"train": layout.run(data, name) / RUN, "evaluate": layout.evaluation(data, name) / SCORES}
+    if name in params.transfers:
+        done = {"transfer": layout.evaluation(data, name) / SCORES}
     lines: dict[str, list[str]] = {}
     for stage, path in done.items():
         if path.exists():

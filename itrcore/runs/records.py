@@ -251,7 +251,8 @@ class Measured(Record):
 
     family: an ensemble joins those of its members by +; features: one of `INPUTS`, or a list of them for an ensemble
     members, mixing: of an ensemble, which has None for what belongs to a single run
-    dev_rsum: of a run, at the evaluation whose weights are kept; of an ensemble, on the same part of dev
+    dev_rsum: of a run, at the evaluation whose weights are kept; of an ensemble, on the same part of dev; of a transfer None
+    trained_on, weights_of: of a transfer the data set and the run that its weights are of; None for all else
     files: path → SHA-256, of the scores of each split
     encode_…, score_…: milliseconds per image and per caption; precision: of encoding, as similarities are always float32
     efficiency: None for an ensemble, and in records from before it was measured
@@ -266,6 +267,8 @@ class Measured(Record):
     checkpoint: Checkpoint | None = None
     members: tuple[str, ...] = ()
     mixing: Mixing | None = None
+    trained_on: str | None = None
+    weights_of: str | None = None
     features: str
     selected_on: str
     dev_rsum: float | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from itrcore import layout, registry
@@ -16,6 +17,7 @@ from itrcore.settings.runs import RunSettings
 _READ = {
     "cxc": ("Crisscrossed Captions' ratings", "the folder with sis_test.csv, sits_test.csv and sts_test.csv"),
     "negatives": ("SugarCrepe's captions", "the folder with its files add_att.json and so on"),
+    "altered": ("RoCOCO's captions", "the folder with its files danger.json and so on"),
 }
 
 
@@ -29,6 +31,7 @@ def problems(params: Params) -> Iterator[str]:
     yield from _wrong_protocols(params)
     yield from _wrong_runs(params)
     yield from _wrong_ensembles(params)
+    yield from _wrong_transfers(params)
 
 
 def _wrong_names(params: Params) -> Iterator[str]:
@@ -36,7 +39,7 @@ def _wrong_names(params: Params) -> Iterator[str]:
         yield "datasets.nltk: data/nltk holds nltk's sentence data; choose another name"
     yield from _alike("datasets", params.datasets)
     yield from _alike("downloads", params.downloads)
-    yield from _alike("runs and ensembles", [*params.runs, *params.ensembles])
+    yield from _alike("runs, ensembles and transfers", [*params.runs, *params.ensembles, *params.transfers])
 
 
 def _wrong_reads(params: Params) -> Iterator[str]:
@@ -195,6 +198,29 @@ def _wrong_ensembles(params: Params) -> Iterator[str]:
                     f"{where}.runs: {run} is a run on {params.runs[run].data}, not on {ensemble.data}; an ensemble "
                     "needs one and the same data set"
                 )
+
+
+def _wrong_transfers(params: Params) -> Iterator[str]:
+    for name, each in params.transfers.items():
+        where = f"transfers.{name}"
+        if name in params.runs or name in params.ensembles:
+            yield f"{where}: a run or an ensemble has this name already; choose another"
+        unknown_names = [
+            *unknown(f"{where}.data", each.data, params.datasets, "datasets"),
+            *unknown(f"{where}.run", each.run, params.runs, "runs"),
+        ]
+        yield from unknown_names
+        if unknown_names:
+            continue
+        run = params.runs[each.run]
+        if each.trained_on != run.data:
+            yield f"{where}.trained_on: {each.run} is a run on {run.data}, not on {each.trained_on}; give {run.data}"
+        if each.data == run.data:
+            yield f"{where}.data: {each.run} is a run on {each.data} already; give another data set"
+        with suppress(ConfigError):  # of the run, and said there
+            yield from _wrong_images(
+                params, where, run.model_copy(update={"data": each.data}), params.method_of(each.run)
+            )
 
 
 def _alike(section: str, names: Iterable[str]) -> Iterator[str]:

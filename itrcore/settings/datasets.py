@@ -237,6 +237,8 @@ class DatasetSettings(Settings):
     cxc: str | None = None
     # The folder with SugarCrepe's JSON files, or one above it: right and wrong captions, which `evaluate` scores.
     negatives: str | None = None
+    # The folder with RoCOCO's JSON files, or one above it: altered captions, which `evaluate` scores.
+    altered: str | None = None
 
     @property
     def drawn(self) -> bool:
@@ -251,7 +253,8 @@ class DatasetSettings(Settings):
     @property
     def further(self) -> dict[str, Path]:
         """Files of captions beside its own: key of `registry.FURTHER` → path, of those that are given."""
-        return {} if self.negatives is None else {"negatives": Path(self.negatives)}
+        paths = {"negatives": self.negatives, "altered": self.altered}
+        return {key: Path(path) for key, path in paths.items() if path is not None}
 
     @property
     def without_regions(self) -> bool:
@@ -276,6 +279,7 @@ class DatasetSettings(Settings):
         paths = {
             "cxc": self.cxc,
             "negatives": self.negatives,
+            "altered": self.altered,
             "vocabulary.released": self.vocabulary.released,
             "vocabulary.glove.file": glove.file if glove else None,
             **{f"source.{key}": getattr(self.source, key) for key in self.source.paths},

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from itrcore import layout
 from itrcore.errors import ConfigError, unknown
@@ -17,7 +17,7 @@ from itrcore.settings.downloads import DownloadSettings, PunktSettings
 from itrcore.settings.evaluation import EvaluationSettings, ReportSettings
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.recipes import Recipes
-from itrcore.settings.runs import EnsembleSettings, RunSettings
+from itrcore.settings.runs import EnsembleSettings, RunSettings, TransferSettings
 from itrcore.settings.strict import Name, Settings
 from itrcore.settings.training import TrainingSettings
 
@@ -39,6 +39,7 @@ class Params(Settings):
     evaluation: EvaluationSettings
     runs: dict[Name, RunSettings]
     ensembles: dict[Name, EnsembleSettings]
+    transfers: dict[Name, TransferSettings] = Field(default={})
     report: ReportSettings
     _folder: Path = PrivateAttr()  # of the file, absolute
     _root: Path = PrivateAttr()
@@ -101,6 +102,13 @@ class Params(Settings):
     def ensemble(self, name: str) -> EnsembleSettings:
         """The ensemble of this name. `ConfigError` where there is none."""
         return _named("ensemble", name, self.ensembles, "ensembles")
+
+    def evaluated(self, name: str) -> TransferSettings:
+        """Which run is evaluated under a name, and on what: a run on its own data set, or a transfer. `ConfigError` for neither."""
+        if name in self.transfers:
+            return self.transfers[name]
+        data = self.run(name).data
+        return TransferSettings(run=name, trained_on=data, data=data)
 
     def method_of(self, run: str) -> MethodSettings:
         """The settings of a run's method: its recipe, its variant, its profile. `ConfigError` where they do not fit."""

@@ -51,6 +51,17 @@ class RunSettings(Settings):
         return "+".join(name for name in (self.variant, self.profile) if name) or "published"
 
 
+class TransferSettings(Settings):
+    """A run that is evaluated on another data set than its own, with its own weights and tokeniser.
+
+    trained_on: the run's own data set; dvc.yaml cannot look it up
+    """
+
+    run: Name
+    trained_on: Name
+    data: Name
+
+
 class EnsembleSettings(Settings):
     """A mean of the similarities of several runs on one data set.
 

@@ -108,8 +108,13 @@ class RunLog:
         self._client.log_artifacts(self.run_id, str(folder), "checkpoint")
         self.end_with(sha256(folder / RUN))
 
-    def ensemble(self, found: Evaluation) -> None:
-        """An ensemble's parameters, in the columns that trainings have too, and its members."""
+    def judged(self, found: Evaluation) -> None:
+        """Parameters of an ensemble or a transfer, in the columns that trainings have too; its members, or whose weights it has."""
+        if found.trained_on is not None:
+            shown = ("data", "method", "seed", "profile", "parameters", "trained_on", "weights_of")
+            values = {key: getattr(found, key) for key in shown}
+            self.params({key: value for key, value in values.items() if value is not None})
+            return
         members = {"members": ", ".join(found.members), "n_members": len(found.members)}
         if (mixing := found.mixing) is not None:
             weights = ", ".join(f"{weight:g}" for weight in mixing.weights) if mixing.chosen_on else "equal"

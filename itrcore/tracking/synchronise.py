@@ -23,7 +23,7 @@ class Held:
 
 
 def synchronise(params: Params) -> Held:
-    """Record every configured run and ensemble that has results, with its page of the report, as the current one of its name.
+    """Record every configured run, ensemble and transfer that has results, with its report's page, as the current one of its name.
 
     Names that are not configured have no current run any more. Recording twice changes nothing.
 
@@ -44,8 +44,15 @@ def synchronise(params: Params) -> Held:
             _attach(tracker, ensemble.data, name, "ensembles")
         else:
             outcome.missing.append(name)
+    for name, each in params.transfers.items():
+        folder = layout.result(each.data, name)
+        if (folder / METRICS).exists():
+            _note(outcome, name, tracker.record_transfer(folder))
+            _attach(tracker, each.data, name, "runs")
+        else:
+            outcome.missing.append(name)
     tracker.unmark_others(
-        {(each.data, name) for part in (params.runs, params.ensembles) for name, each in part.items()}
+        {(each.data, name) for part in (params.runs, params.ensembles, params.transfers) for name, each in part.items()}
     )
     return outcome
 

@@ -94,7 +94,26 @@ class Tracker:
 
         def record() -> None:
             with self._alone():
-                self._record_ensemble(read(folder / METRICS, Evaluation, f"ensemble@{folder.name}"), folder)
+                found = read(folder / METRICS, Evaluation, f"ensemble@{folder.name}")
+                mixing = found.mixing and found.mixing.model_dump(mode="json")
+                tags = {"kind": "ensemble", "selected_on": found.selected_on, "family": str(found.family)}
+                self._record_judged(found, folder, digest([found.members, mixing, found.files[RANKS]]), tags)
+
+        return self.attempt(record)
+
+    def record_transfer(self, folder: Path) -> bool:
+        """A transfer's run, with the tag `trained_on`: its metrics and files. Of other scores it is another run.
+
+        As with an ensemble, also where MLflow failed or a file is damaged.
+        """
+        _check_results(folder)
+
+        def record() -> None:
+            with self._alone():
+                found = read(folder / METRICS, Evaluation, f"transfer_judge@{folder.name}")
+                tags = {key: str(getattr(found, key)) for key in ("trained_on", "profile", "selected_on", "family")}
+                result = digest([found.trained_on, found.weights_of, found.files])
+                self._record_judged(found, folder, result, {"kind": "transfer", **tags})
 
         return self.attempt(record)
 
@@ -263,18 +282,15 @@ class Tracker:
         log.missing_files(folder, "checkpoint")
         return log
 
-    def _record_ensemble(self, found: Evaluation, folder: Path) -> None:
-        runs, result = (
-            self._runs(found.data, found.name),
-            digest([found.members, found.mixing and found.mixing.model_dump(mode="json"), found.files[RANKS]]),
-        )
+    def _record_judged(self, found: Evaluation, folder: Path, result: str, tags: Mapping[str, str]) -> None:
+        """The run of what was not trained under its name. result: digest of what it comes from; tags: of a new one"""
+        runs = self._runs(found.data, found.name)
         if runs.not_of_trial(result):
             return
         known = runs.of(result)
         if known is None:
-            tags = {"kind": "ensemble", "selected_on": found.selected_on, "family": str(found.family)}
             log = RunLog(self._client, runs.create(tags).info.run_id)
-            log.ensemble(found)
+            log.judged(found)
             log.evaluation(folder)
             log.end_with(result)
         else:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from itrcore import registry
 from itrcore.cli.app import app
 from itrcore.data import captions, hard_negatives
+from itrcore.data.altered import KINDS
 from itrcore.data.feeding.batches import TextBatch
 from itrcore.data.feeding.prepared import open_split
 from itrcore.errors import DataError
@@ -36,7 +37,7 @@ from itrcore.runs.pairs import Pairs, open_pairs
 from itrcore.runs.records import Evaluation
 from itrcore.runs.scored import Scored, open_scores
 from itrcore.settings.load import load
-from tests.support.hard_negatives import SAME, write_pairs
+from tests.support.hard_negatives import SAME, write_altered, write_pairs
 from tests.support.scores import similarities
 from tests.support.tiny_project import PARAMS, project, rewrite, train_in, write_params
 
@@ -49,6 +50,7 @@ CHANGES: dict[str, Any] = {
     "runs.looks": {"data": "tiny", "method": "esl", "seed": 1},
     "datasets.tiny.benchmark": "coco",
     "datasets.tiny.negatives": "negatives",
+    "datasets.tiny.altered": "altered",
 }
 SCORES, RESULTS = Path("evaluations/tiny"), Path("results/tiny")
 
@@ -59,6 +61,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scored")
     params = project(folder, CHANGES)
     write_pairs(folder / "negatives", folder / "data/tiny/captions.parquet")
+    write_altered(folder / "altered", folder / "data/tiny/captions.parquet")
     for name in ("one", "two", "looks"):
         train_in(folder, name)
         with contextlib.chdir(folder):
@@ -85,7 +88,8 @@ IMAGE_OF = np.repeat(np.arange(8), 5)
 def test_an_evaluation_is_scores_and_what_decided_them_and_judges_nothing(folder: Path) -> None:
     for name, scores in {"one": "vectors.safetensors", "looks": "similarity.npy"}.items():  # `looks` has no vectors
         files = {path.relative_to(SCORES / name).as_posix() for path in (SCORES / name).rglob("*") if path.is_file()}
-        assert files == {"evaluation.json", f"test/{scores}", f"dev/{scores}", "test/negatives.parquet"}
+        further = {"test/negatives.parquet", "test/altered.safetensors"}
+        assert files == {"evaluation.json", f"test/{scores}", f"dev/{scores}", *further}
     assert not RESULTS.exists() and not Path("metrics").exists()
     scored = read_json(SCORES / "one" / "evaluation.json")
     assert scored["inputs"] == inputs.evaluation(load(), "one")
@@ -301,7 +305,7 @@ def test_negatives_decide_an_evaluation_only_where_they_are_given(folder: Path) 
     assert "itrcore.data.hard_negatives" not in inputs.evaluation(without, "one")["code"]
     assert inputs.evaluation(without, "one")["data"].keys() == {"dev", "test"}
     before = inputs.evaluation(given, "one")
-    assert before["data"].keys() == {"dev", "test", "negatives"}
+    assert before["data"].keys() == {"dev", "test", "negatives", "altered"}
     assert inputs.training(given, "one") == inputs.training(without, "one")
     path = Path("negatives/add_att.json")
     path.write_text(path.read_text().replace("}", ', "more": 1}', 1))
@@ -322,6 +326,44 @@ def test_pictures_that_no_split_has_are_one_error_that_counts_them(folder: Path)
     with pytest.raises(
         DataError, match=r"add_att\.json: filename of entry '0' is 'a\.jpg'; expected the name of one of COCO's"
     ):
+        evaluate(load(), "one")
+
+
+@pytest.mark.parametrize("name", ["one", "looks"])
+def test_altered_captions_are_wrong_answers_beside_all_others(name: str, folder: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("itrcore.evaluation.altered._TOGETHER", 17)
+    write_params(folder, {**CHANGES, "datasets.tiny.protocols": ["rococo"]})
+    evaluate(load(), name)
+    figures = judge(load(), name).protocols["rococo"]
+    run = load_run(Path("runs/tiny", name))
+    tokeniser, method = run.assets.text.tokeniser, run.method.eval()
+    images = encode(method, open_split("tiny", "test", tokeniser, method.input), 16, torch.device("cpu")).images
+    matrix, plain = similarities(name), dict[str, float]()
+    for kind in KINDS:
+        texts = [text for entry in read_json(Path(f"altered/{kind}.json")) for text in entry["caption"][5:]]
+        with torch.inference_mode():
+            alone = [method.encode_texts(TextBatch.pad([np.array(tokeniser.encode(text).ids)])) for text in texts]
+            distractors = np.concatenate([method.similarity(images, text).numpy() for text in alone], axis=1)
+        found, false = [], 0
+        for image, (own, other) in enumerate(zip(matrix, distractors, strict=True)):
+            right = own[5 * image : 5 * image + 5].max()
+            wrong = [*own[image != IMAGE_OF], *other]
+            found.append(1 + sum(score >= right for score in wrong))
+            false += other.max() >= own.max()
+        plain |= {f"{kind}_r{k}": 100 * np.mean(np.array(found) <= k) for k in (1, 5, 10)}
+        plain[f"{kind}_false"] = 100 * false / len(found)
+    assert figures == pytest.approx(plain)
+    assert len({tuple(value for key, value in plain.items() if key.startswith(kind)) for kind in KINDS}) > 1
+
+
+def test_altered_captions_of_other_pictures_are_one_error_that_counts_them(folder: Path) -> None:
+    path = Path("altered/danger.json")
+    entries = read_json(path)
+    write_json(path, [{**entries[0], "image": "COCO_val2014_000000999999.jpg"}, *entries[1:]])
+    with pytest.raises(DataError, match=r"altered: 1 of 8 pictures of danger are not in test of tiny .*id 999999"):
+        evaluate(load(), "one")
+    write_json(path, [{**entries[0], "caption": entries[0]["caption"][:6]}, *entries[1:]])
+    with pytest.raises(DataError, match=r"1 of 8 pictures of danger have too few captions"):
         evaluate(load(), "one")
 
 

@@ -78,7 +78,7 @@ def test_eccv_figures_of_captions_are_those_of_the_formulas(judged: Judged) -> N
 
 
 def test_every_protocol_of_the_registry_is_checked_here_or_beside_what_it_reads() -> None:
-    assert set(registry.PROTOCOLS) == set(PEERS) | {"cxc_within", "cxc_correlations", "sugar_crepe"}
+    assert set(registry.PROTOCOLS) == set(PEERS) | {"cxc_within", "cxc_correlations", "sugar_crepe", "rococo"}
 
 
 @pytest.mark.parametrize("block", [1, 50, 2**22])

@@ -22,7 +22,7 @@ from itrcore import intact
 from itrcore.arrays import open_array
 from itrcore.assets import grid
 from itrcore.costs import counts, plan
-from itrcore.data import captions, hard_negatives, karpathy, pictures, scan
+from itrcore.data import altered, captions, hard_negatives, karpathy, pictures, scan
 from itrcore.data.concepts.concepts import Concepts
 from itrcore.data.feeding.kept_tokens import tokens_of
 from itrcore.data.shards import regions
@@ -47,8 +47,8 @@ from itrcore.protocols.ranked import SCHEMA as SCHEMA_OF_RANKS
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.text import clip_vocabulary
 from itrcore.report import ranked
+from itrcore.runs import distractors, inputs, pairs, scored
 from itrcore.runs import folder as run_folder
-from itrcore.runs import inputs, pairs, scored
 from itrcore.runs.records import Evaluation, Run
 from itrcore.settings import recipes, yaml_file
 from itrcore.settings.downloads import DownloadSettings, PunktSettings
@@ -398,6 +398,14 @@ READERS: dict[str, Reader] = {
     "SugarCrepe's pairs": Reader(
         ("itrcore.data.hard_negatives:_read",), "replace_obj.json", lambda path: hard_negatives.read(path.parent),
         _json(b'{"0": {"filename": "000000000001.jpg", "caption": "a", "negative_caption": "b"}}')),
+    "RoCOCO's captions": Reader(
+        ("itrcore.data.altered:_read",), "rand_voca.json", lambda path: altered.read(path.parent),
+        _json(b'[{"image": "COCO_val2014_000000000001.jpg", "caption": ["a", "b"]}]')),
+    "scores of altered captions": Reader(
+        ("itrcore.runs.distractors:open_distractors",), "a/test/altered.safetensors",
+        lambda path: distractors.open_distractors(
+            path.parents[1], "test", {"test/altered.safetensors": sha256(path)}, "evaluate@a"),
+        hostile.safetensors_files),
     "scores of pairs": Reader(
         ("itrcore.runs.pairs:open_pairs",), "a/test/negatives.parquet",
         lambda path: pairs.open_pairs(path.parents[1], "test", {"test/negatives.parquet": sha256(path)}, "evaluate@a"),

@@ -49,7 +49,7 @@ COMBINATIONS: list[tuple[tuple[str, ...], Any, str]] = [
     (
         ("runs", "Two"),
         {"data": "other", "method": "vse", "seed": 1, "profile": "short"},
-        "runs and ensembles: Two and two differ only in upper and lower case; some file systems take them for one",
+        "runs, ensembles and transfers: Two and two differ only in upper and lower case; some file systems take them for one",
     ),
     (
         ("datasets", "tiny", "source", "features"),

@@ -1,10 +1,11 @@
-"""Files in the form of SugarCrepe's, with made-up negatives of a small data set."""
+"""Files in the form of SugarCrepe's and RoCOCO's, with made-up captions of a small data set."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from itrcore.data import captions
+from itrcore.data.altered import KINDS
 from itrcore.data.hard_negatives import CATEGORIES
 from itrcore.files import write_json
 
@@ -25,3 +26,23 @@ def write_pairs(folder: Path, table: Path) -> None:
             for place, (image, right, wrong) in enumerate(pairs)
         }
         write_json(folder / f"{category}.json", entries)
+
+
+def write_altered(folder: Path, table: Path) -> None:
+    """Files in the form of RoCOCO's: of each test picture its captions, then those of another picture with more words.
+
+    Of the later kinds fewer pictures' captions are taken.
+    """
+    images = captions.read(table, "test")
+    for number, kind in enumerate(KINDS):
+        entries = [
+            {
+                "image": f"val2014/COCO_val2014_{image.image_id:012d}.jpg",
+                "caption": [
+                    *image.captions,
+                    *(f"{text} on it" for text in images[place * (number + 1) % len(images)].captions),
+                ],
+            }
+            for place, image in enumerate(images)
+        ]
+        write_json(folder / f"{kind}.json", entries)

@@ -235,6 +235,23 @@ def test_an_ensemble_is_a_run_with_its_members_as_parameters_and_the_report_goes
     assert tracker.attach_report("tiny", "nobody", {Path("page.html"): "tiny"})
 
 
+def test_a_transfer_is_a_run_of_its_own_that_says_what_it_was_trained_on(folder: Path) -> None:
+    moved = RESULTS.with_name("moved")
+    shutil.copytree(RESULTS, moved)
+    rewrite(moved / "metrics.json", name="moved", trained_on="far", weights_of="far-1", dev_rsum=None)
+    assert Tracker().record_transfer(moved) and Tracker().record_transfer(moved)
+    run = Store().one("moved")
+    assert {"kind": "transfer", "trained_on": "far", "current": "true"}.items() <= run.data.tags.items()
+    assert {
+        "data": "tiny",
+        "method": "esa",
+        "trained_on": "far",
+        "weights_of": "far-1",
+    }.items() <= run.data.params.items()
+    assert run.data.metrics["test/rsum"] == read_json(RESULTS / "metrics.json")["metrics"]["rsum"]
+    assert Tracker().record(RUN, RESULTS) and Store().current("moved").info.run_id == run.info.run_id
+
+
 def test_each_experiment_has_its_own_experiments_in_the_one_store(folder: Path) -> None:
     assert Tracker(folder, "f30k").record(RUN, RESULTS)
     assert Tracker(folder).record(Path("runs/tiny/two"), Path("results/tiny/two"))
