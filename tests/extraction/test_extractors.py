@@ -119,9 +119,23 @@ def test_models_that_do_not_fit_are_refused_in_one_line(folders: Any, tmp_path: 
         load(settings_of("dinov2", folders["clip"][0]))
     shutil.copytree(folders["clip"][0], folder := tmp_path / "clip")
     config = folder / "preprocessor_config.json"
-    config.write_text(config.read_text().replace("32", "40"))
-    with pytest.raises(DataError, match="clip: it refuses pictures that its own preprocessing made"):
-        load(settings_of("clip", folder))
+    values = json.loads(config.read_text())
+    (folder / "code.py").write_text("raise SystemExit('it ran')")
+    for wrong in (
+        {"crop_size": {"height": 40, "width": 40}},  # the model has positions for 32
+        {"crop_size": {"height": "x", "width": None}},
+        {"do_center_crop": False},
+        {"size": {"longest_edge": 32}},
+        {"image_mean": [0.5]},
+        {"image_processor_type": "None", "auto_map": {"AutoImageProcessor": "code.Processor"}},
+    ):
+        config.write_text(json.dumps(values | wrong))
+        with pytest.raises(DataError, match=r"^[^\n]*clip: [^\n]*; expected [^\n]*$"):
+            load(settings_of("clip", folder))
+    for text in ("[]", "null", "{", "\udcff"):
+        config.write_bytes(text.encode("utf-8", "surrogateescape"))
+        with pytest.raises(DataError, match="no processor of a clip can be had from here"):
+            load(settings_of("clip", folder))
     config.unlink()
     with pytest.raises(DataError, match="no processor of a clip can be had from here"):
         load(settings_of("clip", folder))
