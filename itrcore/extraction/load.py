@@ -24,15 +24,19 @@ def load(settings: ExtractorSettings, device: torch.device = _CPU) -> Extractor:
 
     `DataError` where packages or weights are missing, other than the published ones, or do not fit their preprocessing.
     """
-    extractor: Extractor = registry.load(registry.EXTRACTORS[settings.kind])(settings, device)
+    name = settings.kind if isinstance(settings, Lite0Settings) else settings.weights
     try:
+        extractor: Extractor = registry.load(registry.EXTRACTORS[settings.kind])(settings, device)
         extractor.width = extractor([Image.new("RGB", (64, 48))]).features.shape[2]
-    except (RuntimeError, ValueError) as error:  # such as a picture of another size than the model has positions for
-        name = settings.kind if isinstance(settings, Lite0Settings) else settings.weights
+    except DataError:
+        raise
+    except (
+        Exception
+    ) as error:  # a processor may say anything of sizes: it, torch and transformers have errors of many kinds
         raise DataError.at(
             name,
-            f"it refuses pictures that its own preprocessing made ({first_line(error)})",
-            "a model and its processor",
+            f"its preprocessor_config.json makes no pictures that it can read ({first_line(error)})",
+            "a model and its own processor",
         ) from error
     return extractor
 

@@ -165,7 +165,7 @@ def _processor(settings: GridSettings | DetrSettings) -> Any:
     name, revision = settings.weights, settings.revision
     read: Any = AutoImageProcessor.from_pretrained  # without types
     try:
-        return read(name, revision=revision or "main", backend="pil")
+        return read(name, revision=revision or "main", backend="pil", trust_remote_code=False)
     except Exception as error:  # transformers and the hub's client have errors of their own
         what = f"processor of a {settings.kind}"
         raise hub.refused(what, name, revision, error, "folder with preprocessor_config.json") from error

@@ -70,7 +70,7 @@ def test_cells_lie_where_the_model_saw_them(kind: str, framing: Any, folders: An
         extractor = load(Lite0Settings(kind="lite0", framing=framing))
     else:
         extractor = load(settings_of(kind, folders[kind][0], framing))
-    square, picture = (100, 70, 130, 100), Image.new("RGB", (240, 160))
+    square, picture = (60, 22, 180, 140), Image.new("RGB", (240, 160))
     ImageDraw.Draw(picture).rectangle((square[0], square[1], square[2] - 1, square[3] - 1), fill="white")
     seen, found = _seen(extractor, picture)
     side = seen.shape[-1]
@@ -80,9 +80,14 @@ def test_cells_lie_where_the_model_saw_them(kind: str, framing: Any, folders: An
     left, top, *_ = found.boxes[0, 0]
     *_, right, bottom = found.boxes[0, -1]
     where = shares * ([right - left, bottom - top] * 2) + [left, top] * 2
-    np.testing.assert_allclose(where, square, atol=2.5 * 240 / side)
+    np.testing.assert_allclose(
+        where, square, atol=0.75 * max(right - left, bottom - top) / side
+    )  # of a pixel that it is given
     if framing == "whole":
         np.testing.assert_array_equal([left, top, right, bottom], [0, 0, 240, 160])
+    elif kind == "lite0":  # as TensorFlow's code: 0.875 of the short side, (value − 127) / 128
+        np.testing.assert_array_equal([left, top, right, bottom], [50, 10, 190, 150])
+        np.testing.assert_array_equal([seen.min(), seen.max()], [-127 / 128, 1])
 
 
 def _seen(extractor: Extractor, picture: Image.Image) -> tuple[np.ndarray, Any]:
@@ -119,9 +124,23 @@ def test_models_that_do_not_fit_are_refused_in_one_line(folders: Any, tmp_path: 
         load(settings_of("dinov2", folders["clip"][0]))
     shutil.copytree(folders["clip"][0], folder := tmp_path / "clip")
     config = folder / "preprocessor_config.json"
-    config.write_text(config.read_text().replace("32", "40"))
-    with pytest.raises(DataError, match="clip: it refuses pictures that its own preprocessing made"):
-        load(settings_of("clip", folder))
+    values = json.loads(config.read_text())
+    (folder / "code.py").write_text("raise SystemExit('it ran')")
+    for wrong in (
+        {"crop_size": {"height": 40, "width": 40}},  # the model has positions for 32
+        {"crop_size": {"height": "x", "width": None}},
+        {"do_center_crop": False},
+        {"size": {"longest_edge": 32}},
+        {"image_mean": [0.5]},
+        {"image_processor_type": "None", "auto_map": {"AutoImageProcessor": "code.Processor"}},
+    ):
+        config.write_text(json.dumps(values | wrong))
+        with pytest.raises(DataError, match=r"^[^\n]*clip: [^\n]*; expected [^\n]*$"):
+            load(settings_of("clip", folder))
+    for text in ("[]", "null", "{", "\udcff"):
+        config.write_bytes(text.encode("utf-8", "surrogateescape"))
+        with pytest.raises(DataError, match="no processor of a clip can be had from here"):
+            load(settings_of("clip", folder))
     config.unlink()
     with pytest.raises(DataError, match="no processor of a clip can be had from here"):
         load(settings_of("clip", folder))

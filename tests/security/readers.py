@@ -479,6 +479,8 @@ OURS = {
     "itrcore.data.feeding.random_images:_Pictures.image": "made by this process",
     "itrcore.pretrained.weights:config_on_disk": "only sizes are read, and whatever is wrong with it counts as not there",
     "itrcore.arrays:new_array": "written by this process",
+    "itrcore.extraction.published:_Published.__init__": "a processor's own values, which transformers has read",
+    "itrcore.extraction.shards:_extractor": "a description that another process of ours has made",
     "itrcore.arrays:read_buffer": "the digest of its bytes, then `index_table`",
     "itrcore.cache:_md5": "only hashed",
     "itrcore.settings.edit:add": "params.yaml, read by `load` before",
