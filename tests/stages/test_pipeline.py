@@ -98,12 +98,14 @@ def test_what_decides_nothing_runs_nothing_again_but_the_report_that_shows_it(pr
         assert project.stale() == set()
         params = project.params
         params["datasets"]["other"] = params["datasets"]["scenes"]
+        params["transfers"] = {"there": {"run": next(iter(params["runs"])), "trained_on": "scenes", "data": "other"}}
         params["training"]["save_every_steps"] += 1
         params["report"]["title"] = "another"
         project.write_params(params)
         project.replace("itrcore/tracking/tracker.py", "class Tracker", "NEW = 1\n\n\nclass Tracker")
         project.replace("itrcore/report/templates/style.css", "body", "body , body")
-        assert {stage for stage in project.stale() if not stage.endswith("@other")} == {"report"}
+        transfer = {"transfer_inputs@there", "transfer@there", "transfer_judge@there"}
+        assert {stage for stage in project.stale() if not stage.endswith("@other")} == {"report", *transfer}
 
 
 def test_code_of_one_method_runs_its_runs_again(project: Project) -> None:
