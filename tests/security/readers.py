@@ -115,7 +115,7 @@ def _ranks(path: Path) -> Any:
     return ranked.read_ranks(path.parents[3], evaluation, np.zeros(1, np.int64))
 
 
-def _vectors(path: Path) -> Any:
+def _scores(path: Path) -> Any:
     return scored.open_scores(path.parents[1], "test", {"test/vectors.safetensors": sha256(path)}, "evaluate@a")
 
 
@@ -140,7 +140,9 @@ def _open_split(path: Path) -> Any:
 
 
 def _changes(path: Path) -> Any:
-    params = SimpleNamespace(run=lambda name: SimpleNamespace(data="d"))
+    params = SimpleNamespace(
+        evaluated=lambda name: SimpleNamespace(data="d"), run=lambda name: SimpleNamespace(data="d"), transfers={}
+    )
     return inputs.changes(params, "r")  # type: ignore[arg-type]
 
 
@@ -340,10 +342,10 @@ READERS: dict[str, Reader] = {
         ("itrcore.data.text.vocabulary:Vocabulary.load",), "v.json", lambda path: Vocabulary.load(path, path.parent), _json()),
     "concepts": Reader(("itrcore.data.concepts.concepts:Concepts.load",), "concepts.json", _concepts, _json()),
     "ranks": Reader(
-        ("itrcore.report.ranked:read_ranks",), "results/d/a/ranks.parquet", _ranks,
+        ("itrcore.protocols.ranked:read",), "results/d/a/ranks.parquet", _ranks,
         lambda: hostile.parquet_files(SCHEMA_OF_RANKS)),
     "vectors": Reader(
-        ("itrcore.runs.scored:open_scores",), "a/test/vectors.safetensors", _vectors, hostile.safetensors_files),
+        ("itrcore.runs.scored:open_scores",), "a/test/vectors.safetensors", _scores, hostile.safetensors_files),
     "vectors of concepts": Reader(
         ("itrcore.data.concepts.concepts:Concepts.load",), "concepts.safetensors", _concepts, hostile.safetensors_files),
     "record of a download": Reader(
@@ -466,6 +468,7 @@ READERS: dict[str, Reader] = {
 OURS = {
     "itrcore.code:_read": "a module of this project",
     "itrcore.report.published_figures:published": "a file of this package",
+    "itrcore.report.references:published_by_others": "a file of this package",
     "itrcore.report.attachments:page_files": "a page that this process has written",
     "itrcore.settings.experiments:create": "params.yaml, read by `load` before",
     "itrcore.settings.experiments:check_steps": "compared, not understood",
@@ -514,8 +517,6 @@ OURS = {
     "itrcore.data.shards.writing:_Job.is_done": "its own file in a folder of unfinished work; a damaged one is written again",
     "itrcore.data.shards.writing:_finish": "files that `is_done` has read",
     "itrcore.own_data.features:_Array.read": "numbers of a known place and size",
-    "itrcore.evaluation.ensemble:mean_of": "`open_array`",
-    "itrcore.evaluation.judging:judge": "`open_array`",
     "itrcore.evaluation.load:load_run": "safetensors' own reader, as in the rows of safetensors",
     "itrcore.released.exporting:_is_new": "whatever it holds, it is another vocabulary",
     "itrcore.report.pictures:Shelf._copy": "a picture that cannot be shown is left out, whatever is wrong with it",

@@ -28,7 +28,7 @@ datasets:
 profiles:
   short: {recipe: {epochs: 4, schedule: {epochs: [3]}}, model: {pooling: {hidden_dim: 4}}}
 training: {device: cpu, precision: float32, threads: 1, save_every_steps: 3, selection: {captions: 100}}
-evaluation: {batch_size: 8, tile: 8, retrieved: 2, queries: 2}
+evaluation: {batch_size: 8, tile: 8, vectors: float32, retrieved: 2, queries: 2}
 runs:
   one: {data: tiny, method: vse, seed: 1, profile: short}
   two: {data: tiny, method: vse, seed: 2, profile: short}

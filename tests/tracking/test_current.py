@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from itrcore.files import read_json
+from itrcore.files import read_json, sha256
 from itrcore.runs.records import Run
 from itrcore.settings.load import load
 from itrcore.tracking import Tracker
@@ -175,8 +175,8 @@ def test_a_training_that_ended_between_its_last_entry_and_its_end_is_kept(folder
 
 def test_an_ensemble_of_other_members_results_is_a_run_of_its_own(folder: Path) -> None:
     def recorded(scores: str) -> str:
-        files = {**read_json(ENSEMBLE / "metrics.json")["files"], "ranks.parquet": scores * 64}
-        rewrite(ENSEMBLE / "metrics.json", files=files)
+        (ENSEMBLE / "ranks.parquet").write_text(scores)
+        rewrite(ENSEMBLE / "metrics.json", files={"ranks.parquet": sha256(ENSEMBLE / "ranks.parquet")})
         assert Tracker().record_ensemble(ENSEMBLE)
         return str(Store().current("both").info.run_id)
 

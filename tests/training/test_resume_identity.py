@@ -112,7 +112,7 @@ DECIDING: dict[str, Change] = {
 }
 OTHER: dict[str, Change] = {
     "how often it is saved": {"training.save_every_steps": 2},
-    "evaluation": {"evaluation": {"batch_size": 7, "tile": 9, "retrieved": 1, "queries": 4}},
+    "evaluation": {"evaluation": {"batch_size": 7, "tile": 9, "vectors": "float16", "retrieved": 1, "queries": 4}},
     "another run": {"runs.two.seed": 5},
     "another method's recipe": {"methods.saf.recipe.learning_rate": 1e-3},
     "title": {"report.title": "another"},
