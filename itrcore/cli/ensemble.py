@@ -76,11 +76,11 @@ def _print(data: str, found: list[Found]) -> None:
     screen = Screen(highlight=False)
     features = ", ".join(dict.fromkeys(each.features for each in found))
     title = Text(f"{data}, {features}: chosen by rsum on dev; test measured once")
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("")
-    table.add_column("runs")
-    for heading in ("weights", "dev rsum", "test rsum", "i2t R@1", "t2i R@1"):
-        table.add_column(heading, justify="right")
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+    table.add_column("", no_wrap=True)
+    table.add_column("runs", overflow="fold")
+    for heading in ("weights", "dev\nrsum", "test\nrsum", "i2t\nR@1", "t2i\nR@1"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for number, each in enumerate(found):
         single = len(each.runs) == 1
         table.add_row(

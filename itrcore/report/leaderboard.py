@@ -159,8 +159,6 @@ COST = (
     Column("train_seconds", "model", "training time", lambda value: formats.duration(value.mean), lowest=True),
     Column("encode_image_ms", "encode", "per image", _milliseconds, lowest=True),
     Column("encode_caption_ms", "encode", "per caption", _milliseconds, lowest=True),
-    Column("score_image_ms", "score all queries, each", "image, all captions", _milliseconds, lowest=True),
-    Column("score_caption_ms", "score all queries, each", "caption, all images", _milliseconds, lowest=True),
     *(
         Column(f"search_{size}_ms", "one caption's search", f"{size:,} images", _milliseconds, lowest=True)
         for size in GALLERIES
