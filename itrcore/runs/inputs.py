@@ -24,8 +24,8 @@ from itrcore.settings.encoders import BertSettings, BiGRUSettings
 from itrcore.settings.methods import MethodSettings, SetSettings
 from itrcore.settings.params import Params
 
+EXTRACTION = "itrcore.extraction.shards"  # beside the extractor's own module
 _TRAINED, _IMPORTED, _EVALUATED = "itrcore.training.train", "itrcore.released.importing", "itrcore.evaluation.evaluate"
-_EXTRACTED = "itrcore.extraction.shards"
 _UNFORCED = "auto or cpu"
 _LAYOUTS = "itrcore.released.layouts"  # a module for each kind of method
 
@@ -94,7 +94,7 @@ def extraction(params: Params, data: str) -> Inputs:
         return {}
     shards, weights = layout.image_shards(data), getattr(settings.extractor, "weights", None)
     return {
-        "code": code.of(_EXTRACTED, registry.module(registry.EXTRACTORS[settings.extractor.kind])),
+        "code": code.of(EXTRACTION, registry.module(registry.EXTRACTORS[settings.extractor.kind])),
         "settings": settings.model_dump(mode="json"),
         "data": {
             **{split: {"pictures": digests.images_of(shards, split)} for split in SPLITS},
