@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itrcore import code, layout, registry
 from itrcore.files import replacing, write_json
+from itrcore.runs import inputs
 from itrcore.settings.params import Params
 from itrcore.terminal import say
 from stages import run_stage
@@ -15,12 +16,14 @@ def main(params: Params, _: str) -> None:
     entries = {name.partition(".")[2]: name for name in modules if name.startswith("stages.")}
     entries["scenes"] = "itrcore.data.scenes.build"
     protocols = [registry.module(listed.place) for listed in registry.PROTOCOLS.values()]
+    extractors = [inputs.EXTRACTION, *map(registry.module, registry.EXTRACTORS.values())]
+    # The report shows what protocols say of their figures; the stage extractor records what extractors do.
+    more = {"report": protocols, "extractor": extractors}
     folder = layout.code("all").parent
     with replacing(folder) as temporary:
         temporary.mkdir(parents=True)
         for name, entry in entries.items():
-            more = protocols if name == "report" else []  # it shows what they say of their figures
-            write_json(temporary / f"{name}.json", code.of(entry, *more, also=code.FORMS))
+            write_json(temporary / f"{name}.json", code.of(entry, *more.get(name, ()), also=code.FORMS))
         write_json(temporary / "all.json", code.of(*modules))
     say(f"{folder}: {len(modules)} modules")
 

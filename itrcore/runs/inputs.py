@@ -24,9 +24,9 @@ from itrcore.settings.encoders import BiGRUSettings
 from itrcore.settings.methods import MethodSettings, SetSettings
 from itrcore.settings.params import Params
 
+EXTRACTION = "itrcore.extraction.shards"  # beside the extractor's own module
 _TRAINED, _IMPORTED, _EVALUATED = "itrcore.training.train", "itrcore.released.importing", "itrcore.evaluation.evaluate"
 _ZERO_SHOT = "itrcore.training.zero_shot"
-_EXTRACTED = "itrcore.extraction.shards"
 _UNFORCED = "auto or cpu"
 _NAMES = {"bert": "BERT", "clip": "CLIP", "towers": "dual encoder"}  # of pretrained weights, for people
 _LAYOUTS = "itrcore.released.layouts"  # a module for each kind of method
@@ -108,7 +108,7 @@ def extraction(params: Params, data: str) -> Inputs:
         return {}
     shards, weights = layout.image_shards(data), getattr(settings.extractor, "weights", None)
     return {
-        "code": code.of(_EXTRACTED, registry.module(registry.EXTRACTORS[settings.extractor.kind])),
+        "code": code.of(EXTRACTION, registry.module(registry.EXTRACTORS[settings.extractor.kind])),
         "settings": settings.model_dump(mode="json"),
         "data": {
             **{split: {"pictures": digests.images_of(shards, split)} for split in SPLITS},

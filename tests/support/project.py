@@ -142,7 +142,7 @@ class Project:
 
         The records' own stages are cheap, and run.
         """
-        self.repro("-s", "code", "inputs@scenes", "members@both")
+        self.repro("-s", "code", "extractor@scenes", "inputs@scenes", "members@both")
         return set(json.loads(self.dvc("status", "--json")))
 
 
