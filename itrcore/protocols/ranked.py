@@ -72,11 +72,12 @@ def ranked(judged: Judged) -> Ranked:
 def write(path: Path, found: Ranked, images: Sequence[Image]) -> None:
     """Write ranks.parquet. images: of the split, in order"""
     n_images, n_captions = len(found.image_to_text), len(found.text_to_image)
-    ids = np.array([image.image_id for image in images])
-    captions = pa.array([caption for image in images for caption in image.caption_ids], pa.int64())
+    ids = np.array([image.image_id for image in images], np.int64)
+    # Of numpy's arrays alone: for a list Arrow would import pandas.
+    captions = pa.array(np.array([caption for image in images for caption in image.caption_ids], np.int64))
     columns = {
-        "direction": pa.array(["i2t"] * n_images + ["t2i"] * n_captions),
-        "image_id": pa.array([*ids, *np.repeat(ids, [len(image.caption_ids) for image in images])], pa.int64()),
+        "direction": pa.concat_arrays([pa.repeat("i2t", n_images), pa.repeat("t2i", n_captions)]),
+        "image_id": pa.array(np.concatenate([ids, np.repeat(ids, [len(image.caption_ids) for image in images])])),
         "caption_id": pa.concat_arrays([pa.nulls(n_images, pa.int64()), captions]),
         "rank": pa.array(np.concatenate([found.image_to_text, found.text_to_image])),
     }

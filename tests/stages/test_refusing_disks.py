@@ -27,7 +27,7 @@ from tests.support.tiny_project import write_params
 pytestmark = pytest.mark.slow
 
 STEPS: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
-ITEMS = {"downloads": "files", "datasets": "tiny", "runs": "one", "ensembles": "both"}
+ITEMS = {"downloads": "files", "datasets": "tiny", "runs": "one", "ensembles": "both", "transfers": "there"}
 
 
 def command(stage: str) -> tuple[str, str]:
@@ -78,7 +78,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "files").mkdir()
     (folder / "files" / "a.txt").write_text("a" * 9000)
     downloads = {"files": {"part": {"sources": [str(folder / "files" / "a.txt")]}}}
-    write_params(folder, {"downloads": downloads})
+    there = {"run": "one", "trained_on": "tiny", "data": "tiny"}  # as if it were another one
+    write_params(folder, {"downloads": downloads, "transfers": {"there": there}})
     with chdir(folder):
         for stage, step in STEPS.items():
             module, item = command(stage)
@@ -162,7 +163,7 @@ def test_a_disk_that_takes_no_more_is_told_in_one_line_and_costs_nothing(
         *(("train", folder) for folder in ("runs", "state", "curves")),
         ("evaluate", "evaluations"),
         *(("judge", folder) for folder in ("results", "metrics")),
-        ("ensemble", "ensembles"),
+        ("ensemble", "results"),
         ("members", "inputs/ensemble"),
         ("fetch", "downloads"),
         ("code", "inputs"),
