@@ -54,7 +54,7 @@ def encode(
     """
     with evaluating(method):
         started = time.perf_counter()
-        images = encode_images(method, split.images, split.n_images, batch_size, device, show)
+        images = encode_images(method, split.images, range(split.n_images), batch_size, device, show)
         _wait(device)
         between = time.perf_counter()
         texts = encode_captions(method, split.tokens, batch_size, device, show)
@@ -65,21 +65,21 @@ def encode(
 def encode_images(
     method: Method[Any, E],
     images: Images,
-    number: int,
+    rows: range,
     batch_size: int,
     device: torch.device,
     show: Show = SILENT.show,
 ) -> E:
-    """The first `number` images, each encoded once; as in `encode`, and to be called while `evaluating`."""
+    """The images of these rows, each encoded once; as in `encode`, and to be called while `evaluating`."""
     source = images.feeding(device, hold=False)
 
     def read(block: range) -> ImageBatch:
         batch = source.batch(block)
         return batch.pinned() if device.type == "cuda" else batch
 
-    rows = [range(i, min(i + batch_size, number)) for i in range(0, number, batch_size)]
-    with closing(ahead(read, rows, source.threads)) as batches:
-        telling = _telling(batches, rows, "images encoded", show)
+    blocks = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    with closing(ahead(read, blocks, source.threads)) as batches:
+        telling = _telling(batches, blocks, "images encoded", show)
         return _joined([method.encode_images(batch.to(device)) for batch in telling])
 
 

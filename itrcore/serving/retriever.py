@@ -21,6 +21,7 @@ from itrcore.evaluation import scoring
 from itrcore.evaluation.load import LoadedRun
 from itrcore.extraction.extractor import Extractor
 from itrcore.extraction.load import load_described
+from itrcore.layers.encoded import Encoded
 from itrcore.progress import SILENT, Show
 from itrcore.runs.records import Run
 from itrcore.serving import encoded_items
@@ -28,6 +29,7 @@ from itrcore.serving.encoded_items import EncodedItems
 from itrcore.serving.given import GivenFeatures, GivenPictures, Picture
 
 _BATCH = 128  # images or texts that are encoded at once
+_BATCHES = 8  # of images, that are encoded before they leave the device
 _TILE = 512  # images and texts that are compared at once
 _TOGETHER = 16  # pictures whose region features are computed at once
 _CPU = torch.device("cpu")
@@ -88,12 +90,18 @@ class Retriever:
             raise DataError("no images; expected at least one")
         with scoring.evaluating(self._method):
             if isinstance(given, list) and not isinstance(given[0], np.ndarray):
-                encoded = self._of_pictures(given, batch_size, show)
+                blocks = self._of_pictures(given, batch_size)
             elif isinstance(self._method.input, PixelInput):
                 raise DataError(f"{self._name} reads {self._reads}, not arrays; expected paths or PIL pictures")
             else:
-                encoded = self._encode(self._regions(given), batch_size, show)
-        return encoded
+                blocks = self._encode(self._regions(given), batch_size)
+            encoded = list[Encoded]()
+            done = 0
+            for block in blocks:
+                encoded.append(block)
+                done += len(block)
+                show("images encoded", done, len(given))
+        return EncodedItems("images", self._run, type(encoded[0]).join(encoded))
 
     def encode_texts(
         self, texts: str | Iterable[str], batch_size: int = _BATCH, show: Show = SILENT.show
@@ -223,27 +231,28 @@ class Retriever:
         width = self.record.width
         return "pictures" if isinstance(self._method.input, PixelInput) else f"region features of width {width}"
 
-    def _of_pictures(self, pictures: _Pictures, batch_size: int, show: Show) -> EncodedItems:
+    def _of_pictures(self, pictures: _Pictures, batch_size: int) -> Iterator[Encoded]:
         store, given = GivenPictures(pictures), self._method.input
         if isinstance(given, PixelInput):
-            return self._encode(PixelImages(store, given), batch_size, show)
-        blocks, extractor = list[EncodedItems](), self._extractor
+            yield from self._encode(PixelImages(store, given), batch_size)
+            return
+        extractor = self._extractor
         for start in range(0, len(pictures), _TOGETHER):
             rows = range(start, min(start + _TOGETHER, len(pictures)))
             features = extractor([store.image(row) for row in rows]).features
-            blocks.append(self._encode(self._regions(features), batch_size, SILENT.show))
-            show("images encoded", rows.stop, len(pictures))
-        join = type(blocks[0].encoded).join
-        return EncodedItems("images", self._run, join([block.encoded for block in blocks]))
+            yield from self._encode(self._regions(features), batch_size)
 
     def _regions(self, features: _Features) -> RegionImages:
         given, width = self._method.input, self.record.width
         assert not isinstance(given, PixelInput) and width is not None
         return RegionImages(GivenFeatures(features, width), given)
 
-    def _encode(self, images: Images, batch_size: int, show: Show) -> EncodedItems:
-        encoded = scoring.encode_images(self._method, images, len(images), batch_size, self._device, show)
-        return EncodedItems("images", self._run, encoded.to(_CPU))
+    def _encode(self, images: Images, batch_size: int) -> Iterator[Encoded]:
+        """A few batches at a time, so that no more of them lie on a GPU."""
+        rows, step = range(len(images)), _BATCHES * batch_size
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            yield scoring.encode_images(self._method, images, part, batch_size, self._device).to(_CPU)
 
     def _tiles(self, images: EncodedItems, texts: EncodedItems, tile: int) -> Iterator[tuple[slice, slice, np.ndarray]]:
         return scoring.tiles(self._method, images.encoded, texts.encoded, tile, self._device)

@@ -87,7 +87,10 @@ def features_of(project: Path) -> list[np.ndarray]:
 @pytest.mark.parametrize("name", [VECTORS, SETS])
 def test_scores_are_those_of_evaluate(name: str, project: Path, runs: Path) -> None:
     run = itrcore.load(runs / name, device="cpu")
-    images = run.encode_images(pictures_of(project) if name == VECTORS else features_of(project), batch_size=3)
+    given, told = pictures_of(project) if name == VECTORS else features_of(project), list[Any]()
+    images = run.encode_images(given, 1, lambda *shown: told.append(shown))
+    assert told[-1] == ("images encoded", 8, 8)
+    images = run.encode_images(given + given, batch_size=1)[8:]  # more than stay on a device
     texts = run.encode_texts(texts_of(project), batch_size=7)
     stored = similarities(name, root=project)
     assert np.ptp(stored) > 1e-3
