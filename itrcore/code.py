@@ -173,7 +173,9 @@ def _beside(package: Path) -> tuple[Path, ...]:
     for path in package.iterdir():
         if path.is_dir() and path.name != "__pycache__" and not (path / "__init__.py").exists():
             files += (file for file in path.rglob("*") if file.is_file())
-        elif path.is_file() and path.suffix != ".py" and path.name != "py.typed":  # that one is for type checkers
+        elif (
+            path.is_file() and path.suffix not in (".py", ".pyi") and path.name != "py.typed"
+        ):  # those are for type checkers
             files.append(path)
     return tuple(files)
 

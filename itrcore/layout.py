@@ -9,6 +9,7 @@ RECIPES, NLTK_SETTINGS = Path("recipes"), Path("nltk.yaml")  # in the project's 
 REPORT = Path("report")
 LEADERBOARD = REPORT / "leaderboard.json"
 WORDS, PIECES, VECTORS = "vocab.json", "wordpieces.txt", "glove.safetensors"  # in a data set's vocabulary folder
+SENTENCES = "nltk"  # beside a run's own vocabulary: the sentence data that it was made with
 WEIGHTS, TEXT, IMAGE, CONCEPTS = "model.safetensors", "text", "image", "concepts"  # in a run's folder
 # Not a DVC output: a killed training goes on from here, and DVC removes outputs before it runs a stage again.
 STATE = Path("state")

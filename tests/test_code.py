@@ -76,6 +76,7 @@ def checkout(tmp_path: Path) -> Path:
         "itrcore/made/other.py": "",
         "itrcore/made/page.html": "<p>",
         "itrcore/made/py.typed": "",
+        "itrcore/made/top.pyi": "",
         "itrcore/made/pictures/one.txt": "1",
         "stages/__init__.py": "",
     }.items():

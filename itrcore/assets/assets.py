@@ -44,7 +44,7 @@ def prepare(model: ModelSettings, vocabulary: Path, nltk_folder: Path, width: in
     return Assets(image, text.prepare(model.text, model.dim, vocabulary, nltk_folder), known)
 
 
-def restore(model: ModelSettings, run: Path, nltk_folder: Path, width: int | None) -> Assets:
+def restore(model: ModelSettings, run: Path, width: int | None) -> Assets:
     """Of a finished run, from its folder; its weights are in model.safetensors. width: of region features, from run.json
 
     `DataError` where a file is missing or damaged.
@@ -52,7 +52,7 @@ def restore(model: ModelSettings, run: Path, nltk_folder: Path, width: int | Non
     image = registry.load(registry.IMAGE_SIDES[model.images]).restore(_grid(model), run / layout.IMAGE, width)
     text = registry.load(registry.TEXT_SIDES[model.text.kind])
     concepts = Concepts.load(run / layout.CONCEPTS) if model.concepts else None
-    return Assets(image, text.restore(model.text, run / layout.TEXT, nltk_folder), concepts)
+    return Assets(image, text.restore(model.text, run / layout.TEXT), concepts)
 
 
 def untrained(model: ModelSettings, width: int, n_tokens: int) -> tuple[ImageSide, UntrainedText, Concepts | None]:

@@ -90,7 +90,7 @@ def untrained(settings: CLIPSettings, dim: int, n_tokens: int) -> UntrainedText:
     return UntrainedText(CLIPSource(settings, config), tower.vocab_size, tower.max_position_embeddings)
 
 
-def restore(settings: CLIPSettings, folder: Path, nltk_folder: Path) -> CLIPText:
+def restore(settings: CLIPSettings, folder: Path) -> CLIPText:
     """Of a finished run, whose weights are in model.safetensors."""
     read = CLIPTokens.read if settings.shape is None else WordPieces.read
     return CLIPText(settings, read(folder / _TOKENISER), clip.read_config(folder / _CONFIG))

@@ -85,6 +85,6 @@ def untrained(settings: BertSettings, dim: int, n_tokens: int) -> UntrainedText:
     return UntrainedText(BertSource(settings, config), config.vocab_size, config.max_position_embeddings)
 
 
-def restore(settings: BertSettings, folder: Path, nltk_folder: Path) -> Pieces:
+def restore(settings: BertSettings, folder: Path) -> Pieces:
     """Of a finished run, whose weights are in model.safetensors."""
     return Pieces(settings, WordPieces.read(folder / _TOKENISER), bert.read_config(folder / _CONFIG))

@@ -5,7 +5,7 @@ A training prepares it from the data set's vocabulary and from pretrained weight
 module (`itrcore/registry.py`) with three functions:
 
     prepare(settings, dim, vocabulary, nltk_folder) -> TextSide   # for a new run; vocabulary: the data set's folder
-    restore(settings, folder, nltk_folder) -> TextSide            # of a finished run, from its text folder
+    restore(settings, folder) -> TextSide                         # of a finished run, from its text folder
     untrained(settings, dim, n_tokens) -> UntrainedText           # for measuring: the same sizes, drawn at random, no data needed
 
 `settings` are the encoder's own (`model.text`), `dim` is the model's. They raise `DataError` where something is missing.

@@ -72,7 +72,7 @@ def prepare(settings: TowersSettings, dim: int, vocabulary: Path, nltk_folder: P
     return TowersText(source, PublishedTokens.pretrained(name, revision, **_asked(source)))
 
 
-def restore(settings: TowersSettings, folder: Path, nltk_folder: Path) -> TowersText:
+def restore(settings: TowersSettings, folder: Path) -> TowersText:
     """Of a finished run, whose weights are in model.safetensors."""
     source = TowersSource(settings, towers.read_config(folder / _CONFIG), processors.read(folder / _PICTURES))
     return TowersText(source, PublishedTokens.read(folder, **_asked(source)))

@@ -46,8 +46,9 @@ class Words:
         return digest([self.tokeniser.words, self.tokeniser.splitter.description, vectors])
 
     def save(self, folder: Path) -> None:
-        """The vocabulary; the vectors are in the weights."""
+        """The vocabulary, and what its captions are split into sentences with; the vectors are in the weights."""
         self.tokeniser.save(folder / layout.WORDS)
+        self.tokeniser.splitter.save_data(folder / layout.SENTENCES)
 
 
 def prepare(settings: BiGRUSettings, dim: int, vocabulary: Path, nltk_folder: Path) -> Words:
@@ -57,9 +58,9 @@ def prepare(settings: BiGRUSettings, dim: int, vocabulary: Path, nltk_folder: Pa
     return Words(settings, words, vectors)
 
 
-def restore(settings: BiGRUSettings, folder: Path, nltk_folder: Path) -> Words:
+def restore(settings: BiGRUSettings, folder: Path) -> Words:
     """Of a finished run."""
-    return Words(settings, Vocabulary.load(folder / layout.WORDS, nltk_folder))
+    return Words(settings, Vocabulary.load(folder / layout.WORDS, folder / layout.SENTENCES))
 
 
 def untrained(settings: BiGRUSettings, dim: int, n_tokens: int) -> UntrainedText:

@@ -103,12 +103,17 @@ def examine(data: bytes, path: Path, max_megapixels: float) -> PictureFacts:
 def decode(data: bytes, path: Path) -> Image.Image:
     """The picture in `data` as 8-bit RGB; `path` is for messages. `DataError` where it cannot be decoded."""
     with _opened(data, path) as picture:
-        still: Image.Image = picture
-        if picture.mode.startswith("I;16"):
-            still = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-        elif picture.mode == "P" and "transparency" in picture.info:
-            still = picture.convert("RGBA")  # the same colours as at once, without Pillow's warning
-        return still.convert("RGB")
+        return rgb(picture)
+
+
+def rgb(picture: Image.Image) -> Image.Image:
+    """A picture as 8-bit RGB. An error of Pillow's, of any type, where it is only decoded now and is damaged."""
+    still = picture
+    if picture.mode.startswith("I;16"):
+        still = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    elif picture.mode == "P" and "transparency" in picture.info:
+        still = picture.convert("RGBA")  # the same colours as at once, without Pillow's warning
+    return still.convert("RGB")
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def load_run(folder: Path) -> LoadedRun:
     intact.check(folder, record.files)
     path = folder / layout.WEIGHTS
     with announced(f"Loading {record.name}"):
-        restored = assets.restore(record.settings.model, folder, layout.NLTK, record.width)
+        restored = assets.restore(record.settings.model, folder, record.width)
         method = build(record.settings, restored.image, restored.text.source, 0, restored.concepts)
         try:
             method.load_state_dict(load_file(path))

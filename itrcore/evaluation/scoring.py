@@ -13,6 +13,7 @@ import torch
 
 from itrcore.data.feeding.ahead import ahead
 from itrcore.data.feeding.batches import ImageBatch, TextBatch
+from itrcore.data.feeding.images import Images
 from itrcore.data.feeding.split import Split
 from itrcore.data.feeding.token_table import TokenTable
 from itrcore.methods.contract import E, Method
@@ -53,21 +54,33 @@ def encode(
     """
     with evaluating(method):
         started = time.perf_counter()
-        source = split.images.feeding(device, hold=False)
-
-        def read(block: range) -> ImageBatch:
-            batch = source.batch(block)
-            return batch.pinned() if device.type == "cuda" else batch
-
-        rows = [range(i, min(i + batch_size, split.n_images)) for i in range(0, split.n_images, batch_size)]
-        with closing(ahead(read, rows, source.threads)) as batches:
-            telling = _telling(batches, rows, "images encoded", show)
-            images = _joined([method.encode_images(batch.to(device)) for batch in telling])
+        images = encode_images(method, split.images, range(split.n_images), batch_size, device, show)
         _wait(device)
         between = time.perf_counter()
         texts = encode_captions(method, split.tokens, batch_size, device, show)
         _wait(device)
         return EncodedSplit(images, texts, between - started, time.perf_counter() - between)
+
+
+def encode_images(
+    method: Method[Any, E],
+    images: Images,
+    rows: range,
+    batch_size: int,
+    device: torch.device,
+    show: Show = SILENT.show,
+) -> E:
+    """The images of these rows, each encoded once; as in `encode`, and to be called while `evaluating`."""
+    source = images.feeding(device, hold=False)
+
+    def read(block: range) -> ImageBatch:
+        batch = source.batch(block)
+        return batch.pinned() if device.type == "cuda" else batch
+
+    blocks = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    with closing(ahead(read, blocks, source.threads)) as batches:
+        telling = _telling(batches, blocks, "images encoded", show)
+        return _joined([method.encode_images(batch.to(device)) for batch in telling])
 
 
 def encode_captions(
@@ -98,15 +111,28 @@ def score(
     out: the array to fill and return, such as a memory-mapped file; None: a new one; show: told how many pairs are scored
     """
     matrix = np.empty((len(images), len(texts)), np.float32) if out is None else out
+    done = 0
     with evaluating(method):
-        for top in range(0, len(images), tile):
-            block = images[top : top + tile]
-            for left in range(0, len(texts), tile):
-                scores = method.similarity(block, texts[left : left + tile])
-                matrix[top : top + tile, left : left + tile] = scores.float().cpu().numpy()
-                done = top * len(texts) + len(block) * min(left + tile, len(texts))
-                show("pairs scored", done, matrix.size)
+        for rows, columns, scores in tiles(method, images, texts, tile, images.vectors.device):
+            matrix[rows, columns] = scores
+            done += scores.size
+            show("pairs scored", done, matrix.size)
         return matrix
+
+
+def tiles(
+    method: Method[Any, E], images: E, texts: E, tile: int, device: torch.device
+) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """All similarities, `tile` images × `tile` captions at a time: which images, which captions, and their float32 scores.
+
+    To be used while `evaluating`. device: the method's; encoded items that lie elsewhere come to it tile by tile
+    """
+    for top in range(0, len(images), tile):
+        rows = slice(top, top + tile)
+        block = images[rows].to(device)
+        for left in range(0, len(texts), tile):
+            columns = slice(left, left + tile)
+            yield rows, columns, method.similarity(block, texts[columns].to(device)).float().cpu().numpy()
 
 
 def _telling(batches: Iterator[B], rows: Sequence[Sized], what: str, show: Show) -> Iterator[B]:

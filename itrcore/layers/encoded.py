@@ -33,6 +33,10 @@ class Encoded(ABC):
         """The given items, in that order. items: (m,) numbers"""
 
     @abstractmethod
+    def to(self, device: torch.device) -> Self:
+        """The same items, their vectors on a device."""
+
+    @abstractmethod
     def means(self) -> Tensor:
         """One vector for each item, (n, d), on the CPU: the mean of its own."""
 
@@ -61,6 +65,10 @@ class Vectors(Encoded):
     def take(self, items: np.ndarray) -> Vectors:
         """The given items, in that order. items: (m,) numbers"""
         return Vectors(self.vectors[send(torch.from_numpy(items), self.vectors.device)])
+
+    def to(self, device: torch.device) -> Vectors:
+        """The same on a device."""
+        return Vectors(self.vectors.to(device))
 
     def means(self) -> Tensor:
         """The vectors themselves, (n, d), on the CPU."""
@@ -105,6 +113,10 @@ class Sets(Encoded):
         starts = (self.lengths.cumsum(0) - self.lengths)[wanted].repeat_interleave(lengths)
         within = torch.arange(len(starts)) - (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
         return Sets(self.vectors[send(starts + within, self.vectors.device)], lengths)
+
+    def to(self, device: torch.device) -> Sets:
+        """The vectors on a device; the lengths stay on the CPU."""
+        return Sets(self.vectors.to(device), self.lengths)
 
     def means(self) -> Tensor:
         """The mean of each set, (n, d), float32 or wider, on the CPU."""

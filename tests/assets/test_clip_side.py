@@ -43,7 +43,7 @@ def test_a_published_clips_text_side_is_its_own_and_comes_back_without_the_folde
     assert same(second, written)
     side.save(tmp_path / "text")
     (tmp_path / "clip").rename(tmp_path / "elsewhere")
-    back = restore(settings, tmp_path / "text", tmp_path / "no nltk")
+    back = restore(settings, tmp_path / "text")
     for caption in CAPTIONS:
         tokens = small().limited(SHAPE.positions).encode(caption.strip("."))
         assert back.tokeniser.encode(caption) == side.tokeniser.encode(caption) == tokens
@@ -60,7 +60,7 @@ def test_a_random_clip_reads_the_data_sets_word_pieces(tmp_path: Path) -> None:
     embeddings = side.source.model().text_model.embeddings.token_embedding
     assert embeddings.num_embeddings == len(pieces) == side.tokeniser.token_ids.size
     side.save(tmp_path / "text")
-    back = restore(settings, tmp_path / "text", tmp_path / "no nltk")
+    back = restore(settings, tmp_path / "text")
     wanted = pieces.limited(SHAPE.positions).encode("A man rides a horse")
     assert side.tokeniser.encode("A man rides a horse.") == back.tokeniser.encode("A man rides a horse.") == wanted
     assert side.digest == back.digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from itrcore import registry
+from itrcore import intact, registry
+from itrcore.assets import words
 from itrcore.assets.pieces import Pieces
 from itrcore.assets.regions import Regions
 from itrcore.assets.words import Words
+from itrcore.data.text import punkt
 from itrcore.data.text.glove import look_up
 from itrcore.data.text.vocabulary import SPECIAL as WORD_SPECIAL
 from itrcore.data.text.vocabulary import Vocabulary, WordSplitter
@@ -25,6 +28,7 @@ from itrcore.methods.build import build
 from itrcore.settings.encoders import BertSettings, BiGRUSettings
 from itrcore.settings.methods import MethodSettings
 from tests.support.helpers import bert_folder, method_settings
+from tests.support.scan_data import write_punkt_folder
 
 WORDS = [*WORD_SPECIAL, "dog", "cat", "bird", "house"]
 PIECES = [*SPECIAL, ".", *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"), "dog"]
@@ -95,7 +99,7 @@ def test_what_is_saved_restores_to_the_same_ids_and_an_encoder_that_takes_the_we
     for folder in (vocab, tmp_path / "bert"):
         if folder.exists():
             folder.rename(folder.with_name(f"{folder.name}-gone"))
-    again = module_of(settings).restore(settings, tmp_path / "run", tmp_path / "no-nltk")
+    again = module_of(settings).restore(settings, tmp_path / "run")
     for caption in CAPTIONS:
         assert again.tokeniser.encode(caption) == text.tokeniser.encode(caption)
     first, second = text.tokeniser.token_ids, again.tokeniser.token_ids
@@ -104,6 +108,20 @@ def test_what_is_saved_restores_to_the_same_ids_and_an_encoder_that_takes_the_we
     loaded = encoder(settings, again, seed=9)
     loaded.load_state_dict(trained.state_dict())
     assert all(torch.equal(*pair) for pair in zip(trained.parameters(), loaded.parameters(), strict=True))
+
+
+def test_what_splits_sentences_goes_with_the_run(tmp_path: Path) -> None:
+    nltk = write_punkt_folder(tmp_path / "nltk")
+    (nltk / "of others").write_text("a tagger")
+    intact.seal(nltk)
+    splitter = WordSplitter(punkt.data_digest(nltk), nltk)
+    text = Words(GRU, Vocabulary([*WORDS, "."], splitter))
+    text.save(tmp_path / "run")
+    shutil.rmtree(nltk)
+    again = words.restore(GRU, tmp_path / "run").tokeniser.encode("A dog. The cat")
+    assert again == text.tokeniser.encode("A dog. The cat")
+    assert len(WORDS) in again.ids  # a full stop of its own, which there is none of without sentences
+    assert not (tmp_path / "run/nltk/of others").exists()
 
 
 @EVERY

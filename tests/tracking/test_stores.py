@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 
+import itrcore
+from itrcore.errors import DataError
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
 from itrcore.runs.records import Point, Run
@@ -238,3 +241,22 @@ def test_a_password_in_the_address_is_not_printed(folder: Path, monkeypatch: Any
     with pytest.raises(TrackingError) as caught:
         Tracker().open(Run.model_validate_json((RUN / "run.json").read_bytes()), None)
     assert str(caught.value).startswith("MLflow at nothing://host/x failed")
+
+
+def test_runs_are_loaded_out_of_the_store(folder: Path) -> None:
+    assert Tracker(experiment="f30k").record(RUN, RESULTS)
+    key = Store().client.search_runs([Store().client.get_experiment_by_name("f30k/tiny").experiment_id])[0].info.run_id
+    expected = itrcore.load(RUN, device="cpu").encode_texts("a circle").vectors
+    shutil.rmtree("runs")
+    for name in ("f30k/tiny/one", key):
+        run = itrcore.load(f"mlflow:{name}", device="cpu")
+        assert run.record.name == "one"
+        np.testing.assert_array_equal(run.encode_texts("a circle").vectors, expected)
+    for name, wanted in (
+        ("f30k/tiny/none", "no current run none; expected EXPERIMENT/RUN"),
+        ("tiny/one", "no experiment tiny; expected EXPERIMENT/RUN"),
+        ("0" * 32, "MLflow failed ("),
+    ):
+        with pytest.raises(DataError) as refused:
+            itrcore.load(f"mlflow:{name}", device="cpu")
+        assert str(refused.value).startswith(f"mlflow:{name}: {wanted}")

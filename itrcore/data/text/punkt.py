@@ -8,6 +8,7 @@ none came: trainings depend on this folder.
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -81,6 +82,12 @@ def data_digest(folder: Path) -> str | None:
     """Digest of the sentence data in `folder`, or None where there is none. `DataError` where a file of `folder` is damaged."""
     files = _files_of(folder, _PUNKT)
     return digest({Path(name).name: file for name, file in files.items()}) if files else None
+
+
+def copy(source: Path, folder: Path) -> None:
+    """Copy the sentence data alone, of the same digest, into a new folder."""
+    shutil.copytree(source / _PUNKT, folder / _PUNKT, copy_function=shutil.copyfile)
+    intact.seal(folder)
 
 
 def has_tagger(folder: Path) -> bool:

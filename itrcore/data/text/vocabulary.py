@@ -56,6 +56,11 @@ class WordSplitter:
             "sentence_data": self.sentence_data,
         }
 
+    def save_data(self, folder: Path) -> None:
+        """Copy the sentence data, if it splits with some, into a folder as `nltk_folder` is."""
+        if self.sentence_data is not None and self.nltk_folder is not None:
+            punkt.copy(self.nltk_folder, folder)
+
     def __call__(self, caption: str) -> list[str]:
         """The caption's words, lower-cased."""
         text = caption.lower()

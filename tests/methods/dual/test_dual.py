@@ -115,7 +115,7 @@ def test_similarities_are_those_of_transformers_own_model_and_tokeniser(
     with torch.inference_mode():
         theirs = model(**given, pixel_values=pixels(side, pictures)).logits_per_image
     side.save(tmp_path)
-    restored = towers.restore(side.source.settings, tmp_path, tmp_path)
+    restored = towers.restore(side.source.settings, tmp_path)
     assert restored.tokeniser.decides == side.tokeniser.decides and restored.source.pictures == side.source.pictures
     loaded = method_of(settings, restored)
     loaded.load_state_dict(method_of(settings, side).state_dict())

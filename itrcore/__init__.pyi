@@ -1,0 +1,3 @@
+from itrcore.serving.load import load as load
+
+__version__: str

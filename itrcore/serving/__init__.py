@@ -1,0 +1,1 @@
+"""A trained run in use: it encodes pictures and texts that nobody prepared, compares them and searches among them."""
