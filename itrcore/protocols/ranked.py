@@ -73,23 +73,38 @@ def write(path: Path, found: Ranked, images: Sequence[Image]) -> None:
     """Write ranks.parquet. images: of the split, in order"""
     n_images, n_captions = len(found.image_to_text), len(found.text_to_image)
     ids = np.array([image.image_id for image in images], np.int64)
-    # Of numpy's arrays alone: for a list Arrow would import pandas.
-    captions = pa.array(np.array([caption for image in images for caption in image.caption_ids], np.int64))
+    of_captions = np.repeat(ids, [len(image.caption_ids) for image in images])
+    captions = np.array([caption for image in images for caption in image.caption_ids], np.int64)
     columns = {
-        "direction": pa.concat_arrays([pa.repeat("i2t", n_images), pa.repeat("t2i", n_captions)]),
-        "image_id": pa.array(np.concatenate([ids, np.repeat(ids, [len(image.caption_ids) for image in images])])),
-        "caption_id": pa.concat_arrays([pa.nulls(n_images, pa.int64()), captions]),
-        "rank": pa.array(np.concatenate([found.image_to_text, found.text_to_image])),
+        "direction": _directions(n_images, n_captions),
+        "image_id": _column(np.concatenate([ids, of_captions])),
+        "caption_id": pa.concat_arrays([pa.nulls(n_images, pa.int64()), _column(captions)]),
+        "rank": _column(np.concatenate([found.image_to_text, found.text_to_image])),
     }
     for place, name in enumerate(_BEST):
         columns[name] = pa.concat_arrays(
             [
-                pa.array(best[:, place]) if place < best.shape[1] else pa.nulls(len(best), pa.int32())
+                _column(best[:, place]) if place < best.shape[1] else pa.nulls(len(best), pa.int32())
                 for best in (found.captions_found, found.images_found)
             ]
         )
     with replacing(path) as temporary:
-        pq.write_table(pa.table(columns, SCHEMA), temporary, write_page_checksum=True)
+        pq.write_table(
+            pa.Table.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA),
+            temporary,
+            write_page_checksum=True,
+        )
+
+
+# From buffers: `pa.array` would import pandas, which takes longer than all that is written here.
+def _column(values: np.ndarray) -> pa.Array:
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _directions(n_images: int, n_captions: int) -> pa.Array:
+    texts, ends = b"i2t" * n_images + b"t2i" * n_captions, 3 * np.arange(n_images + n_captions + 1, dtype=np.int32)
+    return pa.StringArray.from_buffers(n_images + n_captions, pa.py_buffer(ends), pa.py_buffer(texts))
 
 
 def read(path: Path) -> Ranked:

@@ -22,7 +22,7 @@ from itrcore.settings.load import load
 from itrcore.terminal import user_errors
 from tests.support.project import ROOT
 from tests.support.small_disk import small_disk
-from tests.support.tiny_project import write_params
+from tests.support.tiny_project import PARAMS, write_params
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,8 @@ def outputs(stage: str) -> list[Path]:
     step, item = STEPS[stage].get("do", STEPS[stage]), command(stage)[1]
     listed = [*step.get("outs", []), *step.get("metrics", []), *step.get("plots", [])]
     paths = [entry if isinstance(entry, str) else next(iter(entry)) for entry in listed]
-    return [Path(path.replace("${key}", item).replace("${item.data}", "tiny")) for path in paths]
+    data = "other" if item == "there" else "tiny"
+    return [Path(path.replace("${key}", item).replace("${item.data}", data)) for path in paths]
 
 
 def run(stage: str) -> tuple[int, str]:
@@ -78,12 +79,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "files").mkdir()
     (folder / "files" / "a.txt").write_text("a" * 9000)
     downloads = {"files": {"part": {"sources": [str(folder / "files" / "a.txt")]}}}
-    there = {"run": "one", "trained_on": "tiny", "data": "tiny"}  # as if it were another one
-    write_params(folder, {"downloads": downloads, "transfers": {"there": there}})
+    there = {"run": "one", "trained_on": "tiny", "data": "other"}
+    other = {"datasets.other": PARAMS["datasets"]["tiny"], "transfers": {"there": there}}
+    write_params(folder, {"downloads": downloads, **other})
     with chdir(folder):
         for stage, step in STEPS.items():
             module, item = command(stage)
-            for name in ("one", "two") if step.get("foreach") == "${runs}" else (item,):
+            for name in {"${runs}": ("one", "two"), "${datasets}": ("tiny", "other")}.get(step.get("foreach"), (item,)):
                 importlib.import_module(module).main(load(), name)
     return folder
 
@@ -107,7 +109,7 @@ def one_line(said: str, told: str) -> bool:
 @pytest.fixture
 def disk(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the project on a small disk of its own, as the current folder."""
-    with small_disk(tmp_path / "disk", 4000):
+    with small_disk(tmp_path / "disk", 6000):
         shutil.copytree(finished, tmp_path / "disk", dirs_exist_ok=True)
         monkeypatch.chdir(tmp_path / "disk")
         yield tmp_path / "disk"
