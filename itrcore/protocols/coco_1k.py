@@ -6,13 +6,15 @@ recalls. SCAN's and SGRAF's codes print another sum for five folds (twice that o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from statistics import fmean
 
 import numpy as np
 
 from itrcore.errors import DataError
 from itrcore.protocols.contract import Judged, Protocol, recalls
-from itrcore.ranking import metrics
+from itrcore.protocols.uncertainty import Outcomes
+from itrcore.ranking import Ranks, metrics
 
 FOLDS, IMAGES, CAPTIONS = 5, 1000, 5  # folds, images of a fold, captions of an image
 
@@ -22,11 +24,21 @@ def mean_of_folds(judged: Judged, images: int) -> dict[str, float]:
 
     images: of a fold; the split has a multiple of them
     """
-    folds = []
+    folds = [metrics(ranks) for ranks in _folds(judged, images)]
+    return {key: fmean(fold[key] for fold in folds) for key in folds[0]}
+
+
+def _folds(judged: Judged, images: int) -> Iterator[Ranks]:
     for start in range(0, len(judged.images), images):
         first, end = np.searchsorted(judged.image_of, (start, start + images)).tolist()
-        folds.append(metrics(judged.ranks_of(slice(start, start + images), slice(first, end))))
-    return {key: fmean(fold[key] for fold in folds) for key in folds[0]}
+        yield judged.ranks_of(slice(start, start + images), slice(first, end))
+
+
+def outcomes(judged: Judged, images: int = IMAGES) -> Outcomes:
+    """Of the recalls and rsum: folds are of one size, so that their mean is the share of all queries."""
+    folds = list(_folds(judged, images))
+    sides = (np.concatenate([getattr(fold, side) for fold in folds]) for side in ("image_to_text", "text_to_image"))
+    return Outcomes.of(Ranks(*sides), judged.image_of)
 
 
 def _measure(judged: Judged) -> dict[str, float]:
@@ -39,4 +51,4 @@ def _measure(judged: Judged) -> dict[str, float]:
     return mean_of_folds(judged, IMAGES)
 
 
-PROTOCOL = Protocol("COCO 1K, mean of five folds", recalls(ranked=True), _measure)
+PROTOCOL = Protocol("COCO 1K, mean of five folds", recalls(ranked=True), _measure, outcomes=outcomes)

@@ -7,15 +7,16 @@ and tables of its figures are made from what it says of them here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from itrcore import registry
 from itrcore.data.captions import Image
+from itrcore.protocols.uncertainty import Outcomes
 from itrcore.ranking import Ranks, ranks
 from itrcore.runs.distractors import Distractors
 from itrcore.runs.pairs import Pairs
@@ -48,6 +49,14 @@ class Judged:
     of_captions: np.ndarray | None = None
     pairs: Pairs | None = None
     altered: Distractors | None = None
+    _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """What `make` gives, made once: for what figures and outcomes of a protocol share."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        kept: T = self._kept[key]
+        return kept
 
     @cached_property
     def image_of(self) -> np.ndarray:
@@ -99,6 +108,8 @@ class Protocol:
 
     title: of its table; figures: in the order of the table
     measure: the figures by key, without those that the method has not; raises `DataError`
+    outcomes: what each image contributes to those of them that are shares of queries, or sums of shares; these get intervals.
+        None where the method has none of them
     note: what a reader of its figures has to know, said beside them
     """
 
@@ -106,6 +117,7 @@ class Protocol:
     figures: tuple[Figure, ...]
     measure: Callable[[Judged], dict[str, float]]
     note: str = ""
+    outcomes: Callable[[Judged], Outcomes | None] | None = None
 
 
 def recalls(

@@ -13,6 +13,7 @@ import numpy as np
 
 from itrcore.protocols.coco_ids import annotated, pairs, resolve
 from itrcore.protocols.contract import Judged, Protocol, recalls
+from itrcore.protocols.uncertainty import Outcomes, of_ranks
 
 _BLOCK = 2**22  # similarities compared at once, as in `ranking.py`
 Convention = Literal["left_out", "missed", "own_too"]
@@ -51,37 +52,50 @@ def recalls_of(ranks: np.ndarray, leave_out: bool) -> dict[str, float]:
     return {f"r{k}": float(100.0 * (hits <= k).mean()) for k in (1, 5, 10)}
 
 
-def _measured_by(convention: Convention) -> Callable[[Judged], dict[str, float]]:
-    def measure(judged: Judged) -> dict[str, float]:
+def _ranked_by(convention: Convention) -> Callable[[Judged], tuple[np.ndarray, np.ndarray]]:
+    """The ranks of images and of captions, as of `best_ranks`."""
+
+    def ranked(judged: Judged) -> tuple[np.ndarray, np.ndarray]:
         rows, columns = pairs(annotated().cxc_gts["t2i"], resolve(judged.images, judged.name))
         if convention == "own_too":
             own = np.stack([judged.image_of, np.arange(len(judged.image_of))])
             rows, columns = np.unique(np.concatenate([np.stack([rows, columns]), own], axis=1), axis=1)
-        found = judged.each_way(lambda matrix: best_ranks(matrix, rows, columns))
+        return judged.each_way(lambda matrix: best_ranks(matrix, rows, columns))
+
+    def once(judged: Judged) -> tuple[np.ndarray, np.ndarray]:
+        return judged.once(f"cxc {convention}", lambda: ranked(judged))
+
+    return once
+
+
+def _protocol(title: str, convention: Convention, note: str) -> Protocol:
+    ranked, leave_out = _ranked_by(convention), convention == "left_out"
+
+    def measure(judged: Judged) -> dict[str, float]:
         return {
             f"{side}_{key}": value
-            for side, ranks in zip(("i2t", "t2i"), found, strict=True)
-            for key, value in recalls_of(ranks, leave_out=convention == "left_out").items()
+            for side, ranks in zip(("i2t", "t2i"), ranked(judged), strict=True)
+            for key, value in recalls_of(ranks, leave_out).items()
         }
 
-    return measure
+    def outcomes(judged: Judged) -> Outcomes:
+        return Outcomes.of_parts(of_ranks(*ranked(judged), judged.image_of, leave_out=leave_out))
+
+    return Protocol(title, recalls(), measure, note, outcomes)
 
 
-LEFT_OUT = Protocol(
+LEFT_OUT = _protocol(
     "CxC",
-    recalls(),
-    _measured_by("left_out"),
+    "left_out",
     "Positives are pairs rated 3 or higher; the 28 captions without one are left out, as by eccv_caption and PCME++.",
 )
-MISSED = Protocol(
+MISSED = _protocol(
     "CxC, every caption asked",
-    recalls(),
-    _measured_by("missed"),
+    "missed",
     "Positives are pairs rated 3 or higher; the 28 captions without one count as missed, as VSE∞'s code does with these pairs.",
 )
-OWN_TOO = Protocol(
+OWN_TOO = _protocol(
     "CxC, own pairs always right",
-    recalls(),
-    _measured_by("own_too"),
+    "own_too",
     "Positives are pairs rated 3 or higher and a caption's own image. Whether VSE∞'s published figures are such is not known.",
 )

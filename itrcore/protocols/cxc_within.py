@@ -12,6 +12,7 @@ import numpy as np
 from itrcore.protocols import cxc_ratings
 from itrcore.protocols.contract import WITHIN, Judged, Protocol, recalls
 from itrcore.protocols.cxc import recalls_of
+from itrcore.protocols.uncertainty import Outcomes, of_ranks
 
 _ROWS = 512  # queries scored at once: for 25,000 captions 50 MB
 
@@ -39,22 +40,35 @@ def ranks_within(vectors: np.ndarray, queries: np.ndarray, items: np.ndarray) ->
     return found
 
 
-def _measure(judged: Judged) -> dict[str, float]:
+def _ranks(judged: Judged) -> tuple[np.ndarray, np.ndarray] | None:
+    """Of images and of captions; None where the method has no vectors."""
     if judged.vectors is None:
-        return {}
+        return None
     images, captions = judged.vectors
+    return judged.once("cxc_within", lambda: _ranked(judged, images, captions))
+
+
+def _ranked(judged: Judged, images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     alike = cxc_ratings.of(judged, "sis").at_least(2.5).both_ways()
     rated = cxc_ratings.of(judged, "sts").at_least(3.0)
     column, other = _same_image(judged)
-    ranks = {
-        "i2i": ranks_within(images, alike.first, alike.second),
-        "t2t": ranks_within(captions, np.concatenate([column, rated.first]), np.concatenate([other, rated.second])),
-    }
+    return (
+        ranks_within(images, alike.first, alike.second),
+        ranks_within(captions, np.concatenate([column, rated.first]), np.concatenate([other, rated.second])),
+    )
+
+
+def _measure(judged: Judged) -> dict[str, float]:
     return {
         f"{side}_{key}": value
-        for side, of_side in ranks.items()
+        for side, of_side in zip(WITHIN, _ranks(judged) or (), strict=False)
         for key, value in recalls_of(of_side, leave_out=True).items()
     }
+
+
+def _outcomes(judged: Judged) -> Outcomes | None:
+    ranks = _ranks(judged)
+    return None if ranks is None else Outcomes.of_parts(of_ranks(*ranks, judged.image_of, WITHIN))
 
 
 def _same_image(judged: Judged) -> tuple[np.ndarray, np.ndarray]:
@@ -77,4 +91,5 @@ PROTOCOL = Protocol(
     _measure,
     "Only for methods of one vector per item. Right are images rated 2.5 or higher, in either order; captions of the same image, "
     "and those rated 3 or higher.",
+    _outcomes,
 )

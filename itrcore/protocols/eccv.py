@@ -11,9 +11,10 @@ import io
 
 import numpy as np
 
-from itrcore.protocols.coco_ids import Ids, annotated, resolve
+from itrcore.protocols.coco_ids import annotated, resolve
 from itrcore.protocols.contract import Judged, Protocol, recalls
 from itrcore.protocols.retrieved import top
+from itrcore.protocols.uncertainty import Outcomes
 
 _FIGURES = {"map_at_r": "mAP@R", "r_precision": "R-Precision", "r1": "R@1"}
 # As the package calls them. It computes none but for the first name: the others alone are left out without a word.
@@ -34,19 +35,27 @@ def lists(
     }
 
 
-def figures(judged: Judged, ids: Ids) -> dict[str, float]:
-    """The six figures in percent. judged: of 5,000 images and 25,000 captions; ids: theirs"""
-    known = annotated()
-    images, captions = known.eccv_gts["i2t"], known.eccv_gts["t2i"]
-    columns = np.flatnonzero(np.isin(ids.captions, list(captions)))
-    of_captions = np.asarray(judged.by_captions[:, columns]).T
-    # The package prints bars whatever it is told.
-    with contextlib.redirect_stderr(io.StringIO()):
-        found = known.compute_all_metrics(
+def _lists(judged: Judged) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+    """Those of images and of captions."""
+
+    def make() -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+        known, ids = annotated(), resolve(judged.images, judged.name)
+        images, captions = known.eccv_gts["i2t"], known.eccv_gts["t2i"]
+        columns = np.flatnonzero(np.isin(ids.captions, list(captions)))
+        of_captions = np.asarray(judged.by_captions[:, columns]).T
+        return (
             lists(judged.similarity, ids.images, ids.captions, images),
             lists(of_captions, ids.captions[columns], ids.images, captions),
-            target_metrics=tuple(_ASKED),
         )
+
+    return judged.once("eccv", make)
+
+
+def figures(judged: Judged) -> dict[str, float]:
+    """The six figures in percent, of 5,000 images and 25,000 captions."""
+    # The package prints bars whatever it is told.
+    with contextlib.redirect_stderr(io.StringIO()):
+        found = annotated().compute_all_metrics(*_lists(judged), target_metrics=tuple(_ASKED))
     return {
         f"{side}_{ours}": 100.0 * float(found[theirs][side])
         for side in ("i2t", "t2i")
@@ -54,9 +63,30 @@ def figures(judged: Judged, ids: Ids) -> dict[str, float]:
     }
 
 
+def outcomes(judged: Judged) -> Outcomes:
+    """What each image, and the captions of each, contribute to the six figures."""
+    known, ids, images = annotated(), resolve(judged.images, judged.name), len(judged.images)
+    queries, parts = {"i2t": ids.images, "t2i": ids.captions}, dict[str, tuple[np.ndarray, np.ndarray]]()
+    for (side, of_side), found in zip(queries.items(), _lists(judged), strict=True):
+        place = {query: row for row, query in enumerate(of_side.tolist())}
+        rows = np.array([place[query] for query in found])
+        of_images = rows if side == "i2t" else judged.image_of[rows]
+        right = [np.isin(listed, known.eccv_gts[side][query]) for query, listed in found.items()]
+        precision = [hits.cumsum() / np.arange(1, len(hits) + 1) for hits in right]
+        values = {
+            "map_at_r": [(each * hits).sum() / len(hits) for each, hits in zip(precision, right, strict=True)],
+            "r_precision": [each[-1] for each in precision],
+            "r1": [hits[0] for hits in right],
+        }
+        asked = np.bincount(of_images, minlength=images)
+        parts |= {f"{side}_{key}": (np.bincount(of_images, value, images), asked) for key, value in values.items()}
+    return Outcomes.of_parts(parts)
+
+
 PROTOCOL = Protocol(
     "ECCV Caption",
     recalls(_FIGURES),
-    lambda judged: figures(judged, resolve(judged.images, judged.name)),
+    figures,
     "In percent. R is the number of a query's positives; 1,261 images and 1,332 captions are asked for.",
+    outcomes,
 )

@@ -11,11 +11,13 @@ import numpy as np
 from itrcore.data.altered import KINDS
 from itrcore.errors import DataError
 from itrcore.protocols.contract import RECALLS, Figure, Judged, Protocol
+from itrcore.protocols.uncertainty import Outcomes
 
 _ROWS = 512  # images whose similarities are looked through at once
 
 
-def _measure(judged: Judged) -> dict[str, float]:
+def _parts(judged: Judged) -> dict[str, np.ndarray]:
+    """Figure → (n_images,) whether each image counts in it."""
     if judged.altered is None:
         return {}
     ranks, n_images = judged.ranks.image_to_text, len(judged.images)
@@ -26,7 +28,7 @@ def _measure(judged: Judged) -> dict[str, float]:
         best[start : start + _ROWS] = rows.max(axis=1)
         for image, row in enumerate(rows, start):
             right[image] = row[first[image] : first[image] + len(judged.images[image].captions)].max()
-    figures = dict[str, float]()
+    parts = dict[str, np.ndarray]()
     for kind in KINDS:
         scores = judged.altered[kind]
         if len(scores) != n_images:
@@ -34,9 +36,18 @@ def _measure(judged: Judged) -> dict[str, float]:
                 f"{judged.name}: altered captions are scored with {len(scores):,} images; expected {n_images:,}"
             )
         among = ranks + (scores >= right[:, None]).sum(axis=1)
-        figures |= {f"{kind}_r{k}": 100.0 * float((among <= k).mean()) for k in (1, 5, 10)}
-        figures[f"{kind}_false"] = 100.0 * float((scores[:, 0] >= best).mean())
-    return figures
+        parts |= {f"{kind}_r{k}": among <= k for k in (1, 5, 10)}
+        parts[f"{kind}_false"] = scores[:, 0] >= best
+    return parts
+
+
+def _measure(judged: Judged) -> dict[str, float]:
+    return {key: 100.0 * float(hits.mean()) for key, hits in judged.once("rococo", lambda: _parts(judged)).items()}
+
+
+def _outcomes(judged: Judged) -> Outcomes | None:
+    parts = judged.once("rococo", lambda: _parts(judged))
+    return Outcomes.of_parts({key: (hits, np.ones(len(hits))) for key, hits in parts.items()}) if parts else None
 
 
 PROTOCOL = Protocol(
@@ -52,4 +63,5 @@ PROTOCOL = Protocol(
     _measure,
     "Recalls of images among all test captions and the altered ones of all test images, which are wrong, as are ties. False: "
     "percent of images whose best caption is an altered one. An ensemble has no such figures.",
+    _outcomes,
 )

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from statistics import fmean
 
+import numpy as np
+
 from itrcore.data.hard_negatives import CATEGORIES
 from itrcore.protocols.contract import Figure, Judged, Protocol
+from itrcore.protocols.uncertainty import Outcomes
 
 
 def _measure(judged: Judged) -> dict[str, float]:
@@ -25,6 +28,26 @@ def _measure(judged: Judged) -> dict[str, float]:
     if len(found) == len(CATEGORIES):
         found["mean"] = fmean(found.values())
     return found | counts
+
+
+def _outcomes(judged: Judged) -> Outcomes | None:
+    if judged.pairs is None:
+        return None
+    place = {image.image_id: row for row, image in enumerate(judged.images)}
+    images = np.array([place[image] for image in judged.pairs.image_ids.tolist()])
+    right, wrong = judged.pairs.scores.T
+    parts = dict[str, tuple[np.ndarray, np.ndarray]]()
+    for category in CATEGORIES:
+        of_category = judged.pairs.categories == category
+        if of_category.any():
+            hits, asked = (
+                np.bincount(images[chosen], minlength=len(place))
+                for chosen in (of_category & (right > wrong), of_category)
+            )
+            parts[category] = hits, asked
+    if len(parts) < len(CATEGORIES):
+        return Outcomes.of_parts(parts) if parts else None
+    return Outcomes.of_parts(parts, {"mean": dict.fromkeys(CATEGORIES, 1 / len(CATEGORIES))})
 
 
 def _figure(category: str) -> Figure:
@@ -43,4 +66,5 @@ PROTOCOL = Protocol(
     "Percent of pairs whose right caption scores higher than the altered one, of which an object (obj), attribute (att) or "
     "relation (rel) was replaced, swapped or added; a tie is wrong, and guessing gives 50. Only pairs of pictures in test: others "
     "were trained on. An ensemble that takes a scale for each query has no such figure.",
+    _outcomes,
 )

@@ -172,8 +172,7 @@ COST = (
 def rows(results: Results, data: str, protocol: str = WHOLE_SPLIT) -> list[Row]:
     """The rows of one table with the figures of a protocol, which is one of its own, best first; equal ones by name.
 
-    Best is the highest mean rsum; by a protocol without it, the highest sum of the means of its figures. How sure figures are
-    is known of those of the whole split. `DataError` as `noise`.
+    Best is the highest mean rsum; by a protocol without it, the highest sum of the means of its figures. `DataError` as `noise`.
     """
     groups: dict[tuple[str, str, str | None], list[Entry]] = {}
     for entry in results.of(data):
@@ -190,10 +189,10 @@ def rows(results: Results, data: str, protocol: str = WHOLE_SPLIT) -> list[Row]:
     best = [column.key for column in quality(protocol) if not column.lowest]
     best = ["rsum"] if "rsum" in best else best
     board.sort(key=lambda row: (-sum(row.values[key].mean for key in best if key in row.values), row.name))
-    if protocol != WHOLE_SPLIT:
-        return board
     entries = tuple(tuple(entry.name for entry in row.entries) for row in board)
-    sure = noise(results, data, entries)
+    sure = noise(results, data, entries, protocol)
+    if protocol != WHOLE_SPLIT:
+        return [replace(row, noise=of_row) for row, of_row in zip(board, sure, strict=True)]
     highest = next(row for row, of_row in zip(board, sure, strict=True) if TO_BEST not in of_row.interval)
     return [
         replace(row, noise=of_row, values=row.values | _to_best(row, highest))
@@ -293,9 +292,7 @@ def as_json(results: Results, with_references: bool = False) -> dict[str, Any]:
             figures: dict[str, Any] = {key: value.mean for key, value in row.values.items()}
             if row.kind == "run" and not row.elsewhere:
                 figures["seeds"] = len(row.entries)
-            interval = {key: {"low": low, "high": high} for key, (low, high) in row.noise.interval.items()}
-            uncertain = {"interval": interval, "p_against_best": dict(row.noise.p)}
-            board[data][row.name] = figures | uncertain | _beside_means(row, row.values)
+            board[data][row.name] = figures | _uncertain(row) | _beside_means(row, row.values)
             if row.extrapolated:
                 board[data][row.name]["extrapolated"] = sorted(row.extrapolated)
             if row.collapsed:
@@ -304,7 +301,9 @@ def as_json(results: Results, with_references: bool = False) -> dict[str, Any]:
             for row in rows(results, data, protocol):
                 own = {column.key: row.values[column.key] for column in quality(protocol) if column.key in row.values}
                 means = {key: value.mean for key, value in own.items()}
-                board[data][row.name].setdefault("protocols", {})[protocol] = means | _beside_means(row, own)
+                board[data][row.name].setdefault("protocols", {})[protocol] = (
+                    means | (_uncertain(row) if row.noise.interval else {}) | _beside_means(row, own)
+                )
         for protocol in (WHOLE_SPLIT, *results.protocols.get(data, ())) if with_references else ():
             for reference in references(results, data, protocol):
                 record = board[data].setdefault(reference.name, {})
@@ -312,6 +311,11 @@ def as_json(results: Results, with_references: bool = False) -> dict[str, Any]:
                     record = record.setdefault("protocols", {}).setdefault(protocol, {})
                 record |= {"reference": reference.source, **reference.figures}
     return board
+
+
+def _uncertain(row: Row) -> dict[str, Any]:
+    interval = {key: {"low": low, "high": high} for key, (low, high) in row.noise.interval.items()}
+    return {"interval": interval, "p_against_best": dict(row.noise.p)}
 
 
 def _beside_means(row: Row, values: Mapping[str, Stat]) -> dict[str, Any]:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from safetensors import SafetensorError
 
 from itrcore import intact, layout
 from itrcore.data import captions
 from itrcore.errors import DataError
-from itrcore.protocols import ranked
+from itrcore.protocols import outcomes_file, ranked
 from itrcore.protocols.ranked import Ranked
-from itrcore.runs.folder import RANKS, SPLIT
+from itrcore.protocols.uncertainty import Outcomes
+from itrcore.runs.folder import OUTCOMES, RANKS, SPLIT
 from itrcore.runs.records import Evaluation
 
 
@@ -20,6 +22,23 @@ def images_of_captions(root: Path, data: str) -> np.ndarray:
     """(n_captions,) the image of each test caption, by its place; `DataError` where the caption table is missing or damaged."""
     table = captions.read_table(root / layout.captions(data))
     return np.from_dlpack(captions.rows_of(table, SPLIT)["position"].combine_chunks())
+
+
+def read_outcomes(root: Path, evaluation: Evaluation, protocol: str, n_images: int) -> Outcomes | None:
+    """What each image contributes to the figures by a protocol; None where it has none. `DataError` where it is damaged."""
+    if OUTCOMES not in evaluation.files:
+        return None
+    path = root / layout.result(evaluation.data, evaluation.name) / OUTCOMES
+    intact.check(path.parent, {OUTCOMES: evaluation.files[OUTCOMES]})
+    try:
+        found = outcomes_file.read(path, protocol)
+    except (AttributeError, KeyError, OSError, SafetensorError, TypeError, ValueError) as error:
+        raise DataError.at(path, f"not readable ({error!r})", "outcomes of protocols", do="Run: dvc repro") from error
+    if found is not None and len(found.hits) != n_images:
+        raise DataError.at(
+            path, f"outcomes of {len(found.hits)} images", f"{n_images}, as test has now", do="Run: dvc repro"
+        )
+    return found
 
 
 def read_ranks(root: Path, evaluation: Evaluation, image_of: np.ndarray) -> Ranked:

@@ -17,7 +17,7 @@ from itrcore.runs.records import Collapse, Point
 SPLIT = "test"
 RUN, HISTORY = "run.json", "history.json"  # in a run's folder
 SCORES = "evaluation.json"  # in the folder of a run's scores
-METRICS, RANKS = "metrics.json", "ranks.parquet"  # in the folder of results
+METRICS, RANKS, OUTCOMES = "metrics.json", "ranks.parquet", "outcomes.safetensors"  # in the folder of results
 RETRIEVED, EXPLAINED = "retrieved.json", "explained.json"
 
 R = TypeVar("R", bound=BaseModel)

@@ -29,7 +29,7 @@ from itrcore.evaluation.load import load_run
 from itrcore.evaluation.mixing import mixed
 from itrcore.evaluation.scoring import encode, score
 from itrcore.files import read_json, sha256, write_json
-from itrcore.protocols import ranked
+from itrcore.protocols import outcomes_file, ranked
 from itrcore.protocols.results import summary
 from itrcore.ranking import Ranks, metrics, ranks
 from itrcore.runs import inputs
@@ -285,6 +285,9 @@ def test_sugar_crepe_is_the_share_of_pairs_whose_right_caption_is_strictly_highe
     )
     for name in ("one", "both"):
         figures = read_json(RESULTS / name / "metrics.json")["protocols"]["sugar_crepe"]
+        kept = outcomes_file.read(RESULTS / name / "outcomes.safetensors", "sugar_crepe")
+        assert kept is not None and kept.figures() == pytest.approx({key: figures[key] for key in kept.keys})
+        assert {key for key in figures if not key.endswith("_pairs")} == set(kept.keys)
         plain: dict[str, list[bool]] = {}
         for category, (right, wrong) in zip(scores[name].categories, scores[name].scores.tolist(), strict=True):
             plain.setdefault(category, []).append(right > wrong)
@@ -335,6 +338,8 @@ def test_altered_captions_are_wrong_answers_beside_all_others(name: str, folder:
     write_params(folder, {**CHANGES, "datasets.tiny.protocols": ["rococo"]})
     evaluate(load(), name)
     figures = judge(load(), name).protocols["rococo"]
+    kept = outcomes_file.read(RESULTS / name / "outcomes.safetensors", "rococo")
+    assert kept is not None and kept.figures() == pytest.approx(figures)
     run = load_run(Path("runs/tiny", name))
     tokeniser, method = run.assets.text.tokeniser, run.method.eval()
     images = encode(method, open_split("tiny", "test", tokeniser, method.input), 16, torch.device("cpu")).images

@@ -56,7 +56,7 @@ RESULTS = (
     "report/leaderboard.json",
 )
 # What two undisturbed pipelines differ in: times, the project's commit, and digests over these.
-_VARYING = re.compile(r"seconds|pairs_per_second|_ms$|^code_version$|^digest$")
+_VARYING = re.compile(r"seconds|pairs_per_second|_ms$|^(efficiency|extrapolated|code_version|digest)$")
 
 _UNFINISHED = (".tmp", ".old")  # endings of files and folders that a write has not put into place yet
 

@@ -60,6 +60,12 @@ def test_figures_are_those_of_the_peers_code(judged: Judged, name: str) -> None:
     assert list(figures) == [figure.key for figure in protocol(name).figures]
     wanted = [value for of_side in PEERS[name].values() for value in of_side] + RSUM.get(name, [])
     assert list(figures.values()) == pytest.approx(wanted, rel=1e-6)
+    if (outcomes := protocol(name).outcomes) is not None:  # what intervals rest on: all but ranks
+        shares = outcomes(judged).figures()
+        assert shares == pytest.approx({key: value for key, value in figures.items() if key in shares}, rel=1e-9)
+        assert figures.keys() - shares.keys() <= {
+            f"{side}_{key}" for side in ("i2t", "t2i") for key in ("median", "mean")
+        }
 
 
 def test_eccv_figures_of_captions_are_those_of_the_formulas(judged: Judged) -> None:

@@ -56,6 +56,7 @@ def test_recalls_within_are_those_of_vse_inftys_code(cxc: Path) -> None:
     assert list(figures) == [figure.key for figure in protocol("cxc_within").figures]
     peers = [0.10436234606553955, 0.939261114589856, 1.7115424754748487, 17.028, 38.508, 49.392]
     assert list(figures.values()) == pytest.approx(peers)
+    assert protocol("cxc_within").outcomes(judged).figures() == pytest.approx(figures)
     assert protocol("cxc_within").measure(Judged("run", NOTHING, coco_images(), None, cxc)) == {}
 
 

@@ -8,12 +8,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
 from itrcore.cli.app import app
 from itrcore.errors import DataError
+from itrcore.files import read_json, sha256
+from itrcore.protocols import outcomes_file
+from itrcore.protocols.uncertainty import Outcomes, intervals, p_values
 from itrcore.report.exports import as_csv, as_latex
 from itrcore.report.html import write_report
 from itrcore.report.leaderboard import as_json, rows
@@ -21,7 +25,7 @@ from itrcore.report.markdown import as_markdown
 from itrcore.report.results import Results, collect
 from itrcore.report.terminal import print_leaderboard
 from itrcore.settings.evaluation import ReportSettings
-from tests.support.report_data import evaluation, imported, put_run
+from tests.support.report_data import evaluation, imported, put_run, write
 from tests.support.tiny_project import write_params
 
 F30K = {"features": "bottom-up attention", "n_images": 150, "n_captions": 750}
@@ -124,6 +128,37 @@ def printed(results: Results, width: int) -> list[str]:
     console = Console(width=width, file=io.StringIO(), color_system=None)
     print_leaderboard(results, console)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_figures_of_a_protocol_are_as_sure_as_what_each_image_adds_to_them(tmp_path: Path) -> None:
+    """Rows are in the order of their rsum; of the last one the protocol has no figures."""
+    random, kept = np.random.default_rng(4), {}
+    for name, r1, share in (("a", 30.0, 0.5), ("b", 25.0, 0.9), ("c", 20.0, None)):
+        record = evaluation(
+            name, "toy", name, 1, r1, protocols={"eccv": {} if share is None else {"i2t_r1": 100 * share}}
+        )
+        put_run(tmp_path, record)
+        if share is not None:
+            hits = random.random(150) < share
+            kept[name] = Outcomes.of_parts({"i2t_r1": (hits, np.ones(150))})
+            outcomes_file.write(path := tmp_path / "results/toy" / name / "outcomes.safetensors", {"eccv": kept[name]})
+            rewrite_files(tmp_path / "results/toy" / name / "metrics.json", {path.name: sha256(path)})
+    results = collect(tmp_path, dict.fromkeys("abc", "toy"), {}, {}, {"toy": ["eccv"]})
+    found = {row.label: row.noise for row in rows(results, "toy", "eccv")}
+    expected = intervals([kept["a"], kept["b"]])
+    assert [found[name].interval for name in "abc"] == [*expected, {}]
+    (p,) = p_values([kept["a"] - kept["b"]])
+    assert (found["a"].p, found["b"].p, found["c"].p) == (p, {}, {}) and p["i2t_r1"] < 0.01
+    low, high = expected[0]["i2t_r1"]
+    assert as_json(results)["toy"]["a/small"]["protocols"]["eccv"]["interval"] == {"i2t_r1": {"low": low, "high": high}}
+    (tmp_path / "results/toy/a/outcomes.safetensors").write_bytes(b"0")
+    with pytest.raises(DataError, match=r"results/toy/a/outcomes\.safetensors: this file is damaged"):
+        rows(collect(tmp_path, dict.fromkeys("abc", "toy"), {}, {}, {"toy": ["eccv"]}), "toy", "eccv")
+
+
+def rewrite_files(path: Path, more: dict[str, str]) -> None:
+    record = read_json(path)
+    write(path, {**record, "files": {**record["files"], **more}})
 
 
 def test_damaged_ranks_and_other_captions_are_errors(tmp_path: Path) -> None:

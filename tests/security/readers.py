@@ -50,6 +50,7 @@ from itrcore.report import ranked
 from itrcore.runs import distractors, inputs, pairs, scored
 from itrcore.runs import folder as run_folder
 from itrcore.runs.records import Evaluation, Run
+from itrcore.serving import encoded_items
 from itrcore.settings import recipes, yaml_file
 from itrcore.settings.downloads import DownloadSettings, PunktSettings
 from itrcore.settings.load import load
@@ -113,6 +114,11 @@ def _ranks(path: Path) -> Any:
     """Whoever gives the ranks gives the digest as well."""
     evaluation = Evaluation.model_construct(data="d", name="a", files={path.name: sha256(path)})
     return ranked.read_ranks(path.parents[3], evaluation, np.zeros(1, np.int64))
+
+
+def _outcomes(path: Path) -> Any:
+    evaluation = Evaluation.model_construct(data="d", name="a", files={path.name: sha256(path)})
+    return ranked.read_outcomes(path.parents[3], evaluation, "eccv", 1)
 
 
 def _scores(path: Path) -> Any:
@@ -290,6 +296,7 @@ def _shards() -> Mapping[str, bytes]:
 
 # Of a data set and a method: no source whose size is known, and no word pieces.
 _DATASET: Any = SimpleNamespace(source=None, benchmark=None, vocabulary=SimpleNamespace(word_pieces=None))
+_RUN: Any = SimpleNamespace(record=SimpleNamespace(name="r", files={"model.safetensors": "0"}))
 _CHECKPOINT = lambda: hostile.torch_files()  # noqa: E731
 _NOT_A_FILE: Mapping[str, bytes] = {}
 
@@ -344,6 +351,11 @@ READERS: dict[str, Reader] = {
     "ranks": Reader(
         ("itrcore.protocols.ranked:read",), "results/d/a/ranks.parquet", _ranks,
         lambda: hostile.parquet_files(SCHEMA_OF_RANKS)),
+    "outcomes of protocols": Reader(
+        ("itrcore.protocols.outcomes_file:read",), "results/d/a/outcomes.safetensors", _outcomes, hostile.safetensors_files),
+    "encoded items": Reader(
+        ("itrcore.serving.encoded_items:read",), "a.safetensors", lambda path: encoded_items.read(path, _RUN),
+        hostile.safetensors_files),
     "vectors": Reader(
         ("itrcore.runs.scored:open_scores",), "a/test/vectors.safetensors", _scores, hostile.safetensors_files),
     "vectors of concepts": Reader(
@@ -522,5 +534,6 @@ OURS = {
     "itrcore.report.pictures:Shelf._copy": "a picture that cannot be shown is left out, whatever is wrong with it",
     "itrcore.cli.explain:_picture": "the two rows of pictures",
     "itrcore.data.pictures:read": "the two rows of pictures",
+    "itrcore.serving.given:GivenPictures.image": "the two rows of pictures",
     "itrcore.settings.methods:MethodSettings._of_its_kind": "a part of params.yaml, read before",
 }
