@@ -74,7 +74,7 @@ def test_an_error_in_params_yaml_is_its_message_and_no_traceback(
     result = itr(command, columns=40)
     assert result.exit_code == 1
     assert result.output.splitlines() == [
-        "error: params.yaml: report: unknown key '[red]titel'; did you mean 'title'? (valid here: title)"
+        "error: params.yaml: report: unknown key '[red]titel'; did you mean 'title'? (valid here: title, gallery)"
     ]
 
 
