@@ -101,7 +101,7 @@ def _add(data: str, names: list[str], found: list[Found], weights: Weights, scal
     options = {"weights": weights, "scale": scale}
     told = {key: value for key, value in options.items() if value not in ("equal", "none")}
     # Each new entry stands first in its section: so the best one is added last.
-    added = list(zip(names, found, strict=False))
+    added = list(zip(names[: len(found)], found, strict=True))
     for name, each in reversed(added):
         edit.add(PARAMS, "ensembles", name, {"data": data, "runs": list(each.runs), **told})
     say(f"Added to params.yaml: {', '.join(name for name, _ in added)}. Next: dvc repro")

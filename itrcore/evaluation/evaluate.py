@@ -64,7 +64,9 @@ def evaluate(params: Params, name: str) -> Path:
                 score_further(scorer, temporary / SPLIT)
             if dev is not None:
                 selection = dev.first(params.training.selection.captions)
-                _score(method, selection, params.evaluation, accelerator.device, temporary / DEV, bars.show)
+                _score(
+                    method, selection, params.evaluation, accelerator.device, temporary / DEV, bars.show, timed=False
+                )
         n_images, n_captions = len(encoded.images), len(encoded.texts)
         scores = Scores(
             kind="run",
@@ -110,16 +112,25 @@ def _check_width(run: Run, name: str, data: str) -> None:
 
 
 def _score(
-    method: Method[Any, Any], split: Split, settings: EvaluationSettings, device: torch.device, folder: Path, show: Show
+    method: Method[Any, Any],
+    split: Split,
+    settings: EvaluationSettings,
+    device: torch.device,
+    folder: Path,
+    show: Show,
+    timed: bool = True,
 ) -> tuple[EncodedSplit[Any], float]:
-    """Encode a split, score all its pairs and write what is kept of that; what was encoded, and the seconds of scoring."""
+    """Encode a split, score all its pairs and write what is kept of that; what was encoded, and the seconds of scoring.
+
+    timed: score those of an embedding method too, whose vectors say as much, so that it is known how long that takes
+    """
     folder.mkdir(parents=True)
     encoded = encode(method, split, settings.batch_size, device, show)
     embeds = isinstance(method, EmbeddingMethod)
     started = time.perf_counter()
-    # Of an embedding method the similarities are computed for their cost alone: its vectors say as much.
     matrix = None if embeds else new_array(folder / SIMILARITY, (len(encoded.images), len(encoded.texts)))
-    score(method, encoded.images, encoded.texts, settings.tile, matrix, show)
+    if timed or not embeds:
+        score(method, encoded.images, encoded.texts, settings.tile, matrix, show)
     seconds = time.perf_counter() - started
     if matrix is not None:
         matrix.flush()

@@ -12,10 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 from itrcore import registry
 from itrcore.errors import DataError, first_line
 from itrcore.extraction.extractor import Extractor
-from itrcore.settings.features import DetrSettings, ExtractorSettings, GridSettings, Lite0Settings
+from itrcore.settings.features import DetrSettings, ExtractorSettings, Lite0Settings, PatchSettings
 
 _MADE = ("sha256", "preprocessing")  # of a description, beside the settings
-_SETTINGS: TypeAdapter[Lite0Settings | GridSettings | DetrSettings] = TypeAdapter(ExtractorSettings)
+_SETTINGS: TypeAdapter[Lite0Settings | PatchSettings | DetrSettings] = TypeAdapter(ExtractorSettings)
 _CPU = torch.device("cpu")
 
 

@@ -19,7 +19,7 @@ from itrcore.errors import DataError
 from itrcore.extraction.extractor import Extracted, Extractor, Frame, on_grid
 from itrcore.fetch import hub
 from itrcore.pretrained import weights
-from itrcore.settings.features import DetrSettings, GridSettings
+from itrcore.settings.features import DetrSettings, PatchSettings
 
 _KEY = "features.extractor.weights"
 _CROPPED_BELOW = 384  # of ConvNeXt's processor, which ResNets have: from this side on it takes the whole picture
@@ -37,7 +37,7 @@ _CLASS_TOKENS = {"clip": 1, "dinov2": 1}
 class _Published(Extractor):
     """A model and its processor."""
 
-    def __init__(self, settings: GridSettings | DetrSettings, device: torch.device) -> None:
+    def __init__(self, settings: PatchSettings | DetrSettings, device: torch.device) -> None:
         """`DataError` where the model cannot be had, is of another kind or lacks weights, or its processor is not there."""
         import transformers
 
@@ -64,7 +64,7 @@ class _Published(Extractor):
 class Grid(_Published):
     """Patches or cells, row by row of the part of the picture that the model is shown."""
 
-    def __init__(self, settings: GridSettings, device: torch.device) -> None:
+    def __init__(self, settings: PatchSettings, device: torch.device) -> None:
         """As of `_Published`; `DataError` also where the processor does not make pictures of one size."""
         super().__init__(settings, device)
         self._kind, self._whole = settings.kind, settings.framing == "whole"
@@ -159,7 +159,7 @@ class _Framing:
         return (width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2
 
 
-def _processor(settings: GridSettings | DetrSettings) -> Any:
+def _processor(settings: PatchSettings | DetrSettings) -> Any:
     from transformers import AutoImageProcessor
 
     name, revision = settings.weights, settings.revision

@@ -59,9 +59,11 @@ def _ranked(judged: Judged, images: np.ndarray, captions: np.ndarray) -> tuple[n
 
 
 def _measure(judged: Judged) -> dict[str, float]:
+    if (ranks := _ranks(judged)) is None:
+        return {}
     return {
         f"{side}_{key}": value
-        for side, of_side in zip(WITHIN, _ranks(judged) or (), strict=False)
+        for side, of_side in zip(WITHIN, ranks, strict=True)
         for key, value in recalls_of(of_side, leave_out=True).items()
     }
 

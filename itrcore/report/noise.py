@@ -63,7 +63,7 @@ def noise(
     if not rows or len({each.keys for each in rows.values()}) > 1:
         return tuple(found)
     keys = next(iter(rows.values())).keys
-    lowest = {figure.key for figure in contract.protocol(protocol).figures if figure.kind not in ("percent",)}
+    lowest = {figure.key for figure in contract.protocol(protocol).figures if figure.kind != "percent"}
     signs = np.array([-1.0 if key in lowest else 1.0 for key in keys])
     figures = signs * np.array([list(each.figures().values()) for each in rows.values()]).round(
         9

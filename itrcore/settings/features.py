@@ -19,7 +19,7 @@ class Lite0Settings(Settings):
     framing: Literal["published", "whole"]
 
 
-class GridSettings(Settings):
+class PatchSettings(Settings):
     """Patches of CLIP, SigLIP or DINOv2 or the cells of a ResNet: models of transformers.
 
     weights: a name on the Hugging Face hub, or a folder; revision: of the hub's repository
@@ -35,7 +35,7 @@ class GridSettings(Settings):
 class DetrSettings(Settings):
     """Object queries of a DETR, with the boxes that it predicts; it sees whole pictures.
 
-    weights, revision: as of `GridSettings`; regions: how many queries are kept, the surest first
+    weights, revision: as of `PatchSettings`; regions: how many queries are kept, the surest first
     """
 
     kind: Literal["detr"]
@@ -44,7 +44,7 @@ class DetrSettings(Settings):
     regions: Count
 
 
-ExtractorSettings = Annotated[Lite0Settings | GridSettings | DetrSettings, Field(discriminator="kind")]
+ExtractorSettings = Annotated[Lite0Settings | PatchSettings | DetrSettings, Field(discriminator="kind")]
 
 
 class FeatureSettings(Settings):

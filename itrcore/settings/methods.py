@@ -157,6 +157,20 @@ class SetSettings(ModelSettings):
         return super().family + ("_grid" if self.grid else "")
 
 
+class PictureSettings(ModelSettings):
+    """Methods whose images are read by the picture tower that comes with their text encoder: CLIP and its like."""
+
+    @property
+    def images(self) -> Literal["regions", "grid", "pictures"]:
+        """That tower sees the pictures."""
+        return "pictures"
+
+    @property
+    def brings_scale(self) -> bool:
+        """The towers' own."""
+        return True
+
+
 class CrossSettings(ModelSettings):
     """Stacked cross attention between words and regions: SCAN and what follows it.
 

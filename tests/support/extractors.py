@@ -9,7 +9,7 @@ import torch
 import transformers
 from transformers import ResNetConfig
 
-from itrcore.settings.features import DetrSettings, GridSettings
+from itrcore.settings.features import DetrSettings, PatchSettings
 
 SIDE, PATCH, WIDTH, QUERIES = 32, 8, 16, 7
 _VIT = {
@@ -60,8 +60,8 @@ def write(folder: Path, kind: str) -> tuple[Any, Any]:
     return made, prepare
 
 
-def settings_of(kind: str, folder: Path, framing: Any = "published") -> GridSettings | DetrSettings:
+def settings_of(kind: str, folder: Path, framing: Any = "published") -> PatchSettings | DetrSettings:
     if kind == "detr":
         return DetrSettings(kind="detr", weights=str(folder), regions=5)
     known: Any = kind
-    return GridSettings(kind=known, weights=str(folder), framing=framing)
+    return PatchSettings(kind=known, weights=str(folder), framing=framing)

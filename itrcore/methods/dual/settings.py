@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from itrcore.settings.encoders import TowersSettings
-from itrcore.settings.methods import ModelSettings
+from itrcore.settings.methods import PictureSettings
 
 
-class DualSettings(ModelSettings):
+class DualSettings(PictureSettings):
     """A published dual encoder. dim: of the vectors that both of its towers end in"""
 
     kind: Literal["dual"]
@@ -18,16 +18,6 @@ class DualSettings(ModelSettings):
     def family(self) -> str:
         """By the weights that it starts from: each is a model of its own, with published figures of its own."""
         return f"{self.name} {self.text.weights}"
-
-    @property
-    def images(self) -> Literal["regions", "grid", "pictures"]:
-        """Its own tower sees the pictures."""
-        return "pictures"
-
-    @property
-    def brings_scale(self) -> bool:
-        """Its own."""
-        return True
 
     @property
     def whole(self) -> bool:

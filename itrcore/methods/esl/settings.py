@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from itrcore.settings.encoders import CLIPSettings, TextSettings
-from itrcore.settings.methods import ModelSettings, SetSettings
+from itrcore.settings.methods import ModelSettings, PictureSettings, SetSettings
 
 
 class LevelSettings(ModelSettings):
@@ -44,21 +44,11 @@ class ESLSettings(LevelSettings, SetSettings):
         return True
 
 
-class ESLCLIPSettings(LevelSettings):
+class ESLCLIPSettings(LevelSettings, PictureSettings):
     """ESL on one CLIP vector per image and caption."""
 
     kind: Literal["esl_clip"]
     text: CLIPSettings
-
-    @property
-    def images(self) -> Literal["regions", "grid", "pictures"]:
-        """CLIP's own tower sees the pictures."""
-        return "pictures"
-
-    @property
-    def brings_scale(self) -> bool:
-        """CLIP's own."""
-        return True
 
     @property
     def vector_width(self) -> int | None:
