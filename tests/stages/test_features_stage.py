@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ruamel.yaml import YAML
 
 from itrcore import layout
 from itrcore.data import scan_writing
@@ -28,6 +29,7 @@ from tests.support import extractors
 from tests.support.data_stages import STAGES, write_params
 from tests.support.killing import Killed
 from tests.support.picture_data import encoded, photo
+from tests.support.project import ROOT
 
 IMAGES = {"samples_per_shard": 4, "max_megapixels": 1}
 IDS = {"train": range(7), "dev": range(7, 9), "test": range(9, 11)}
@@ -149,3 +151,12 @@ def test_a_damaged_picture_is_one_error_that_names_its_shard(params: Params) -> 
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"images/dev-00000\.tar: this file is damaged: its bytes have changed"):
         features.main(params, "toy")
+
+
+def test_whatever_reads_shards_waits_for_those_that_are_computed() -> None:
+    """They lie in a folder of their own, which only exists where features are computed."""
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+    for name, stage in stages.items():
+        deps = stage.get("do", stage).get("deps", [])
+        for read in (path for path in deps if path.endswith("/shards")):
+            assert name == "extractor" or read.removesuffix("shards") + "features" in deps, name
