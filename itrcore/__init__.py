@@ -10,7 +10,7 @@ The library imports neither DVC nor Prefect; `stages/` calls it from DVC and `fl
 __version__ = "0.1.0"
 __all__ = ["load"]
 
-_PLACES = {"load": "itrcore.serving.load:load"}
+_PLACES = {"load": "itrcore.retriever.load:load"}
 
 
 def __getattr__(name: str) -> object:  # so that `import itrcore` itself loads nothing; `__init__.pyi` has the types

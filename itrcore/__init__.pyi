@@ -1,3 +1,3 @@
-from itrcore.serving.load import load as load
+from itrcore.retriever.load import load as load
 
 __version__: str

@@ -47,10 +47,10 @@ from itrcore.protocols.ranked import SCHEMA as SCHEMA_OF_RANKS
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.text import clip_vocabulary
 from itrcore.report import ranked
+from itrcore.retriever import encoded_items
 from itrcore.runs import distractors, inputs, pairs, scored
 from itrcore.runs import folder as run_folder
 from itrcore.runs.records import Evaluation, Run
-from itrcore.serving import encoded_items
 from itrcore.settings import recipes, yaml_file
 from itrcore.settings.downloads import DownloadSettings, PunktSettings
 from itrcore.settings.load import load
@@ -354,7 +354,7 @@ READERS: dict[str, Reader] = {
     "outcomes of protocols": Reader(
         ("itrcore.protocols.outcomes_file:read",), "results/d/a/outcomes.safetensors", _outcomes, hostile.safetensors_files),
     "encoded items": Reader(
-        ("itrcore.serving.encoded_items:read",), "a.safetensors", lambda path: encoded_items.read(path, _RUN),
+        ("itrcore.retriever.encoded_items:read",), "a.safetensors", lambda path: encoded_items.read(path, _RUN),
         hostile.safetensors_files),
     "vectors": Reader(
         ("itrcore.runs.scored:open_scores",), "a/test/vectors.safetensors", _scores, hostile.safetensors_files),
@@ -534,6 +534,6 @@ OURS = {
     "itrcore.report.pictures:Shelf._copy": "a picture that cannot be shown is left out, whatever is wrong with it",
     "itrcore.cli.explain:_picture": "the two rows of pictures",
     "itrcore.data.pictures:read": "the two rows of pictures",
-    "itrcore.serving.given:GivenPictures.image": "the two rows of pictures",
+    "itrcore.retriever.given:GivenPictures.image": "the two rows of pictures",
     "itrcore.settings.methods:MethodSettings._of_its_kind": "a part of params.yaml, read before",
 }

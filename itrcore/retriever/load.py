@@ -10,8 +10,8 @@ import torch
 
 from itrcore.errors import ConfigError, DataError, first_line
 from itrcore.evaluation.load import load_run
+from itrcore.retriever.retriever import Retriever
 from itrcore.runs.folder import RUN
-from itrcore.serving.retriever import Retriever
 from itrcore.tracking import checkpoints
 
 _MLFLOW = "mlflow:"

@@ -23,10 +23,10 @@ from itrcore.extraction.extractor import Extractor
 from itrcore.extraction.load import load_described
 from itrcore.layers.encoded import Encoded
 from itrcore.progress import SILENT, Show
+from itrcore.retriever import encoded_items
+from itrcore.retriever.encoded_items import EncodedItems
+from itrcore.retriever.given import GivenFeatures, GivenPictures, Picture
 from itrcore.runs.records import Run
-from itrcore.serving import encoded_items
-from itrcore.serving.encoded_items import EncodedItems
-from itrcore.serving.given import GivenFeatures, GivenPictures, Picture
 
 _BATCH = 128  # images or texts that are encoded at once
 _BATCHES = 8  # of images, that are encoded before they leave the device

@@ -24,7 +24,7 @@ from itrcore.evaluation import efficiency
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.extraction.load import load as load_extractor
 from itrcore.files import read_json
-from itrcore.serving import load, retriever
+from itrcore.retriever import load, retriever
 from tests.support import extractors
 from tests.support.picture_data import encoded, photo
 from tests.support.scores import similarities
