@@ -32,7 +32,7 @@ from benchmarks.untrained import method_of, settings_of
 from itrcore.compiled import compiling
 from itrcore.data.feeding.batches import Batch, RegionBatch, TextBatch
 from itrcore.data.feeding.random_captions import F30K_IDS, WORDS, captions
-from itrcore.data.feeding.token_table import TokenTable, touch_tokens
+from itrcore.data.feeding.token_table import TokenTable
 from itrcore.files import write_json
 from itrcore.layers.losses.contract import Losses
 from itrcore.layers.progress import Progress
@@ -159,10 +159,10 @@ def make_batches(model: Any, size: int, number: int, device: torch.device) -> li
     batches = []
     for seed in range(number):
         table = TokenTable.of(captions(size, F30K_IDS, WORDS, rng))
-        ids = touch_tokens(table, np.repeat(np.arange(size), model.views), model.token_views, F30K_IDS, rng)
+        texts = table.touched(np.repeat(np.arange(size), model.views), model.token_views, F30K_IDS, rng)
         regions = torch.from_numpy(np.stack(list(feature_rows(size, seed=seed))))
         images = RegionBatch(regions, torch.full((size,), REGIONS))
-        batches.append(Batch(images, TextBatch.pad(ids), list(range(size)), list(range(size))).to(device))
+        batches.append(Batch(images, texts, list(range(size)), list(range(size))).to(device))
     return batches
 
 

@@ -83,6 +83,11 @@ def tokens(data: str, split: str, tokeniser: str) -> Path:
     return Path("cache", "tokens", data, f"{split}-{tokeniser}.safetensors")
 
 
+def hidden_states(data: str, split: str) -> Path:
+    """What a frozen BERT makes of the captions of a split. A cache as well."""
+    return Path("cache", "hidden_states", data, f"{split}.safetensors")
+
+
 def check(data: str) -> Path:
     """The page that `itr data check` writes."""
     return Path("checks", data)

@@ -43,7 +43,8 @@ def estimated(settings: MethodSettings, shape: Shape, n_tokens: int, threads: in
     text, image = _text(model, n_tokens), _image(model, shape)
     pair = _pair(model, shape)
     speed = _SPEED * threads
-    encoded = model.n_views * text.operations + image.operations
+    frozen = isinstance(model.text, BertSettings) and model.text.freeze  # then a step meets only the layer behind BERT
+    encoded = model.n_views * (WORDS * 768 * model.dim if frozen else text.operations) + image.operations
     step = _BACKWARD * size * (encoded + size * model.n_views**2 * pair)
     if isinstance(settings.loss, MomentumSettings):
         step += size * encoded  # by the encoders that follow

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from itrcore.data.feeding.ahead import ahead
-from itrcore.data.feeding.batches import ImageBatch, TextBatch
+from itrcore.data.feeding.batches import ImageBatch
 from itrcore.data.feeding.images import Images
 from itrcore.data.feeding.split import Split
 from itrcore.data.feeding.token_table import TokenTable
@@ -93,7 +93,7 @@ def encode_captions(
     order = np.argsort(lengths, kind="stable") if together is None else np.arange(len(lengths))
     size = together or batch_size
     blocks = [order[i : i + size] for i in range(0, len(tokens), size)]
-    batches = (TextBatch.pad([tokens.ids_of(row) for row in block]) for block in blocks)
+    batches = (tokens.batch(block) for block in blocks)
     telling = _telling(batches, blocks, "captions encoded", show)
     return _joined([method.encode_texts(batch.to(device)) for batch in telling]).take(np.argsort(order))
 

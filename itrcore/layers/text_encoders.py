@@ -51,22 +51,47 @@ class BiGRUEncoder(WordEncoder):
 
 
 class BertEncoder(WordEncoder):
-    """BERT's last hidden state → linear layer → dropout."""
+    """BERT's last hidden state → linear layer → dropout.
+
+    With `freeze` BERT is not trained, and its hidden states have the precision of float16, in which training keeps them.
+    """
 
     def __init__(self, bert: BertModel, dim: int, settings: BertSettings) -> None:
         super().__init__()
-        self.bert = bert
+        self.bert, self.frozen = bert, settings.freeze
+        if self.frozen:
+            bert.requires_grad_(False)
         self.linear = nn.Linear(bert.config.hidden_size, dim)
         self.dropout = nn.Dropout(settings.dropout)
 
     def forward(self, batch: TextBatch) -> Tensor:
         """(m, l) ids → (m, l, d); padded pieces come out as 0 and no other piece attends to them."""
+        mask = length_mask(batch.lengths, batch.ids.shape[1], batch.ids.device)
+        if batch.states is not None:
+            hidden = batch.states
+        else:
+            hidden = self.states(batch).float() if self.frozen else self._read(batch, mask)
+        features: Tensor = self.dropout(self.linear(hidden))
+        return features.masked_fill(~mask[..., None], 0.0)
+
+    def train(self, mode: bool = True) -> BertEncoder:
+        """A frozen BERT stays in evaluation mode: without dropout."""
+        super().train(mode)
+        self.bert.train(mode and not self.frozen)
+        return self
+
+    @torch.no_grad()
+    def states(self, batch: TextBatch) -> Tensor:
+        """(m, l) ids → (m, l, hidden) float16, BERT's last hidden states; those of padded pieces mean nothing."""
+        mask = length_mask(batch.lengths, batch.ids.shape[1], batch.ids.device)
+        with torch.autocast(batch.ids.device.type, enabled=False):  # the same numbers in every precision
+            return self._read(batch, mask).half()
+
+    def _read(self, batch: TextBatch, mask: Tensor) -> Tensor:
         longest = batch.ids.shape[1]
-        mask = length_mask(batch.lengths, longest, batch.ids.device)
         # In the shape that transformers makes of it: of another shape it looks on the device whether anything is masked.
         seen = None if int(batch.lengths.min()) == longest else mask[:, None, None].expand(-1, -1, longest, -1)
-        features: Tensor = self.dropout(self.linear(_hidden(self.bert, batch.ids, seen)))
-        return features.masked_fill(~mask[..., None], 0.0)
+        return _hidden(self.bert, batch.ids, seen)
 
 
 @compilable

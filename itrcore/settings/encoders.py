@@ -42,6 +42,8 @@ class BertSettings(Settings):
     revision: str | None = None  # of the hub's repository
     shape: BertShape | None = None  # of `random`, whose word pieces are the data set's own (vocabulary.word_pieces)
     dropout: Share  # after the linear layer
+    # BERT is not trained, whatever recipe.factors says: its hidden states of each caption are computed once and kept.
+    freeze: bool = False
 
     @model_validator(mode="after")
     def _size_fits(self) -> BertSettings:
@@ -51,6 +53,8 @@ class BertSettings(Settings):
             self.shape is not None,
             "shape (hidden, layers, heads, intermediate, positions)",
         )
+        if self.freeze and self.shape is not None:
+            raise ValueError("freeze is for pretrained weights: a BERT that starts at random would stay so; remove it")
         return self
 
 

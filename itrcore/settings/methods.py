@@ -229,6 +229,16 @@ class MethodSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _frozen_words_fit(self) -> MethodSettings:
+        text, touched = self.model.text, self.model.touched
+        if isinstance(text, BertSettings) and text.freeze and touched is not None and touched.remove < 1.0:
+            raise ValueError(
+                "model.text.freeze keeps BERT's hidden states of each caption, so training can remove words but neither mask "
+                f"nor replace them; set model.token_views to {{touch: {touched.touch:g}, mask: 0, random: 0, remove: 1}}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _factors_fit(self) -> MethodSettings:
         needed, given = self.model.parts, set(self.recipe.factors)
         if missing := needed - given:

@@ -6,10 +6,12 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
 import numpy as np
+import torch
 
 from itrcore import layout
 from itrcore.assets import assets
@@ -28,6 +30,7 @@ from itrcore.methods.objective import Objective
 from itrcore.settings.encoders import BiGRUSettings
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.training import TrainingSettings
+from itrcore.training.frozen import frozen_encoder
 from itrcore.training.loop import Trainer
 
 _IMAGES, _EACH = 12, 5  # of the small evaluation: images, and captions of each
@@ -56,17 +59,22 @@ class Rehearsal:
         self._views = Views(settings.model.n_views, None if touched is None else (touched, text.token_ids))
         regions, picture = (shape.regions, shape.width), shape.picture
 
-        def split(images: int, each: int) -> Split:
-            made = captions(images * each, text.token_ids, lengths, np.random.default_rng(0))
+        frozen = frozen_encoder(method)
+
+        def split(images: int, each: int, kept: bool) -> Split:
+            table = TokenTable.of(captions(images * each, text.token_ids, lengths, np.random.default_rng(0)))
+            if frozen is not None and kept:  # hidden states, which a training reads in place of captions
+                states = torch.zeros(len(table.ids), frozen.linear.in_features, dtype=torch.float16)
+                table = replace(table, states=states)
             return Split(
                 random_images(method.input, images, regions, picture),
                 range(images * each),
-                TokenTable.of(made),
+                table,
                 np.repeat(np.arange(images), each),
             )
 
-        self._split = split(settings.recipe.batch_size * (1 + _STEPS), 1)
-        self._dev = split(_IMAGES, _EACH)
+        self._split = split(settings.recipe.batch_size * (1 + _STEPS), 1, kept=True)
+        self._dev = split(_IMAGES, _EACH, kept=False)
         objective = Objective.of(settings, method)
         self._trainer = Trainer(objective, settings, training, 0, self._batches(2), self._dev, _BLOCK, 512)
         self.parameters = sum(parameter.numel() for parameter in method.parameters())

@@ -25,6 +25,7 @@ from itrcore.runs.observer import Observer
 from itrcore.runs.records import History, Run, RunDescription
 from itrcore.settings.params import Params
 from itrcore.terminal import say
+from itrcore.training.frozen import with_states
 from itrcore.training.loop import Trainer
 from itrcore.training.renamed import finished_twin, identity_of, move_unfinished
 from itrcore.training.state import Finished, StateFolder, TrainingState
@@ -103,7 +104,16 @@ def trainer_of(params: Params, name: str, seed: int, method: Method[Any, Any], p
     run, settings, text = params.run(name), params.method_of(name), prepared.text
     touched = settings.model.touched
     views = Views(settings.model.n_views, None if touched is None else (touched, text.tokeniser.token_ids))
-    train_split, dev_split = (open_split(run.data, split, text.tokeniser, method.input) for split in ("train", "dev"))
+    train_split, dev_split = (
+        with_states(
+            open_split(run.data, split, text.tokeniser, method.input),
+            method,
+            text.digest,
+            layout.hidden_states(run.data, split),
+            params.training,
+        )
+        for split in ("train", "dev")
+    )
     return Trainer(
         Objective.of(settings, method),
         settings,

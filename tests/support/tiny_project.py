@@ -42,7 +42,7 @@ _RECIPE = {
     "clip_norm": 2.0,
 }
 _TEXT = {"kind": "bigru", "word_dim": 8, "dropout": 0.1, "init": "random"}
-_BERT = {
+BERT = {
     "kind": "bert",
     "weights": "random",
     "shape": {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 16, "positions": 32},
@@ -122,12 +122,12 @@ PARAMS: dict[str, Any] = {  # `methods` are written as recipes
             "recipe": _RECIPE,
         },
         "esa_bert": {
-            "model": {"kind": "esa", "dim": 16, "text": _BERT, "views": 2, "region_drop": 0.2, "token_views": _VIEWS},
+            "model": {"kind": "esa", "dim": 16, "text": BERT, "views": 2, "region_drop": 0.2, "token_views": _VIEWS},
             "loss": _VIEWS_LOSS,
             "recipe": {**_RECIPE, "factors": {"bert": 0.1}},
         },
         "esl_bert": {
-            "model": {**_ESL, "kind": "esl", "text": _BERT, "region_drop": 0.2, "token_views": _VIEWS},
+            "model": {**_ESL, "kind": "esl", "text": BERT, "region_drop": 0.2, "token_views": _VIEWS},
             "loss": _LOSS,
             "recipe": {**_RECIPE, "factors": {"bert": 0.1}},
         },
@@ -135,7 +135,7 @@ PARAMS: dict[str, Any] = {  # `methods` are written as recipes
             "model": {
                 **_ESL,
                 "kind": "esl",
-                "text": _BERT,
+                "text": BERT,
                 "region_drop": 0.2,
                 "token_views": _VIEWS,
                 "grid": _GRID,

@@ -92,18 +92,28 @@ ImageBatch = RegionBatch | PixelBatch
 
 @dataclass(frozen=True)
 class TextBatch:
-    """ids: (m, l) int64, padded with 0; lengths: (m,) int64, tokens of each caption, on the CPU."""
+    """ids: (m, l) int64, padded with 0; lengths: (m,) int64, tokens of each caption, on the CPU.
+
+    states: (m, l, d) what a frozen text encoder makes of each token, where that is known beforehand; float32 for a method (`to`)
+    """
 
     ids: Tensor
     lengths: Tensor
+    states: Tensor | None = None
 
     def to(self, device: torch.device) -> TextBatch:
         """The same on a device; lengths stay on the CPU."""
-        return TextBatch(self.ids.to(device, non_blocking=True), self.lengths)
+        states = None if self.states is None else self.states.to(device, non_blocking=True).float()
+        return TextBatch(self.ids.to(device, non_blocking=True), self.lengths, states)
 
     def pinned(self) -> TextBatch:
         """As `RegionBatch.pinned`."""
-        return TextBatch(_pinned(self.ids), self.lengths)
+        return TextBatch(_pinned(self.ids), self.lengths, None if self.states is None else _pinned(self.states))
+
+    def part(self, captions: slice) -> TextBatch:
+        """Some of the captions, one after the other."""
+        states = None if self.states is None else self.states[captions]
+        return TextBatch(self.ids[captions], self.lengths[captions], states)
 
     @classmethod
     def pad(cls, captions: Sequence[np.ndarray]) -> TextBatch:
@@ -127,13 +137,13 @@ class Batch:
     def tensors(self) -> list[Tensor]:
         """Those that are on the device."""
         images = self.images.regions if isinstance(self.images, RegionBatch) else self.images.pixels
-        return [images, self.texts.ids]
+        return [images, self.texts.ids, *([] if self.texts.states is None else [self.texts.states])]
 
     def share(self, pairs: slice) -> Batch:
         """Some of the pairs, one after the other."""
         views = len(self.texts.lengths) // len(self.image_ids)
         rows = slice(pairs.start * views, pairs.stop * views)
-        texts = TextBatch(self.texts.ids[rows], self.texts.lengths[rows])
+        texts = self.texts.part(rows)
         return Batch(self.images.part(pairs), texts, self.image_ids[pairs], self.caption_ids[pairs])
 
     def pinned(self) -> Batch:

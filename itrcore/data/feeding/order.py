@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from itrcore.data.feeding.ahead import ahead
-from itrcore.data.feeding.batches import Batch, TextBatch
+from itrcore.data.feeding.batches import Batch
 from itrcore.data.feeding.split import Split
-from itrcore.data.feeding.token_table import touch_tokens
 from itrcore.data.text.tokens import TokenIds
 from itrcore.errors import DataError
 from itrcore.settings.methods import TokenViewSettings
@@ -65,13 +64,10 @@ class TrainingBatches:
         rows_of_images = self.split.image_of[captions]
         images = self.split.images.training_batch(rows_of_images, rng)
         rows = np.repeat(captions, self.views.captions)
-        if self.views.touch is not None:
-            ids = touch_tokens(self.split.tokens, rows, *self.views.touch, rng)
-        else:
-            ids = [self.split.tokens.ids_of(row) for row in rows]
+        tokens, touch = self.split.tokens, self.views.touch
         return Batch(
             images,
-            TextBatch.pad(ids),
+            tokens.batch(rows) if touch is None else tokens.touched(rows, *touch, rng),
             [self.split.images.image_ids[row] for row in rows_of_images],
             [self.split.caption_ids[row] for row in captions],
         )

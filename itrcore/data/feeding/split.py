@@ -53,7 +53,7 @@ class Split:
 
     def texts(self, rows: Sequence[int] | np.ndarray) -> TextBatch:
         """The captions of these rows, padded to the longest of them."""
-        return TextBatch.pad([self.tokens.ids_of(row) for row in rows])
+        return self.tokens.batch(rows)
 
     def feeding(self, device: torch.device, hold: bool) -> Split:
         """The same split, for batches that go to a device; see `Images.feeding`."""

@@ -19,7 +19,7 @@ def known(mask: int, first: int = 4) -> TokenIds:
 
 def touch(captions: list[Tokenised], settings: TokenViewSettings, ids: TokenIds, seed: int = 0) -> list[np.ndarray]:
     table = TokenTable.of(captions)
-    return touch_tokens(table, np.arange(len(table)), settings, ids, np.random.default_rng(seed))
+    return touch_tokens(table, np.arange(len(table)), settings, ids, np.random.default_rng(seed))[0]
 
 
 def test_a_table_holds_what_it_was_made_of() -> None:
@@ -108,7 +108,7 @@ def test_pieces_of_a_replaced_word_are_drawn_each_on_their_own() -> None:
 )
 def test_views_at_the_limits_leave_the_table_as_it_is(shares: dict[str, float], expected: list[int]) -> None:
     table = TokenTable.of(words([[1, 7, 8, 9, 2]]))
-    (view,) = touch_tokens(
+    (view,), _ = touch_tokens(
         table, np.array([0]), TokenViewSettings.model_validate(shares), known(20), np.random.default_rng(0)
     )
     assert view.tolist() == expected and table.ids.tolist() == [1, 7, 8, 9, 2]
