@@ -6,12 +6,13 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import typer
 
+from itrcore import layout
 from itrcore.errors import first_line
 from itrcore.terminal import say, user_errors, warn
 
@@ -148,6 +149,17 @@ def _summary(params: Params, groups: Sequence[Group], device: str, rates: Sequen
     done = len(params.runs) - to_evaluate
     yield f"To do: {to_train} trainings ({steps:,} steps), {to_evaluate} evaluations; {done} runs are done"
     yield from _duration(params, groups, device, rates)
+    yield from _missing(params)
+
+
+def _missing(params: Params) -> Iterator[str]:
+    """What data sets read outside the pipeline, and what is not there; no download or step makes it."""
+    for name, dataset in params.datasets.items():
+        for key, path in {"reads": dataset.reads, **dataset.paths()}.items():
+            made = PurePath(path).parts[:1] in (layout.DOWNLOADS.parts, layout.code("x").parts[:1])
+            if not made and not Path(path).exists():
+                yield f"Not there: {path}, which is datasets.{name}.{key}; without it dvc repro stops at {name}"
+                break
 
 
 def _duration(params: Params, groups: Sequence[Group], device: str, rates: Sequence[Rates]) -> Iterator[str]:

@@ -141,3 +141,18 @@ def test_when_the_time_is_up_the_others_are_named(tmp_path: Path, monkeypatch: A
     output = itr("--cost").output
     assert "warning: no time was left to measure gpo on tiny; give more with --within SECONDS" in output
     assert "45 steps: about 1.5 minutes" in output and "45 steps: roughly" in output
+
+
+def test_what_a_data_set_reads_and_is_not_there_is_said(tmp_path: Path, monkeypatch: Any) -> None:
+    source = {
+        "kind": "scan",
+        "folder": "flickr30k",
+        "features": "other",
+        "splits": {s: s for s in ("train", "dev", "test")},
+    }
+    write_params(tmp_path, {"datasets.tiny.source": source, "datasets.tiny.reads": "flickr30k"})
+    monkeypatch.chdir(tmp_path)
+    said = "Not there: flickr30k, which is datasets.tiny.reads; without it dvc repro stops at tiny"
+    assert said in itr().output.splitlines()
+    (tmp_path / "flickr30k").mkdir()
+    assert "Not there" not in itr().output
