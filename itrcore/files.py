@@ -17,13 +17,17 @@ from typing import Any
 
 from itrcore import limits
 
+_UMASK = os.umask(0)  # it cannot be read without being set
+os.umask(_UMASK)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it is flushed to disk and renamed to `path`.
 
-    On an error the temporary file or folder is removed and `path` is left as it was. Leftovers of a killed process are
-    removed by the next one that writes the same path; an old folder that had stepped aside is put back first.
+    Who may read it is what the umask says. On an error the temporary file or folder is removed and `path` is left as it was.
+    Leftovers of a killed process are removed by the next one that writes the same path; an old folder that had stepped aside is
+    put back first.
 
     What the system refuses, such as room on a full disk, is an `OSError` that names the file, whatever the library that wrote
     raises for it.
@@ -33,6 +37,9 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        for file in [temporary] if temporary.is_file() else temporary.rglob("*"):
+            if file.is_file() and not file.is_symlink() and not file.stat().st_mode & 0o077:
+                file.chmod(0o666 & ~_UMASK)  # safetensors writes for the owner alone
         if temporary.is_file():
             _flush(temporary)
         if temporary.is_file() and not path.is_dir():

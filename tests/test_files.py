@@ -242,3 +242,15 @@ def test_what_a_killed_process_had_moved_aside_comes_back(tmp_path: Path) -> Non
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "kept").read_text() == "old"
+
+
+def test_what_a_library_writes_for_its_owner_alone_others_may_read_as_the_umask_says(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    with replacing(tmp_path / "one.safetensors") as temporary:
+        safetensors.numpy.save_file({"a": np.zeros(1)}, temporary)
+    with replacing(tmp_path / "folder") as temporary:
+        (temporary / "below").mkdir(parents=True)
+        safetensors.numpy.save_file({"a": np.zeros(1)}, temporary / "below" / "one.safetensors")
+    modes = {path.stat().st_mode for path in tmp_path.rglob("*") if path.is_file()}
+    assert modes == {plain.stat().st_mode}
