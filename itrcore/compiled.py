@@ -51,7 +51,7 @@ def compiling(on: bool) -> Iterator[None]:
     _on = True
     try:
         # Sizes that are equal by chance, as many words as regions, get no code of their own. A size of 1 does, in each dimension.
-        with config.patch(recompile_limit=64), shapes.patch(use_duck_shape=False):  # type: ignore[attr-defined]
+        with config.patch(recompile_limit=64), shapes.patch(use_duck_shape=False):
             yield
     except TorchDynamoException as error:
         raise TrainingError(

@@ -120,9 +120,9 @@ def _run_stages() -> None:
 
 @pytest.mark.slow
 def test_the_worked_example_leads_from_a_table_to_the_leaderboard(tmp_path: Path) -> None:
-    project = Project(tmp_path / "project")
+    project = Project(tmp_path / "project", warm=True)
     # itr, dvc and python as they are called there, of this environment and with this code.
-    tools = {"itr": [sys.executable, "-m", "itrcore.cli"], "dvc": [sys.executable, "-m", "dvc"]}
+    tools = {"itr": [project.python, "-m", "itrcore.cli"], "dvc": [project.python, "-m", "dvc"]}
 
     def run(line: str) -> str:
         program, *arguments = shlex.split(line)

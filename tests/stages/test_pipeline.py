@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import sqlite3
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ def params_of(project: Project) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(tmp_path_factory.mktemp("pipeline"))
+    project = Project(tmp_path_factory.mktemp("pipeline"), warm=True)
     project.write_params(params_of(project))
     project.repro()
     project.commit()
@@ -112,7 +111,7 @@ def test_code_of_one_method_runs_its_runs_again(project: Project) -> None:
     with project.changed():
         project.replace("itrcore/methods/sgraf/lhsc.py", "class LHSC", "NEW = 1\n\n\nclass LHSC")
         assert project.stale() == {"train@scenes-lhsc_bigru-1", "evaluate@scenes-lhsc_bigru-1"}
-        output = project.run(sys.executable, "-m", "itrcore.cli", "why", "scenes-lhsc_bigru-1").stdout
+        output = project.run(project.python, "-m", "itrcore.cli", "why", "scenes-lhsc_bigru-1").stdout
         assert "train: itrcore/methods/sgraf/lhsc.py has changed" in output
 
 
@@ -135,7 +134,7 @@ def test_a_renamed_run_is_not_trained_again(project: Project) -> None:
         assert "Running stage" not in project.repro(f"train@{new}").stdout
         shutil.rmtree(runs / new)
         (curves / f"{new}.csv").unlink()
-    project.run(sys.executable, "-m", "itrcore.cli", "track")  # MLflow's current runs are those of the old names again
+    project.run(project.python, "-m", "itrcore.cli", "track")  # MLflow's current runs are those of the old names again
 
 
 def test_what_judges_and_what_the_report_shows_score_and_train_nothing_again(project: Project) -> None:
@@ -171,11 +170,11 @@ def test_word_pieces_run_what_reads_word_pieces_again(project: Project) -> None:
 def test_a_recipe_runs_its_runs_again_and_no_stage_takes_a_record_that_is_not_of_today(project: Project) -> None:
     with project.changed():
         project.replace("recipes/lhsc_bigru.yaml", "learning_rate: 2.0e-4", "learning_rate: 3.0e-4")
-        refused = project.run(sys.executable, "-m", "stages.train", "scenes-lhsc_bigru-1", check=False)
+        refused = project.run(project.python, "-m", "stages.train", "scenes-lhsc_bigru-1", check=False)
         reason = "(recipe.learning_rate was 0.0002 and is 0.0003). Run: dvc repro train@scenes-lhsc_bigru-1"
         assert refused.returncode == 1 and reason in refused.stdout
         assert project.stale() == {"train@scenes-lhsc_bigru-1"}
-        output = project.run(sys.executable, "-m", "itrcore.cli", "why", "scenes-lhsc_bigru-1").stdout
+        output = project.run(project.python, "-m", "itrcore.cli", "why", "scenes-lhsc_bigru-1").stdout
         assert "train: recipe.learning_rate was 0.0002 and is 0.0003" in output
         # Who knows better keeps the weights.
         project.dvc("commit", "-f", "train@scenes-lhsc_bigru-1")
@@ -241,17 +240,17 @@ def test_trials_of_a_learning_rate_side_by_side(project: Project) -> None:
     # Applied, its runs are the current ones of their names.
     with project.changed():
         project.dvc("exp", "apply", "trial")
-        project.run(sys.executable, "-m", "itrcore.cli", "track")
+        project.run(project.python, "-m", "itrcore.cli", "track")
         applied = {name: now[f"{name} (trial)"], "both": now["both (trial)"]}
         assert _current_runs(project) == {**runs, **applied}
-    project.run(sys.executable, "-m", "itrcore.cli", "track")
+    project.run(project.python, "-m", "itrcore.cli", "track")
     assert _current_runs(project) == runs
     project.dvc("exp", "remove", "trial")
 
 
 def test_an_imported_run_goes_through_the_pipeline_like_any_other(project: Project) -> None:
     params = project.params
-    cli = [sys.executable, "-m", "itrcore.cli"]
+    cli = [project.python, "-m", "itrcore.cli"]
     name, imported = "scenes-esa_bigru-1", "scenes-esa_bigru-released"
     project.run(*cli, "export", "--run", name, "--out", "out/model_best.pth")
     options = {"method": "esa", "text": "bigru", "dataset": "scenes", "checkpoint": "out/model_best.pth"}
@@ -336,14 +335,14 @@ def test_damage_in_dvcs_cache_is_refused_and_healed(project: Project) -> None:
         rot(cached)
         assert "skipping run" in project.repro(f"train@{name}").stdout  # DVC takes it for whole
         assert path.read_bytes() != whole
-        refused = project.run(sys.executable, "-m", "stages.evaluate", name, check=False)
+        refused = project.run(project.python, "-m", "stages.evaluate", name, check=False)
         assert refused.returncode == 1 and f"{path.name}: this file is damaged" in refused.stdout
         assert "Run: itr heal, then: dvc repro" in refused.stdout and "Traceback" not in refused.stdout
-        healed = project.run(sys.executable, "-m", "itrcore.cli", "heal").stdout
+        healed = project.run(project.python, "-m", "itrcore.cli", "heal").stdout
         assert f"removed {path.relative_to(project.folder)}" in healed and "\n2 damaged files." in healed
         project.repro(f"evaluate@{name}")
         assert path.read_bytes() == cached.read_bytes() == whole
-        assert project.run(sys.executable, "-m", "itrcore.cli", "heal").stdout == "0 damaged files.\n"
+        assert project.run(project.python, "-m", "itrcore.cli", "heal").stdout == "0 damaged files.\n"
 
 
 def test_an_edit_of_an_output_does_not_reach_the_cache(project: Project) -> None:
@@ -364,7 +363,7 @@ def test_a_finished_training_that_dvc_did_not_record_is_kept_and_written_out_aga
     with project.changed():
         project.replace(f"recipes/{name.split('-')[1]}.yaml", "learning_rate: ", "learning_rate: 1")
         project.repro("-s", "code", "inputs@scenes")
-        assert "epoch    2" in project.run(sys.executable, "-m", "stages.train", name).stdout  # DVC knows nothing of it
+        assert "epoch    2" in project.run(project.python, "-m", "stages.train", name).stdout  # DVC knows nothing of it
         whole = (run / "model.safetensors").read_bytes()
         output = project.repro().stdout
         assert f"> python -m stages.train {name}\nDone already, and written out again." in output

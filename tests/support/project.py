@@ -17,16 +17,19 @@ from ruamel.yaml import YAML
 
 from itrcore.settings.experiments import create
 from tests.support.tiny_project import NLTK
+from tests.support.warm import python
 
 ROOT = Path(__file__).parents[2]
 _COPIED = ("itrcore", "stages", "flows", "recipes", "dvc.yaml", "params.yaml", "nltk.yaml", ".dvcignore", ".gitignore")
 
 
 class Project:
-    """The copy; commands run inside it with this interpreter first on the path."""
+    """The copy; commands run inside it with this interpreter, `python`, first on the path."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, warm: bool = False) -> None:
+        """warm: commands and stages run by `warm.python`, for tests that send no signals"""
         self.folder = folder
+        self.python = python() if warm else sys.executable
         for name in _COPIED:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -95,9 +98,10 @@ class Project:
     def environment(self) -> dict[str, str]:
         """This copy's code before any installed one, one thread, no outside server, nothing kept outside of the copy."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PREFECT_"))}
+        folders = [str(Path(path).parent) for path in (self.python, sys.executable)]
         return {
             **environment,
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")]),
+            "PATH": os.pathsep.join([*folders, environment.get("PATH", "")]),
             "PYTHONPATH": str(self.folder),
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "100",
@@ -131,11 +135,11 @@ class Project:
 
     def dvc(self, *arguments: str, folder: Path | None = None) -> str:
         """What a command of DVC prints."""
-        return self.run(sys.executable, "-m", "dvc", *arguments, folder=folder).stdout
+        return self.run(self.python, "-m", "dvc", *arguments, folder=folder).stdout
 
     def repro(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`dvc repro`."""
-        return self.run(sys.executable, "-m", "dvc", "repro", *arguments, check=check)
+        return self.run(self.python, "-m", "dvc", "repro", *arguments, check=check)
 
     def stale(self) -> set[str]:
         """The stages that would run now, once the records of what decides results are made anew; not what depends on these.

@@ -52,7 +52,7 @@ class WordRegionMeasure(nn.Module):
         self.sizes = widths(dim, levels, kernel)
         self.sharpened = strategy == "heuristic"
         self.masks = nn.ParameterList(torch.randn(size, size) for size in self.sizes)
-        self.norms = nn.ModuleList(nn.LayerNorm((size, size), eps=EPSILON) for size in self.sizes)
+        self.norms = nn.ModuleList(nn.LayerNorm([size, size], eps=EPSILON) for size in self.sizes)
         self.weight = nn.Parameter(torch.full((1, levels + 1), 0.1))
         self.sigma = nn.Parameter(torch.zeros(1, 1))
         self.log_lambda = nn.Parameter(torch.full((1, 1), 3.0))
