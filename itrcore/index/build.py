@@ -210,11 +210,13 @@ def _write_vectors(path: Path, items: list[Item], before: _Before, unfinished: U
     for row, item in enumerate(items):
         rows_of.setdefault(item.sha256, []).append(row)
     array: np.ndarray | None = None
+    filled = np.zeros(len(items), bool)
     for digests, vectors in _sources(before, unfinished):
         array = new_array(path, (len(items), vectors.shape[1])) if array is None else array
         for digest, vector in zip(digests, vectors, strict=True):
-            array[rows_of.get(digest, [])] = vector
-    assert isinstance(array, np.memmap)
+            rows = rows_of.get(digest, [])
+            array[rows], filled[rows] = vector, True
+    assert isinstance(array, np.memmap) and filled.all()
     array.flush()
     with open(path, "rb") as file:
         os.fsync(file.fileno())
