@@ -212,6 +212,7 @@ def test_an_hnsw_index_is_used_kept_and_checked(run: Retriever, inside: Path) ->
     compared = [opened(run, inside, name).search(TEXTS[0], 6) for name in ("index", "flat")]
     assert [match.item for match in compared[0]] == [match.item for match in compared[1]]
     assert index(run, inside, kind="hnsw").record == hnsw.record
+    assert index(run, inside, kind="hnsw", recall=0.5).record.wanted == 0.5
     (inside / "photos/0.jpg").touch()
     index(run, inside, kind="hnsw")
     path = inside / "index/index.faiss"
