@@ -102,7 +102,8 @@ def search(folder: Path, way: str, threads: int) -> dict[str, Any]:
     else:
         few = asked
         index = Approximate.read(folder / f"{way}.faiss", vectors, 1)
-        result["effort"], result["tuned_recall"] = (lambda m: (m.effort, m.recall))(index.tune(tuned_by, WANTED))
+        tuned = index.tune(tuned_by, WANTED)
+        result |= {"effort": tuned.effort, "tuned_recall": tuned.recall}
         result["recall"] = index.measure(asked, np.load(folder / "nearest.npy")).recall
 
         def find(some: np.ndarray) -> Any:
