@@ -146,7 +146,7 @@ def main() -> None:
     texts = [image.captions[0] for image in table[:TEXTS]]
     expected = {text: [match.item for match in gallery.search(text, K)] for text in texts}
     report: dict[str, Any] = {
-        "run": retriever.record.name, "family": retriever.record.family, "pictures": len(gallery.items),
+        "run": retriever.record.name, "family": retriever.record.family, "pictures": len(gallery),
         "cores": all_cores(), "load_before": psutil.getloadavg()[0], "clients": args.clients, "requests": args.requests,
     }  # fmt: skip
     for name, options in (("room for all", ["--queue", str(args.clients), "--seconds", "60"]), ("own limits", [])):

@@ -138,6 +138,11 @@ def curve(name: str) -> Path:
     return Path("curves", f"{name}.csv")
 
 
+def index(name: str) -> Path:
+    """An index of pictures: index.json, items.parquet, vectors.npy, index.faiss. No DVC output: `itr index` makes it."""
+    return Path("indexes", name)
+
+
 def above_outputs(data: str) -> list[Path]:
     """Folders that hold DVC's outputs for a data set, from the top down; `downloads` is none, as DVC keeps only its records."""
     outputs = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from itrcore.cli import check, checkpoints, compare, ensemble, explain, serve
+from itrcore.cli import check, checkpoints, compare, ensemble, explain, index, search, serve
 from itrcore.cli.data import data as data_commands
 from itrcore.errors import ITRError
 from itrcore.progress import working
@@ -23,6 +23,8 @@ app.command()(checkpoints.export)
 app.command()(explain.explain)
 app.command()(compare.compare)
 app.command()(ensemble.ensemble)
+app.command()(index.index)
+app.command()(search.search)
 app.command()(serve.serve)
 
 

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
+from itrcore import layout
 from itrcore.data.feeding.images import Images
 from itrcore.data.feeding.pixels import PixelImages
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.token_table import TokenTable
-from itrcore.data.image_inputs import PixelInput
+from itrcore.data.image_inputs import PixelInput, RegionInput
 from itrcore.data.text.tokens import Tokeniser
 from itrcore.errors import DataError
 from itrcore.evaluation import scoring
@@ -72,6 +73,16 @@ class Retriever:
     def tokeniser(self) -> Tokeniser:
         """What makes tokens of texts."""
         return self._run.assets.text.tokeniser
+
+    @property
+    def weights(self) -> str:
+        """SHA-256 of its weights: what is encoded with others cannot be compared with what it encodes."""
+        return self.record.files[layout.WEIGHTS]
+
+    @property
+    def input(self) -> RegionInput | PixelInput:
+        """What its method reads of an image."""
+        return self._method.input
 
     def __repr__(self) -> str:
         return f"<{self._name}: {self.record.family}, reads {self._reads}, on {self._device}>"

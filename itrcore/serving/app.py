@@ -80,7 +80,7 @@ def application(
         title="itr serve", version=__version__, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None,
         description="Searches pictures by texts, and captions by pictures, with a trained run. Errors are `Problem`s.",
     )  # fmt: skip
-    _pages(app, about)
+    _pages(app, about, _examples(gallery))
     _errors(app)
 
     @app.get("/api/about", response_model=About)
@@ -150,22 +150,28 @@ def _about(gallery: Gallery, limits: Limits) -> About:
         family=run.family,
         gallery=gallery.title,
         features=run.features,
-        pictures=len(gallery.items),
-        captions=sum(len(item.captions) for item in gallery.items),
+        pictures=len(gallery),
+        captions=gallery.captions,
         takes_pictures=gallery.finds_captions or gallery.finds_pictures,
         explains=gallery.explains,
         limits=Limited(text=TEXT, k=BEST, upload=limits.upload, megapixels=limits.megapixels, seconds=limits.seconds),
     )
 
 
-def _pages(app: FastAPI, about: About) -> None:
+def _examples(gallery: Gallery) -> list[str]:
+    """Captions of a few pictures."""
+    some = (gallery.item(number) for number in range(0, len(gallery), max(1, len(gallery) // 3)))
+    return [" ".join(item.captions[0][:TEXT].split()) for item in some if item.captions][:3]
+
+
+def _pages(app: FastAPI, about: About, examples: list[str]) -> None:
     """The page and what it loads, read once."""
     environment = Environment(
         loader=PackageLoader("itrcore.serving", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         finalize=lambda value: shown(value) if type(value) is str else value,
     )  # fmt: skip
     banner = {kind: NOT_REAL[kind] for kind in about.features.split(", ") if kind in NOT_REAL}
-    page = environment.get_template("index.html").render(about=about, banner=banner)
+    page = environment.get_template("index.html").render(about=about, banner=banner, examples=examples)
 
     @app.get("/", include_in_schema=False)
     async def _page() -> Response:
@@ -224,21 +230,24 @@ def _decoded(data: bytes, limits: Limits) -> Image.Image:
 
 
 def _check(gallery: Gallery, item: int) -> None:
-    if item >= len(gallery.items):
-        raise Refused(404, f"no picture {item}; there are {len(gallery.items):,}, from 0")
+    if item >= len(gallery):
+        raise Refused(404, f"no picture {item}; there are {len(gallery):,}, from 0")
 
 
 def _found(gallery: Gallery, matches: list[Match]) -> list[Found]:
-    return [
-        Found(
-            item=item,
-            score=score,
-            name=None if (name := gallery.items[item].name) is None else shown(name),
-            captions=[shown(text) for text in gallery.items[item].captions],
-            picture=f"/api/pictures/{item}",
+    found = []
+    for number, score in matches:
+        item = gallery.item(number)
+        found.append(
+            Found(
+                item=number,
+                score=score,
+                name=None if item.name is None else shown(item.name),
+                captions=[shown(text) for text in item.captions],
+                picture=f"/api/pictures/{number}",
+            )
         )
-        for item, score in matches
-    ]
+    return found
 
 
 def _explained(gallery: Gallery, query: WhyQuery) -> Why:

@@ -26,7 +26,7 @@ def write(folder: Path, data: str, run: str) -> None:
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
     retriever = load(layout.run(data, run))
-    split = open_split(data, SPLIT, retriever.tokeniser, retriever.method.input)
+    split = open_split(data, SPLIT, retriever.tokeniser, retriever.input)
     table = captions.read(layout.captions(data), SPLIT)
     outputs = [ColSpec("long", "query"), ColSpec("long", "rank"), ColSpec("long", "image_id")]
     outputs += [ColSpec("string", "file_name", required=False), ColSpec("double", "score")]

@@ -13,7 +13,7 @@ _CALLS = {
     "tarfile.open", "zipfile.ZipFile", "pq.ParquetFile", "pq.read_table", "pa.ipc.open_file", "pa.ipc.open_stream", "os.open",
     "os.preadv", "gdown.download", "kagglehub.dataset_download", "timm.create_model", "cached_file", "open", "pickle.load",
     "pickle.loads", "read_within", "parse_json", "read_json", "open_array", "safe_open", "load_file", "read_arrow", "read_buffer",
-    "read_parquet", "opened_zip", "opened_tar", "gunzipped",
+    "read_parquet", "faiss.read_index", "opened_zip", "opened_tar", "gunzipped",
 }  # fmt: skip
 _METHODS = {
     "read_text",

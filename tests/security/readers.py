@@ -39,6 +39,8 @@ from itrcore.data.text.wordpieces import WordPieces
 from itrcore.errors import DataError
 from itrcore.fetch import parts, record
 from itrcore.files import WrongKind, digest, sha256
+from itrcore.index import record as index_record
+from itrcore.index import unfinished
 from itrcore.own_data import captions as own_captions
 from itrcore.own_data.features import open_features
 from itrcore.pretrained import bert, clip, detector, processors, towers
@@ -424,6 +426,14 @@ READERS: dict[str, Reader] = {
         ("itrcore.runs.pairs:open_pairs",), "a/test/negatives.parquet",
         lambda path: pairs.open_pairs(path.parents[1], "test", {"test/negatives.parquet": sha256(path)}, "evaluate@a"),
         lambda: hostile.parquet_files(pairs.SCHEMA)),
+    "record of an index": Reader(
+        ("itrcore.index.record:read",), "i/index.json", lambda path: index_record.read(path.parent), _json()),
+    "pictures of an index": Reader(
+        ("itrcore.index.record:read_items",), "items.parquet", index_record.read_items,
+        lambda: hostile.parquet_files(index_record.SCHEMA)),
+    "block of an unfinished index": Reader(
+        ("itrcore.index.unfinished:read_block",), "block.safetensors", lambda path: unfinished.read_block(
+            path.rename(path.with_name(f"{sha256(path)}.safetensors")), "0"), hostile.safetensors_files, ignores=None),
     "SCAN's captions": Reader(("itrcore.data.scan:_read_lines",), "train_caps.txt", _scan,
         lambda: {name: data for name, data in _texts().items() if not data.startswith(b"9")}),
     "SCAN's ids": Reader(("itrcore.data.scan:_read_lines",), "train_ids.txt", _scan, _texts),
@@ -535,5 +545,12 @@ OURS = {
     "itrcore.cli.explain:_picture": "the two rows of pictures",
     "itrcore.data.pictures:read": "the two rows of pictures",
     "itrcore.retriever.given:GivenPictures.image": "the two rows of pictures",
+    "itrcore.index.gallery:Folder.picture": "the two rows of pictures",
+    "itrcore.index.gallery:Split.picture": "the two rows of pictures",
+    "itrcore.index.opened:open_index": "as `itrcore.arrays:open_array`, its digest checked before",
+    "itrcore.index.build:_Before.__init__": "as `itrcore.arrays:open_array`, its digest checked before",
+    "itrcore.index.build:_write": "written by this process",
+    "itrcore.index.build:_write_vectors": "written by this process",
+    "itrcore.index.neighbours:Approximate.read": "its digest checked before: FAISS would trust any bytes (test_index.py)",
     "itrcore.settings.methods:MethodSettings._of_its_kind": "a part of params.yaml, read before",
 }

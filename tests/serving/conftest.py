@@ -16,7 +16,7 @@ import itrcore
 from itrcore import layout
 from itrcore.serving import gallery, server
 from itrcore.serving.app import application
-from itrcore.serving.gallery import Gallery
+from itrcore.serving.gallery import EncodedGallery
 from itrcore.serving.limits import Limits
 from tests.support.browser import browser as browser
 from tests.support.tiny_project import PIXELS, prepare, train_in
@@ -27,7 +27,7 @@ SETS, VECTORS = "words", "whole"
 @dataclass
 class Served:
     address: str
-    gallery: Gallery
+    gallery: EncodedGallery
     log: list[str]
 
 
@@ -52,7 +52,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def serving(searched: Gallery, limits: Limits = Limits(), name: str = "") -> Iterator[Served]:
+def serving(searched: EncodedGallery, limits: Limits = Limits(), name: str = "") -> Iterator[Served]:
     """A server in a thread of this process."""
     log = list[str]()
     bound = server.listen("127.0.0.1", 0)
@@ -72,15 +72,15 @@ def serving(searched: Gallery, limits: Limits = Limits(), name: str = "") -> Ite
 
 
 @pytest.fixture(scope="package")
-def galleries(project: Path) -> dict[str, Gallery]:
+def galleries(project: Path) -> dict[str, EncodedGallery]:
     with contextlib.chdir(project):
         runs = {name: itrcore.load(layout.run("tiny", name), "cpu") for name in (SETS, VECTORS)}
         found = {name: gallery.of_data(run, "tiny") for name, run in runs.items()}
     return found
 
 
-def of(name: str) -> Callable[[dict[str, Gallery], Path], Iterator[Served]]:
-    def served(galleries: dict[str, Gallery], project: Path) -> Iterator[Served]:
+def of(name: str) -> Callable[[dict[str, EncodedGallery], Path], Iterator[Served]]:
+    def served(galleries: dict[str, EncodedGallery], project: Path) -> Iterator[Served]:
         # Shards are named relative to the project.
         with contextlib.chdir(project), serving(galleries[name]) as running:
             yield running

@@ -17,9 +17,11 @@ import requests
 from PIL import Image
 
 from benchmarks.serving import ask, load
-from itrcore.serving.gallery import Gallery, of_folder
+from itrcore.index import open_index
+from itrcore.index.build import build
+from itrcore.serving.gallery import EncodedGallery, IndexGallery, of_folder
 from itrcore.serving.limits import BEST, JSON, SIDE, TEXT, Limits
-from tests.serving.conftest import SETS, Served, serving
+from tests.serving.conftest import SETS, VECTORS, Served, serving
 from tests.support.picture_data import encoded, photo, png_header
 
 
@@ -42,7 +44,7 @@ def test_a_text_finds_what_the_run_finds(sets: Served, vectors: Served) -> None:
     for served in (sets, vectors):
         text = served.gallery.items[2].captions[1]
         answer = post(served, "search", {"text": f"  {text}\n", "k": 5}).json()
-        expected = served.gallery.retriever.search(text, served.gallery._encoded, 5)
+        expected = served.gallery.retriever.search(text, served.gallery.encoded, 5)
         assert [(each["item"], each["score"]) for each in answer["results"]] == expected
         for each in answer["results"]:
             item = served.gallery.items[each["item"]]
@@ -51,7 +53,7 @@ def test_a_text_finds_what_the_run_finds(sets: Served, vectors: Served) -> None:
 
 
 def test_a_picture_finds_its_captions_and_itself(sets: Served, vectors: Served) -> None:
-    data = vectors.gallery._picture(4)
+    data = vectors.gallery.picture(4)
     answer = post(vectors, "search/picture?k=3", data, **{"content-type": "image/jpeg"}).json()
     run = vectors.gallery.retriever
     picture = run.encode_images([Image.open(io.BytesIO(data))])
@@ -110,6 +112,23 @@ def test_pictures_are_made_here_and_named_by_number_alone(sets: Served, tmp_path
         refused(requests.get(f"{folder.address}/api/pictures/1", timeout=30), 404, "the file of picture 1 is not there")
         for path in ("about", "openapi.json"):
             assert str(tmp_path) not in requests.get(f"{folder.address}/api/{path}", timeout=30).text
+
+
+def test_an_index_answers_as_itr_search_does(vectors: Served, project: Path) -> None:
+    """In the project's folder, where `vectors` is served."""
+    run = vectors.gallery.retriever
+    build(run, str(project / "runs/tiny" / VECTORS), project / "indexes/pictures", None, "tiny", "test", kind="flat")
+    searched = IndexGallery(open_index(project / "indexes/pictures", run=run))
+    text, data = vectors.gallery.items[2].captions[1], vectors.gallery.picture(4)
+    with serving(searched) as served:
+        answer = post(served, "search", {"text": text, "k": 5}).json()["results"]
+        assert [(each["item"], each["score"]) for each in answer] == searched.search(text, 5)
+        assert [each["item"] for each in answer] == [match.item for match in vectors.gallery.search(text, 5)]
+        assert answer[0]["captions"] == list(vectors.gallery.items[answer[0]["item"]].captions)
+        found = post(served, "search/picture?k=3", data, **{"content-type": "image/jpeg"}).json()
+        assert found["captions"] == [] and found["similar"][0]["item"] in range(8)
+        assert requests.get(f"{served.address}/api/pictures/4", timeout=30).content == vectors.gallery.thumbnail(4)
+        refused(post(served, "why", {"text": text, "item": 1}), 404, "no word looks at regions")
 
 
 @pytest.mark.parametrize(
@@ -225,14 +244,14 @@ def test_200_clients_at_once_all_get_the_right_answer_or_are_told_to_wait(vector
 
 
 @pytest.fixture(scope="module")
-def slow(galleries: dict[str, Gallery]) -> Gallery:
+def slow(galleries: dict[str, EncodedGallery]) -> EncodedGallery:
     """The gallery of regions many times over: a search compares so many pairs that it takes its time."""
     small, times = galleries[SETS], 1000
     rows = np.tile(np.arange(len(small.items)), times)
-    return Gallery("many", small.retriever, list(small.items) * times, small._encoded[rows], small._picture)
+    return EncodedGallery("many", small.retriever, list(small.items) * times, small.encoded[rows], small.picture)
 
 
-def test_what_takes_too_long_is_given_up_and_keeps_its_place_until_it_is_done(slow: Gallery) -> None:
+def test_what_takes_too_long_is_given_up_and_keeps_its_place_until_it_is_done(slow: EncodedGallery) -> None:
     with serving(slow, Limits(workers=1, queue=0, seconds=0.1)) as served:
         answer = post(served, "search", {"text": "a circle and a square"})
         refused(answer, 503, "it took longer than 0.1 seconds")
@@ -244,7 +263,7 @@ def test_what_takes_too_long_is_given_up_and_keeps_its_place_until_it_is_done(sl
             time.sleep(0.05)
 
 
-def test_one_client_has_its_share_and_the_others_go_on(slow: Gallery) -> None:
+def test_one_client_has_its_share_and_the_others_go_on(slow: EncodedGallery) -> None:
     async def asked(address: str) -> list[int]:
         where = urlsplit(address)
 

@@ -72,10 +72,12 @@ def test_where_it_cannot_start_one_line_says_why(
         for arguments, said in (
             ([VECTORS, "--port", port], f"127.0.0.1, port {port}: cannot listen there (Address already in use)"),
             ([VECTORS, "--port", "0", "--host", "no.such.host.invalid"], "no.such.host.invalid, port 0: cannot listen there ("),
-            ([VECTORS, "--port", "0", "--pictures", str(tmp_path)], f"{tmp_path}: no picture in it; expected files that end in "),
-            ([VECTORS, "--port", "0", "--pictures", "none"], "none: no such folder; expected a folder of pictures"),
-            ([VECTORS, "--port", "0", "--pictures", "x", "--data", "tiny"], "--pictures and --data both say what to search"),
+            ([VECTORS, "--port", "0", "--pictures", str(tmp_path)], f"{tmp_path}: no pictures in it; expected files that end in "),
+            ([VECTORS, "--port", "0", "--pictures", "none"], "none: no such folder; expected the folder of the pictures"),
+            ([VECTORS, "--port", "0", "--pictures", "x", "--data", "tiny"], "--pictures, --data and --index all say what"),
             ([VECTORS, "--port", "0", "--data", "other"], "no data set other is prepared here; expected the folder of its"),
+            (["--port", "0"], "no run; expected one, or --index and the folder of an index"),
+            (["--port", "0", "--index", "none"], "none/index.json: no such file; expected the folder of an index"),
             (["vectors", "--port", "0"], "params.yaml: run: no 'vectors' in runs"),
             ([SETS, "--port", "0", "--pictures", "data/tiny/raw"], f"{SETS} reads region features of width 16, and its record"),
         ):  # fmt: skip

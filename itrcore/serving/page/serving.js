@@ -104,6 +104,7 @@ function card(found, place, text) {
   row.querySelector(".caption").textContent = caption;
   row.querySelector(".place").textContent = `${place}.`;
   row.querySelector(".name").textContent = found.name ?? `picture ${found.item}`;
+  row.querySelector(".name").title = found.name ?? "";
   row.querySelector(".score").textContent = found.score.toFixed(3);
   const why = row.querySelector(".why");
   if (text === null) why?.remove();
