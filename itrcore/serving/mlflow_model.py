@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 
 import itrcore
 from itrcore.errors import DataError
@@ -27,8 +28,9 @@ class PictureSearch(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow 
         gallery = Path(context.artifacts["gallery"])
         self._encoded, self._items = self._run.read(gallery / ENCODED), read_json(gallery / ITEMS)
 
-    # MLflow would take types for a signature of its own.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """For each text its `k` best pictures, best first; 1 to 100 of them.
 
         model_input: a data frame with a column `text`. Returns rows of query (the text's row), rank (from 1), image_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib.metadata import requires, version
 from pathlib import Path
@@ -21,6 +22,7 @@ _SCRIPT = Path(__file__).with_name("mlflow_model.py")
 
 def write(folder: Path, data: str, run: str) -> None:
     """Write the MLflow model of a run and the test pictures of its data set into a new folder."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
@@ -53,4 +55,4 @@ def write(folder: Path, data: str, run: str) -> None:
 def _requirements() -> list[str]:
     """The library's own dependencies as they are installed."""
     names = [re.match(r"[\w.-]+", line) for line in requires("itr") or () if "extra ==" not in line]
-    return [f"{name[0]}=={version(name[0])}" for name in names if name is not None]
+    return [f"{name[0]}=={version(name[0]).partition('+')[0]}" for name in names if name is not None]
