@@ -97,10 +97,15 @@ def _measure(folder: Path, retriever: Retriever, rescore: str, device: str) -> N
         table.add_row(f"{k:,}" if k < len(index) else f"all {k:,}", *(f"{found[name][k]:.1f}" for name in found))
     Screen(highlight=False).print(table)
     lines = [Curve(name, range(len(ks)), [found[name][k] for k in ks]) for name in found]
-    title = f"{index.record.run} proposes, {again.record.name} scores again: %"
+    title = "Found after scoring again, % of texts"
     ticks = [f"{k:,}" if k < len(index) else "all" for k in ks]
     plot = curves(
-        SEARCHES / folder.name, f"rescored-{again.record.name}", lines, title, "pictures scored again", ticks=ticks
+        SEARCHES / folder.name,
+        f"rescored-{again.record.name}",
+        lines,
+        title,
+        f"proposals that {again.record.name} scores again",
+        ticks=ticks,
     )
     say(str(SEARCHES / folder.name / plot.path))
 

@@ -58,9 +58,9 @@ def search(
             facts["Scored again by"] = f"{again.record.name}, the first {max(k, proposed):,}"
         else:
             found = opened.search(query, k, exact)
-        folder = out or SEARCHES / opened.folder.name / _slug(str(query))
+        folder = out or SEARCHES / opened.folder.name / _slug(query if isinstance(query, str) else query.name)
         with replacing(folder) as temporary:
-            _write_page(opened, str(query), image, found, temporary, facts)
+            _write_page(opened, query if isinstance(query, str) else query.name, image, found, temporary, facts)
         _print(opened, found)
     say(f"{folder}/index.html")
 

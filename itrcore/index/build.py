@@ -84,14 +84,13 @@ def build(
             raise DataError(f"ivfpq of {len(items):,} pictures; expected at least {_FEWEST:,}, or another kind")
         kept = sum(item.sha256 in before.row for item in items)
         dropped = len(before.items.keys() - {item.name for item in items})
-        if before.record is None or not before.is_same(items, kind or kind_for(len(items))):
+        kind = kind or kind_for(len(items))
+        if before.record is None or not before.is_same(items, where, kind, recall):
             facts = {
                 "run": run.record.name, "where": where, "weights": run.weights,
                 "folder": None if folder is None else str(folder), "data": data, "split": split,
             }  # fmt: skip
-            record = _write(
-                out, run, gallery, items, before, unfinished, kind or kind_for(len(items)), recall, facts, show
-            )
+            record = _write(out, run, gallery, items, before, unfinished, kind, recall, facts, show)
         else:
             record = before.record
         unfinished.clear()
@@ -130,8 +129,10 @@ class _Before:
         self.items = {item.name: item for item in items}
         self.row = {item.sha256: row for row, item in enumerate(items)}
 
-    def is_same(self, items: list[Item], kind: Kind) -> bool:
-        return self.record is not None and self.record.kind == kind and items == list(self.items.values())
+    def is_same(self, items: list[Item], where: str, kind: Kind, recall: float) -> bool:
+        record, wanted = self.record, None if kind == "flat" else recall
+        as_wanted = record is not None and (record.where, record.kind, record.wanted) == (where, kind, wanted)
+        return as_wanted and items == list(self.items.values())
 
 
 class _Other(DataError):
@@ -197,6 +198,7 @@ def _write(
         record = IndexRecord.model_validate({
             **facts, "n": len(items), "dim": vectors.shape[1], "kind": kind,
             "effort": None if measured is None else measured.effort,
+            "wanted": None if measured is None else recall,
             "recall": 1.0 if measured is None else measured.recall, "queries": queries,
             "versions": {name: version(name) for name in ("itr", "faiss-cpu", "torch")},
             "files": sha256_of_all(temporary),
@@ -210,11 +212,13 @@ def _write_vectors(path: Path, items: list[Item], before: _Before, unfinished: U
     for row, item in enumerate(items):
         rows_of.setdefault(item.sha256, []).append(row)
     array: np.ndarray | None = None
+    filled = np.zeros(len(items), bool)
     for digests, vectors in _sources(before, unfinished):
         array = new_array(path, (len(items), vectors.shape[1])) if array is None else array
         for digest, vector in zip(digests, vectors, strict=True):
-            array[rows_of.get(digest, [])] = vector
-    assert isinstance(array, np.memmap)
+            rows = rows_of.get(digest, [])
+            array[rows], filled[rows] = vector, True
+    assert isinstance(array, np.memmap) and filled.all()
     array.flush()
     with open(path, "rb") as file:
         os.fsync(file.fileno())

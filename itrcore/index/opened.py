@@ -43,14 +43,17 @@ class PictureIndex:
     def search(self, query: str | Path | Image, k: int = 10, compare_all: bool = False) -> list[Found]:
         """The k most similar pictures, best first, with the run's own similarities.
 
-        query: a text; or a picture, as a path or a PIL picture: scores are inner products of the two pictures' vectors then
+        query: a text; or a picture, as a path or a PIL picture: a picture's similarity with itself is 1 then
         compare_all: search exactly, whatever the index's kind is
         """
         if k < 1:
             raise DataError(f"k is {k}; expected at least 1")
         run = self.retriever
         asked = run.encode_texts(query) if isinstance(query, str) else run.encode_images(query)
-        [scores], [items] = self.nearest(asked.vectors, k, compare_all)
+        vectors = asked.vectors
+        if not isinstance(query, str):
+            vectors = vectors / np.square(vectors).sum(axis=1, keepdims=True)
+        [scores], [items] = self.nearest(vectors, k, compare_all)
         return [
             Found(item, self.name(item), score)
             for item, score in zip(items.tolist(), scores.tolist(), strict=True)

@@ -34,6 +34,7 @@ class IndexRecord(BaseModel):
     folder: of the pictures, or None; data, split: of the data set, or None
     n, dim: vectors, and their width
     kind, effort: of the index; effort is None where every vector is compared
+    wanted: the recall that an approximate one was to reach; None where every vector is compared
     recall, queries: share of the exact ten nearest that a search finds, and how many texts or pictures that was measured with
     versions: of the packages that made it; files: path in the index's folder → SHA-256
     """
@@ -50,6 +51,7 @@ class IndexRecord(BaseModel):
     dim: int
     kind: Kind
     effort: int | None
+    wanted: float | None
     recall: float
     queries: str
     versions: dict[str, str]

@@ -545,6 +545,8 @@ OURS = {
     "itrcore.cli.explain:_picture": "the two rows of pictures",
     "itrcore.data.pictures:read": "the two rows of pictures",
     "itrcore.retriever.given:GivenPictures.image": "the two rows of pictures",
+    "itrcore.report.search_page:_small": "a picture that cannot be shown is left out, whatever is wrong with it",
+    "itrcore.cli.search:_write_page": "the two rows of pictures",
     "itrcore.index.gallery:Folder.picture": "the two rows of pictures",
     "itrcore.index.gallery:Split.picture": "the two rows of pictures",
     "itrcore.index.opened:open_index": "as `itrcore.arrays:open_array`, its digest checked before",
