@@ -11,6 +11,7 @@ from itrcore.files import replacing
 from itrcore.provenance import code_version
 from itrcore.report.html import write_report
 from itrcore.report.results import configured
+from itrcore.serving.registering import keep_champions
 from itrcore.settings.params import Params
 from itrcore.terminal import say
 from itrcore.tracking.synchronise import synchronise
@@ -41,6 +42,8 @@ def main(params: Params, _: str) -> None:
     clear_recorded(params)
     # Here, where all results are there: MLflow takes seconds to load, and this stage is not restored from DVC's cache.
     synchronise(params)
+    for model, run in keep_champions(params).items():
+        say(f"MLflow: {run.name} is the champion of {model} now, with rsum {run.dev_rsum:.1f} on dev")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from itrcore.cli import check, checkpoints, compare, ensemble, explain, index, search
+from itrcore.cli import check, checkpoints, compare, ensemble, explain, index, search, serve
 from itrcore.cli.data import data as data_commands
 from itrcore.errors import ITRError
 from itrcore.progress import working
@@ -25,6 +25,7 @@ app.command()(compare.compare)
 app.command()(ensemble.ensemble)
 app.command()(index.index)
 app.command()(search.search)
+app.command()(serve.serve)
 
 
 def _version(asked: bool) -> None:
@@ -128,6 +129,26 @@ def track() -> None:
             raise ITRError(f"MLflow did not take {names} (see the warning above); run itr track again when it is back")
     say(f"MLflow holds {len(recorded.held)} of {len(recorded.held) + len(recorded.missing)} runs and ensembles.")
     _print_missing(recorded.missing)
+
+
+@app.command()
+def register() -> None:
+    """Register the best run on dev of each data set as an MLflow model, its champion; the report then keeps it the best."""
+    with user_errors(), working("registering models"):
+        from itrcore.settings.load import load
+
+        params = load()
+        from itrcore.serving.registering import keep_champions
+        from itrcore.tracking.synchronise import synchronise
+
+        refused = synchronise(params).refused
+        if refused:
+            raise ITRError("MLflow failed (see the warning above); run itr register again when it is back")
+        changed = keep_champions(params, begin=True)
+    for model, run in changed.items():
+        say(f"models:/{model}@champion: {run.name}, with rsum {run.dev_rsum:.1f} on dev")
+    if not changed:
+        say("Every champion is the best run on dev already.")
 
 
 @app.command()

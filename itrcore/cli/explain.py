@@ -120,22 +120,12 @@ def _explain(params: Params, run: str, row: int, file_name: str | None, caption:
 
 
 def _picture(data: str, row: int, image: Image) -> Picture:
-    """From the source's folder of pictures, as the report has them, or from the image shards. `DataError` where neither is."""
     from itrcore.data import pictures
-    from itrcore.data.shards.images import ImageStore
-    from itrcore.data.source import Source
+    from itrcore.data.feeding.shown import ShownPictures
     from itrcore.runs.folder import SPLIT
 
-    folder = Source.read(layout.raw(data)).pictures
-    if folder is not None and image.file_name is not None:
-        path = pictures.find(Path(folder), image.file_name)
-        return pictures.decode(pictures.read_bytes(path), path)
-    if layout.image_shards(data).exists():
-        return ImageStore(layout.image_shards(data), SPLIT).image(row)
-    raise DataError(
-        f"{data}: no picture of image {image.image_id}, so no PNG; expected the pictures' folder in "
-        f"datasets.{data}.source.pictures, and file names in id_mapping.json"
-    )
+    name = Path(image.file_name or f"picture of image {image.image_id}")  # for messages
+    return pictures.decode(ShownPictures(data, SPLIT).bytes(row, image), name)
 
 
 def _print(explanation: Explanation, console: Console) -> None:

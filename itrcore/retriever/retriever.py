@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -17,12 +17,14 @@ from itrcore.data.feeding.pixels import PixelImages
 from itrcore.data.feeding.regions import RegionImages
 from itrcore.data.feeding.token_table import TokenTable
 from itrcore.data.image_inputs import PixelInput, RegionInput
+from itrcore.data.text.tokens import Tokeniser
 from itrcore.errors import DataError
 from itrcore.evaluation import scoring
 from itrcore.evaluation.load import LoadedRun
 from itrcore.extraction.extractor import Extractor
 from itrcore.extraction.load import load_described
 from itrcore.layers.encoded import Encoded
+from itrcore.methods.contract import Method
 from itrcore.progress import SILENT, Show
 from itrcore.retriever import encoded_items
 from itrcore.retriever.encoded_items import EncodedItems
@@ -61,6 +63,16 @@ class Retriever:
     def record(self) -> Run:
         """What run.json says of the run: its settings, data set, seed, figures on dev."""
         return self._run.record
+
+    @property
+    def method(self) -> Method[Any, Any]:
+        """The model."""
+        return self._method
+
+    @property
+    def tokeniser(self) -> Tokeniser:
+        """What makes tokens of texts."""
+        return self._run.assets.text.tokeniser
 
     @property
     def weights(self) -> str:
@@ -114,6 +126,15 @@ class Retriever:
                 show("images encoded", done, len(given))
         return EncodedItems("images", self._run, type(encoded[0]).join(encoded))
 
+    def encode_stored(self, images: Images, batch_size: int = _BATCH, show: Show = SILENT.show) -> EncodedItems:
+        """As `encode_images`, of the images of a prepared split (`open_split`) in their order, read as they are needed."""
+        with scoring.evaluating(self._method):
+            encoded = list[Encoded]()
+            for block in self._encode(images, batch_size):
+                encoded.append(block)
+                show("images encoded", sum(map(len, encoded)), len(images))
+        return EncodedItems("images", self._run, type(encoded[0]).join(encoded))
+
     def encode_texts(
         self, texts: str | Iterable[str], batch_size: int = _BATCH, show: Show = SILENT.show
     ) -> EncodedItems:
@@ -130,7 +151,7 @@ class Retriever:
         for row, text in enumerate(given):
             if not isinstance(text, str):
                 raise DataError.at("the texts given", f"a {type(text).__name__}", "a text", row)
-        table = TokenTable.of(map(self._run.assets.text.tokeniser.encode, given))
+        table = TokenTable.of(map(self.tokeniser.encode, given))
         with scoring.evaluating(self._method):
             encoded = scoring.encode_captions(self._method, table, batch_size, self._device, show)
         return EncodedItems("texts", self._run, encoded.to(_CPU))
@@ -222,6 +243,11 @@ class Retriever:
         <1 texts encoded by scenes-esl_h_clip-1>
         """
         return encoded_items.read(path, self._run)
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether `encode_images` takes pictures: where not, only features that others computed."""
+        return isinstance(self._method.input, PixelInput) or "extractor" in self.record.inputs.get("data", {})
 
     @cached_property
     def _extractor(self) -> Extractor:

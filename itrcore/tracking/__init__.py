@@ -1,4 +1,4 @@
-"""MLflow. The only part of the library that imports mlflow, and only when it is used."""
+"""MLflow. But for the models that MLflow loads, the only part of the library that imports mlflow, and only when it is used."""
 
 from itrcore.tracking.tracker import LiveTraining, Tracker, TrackingError
 

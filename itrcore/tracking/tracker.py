@@ -26,7 +26,9 @@ from itrcore.runs.observer import Observer
 from itrcore.runs.records import Evaluation, History, Point, Run, RunDescription
 from itrcore.settings.params import Params
 from itrcore.terminal import warn
-from itrcore.tracking.named_runs import NamedRuns, unmark
+from itrcore.tracking import registry
+from itrcore.tracking.named_runs import NAME, NamedRuns, unmark
+from itrcore.tracking.registry import Models
 from itrcore.tracking.run_log import RunLog, flatten, is_evaluated
 from itrcore.tracking.sqlite_store import SQLiteStore
 
@@ -130,6 +132,38 @@ class Tracker:
                     self._client.log_artifact(run.info.run_id, str(path), f"report/{inside}".rstrip("/"))
 
         return self.attempt(attach)
+
+    def models(self, data: str) -> Models | None:
+        """What is registered of a data set's runs; None where MLflow failed or nothing was ever recorded."""
+        found = list[Models]()
+
+        def look() -> None:
+            if not self._sqlite or self._sqlite.path.exists():
+                found.append(registry.models(self._client, registry.model_name(self._prefix, data)))
+
+        return found[0] if self.attempt(look) and found else None
+
+    def register(self, data: str, name: str, folder: Path, result: str) -> bool:
+        """Register the model in `folder` as of the current run of a name, as the champion of its data set.
+
+        result: digest of what the run comes from. False where MLflow failed
+        """
+
+        def register() -> None:
+            with self._alone():
+                run = self._runs(data, name).current()
+                if run is None:
+                    raise RuntimeError(f"{name} has no current run")
+                called = registry.model_name(self._prefix, data)
+                version = registry.add(self._client, called, run.info.run_id, folder, result, {NAME: name})
+                self._client.set_registered_model_alias(called, registry.CHAMPION, version)
+
+        return self.attempt(register)
+
+    def crown(self, data: str, version: str) -> bool:
+        """Make a version of a data set's registered model its champion. False where MLflow failed."""
+        called = registry.model_name(self._prefix, data)
+        return self.attempt(lambda: self._client.set_registered_model_alias(called, registry.CHAMPION, version))
 
     def unmark_others(self, names: Collection[tuple[str, str]]) -> bool:
         """Mark runs of other names than these as no longer current; not in a trial. False where MLflow failed.

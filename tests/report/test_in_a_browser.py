@@ -12,28 +12,10 @@ from playwright.sync_api import Browser, Page
 from itrcore.report.html import write_report
 from itrcore.report.results import collect
 from itrcore.settings.evaluation import ReportSettings
+from tests.support.browser import CONTRASTS, DESK, PHONE
 from tests.support.report_data import efficiency, evaluation, put_ensemble, put_run
 
 F30K = {"features": "bottom-up attention", "n_images": 1000, "n_captions": 5000}
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-# The lowest contrast of any text with what is behind it, by WCAG's relative luminance.
-CONTRASTS = """(() => {
-  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const luminance = (colour) => {
-    const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-    const [r, g, b] = parts(colour).slice(0, 3).map((value) => linear(value / 255));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (element) => {
-    const colour = getComputedStyle(element).backgroundColor;
-    return parts(colour)[3] === 0 ? behind(element.parentElement) : colour;
-  };
-  const said = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-  return Math.min(...[...document.body.querySelectorAll("*")].filter(said).map((element) => {
-    const both = [luminance(getComputedStyle(element).color), luminance(behind(element))].sort((a, b) => b - a);
-    return (both[0] + 0.05) / (both[1] + 0.05);
-  }));
-})()"""
 OURS = "tbody:not(.references) tr:not([hidden]) th"
 
 
