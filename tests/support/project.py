@@ -19,7 +19,18 @@ from itrcore.settings.experiments import create
 from tests.support.tiny_project import NLTK
 
 ROOT = Path(__file__).parents[2]
-_COPIED = ("itrcore", "stages", "flows", "recipes", "dvc.yaml", "params.yaml", "nltk.yaml", ".dvcignore", ".gitignore")
+_COPIED = (
+    "itrcore",
+    "stages",
+    "flows",
+    "recipes",
+    "dvc.yaml",
+    "params.yaml",
+    "prefect.yaml",
+    "nltk.yaml",
+    ".dvcignore",
+    ".gitignore",
+)
 
 
 class Project:
