@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import redirect_stderr
+from contextlib import closing, redirect_stderr, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -177,18 +177,18 @@ def reached_at(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def answers(process: subprocess.Popen[bytes], url: str, seconds: float) -> bool:
-    """Whether a server, which this process is, does in this time."""
+def answers(
+    process: subprocess.Popen[bytes], url: str, seconds: float, headers: Mapping[str, str] | None = None
+) -> bool:
+    """Whether there is an answer in this time, as long as a process that is needed for it runs. headers: of the request"""
     address, deadline = urlsplit(url), time.monotonic() + seconds
     while process.poll() is None and (left := deadline - time.monotonic()) > 0:
         connection = HTTPConnection(address.netloc, timeout=left)  # heeds no proxy
-        try:
-            connection.request("GET", address.path)
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            time.sleep(0.1)
-        finally:
-            connection.close()
+        with closing(connection), suppress(OSError, HTTPException):
+            connection.request("GET", address.path, headers=dict(headers or {}))
+            if connection.getresponse().status == 200:
+                return True
+        time.sleep(0.1)
     return False
 
 

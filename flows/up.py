@@ -137,14 +137,16 @@ class _Servers:
             if not server.answers(self._processes["mlflow"], f"{self._mlflow}/health", _SECONDS):
                 raise _failed("mlflow")
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-        create = [*prefect, "work-pool", "create", POOL, "--type", "process", "--overwrite"]
-        for command in (create, [*prefect, "deploy", "--all"]):
-            done = subprocess.run(
-                command, cwd=PROJECT, env=self._environment, capture_output=True, text=True, errors="replace"
-            )
-            if done.returncode:
-                raise ITRError(f"{shlex.join(command[2:])} failed: {server.said(done.stdout + done.stderr)}")
-        self._spawn("worker", [*prefect, "worker", "start", "--pool", POOL], self._environment)
+        self._spawn("worker", [*prefect, "worker", "start", "--pool", POOL, "--type", "process"], self._environment)
+        pool = f"{self._prefect}/api/work_pools/{POOL}"  # the worker makes it; deployments are refused before
+        if not server.answers(self._processes["worker"], pool, _SECONDS, self._access.header):
+            raise _failed("worker")
+        deploy = [*prefect, "deploy", "--all"]
+        done = subprocess.run(
+            deploy, cwd=PROJECT, env=self._environment, capture_output=True, text=True, errors="replace"
+        )
+        if done.returncode:
+            raise ITRError(f"prefect deploy --all failed: {server.said(done.stdout + done.stderr)}")
 
     @contextmanager
     def _storing(self) -> Iterator[None]:
