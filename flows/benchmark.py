@@ -17,6 +17,7 @@ from contextlib import chdir, suppress
 from functools import partial
 from pathlib import Path
 
+from flows.graph import RUNS
 from flows.log import KEPT, Log
 from flows.outlook import outlook
 from flows.plan import alone, folder_of, planned
@@ -48,7 +49,7 @@ def main() -> None:
         with user_errors():
             folder = folder_of(arguments.experiment)
             with chdir(folder):
-                planned(arguments.jobs, arguments.runs)  # so that an error is shown before anything starts
+                planned(arguments.jobs, _only(arguments))  # so that an error is shown before anything starts
             with alone(folder):
                 _run(folder, arguments)
     except SystemExit as ended:
@@ -69,7 +70,7 @@ def _run(folder: Path, asked: argparse.Namespace) -> None:
     server, log = Server(), Log(folder, say)
     results = os.path.relpath(folder / (layout.REPORT / "index.html" if asked.runs is None else layout.result("", "")))
     with chdir(folder), working("looking for what is out of date"):
-        plan = planned(asked.jobs, asked.runs)
+        plan = planned(asked.jobs, _only(asked))
         log.say(outlook(*plan, asked.jobs, asked.takes, partial(log.write, "records")))
     log.say(f"Results: {results}. All that is printed: {log.path} (the newest {KEPT} are kept).")
     server.start(folder)
@@ -92,6 +93,10 @@ def _run(folder: Path, asked: argparse.Namespace) -> None:
     if flow.is_alive():
         warn_of_lost_server()
     work.check()
+
+
+def _only(asked: argparse.Namespace) -> dict[str, list[str]] | None:
+    return None if asked.runs is None else {RUNS: asked.runs}
 
 
 def _wait(flow: threading.Thread, server: Server, seconds: float) -> None:

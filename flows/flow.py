@@ -6,11 +6,12 @@ import logging
 import queue
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from prefect import allow_failure, flow, get_run_logger, task
@@ -23,7 +24,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.graph import Task
+from flows.graph import RUNS, Task
 from flows.log import Log
 from flows.outlook import outlook
 from flows.plan import alone, folder_of, planned
@@ -114,42 +115,54 @@ def record_in_mlflow(log: Log) -> None:
 
 
 # A waiting task occupies a thread. Tasks are submitted after those they wait for, so any number of threads is enough.
-_RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
+RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
 
 
-@flow(name="benchmark", task_runner=_RUNNER)
+@flow(name="benchmark", task_runner=RUNNER)
 def benchmark(
     experiment: str | None = None, jobs: int = 1, gpus: list[str] | None = None, runs: list[str] | None = None
 ) -> State[None]:
-    """Run every stage of an experiment's dvc.yaml that is out of date, then make an artifact of the leaderboard.
+    """The flow of the command line; flows.deployed has those of prefect.yaml.
 
     experiment: a folder of `experiments/`; without it, the experiment of the folder where this is started
+    """
+    return schedule(folder_of(experiment), jobs, gpus or (), None if runs is None else {RUNS: runs})
+
+
+def schedule(
+    folder: Path, jobs: int, gpus: Sequence[str], only: Mapping[str, Sequence[str]] | None = None
+) -> State[None]:
+    """Run every stage of an experiment's dvc.yaml that is out of date, then make an artifact of the leaderboard. Call it in a flow.
+
+    folder: the experiment's
     jobs: how many tasks compute at once
     gpus: GPUs to spread them over, as CUDA_VISIBLE_DEVICES names them; each task sees one
-    runs: names in params.yaml's `runs`: only these and what they depend on; ensembles and report are left as they are
+    only: names in blocks of params.yaml, such as runs: only these and what they depend on; not ensembles, not the report
     `ConfigError` where params.yaml, dvc.yaml or an argument is wrong. Failed at the end, after all other tasks, where a target
     failed; Cancelled where it was stopped.
     """
-    folder, of_command = folder_of(experiment), _work.get(None)
+    of_command = _work.get(None)
     work = of_command or Work(Log(folder))
     try:
         with chdir(folder), alone(folder):
             allow()
-            params, tasks = planned(jobs, runs)
+            params, tasks = planned(jobs, only)
             if of_command is None:
                 work.log.say(outlook(params, tasks, jobs, None, partial(work.log.write, "records")))
-            work.log.total = len(tasks) + (runs is not None)
+            trains = only is not None and RUNS in only
+            work.log.total = len(tasks) + trains
             work.log.tell(get_run_logger().info)
-            _run(tasks, work, jobs, gpus or [])
+            _run(tasks, work, jobs, gpus)
             if stopped():
                 return Cancelled(message="stopped")
             if work.left:
                 return Failed(
                     message=f"failed: {', '.join(work.failed)}; {len(work.left)} of {len(tasks)} tasks are not done"
                 )
-            if runs is not None:
-                record_in_mlflow(work.log)  # as the report does
-                return Completed(message="the runs are up to date")
+            if only is not None:
+                if trains:
+                    record_in_mlflow(work.log)  # as the report does
+                return Completed(message=f"up to date: {', '.join(name for names in only.values() for name in names)}")
             table = leaderboard_table() if layout.LEADERBOARD.is_file() else None  # dvc.yaml may have no report
             work.ended.set()
             if table is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any
@@ -13,9 +13,9 @@ from dvc.repo import Repo
 
 from itrcore.errors import ConfigError
 
-RUNS, DOWNLOADS = "runs", "downloads"
+RUNS, DATASETS, DOWNLOADS = "runs", "datasets", "downloads"
 # What tasks of several stages are called, by the block of params.yaml that has their item.
-_TITLES = {"datasets": "prepare {}", RUNS: "{}", "ensembles": "ensemble {}", "transfers": "transfer {}"}
+_TITLES = {DATASETS: "prepare {}", RUNS: "{}", "ensembles": "ensemble {}", "transfers": "transfer {}"}
 
 
 @dataclass(frozen=True)
@@ -85,17 +85,31 @@ def _stage(stage: Any, reads: Sequence[str]) -> Stage:
     return Stage(stage.addressing, name, item, block, tuple(reads), stage.frozen)
 
 
-def needed_by(runs: Iterable[str], stages: Sequence[Stage]) -> list[Stage]:
-    """The stages of these runs, and all that they depend on."""
-    wanted, by_target = set(runs), {stage.target: stage for stage in stages}
-    needed = {stage.target for stage in stages if stage.block == RUNS and stage.item in wanted}
-    unseen = list(needed)
-    while unseen:
-        stage = by_target[unseen.pop()]
-        reads = set() if stage.frozen else set(stage.reads) - needed
-        needed |= reads
-        unseen += reads
+def needed_by(only: Mapping[str, Collection[str]], stages: Sequence[Stage]) -> list[Stage]:
+    """The stages of these items, and all that they depend on. Without runs, no stage that depends on one.
+
+    only: names in blocks of params.yaml, such as runs
+    """
+    by_target = {stage.target: stage for stage in stages}
+    needed = set[str]()
+    for stage in stages:
+        if stage.item in only.get(stage.block or "", ()):
+            above = _with_all_above(stage, by_target)
+            if RUNS in only or all(by_target[target].block != RUNS for target in above):
+                needed |= above
     return [stage for stage in stages if stage.target in needed]
+
+
+def _with_all_above(stage: Stage, by_target: Mapping[str, Stage]) -> set[str]:
+    """Targets of a stage and of all that it depends on."""
+    found = {stage.target}
+    unseen = [stage]
+    while unseen:
+        stage = unseen.pop()
+        reads = set() if stage.frozen else set(stage.reads) - found
+        found |= reads
+        unseen += [by_target[target] for target in reads]
+    return found
 
 
 def grouped(stages: Sequence[Stage]) -> list[Task]:

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
+
+import psutil
 
 _GRACE = 1.5  # seconds between SIGTERM and SIGKILL
 
@@ -48,11 +50,11 @@ class Guardian:
 
 
 def end(groups: Collection[int], collect: Callable[[], object] = lambda: None) -> None:
-    """SIGTERM to process groups, then SIGKILL to what is left of them.
+    """SIGTERM to process groups and to those that their leaders' children are in, then SIGKILL to what is left of them.
 
     collect: called now and then. Until its parent has collected it, a dead child counts as a member of its group.
     """
-    left = set(groups)
+    left = {*groups, *_inner(groups)}
     for sent in (signal.SIGTERM, signal.SIGKILL):
         number: int = sent
         deadline = time.monotonic() + _GRACE
@@ -61,6 +63,15 @@ def end(groups: Collection[int], collect: Callable[[], object] = lambda: None) -
             left = {group for group in left if _reached(group, number)}
             number = 0  # sent once; from now on only look whether the group is still there
             time.sleep(0.02)
+
+
+def _inner(groups: Collection[int]) -> Iterator[int]:
+    """Groups of their own that children have, as Prefect's worker gives them to its flow runs."""
+    for group in groups:
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(group).children(recursive=True):
+                with suppress(ProcessLookupError):
+                    yield os.getpgid(child.pid)
 
 
 def _reached(group: int, number: int) -> bool:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flows.graph import Task, grouped, needed_by, read_stages
+from flows.graph import RUNS, Task, grouped, needed_by, read_stages
 from itrcore.errors import ConfigError, unknown
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
 from itrcore.terminal import say
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+PROJECT = Path(__file__).parents[1]
+EXPERIMENTS = PROJECT / "experiments"
 
 
 def folder_of(experiment: str | None) -> Path:
@@ -28,18 +29,18 @@ def folder_of(experiment: str | None) -> Path:
     return EXPERIMENTS / experiment
 
 
-def planned(jobs: int, runs: Sequence[str] | None) -> tuple[Params, list[Task]]:
+def planned(jobs: int, only: Mapping[str, Sequence[str]] | None = None) -> tuple[Params, list[Task]]:
     """The experiment in the working directory, and the flow's tasks. `ConfigError` where params.yaml, dvc.yaml or these are wrong.
 
-    runs: only these and what they depend on
+    only: names in blocks of params.yaml, such as runs: only these and what they depend on
     """
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1, not {jobs}")
     params = load()
-    for name in runs or ():
+    for name in (only or {}).get(RUNS, ()):
         params.run(name)
     stages = read_stages()
-    return params, grouped(stages if runs is None else needed_by(runs, stages))
+    return params, grouped(stages if only is None else needed_by(only, stages))
 
 
 @contextmanager

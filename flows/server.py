@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import redirect_stderr
+from contextlib import closing, redirect_stderr, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from prefect.settings import Settings
 
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
+HOSTS = "ITR_ALLOWED_HOSTS"  # the variable that names them for flows.guard, with commas
+STORE = ".prefect"  # of the server, in a folder that has flows
 _PATIENCE = 10.0  # seconds for an answer of the user's server
 
 
@@ -51,7 +53,8 @@ class Server:
         seconds = self._settings.server.ephemeral.startup_timeout_seconds
         # Else a web page that is open in the user's browser could start deployments there.
         password = chosen.setdefault("PREFECT_SERVER_API_AUTH_STRING", f"flow:{secrets.token_urlsafe()}")
-        self._process, url = _started(folder / ".prefect", chosen, seconds)
+        chosen |= {"PREFECT_SERVER_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
+        self._process, url = started(folder / STORE, chosen, seconds)
         for name in [name for name in os.environ if name.lower() in _PROXIES]:
             del os.environ[name]  # of this process alone: targets have an environment of their own
         _set(PREFECT_API_URL=url, PREFECT_API_AUTH_STRING=password)
@@ -102,35 +105,54 @@ def _reach(url: str) -> None:
         )
 
 
-def _started(store: Path, chosen: Mapping[str, str], seconds: float) -> tuple[subprocess.Popen[bytes], str]:
-    """A server that answers, and its address. chosen: the user's settings; seconds: how long it may take"""
+def started(
+    store: Path,
+    chosen: Mapping[str, str],
+    seconds: float,
+    app: str = "prefect.server.api.server:create_app",
+    address: tuple[str, int] = ("127.0.0.1", 0),
+) -> tuple[subprocess.Popen[bytes], str]:
+    """A server that answers, and the address of its API.
+
+    chosen: the user's settings; seconds: how long it may take; app: makes it; address: where it listens, and at which port
+    """
     log = store / "server.log"
     for settings in ({"PREFECT_HOME": str(store), **chosen}, {**chosen, "PREFECT_HOME": str(store)}):
         store.mkdir(exist_ok=True)
         old = "PREFECT_HOME" in chosen or (store / "prefect.db").exists()
-        process, url = _start(settings, log)
-        if _answers(process, url, seconds):
+        process, url = _start(settings, log, app, address)
+        if answers(process, f"{url}/health", seconds):
             return process, url
         _stop(process)
-        lines = [line.strip() for line in log.read_text("utf-8", errors="replace").splitlines()]
-        said = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)] or lines or ["nothing"]
         if not old or "PREFECT_SERVER_DATABASE_CONNECTION_URL" in chosen:
             break
         # Perhaps another version of Prefect made the store, or it is damaged. No result depends on it: a new one does.
-        warn(f"Prefect's server did not start ({said[-1]}): it begins with an empty store.")
+        warn(
+            f"Prefect's server did not start ({said(log.read_text('utf-8', errors='replace'))}): it begins with an empty store."
+        )
         aside = store.with_name(".prefect.old")
         remove(aside)
         store.rename(aside)
-    raise ITRError(f"Prefect's server did not start ({said[-1]}). All that it said is in {log}")
+    raise ITRError(
+        f"Prefect's server did not start ({said(log.read_text('utf-8', errors='replace'))}). All that it said is in {log}"
+    )
 
 
-def _start(settings: Mapping[str, str], log: Path) -> tuple[subprocess.Popen[bytes], str]:
+def said(text: str) -> str:
+    """The last error in what a process wrote, else its last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return ([line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)] or lines or ["nothing"])[-1]
+
+
+def _start(
+    settings: Mapping[str, str], log: Path, app: str, address: tuple[str, int]
+) -> tuple[subprocess.Popen[bytes], str]:
     """As Prefect starts its temporary server, but away from the terminal, and on a port that is ours before it runs."""
-    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
-    with socket.create_server(("127.0.0.1", 0)) as listening, open(log, "wb") as output:
+    command = [sys.executable, "-m", "uvicorn", "--factory", app]
+    with listen(*address) as listening, open(log, "wb") as output:
         process = subprocess.Popen(
             [*command, "--fd", str(listening.fileno()), "--log-level", "error", "--lifespan", "on"],
-            env={**os.environ, **settings, "PREFECT_SERVER_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"},
+            env={**os.environ, **settings},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -138,21 +160,35 @@ def _start(settings: Mapping[str, str], log: Path) -> tuple[subprocess.Popen[byt
             start_new_session=True,
         )
         guardian().watch(process.pid)
-        return process, f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+        return process, f"http://{reached_at(address[0])}:{listening.getsockname()[1]}/api"
 
 
-def _answers(process: subprocess.Popen[bytes], url: str, seconds: float) -> bool:
-    """Whether it does in this time."""
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there. `ConfigError` where none can."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ConfigError(f"{host}, port {port}: {error.strerror}; choose another port") from error
+
+
+def reached_at(host: str) -> str:
+    """Where this machine reaches what listens at a host, as it stands in an address."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
+def answers(
+    process: subprocess.Popen[bytes], url: str, seconds: float, headers: Mapping[str, str] | None = None
+) -> bool:
+    """Whether there is an answer in this time, as long as a process that is needed for it runs. headers: of the request"""
     address, deadline = urlsplit(url), time.monotonic() + seconds
     while process.poll() is None and (left := deadline - time.monotonic()) > 0:
         connection = HTTPConnection(address.netloc, timeout=left)  # heeds no proxy
-        try:
-            connection.request("GET", f"{address.path}/health")
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            time.sleep(0.1)
-        finally:
-            connection.close()
+        with closing(connection), suppress(OSError, HTTPException):
+            connection.request("GET", address.path, headers=dict(headers or {}))
+            if connection.getresponse().status == 200:
+                return True
+        time.sleep(0.1)
     return False
 
 

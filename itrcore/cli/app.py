@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -164,6 +165,14 @@ def heal() -> None:
     for path in removed:
         say(f"removed {os.path.relpath(path)}")
     say(f"{len(removed)} damaged files." + (" Next: dvc repro, or dvc pull where a remote has them" if removed else ""))
+
+
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def up(context: typer.Context) -> None:
+    """Start Prefect's server, MLflow's server and a worker on this machine, until Ctrl-C; --help says with which options."""
+    os.execv(
+        sys.executable, [sys.executable, "-m", "flows.up", *context.args]
+    )  # another way in, which this one cannot import
 
 
 def _print_missing(names: Sequence[str]) -> None:

@@ -56,11 +56,11 @@ class SQLiteStore:
             if fresh:  # half made, as on a full disk, it could never be used
                 self.path.resolve().unlink(missing_ok=True)
             raise
-        if self._settle():
+        if self.settle():
             utils._artifact_repos_cache.clear()  # where this process knew them
         return client
 
-    def _settle(self) -> bool:
+    def settle(self) -> bool:
         """Turn the runs of a store that was moved or copied to their files here.
 
         MLflow stores absolute addresses for good and has no call to change them. It would write into the folder of old.

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from flows.guardian import end
 from flows.targets import TargetFailed, reproduce
 from tests.support.project import Project, tiny_params
 
@@ -159,6 +160,21 @@ def test_a_target_waits_for_a_dvc_repro_by_hand(
     lines: list[str] = []
     reproduce(["made_by_hand"], lines.append)
     assert "Waiting for another process of DVC." in lines and lines[-1] == "Data and pipelines are up to date."
+
+
+def test_children_in_groups_of_their_own_are_ended_too() -> None:
+    """As flow runs are for Prefect's worker, which may be killed before it has ended them."""
+    program = (
+        "import subprocess, time\n"
+        "print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    command = (sys.executable, "-c", program)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True, text=True) as leader:
+        assert leader.stdout is not None
+        child = psutil.Process(int(leader.stdout.readline()))
+        end([leader.pid], leader.poll)
+    assert running([child]) == []
 
 
 def test_an_output_that_dvc_could_not_store_is_a_failure(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

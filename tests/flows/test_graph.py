@@ -110,6 +110,8 @@ def test_a_stage_added_to_dvc_yaml_is_run_in_its_place(project: Path) -> None:
     assert {before.title for before in tasks["report, summary"].needs} >= {"one", "two", "ensemble both"}
     assert tasks["prepare tiny"].targets == items("tiny", *PREPARE)  # what comes after the runs is a task of its own
     assert tasks["look tiny"].targets == ["look@tiny"]
+    prepared = {stage.target for stage in needed_by({"datasets": ["tiny"]}, stages)}
+    assert prepared == {"code", "nltk", *items("tiny", *PREPARE)}  # not what looks at results: nothing is trained
     assert tasks["sizes 1"].targets == ["sizes@1"]
 
 
@@ -139,14 +141,14 @@ def test_a_download_a_data_set_a_run_and_an_ensemble_may_have_one_name(project: 
         {before.title for before in tasks["b"].needs} == {before.title for before in tasks["c"].needs} == {"prepare a"}
     )
     assert tasks["last a"].targets == ["last@a"]
-    needed = {stage.target for stage in needed_by(["a"], stages)}
+    needed = {stage.target for stage in needed_by({"runs": ["a"]}, stages)}
     assert needed == {"code", "nltk", "fetch@b", *items("b", *PREPARE), *items("a", *RUN)}
 
 
 def test_some_runs_alone_bring_what_they_depend_on(project: Path) -> None:
-    tasks = grouped(needed_by(["two"], read_stages()))
+    tasks = grouped(needed_by({"runs": ["two"]}, read_stages()))
     assert [task.title for task in tasks] == ["code, nltk", "prepare tiny", "two"]
-    assert grouped(needed_by([], read_stages())) == []
+    assert grouped(needed_by({"runs": []}, read_stages())) == []
 
 
 def test_a_frozen_stage_waits_for_what_it_reads_and_does_not_need_it(project: Path) -> None:
@@ -160,7 +162,7 @@ def test_a_frozen_stage_waits_for_what_it_reads_and_does_not_need_it(project: Pa
     assert tasks["raw tiny"].needs == []
     assert {before.title for before in tasks["raw tiny"].after} == {"fetch got", "code, nltk"}
     assert tasks["prepare tiny"].targets == items("tiny", *PREPARE[1:])
-    assert "fetch@got" not in {stage.target for stage in needed_by(["one"], stages)}
+    assert "fetch@got" not in {stage.target for stage in needed_by({"runs": ["one"]}, stages)}
 
 
 def test_files_that_dvc_keeps_are_checked_before_what_reads_them(project: Path) -> None:

@@ -20,7 +20,18 @@ from tests.support.tiny_project import NLTK
 from tests.support.warm import python
 
 ROOT = Path(__file__).parents[2]
-_COPIED = ("itrcore", "stages", "flows", "recipes", "dvc.yaml", "params.yaml", "nltk.yaml", ".dvcignore", ".gitignore")
+_COPIED = (
+    "itrcore",
+    "stages",
+    "flows",
+    "recipes",
+    "dvc.yaml",
+    "params.yaml",
+    "prefect.yaml",
+    "nltk.yaml",
+    ".dvcignore",
+    ".gitignore",
+)
 
 
 class Project:

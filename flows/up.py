@@ -1,0 +1,302 @@
+"""`itr up`: Prefect's server, MLflow's server and a worker on this machine, until Ctrl-C.
+
+What prefect.yaml has can be started there. They listen on this machine alone unless --host asks for more, keep all that they
+store in the project's folder, and end with this command, however it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
+from itertools import chain
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+from filelock import FileLock, Timeout
+
+from flows import server
+from flows.access import USER, Access
+from flows.guardian import end
+from flows.plan import PROJECT
+from flows.targets import guardian
+from itrcore.errors import ITRError
+from itrcore.terminal import say, user_errors, warn
+from itrcore.tracking.sqlite_store import SQLiteStore
+
+POOL = "local"  # the work pool in prefect.yaml
+_SECONDS = 120.0  # for a server to answer, on a busy machine
+_PRIVATE = PROJECT / ".servers"  # logs, and where a password is asked for, MLflow's accounts and the password
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="itr up", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is every one of this machine"
+    )
+    parser.add_argument("--prefect-port", type=int, default=4200, metavar="N", help="of Prefect's server (%(default)s)")
+    parser.add_argument("--mlflow-port", type=int, default=5000, metavar="N", help="of MLflow's server (%(default)s)")
+    parser.add_argument(
+        "--backend",
+        metavar="URL",
+        default=os.environ.get("MLFLOW_BACKEND_STORE_URI"),
+        help="MLflow's database, such as postgresql://user@host/name (default: the variable MLFLOW_BACKEND_STORE_URI, which no "
+        "list of processes shows, else mlflow.db)",
+    )
+    parser.add_argument(
+        "--name", action="append", default=[], help="another name that others call this machine by; may be given again"
+    )
+    parser.add_argument(
+        "--auth",
+        action=argparse.BooleanOptionalAction,
+        help="ask for a user and a password (default: if --host is not this machine alone)",
+    )
+    asked = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    with user_errors():
+        _PRIVATE.mkdir(mode=0o700, exist_ok=True)
+        with _alone():
+            _Servers(asked).run()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    lock = FileLock(_PRIVATE / "up.lock")
+    try:
+        with lock.acquire(timeout=0):
+            yield
+    except Timeout:
+        raise ITRError(f"itr up runs in {PROJECT} already; end that one first (Ctrl-C)") from None
+
+
+class _Servers:
+    """The three processes."""
+
+    def __init__(self, asked: argparse.Namespace) -> None:
+        self._asked = asked
+        self._access = Access(asked.host, asked.name, asked.auth, _PRIVATE)
+        host = server.reached_at(asked.host)
+        self._prefect, self._mlflow = f"http://{host}:{asked.prefect_port}", f"http://{host}:{asked.mlflow_port}"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        proxied = os.environ.get("NO_PROXY", os.environ.get("no_proxy"))
+        direct = ",".join(filter(None, (proxied, host.strip("[]"))))
+        # Of the worker, and so of all that it runs. A server of MLflow that the user has elsewhere is not what is shown here.
+        self._environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | {
+            "PREFECT_HOME": str(PROJECT / server.STORE),
+            "PREFECT_API_URL": f"{self._prefect}/api",
+            "NO_PROXY": direct,
+            "no_proxy": direct,
+        }
+        if self._access.for_prefect:
+            self._environment["PREFECT_API_AUTH_STRING"] = self._access.for_prefect
+        if asked.backend:
+            self._environment["MLFLOW_TRACKING_URI"] = self._mlflow
+            if self._access.password:
+                self._environment["MLFLOW_TRACKING_USERNAME"] = USER
+                self._environment["MLFLOW_TRACKING_PASSWORD"] = self._access.password
+
+    def run(self) -> None:
+        """Start them, say where they are, and wait until one of them ends or the user ends all."""
+        began = time.monotonic()
+        try:
+            if warning := self._access.warning():
+                warn(warning)
+            say("Starting Prefect's server, MLflow's and a worker.")
+            self._start()
+            say(self._told(time.monotonic() - began))
+            while not (ended := [name for name, process in self._processes.items() if process.poll() is not None]):
+                time.sleep(0.2)
+            raise _failed(ended[0])
+        except KeyboardInterrupt:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            self._stop()
+            say("All is stopped. itr up starts it again, with all that was stored.")
+        finally:
+            self._stop()
+            guardian().close()  # and what had only begun to start
+
+    def _start(self) -> None:
+        with self._storing():
+            self._start_mlflow()
+            self._start_prefect()
+            if not server.answers(self._processes["mlflow"], f"{self._mlflow}/health", _SECONDS):
+                raise _failed("mlflow")
+        prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
+        self._spawn("worker", [*prefect, "worker", "start", "--pool", POOL, "--type", "process"], self._environment)
+        pool = f"{self._prefect}/api/work_pools/{POOL}"  # the worker makes it; deployments are refused before
+        if not server.answers(self._processes["worker"], pool, _SECONDS, self._access.header):
+            raise _failed("worker")
+        deploy = [*prefect, "deploy", "--all"]
+        done = subprocess.run(
+            deploy, cwd=PROJECT, env=self._environment, capture_output=True, text=True, errors="replace"
+        )
+        if done.returncode:
+            raise ITRError(f"prefect deploy --all failed: {server.said(done.stdout + done.stderr)}")
+
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
+        """A fresh mlflow.db is made by one process at a time, and removed if only half is made; a moved one finds its files."""
+        if self._asked.backend:
+            yield
+            return
+        store = SQLiteStore(PROJECT / "mlflow.db")
+        with store.lock:
+            fresh = not store.path.exists() or not store.path.stat().st_size
+            if not fresh:
+                store.settle()
+            try:
+                yield
+            except BaseException:
+                self._stop()
+                if fresh:  # half made, it could never be used
+                    store.path.resolve().unlink(missing_ok=True)
+                raise
+
+    def _start_mlflow(self) -> None:
+        port = self._asked.mlflow_port
+        server.listen(self._asked.host, port).close()  # to say at once that it is taken
+        hosts = self._access.hosts(port)
+        address = self._asked.backend or SQLiteStore(PROJECT / "mlflow.db").address
+        environment = {
+            **os.environ,
+            "MLFLOW_BACKEND_STORE_URI": address,  # not among the arguments, which every user of the machine sees
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes for language models
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        options = {
+            "--host": self._asked.host,
+            "--port": str(port),
+            "--workers": "1",
+            "--artifacts-destination": str(PROJECT / "mlartifacts"),
+            "--allowed-hosts": ",".join(hosts),
+            "--cors-allowed-origins": ",".join(f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts),
+        }
+        if self._access.password:
+            accounts = _PRIVATE / "mlflow_accounts.ini"
+            address = SQLiteStore(_PRIVATE / "mlflow_accounts.db").address.replace("%", "%%")
+            accounts.write_text(f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {address}\n", "utf-8")
+            options["--app-name"] = "basic-auth"
+            environment |= {
+                "MLFLOW_AUTH_CONFIG_PATH": str(accounts),
+                "MLFLOW_AUTH_ADMIN_USERNAME": USER,
+                "MLFLOW_AUTH_ADMIN_PASSWORD": self._access.password,
+                "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(),
+            }
+        command = [sys.executable, "-m", "mlflow", "server", *chain.from_iterable(options.items())]
+        self._spawn("mlflow", command, environment)
+
+    def _start_prefect(self) -> None:
+        port, store = self._asked.prefect_port, PROJECT / server.STORE
+        hosts = self._access.hosts(port)
+        chosen = {
+            server.HOSTS: ",".join(hosts),
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": self._prefect,
+            "PREFECT_SERVER_UI_API_URL": "/api",  # by whatever name the page is called
+            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(store / "pages"),  # Prefect writes them there when it starts
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        }
+        if self._access.password:
+            chosen["PREFECT_SERVER_API_AUTH_STRING"] = f"{USER}:{self._access.password}"
+        self._processes["prefect"], _ = server.started(
+            store, chosen, _SECONDS, "flows.guard:server", (self._asked.host, port)
+        )
+
+    def _spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        with open(_log(name), "wb") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=PROJECT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        guardian().watch(process.pid)
+        self._processes[name] = process
+
+    def _stop(self) -> None:
+        """Prefect's server last: it is told which runs were ended, as they may not have the time to say so."""
+        runs = list(_flow_runs(self._processes["worker"])) if "worker" in self._processes else []
+        for names in (("worker", "mlflow"), ("prefect",)):
+            processes = [self._processes.pop(name) for name in names if name in self._processes]
+            _end(processes)
+            while runs:
+                self._set_cancelled(runs.pop())
+
+    def _set_cancelled(self, run: str) -> None:
+        headers = {"Content-Type": "application/json", **self._access.header}
+        state = {"state": {"type": "CANCELLED", "message": "itr up was stopped"}, "force": True}
+        connection = HTTPConnection(urlsplit(self._prefect).netloc, timeout=1)  # heeds no proxy
+        with closing(connection), suppress(OSError, HTTPException):  # the server may be what has failed
+            connection.request("POST", f"/api/flow_runs/{run}/set_state", json.dumps(state), headers)
+            connection.getresponse().read()
+
+    def _told(self, seconds: float) -> str:
+        """What is where, and what to do next."""
+        backend, password = self._asked.backend, f"cat {shlex.quote(os.path.relpath(_PRIVATE / 'password'))}"
+        lines = [
+            f"They are up, after {seconds:.0f} seconds:",
+            f"  Prefect  {self._prefect}  what can run, runs and ran",
+            f"  MLflow   {self._mlflow}  runs and their figures",
+            f"  a worker, which runs here, in {PROJECT}, what is started there",
+            f"Stored in {server.STORE}, {'the database' if backend else 'mlflow.db'} and mlartifacts; logs in {_PRIVATE.name}.",
+            "In another terminal:",
+            f"  export PREFECT_API_URL={self._prefect}/api",
+        ]
+        if self._access.password:
+            lines.append(f'  export PREFECT_API_AUTH_STRING="{USER}:$({password})"')
+        if backend:
+            lines.append(f"  export MLFLOW_TRACKING_URI={self._mlflow}  # for dvc repro")
+            if self._access.password:
+                lines.append(f'  export MLFLOW_TRACKING_USERNAME={USER} MLFLOW_TRACKING_PASSWORD="$({password})"')
+        lines.append("  prefect deployment run 'benchmark/demo'  # or press Run under Deployments in Prefect's page")
+        if self._access.password:
+            lines.append(f"The pages ask for the user {USER} and this password: {password}")
+        return "\n".join([*lines, "Ctrl-C stops all of it, also what the worker runs."])
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    end([process.pid for process in processes], lambda: [process.poll() for process in processes])
+    for process in processes:
+        guardian().release(process.pid)
+
+
+def _flow_runs(worker: subprocess.Popen[bytes]) -> Iterator[str]:
+    """Ids of those that it runs now."""
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(worker.pid).children():
+            with suppress(psutil.Error):
+                if run := child.environ().get("PREFECT__FLOW_RUN_ID"):
+                    yield run
+
+
+def _failed(name: str) -> ITRError:
+    """What a process of these said last."""
+    said = server.said(_log(name).read_text("utf-8", errors="replace"))
+    remedy = SQLiteStore(PROJECT / "mlflow.db").remedy(said) if name == "mlflow" else ""
+    all_of_it = f"All that it said is in {os.path.relpath(_log(name))}"
+    return ITRError("\n".join(filter(None, (f"{name} has ended, or does not answer ({said}).", remedy, all_of_it))))
+
+
+def _log(name: str) -> Path:
+    return PROJECT / server.STORE / "server.log" if name == "prefect" else _PRIVATE / f"{name}.log"
+
+
+if __name__ == "__main__":
+    main()

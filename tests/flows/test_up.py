@@ -1,0 +1,270 @@
+"""`itr up`: from one command to a deployment's run in Prefect and its figures in MLflow; who is refused; and nothing is left."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+import psutil
+import pytest
+
+from tests.support.project import Project, tiny_params
+
+pytestmark = pytest.mark.slow
+
+READY = "Ctrl-C stops"
+RUN = "scenes-vse_pp_bigru-1"
+
+
+def ask(url: str, body: Any = None, user: str | None = None, **headers: str) -> tuple[int, Any]:
+    """The status of an answer, and what it holds. body: to post, as JSON; user: and password"""
+    headers |= {"Content-Type": "application/json"}
+    if user is not None:
+        headers["Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
+    request = Request(url, None if body is None else json.dumps(body).encode(), headers)
+    try:
+        with build_opener(ProxyHandler({})).open(request, timeout=60) as answer:
+            return answer.status, json.loads(answer.read() or b"null")
+    except HTTPError as error:
+        return error.code, error.read().decode("utf-8", "replace")
+
+
+def wait_for(condition: Any, seconds: float) -> Any:
+    """What it says first that is not empty."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.2)
+    return found
+
+
+@dataclass
+class Up:
+    """A project in which `itr up` runs. said: up to where it waits for Ctrl-C"""
+
+    project: Project
+    process: subprocess.Popen[str]
+    prefect: str
+    mlflow: str
+    said: str
+
+    @property
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+def free_ports(number: int) -> list[int]:
+    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]  # at once, so that they differ
+    ports = [each.getsockname()[1] for each in taken]
+    for each in taken:
+        each.close()
+    return ports
+
+
+def start(project: Project, *options: str) -> Up:
+    """`itr up` on ports that are free."""
+    prefect, mlflow = free_ports(2)
+    ports = ("--prefect-port", str(prefect), "--mlflow-port", str(mlflow))
+    process = project.start(sys.executable, "-m", "itrcore.cli", "up", *ports, *options)
+    return Up(project, process, f"http://127.0.0.1:{prefect}/api", f"http://127.0.0.1:{mlflow}/api/2.0/mlflow", "")
+
+
+def started(up: Up) -> Up:
+    """Once it is ready."""
+    assert up.process.stdout is not None
+    for line in up.process.stdout:
+        up.said += line
+        if READY in line:
+            return up
+    raise AssertionError(up.said)
+
+
+def end(up: Up) -> None:
+    if up.process.poll() is None:
+        up.process.kill()
+    up.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("up"))
+    params = tiny_params(project.params)
+    params["runs"] = {RUN: params["runs"][RUN]}
+    project.write_params({**params, "ensembles": {}})
+    wanted = project.read("prefect.yaml")
+    wanted["deployments"] = [each for each in wanted["deployments"] if each["name"] == "demo"]
+    project.write("prefect.yaml", wanted)
+    return project
+
+
+@pytest.fixture(scope="module")
+def up(project: Project) -> Iterator[Up]:
+    up = start(project)
+    yield started(up)
+    end(up)
+
+
+def run(up: Up, deployment: str, *arguments: str) -> str:
+    """Start a deployment as `itr up` says; the id of its run."""
+    export = re.search(r"export (PREFECT_API_URL=\S+)", up.said)
+    assert export
+    said = up.project.run(
+        "env", export[1], sys.executable, "-m", "prefect", "deployment", "run", deployment, *arguments
+    )
+    found = re.search(r"UUID: (\S+)", said.stdout)
+    assert found, said.stdout
+    return found[1]
+
+
+def test_a_deployment_runs_and_mlflow_has_its_figures(up: Up) -> None:
+    key = run(up, "benchmark/demo")
+
+    def ended() -> Any:
+        _, found = ask(f"{up.prefect}/flow_runs/{key}")
+        return found["state"] if found["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+
+    log = up.project.folder / ".servers" / "worker.log"
+    assert wait_for(ended, 600)["type"] == "COMPLETED", log.read_text("utf-8")
+    _, graph = ask(f"{up.prefect}/flow_runs/{key}/graph-v2")
+    nodes = {node["label"]: node for _, node in graph["nodes"]}
+    assert nodes.keys() == {"code, nltk", "prepare scenes", RUN, "report"}
+    assert {node["state_type"] for node in nodes.values()} == {"COMPLETED"}
+    assert {parent["id"] for parent in nodes[RUN]["parents"]} >= {nodes["prepare scenes"]["id"]}
+    _, found = ask(f"{up.mlflow}/experiments/get-by-name?experiment_name=scenes")
+    _, runs = ask(f"{up.mlflow}/runs/search", {"experiment_ids": [found["experiment"]["experiment_id"]]})
+    (told,) = runs["runs"]
+    figures = {metric["key"]: metric["value"] for metric in told["data"]["metrics"]}
+    results = json.loads((up.project.folder / "metrics" / f"{RUN}.json").read_text("utf-8"))
+    assert told["info"]["run_name"] == RUN and figures["test/rsum"] == pytest.approx(results["test/rsum"])
+    assert {path.name for path in up.project.folder.iterdir()} >= {".prefect", ".servers", "mlflow.db", "mlartifacts"}
+
+
+def test_the_form_offers_what_params_yaml_has_and_refuses_the_rest(up: Up) -> None:
+    _, train = ask(f"{up.prefect}/deployments/name/train/demo")
+    asked = train["parameter_openapi_schema"]
+    assert asked["properties"]["runs"]["items"]["enum"] == [RUN] and asked["required"] == ["runs"]
+    _, prepare = ask(f"{up.prefect}/deployments/name/prepare/demo")
+    assert prepare["parameter_openapi_schema"]["properties"]["data"]["items"]["enum"] == ["scenes"]
+    create = f"{up.prefect}/deployments/{train['id']}/create_flow_run"
+    for wrong in ({"runs": ["other"]}, {"runs": []}, {"runs": [RUN], "jobs": 0}, {}):
+        status, said = ask(create, {"parameters": wrong})
+        assert status in (409, 422), said
+
+
+def test_other_names_and_pages_are_refused_and_nothing_listens_beyond_this_machine(up: Up) -> None:
+    deployments, experiments = f"{up.prefect}/deployments/filter", f"{up.mlflow}/experiments/search"
+    for url, body in ((deployments, {}), (experiments, {"max_results": 1})):
+        port = url.split(":")[2].partition("/")[0]
+        here = f"localhost:{port}"
+        assert ask(url, body, Host=here, Origin=f"http://{here}")[0] == 200
+        for headers in ({"Host": f"rebound.example:{port}"}, {"Origin": "http://other.example"}, {"Origin": "null"}):
+            assert ask(url, body, **headers)[0] == 403, (url, headers)
+    ours = [each for child in up.children for each in child.net_connections() if each.status == psutil.CONN_LISTEN]
+    assert len(ours) >= 2 and {each.laddr.ip for each in ours} <= {"127.0.0.1", "::1"}
+
+
+def test_a_second_one_is_refused_in_one_line(up: Up) -> None:
+    done = up.project.run(sys.executable, "-m", "itrcore.cli", "up", check=False)
+    assert done.returncode == 1
+    assert done.stdout == f"error: itr up runs in {up.project.folder} already; end that one first (Ctrl-C)\n"
+
+
+def test_ctrl_c_ends_everything_also_what_the_worker_runs(up: Up) -> None:
+    """The last test of this server."""
+    up.project.write("dvc.yaml", {"stages": {"long": {"cmd": "sleep 600; touch long", "outs": ["long"]}}})
+    key = run(up, "benchmark/demo")
+    sleep = wait_for(lambda: [child for child in up.children if child.name() == "sleep"], 120)
+    children = up.children
+    before = time.monotonic()
+    os.killpg(up.process.pid, signal.SIGINT)  # as a terminal does
+    output, _ = up.process.communicate(timeout=60)
+    assert time.monotonic() - before < 30  # on an idle machine it is 3 seconds
+    assert up.process.returncode == 0 and output.splitlines()[-1].startswith("All is stopped.")
+    assert sleep and [child for child in children if running(child)] == []
+    for url in (up.prefect, up.mlflow):
+        socket.create_server(("127.0.0.1", int(url.split(":")[2].partition("/")[0]))).close()
+    with sqlite3.connect(up.project.folder / ".prefect" / "prefect.db") as store:
+        of_run = store.execute("select state_type from flow_run where id = ?", (key,))
+        assert of_run.fetchone() == ("CANCELLED",)  # else it would be running for ever, in Prefect's page
+
+
+def test_if_it_is_killed_its_servers_end_too(project: Project) -> None:
+    up = start(project)
+    servers = wait_for(lambda: [child for child in up.children if "mlflow" in child.cmdline()], 60)
+    wait_for(lambda: [child for child in up.children if "flows.guard:server" in child.cmdline()], 60)
+    children = up.children
+    end(up)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert servers and [child for child in alive if running(child)] == []
+
+
+def running(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    """The address of an empty database, in a PostgreSQL server of Debian's packages."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not folders:
+        pytest.skip("PostgreSQL is not here (apt-get install postgresql)")
+    programs, port = folders[-1], free_ports(1)[0]
+    with tempfile.TemporaryDirectory(prefix="itr-postgresql-") as name:
+        store, user = Path(name), None
+        (store / "password").write_text("pw-of-database", "utf-8")
+        if os.geteuid() == 0:  # as which it refuses to run
+            user = "postgres"
+            shutil.chown(store, user)
+        common: Any = {"user": user, "cwd": store, "stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
+        access = ("--auth=scram-sha-256", "-U", "itr", "--pwfile=password", "--no-sync")
+        subprocess.run([programs / "initdb", "-D", "data", *access], check=True, **common)
+        options = ("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={store}", "-p", str(port))
+        server = subprocess.Popen([programs / "postgres", "-D", "data", *options], **common)
+        try:
+            ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+            wait_for(lambda: subprocess.run(ready).returncode == 0, 60)
+            yield f"postgresql://itr:pw-of-database@127.0.0.1:{port}/postgres"
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(60)
+
+
+def test_runs_may_lie_in_postgresql_and_a_password_be_asked_for(project: Project, postgresql: str) -> None:
+    import psycopg
+
+    up = start(project, "--backend", postgresql, "--auth")
+    try:
+        started(up)
+        assert "pw-of-database" not in up.said
+        secret = project.folder / ".servers" / "password"
+        assert secret.stat().st_mode & 0o77 == 0
+        user = f"itr:{secret.read_text('utf-8')}"
+        create = f"{up.mlflow}/experiments/create"
+        for url, body in ((f"{up.prefect}/deployments/filter", {}), (create, {"name": "mine"})):
+            assert ask(url, body)[0] == 401
+            assert ask(url, body, "itr:wrong")[0] == 401
+            assert ask(url, body, user)[0] == 200
+        with psycopg.connect(postgresql) as database:
+            ((location,),) = database.execute("select artifact_location from experiments where name = 'mine'")
+        assert location.startswith("mlflow-artifacts:/")
+        commands = " ".join(word for child in up.children for word in child.cmdline())
+        assert user not in commands and "pw-of-database" not in commands
+    finally:
+        up.process.send_signal(signal.SIGINT)
+        up.process.communicate(timeout=60)
