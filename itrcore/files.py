@@ -32,6 +32,8 @@ def replacing(path: Path) -> Iterator[Path]:
     What the system refuses, such as room on a full disk, is an `OSError` that names the file, whatever the library that wrote
     raises for it.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():  # /dev/null would be gone for the whole machine
+        raise OSError(errno.EINVAL, "neither a file nor a folder", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _tidy(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

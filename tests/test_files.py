@@ -254,3 +254,11 @@ def test_what_a_library_writes_for_its_owner_alone_others_may_read_as_the_umask_
         safetensors.numpy.save_file({"a": np.zeros(1)}, temporary / "below" / "one.safetensors")
     modes = {path.stat().st_mode for path in tmp_path.rglob("*") if path.is_file()}
     assert modes == {plain.stat().st_mode}
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(OSError, match="neither a file nor a folder"), replacing(path):
+            raise AssertionError("it is yielded")
+    assert (tmp_path / "pipe").is_fifo() and Path("/dev/null").is_char_device()
