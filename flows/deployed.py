@@ -22,11 +22,11 @@ DEMO = "demo"  # the embedded experiment, in the project's folder
 Jobs = Annotated[int, Field(ge=1)]
 
 
-# Prefect shows the docstrings of the flows and, beside the parameters, their sections "Args".
-
-
 class Experiment:
-    """The flows of an experiment, each made when it is asked for. `ConfigError` where its params.yaml is wrong."""
+    """The flows of an experiment. Prefect shows their docstrings, and beside the parameters what "Args" says of them.
+
+    `ConfigError` where its params.yaml is wrong.
+    """
 
     def __init__(self, name: str) -> None:
         self._folder = PROJECT if name == DEMO else folder_of(name)

@@ -118,7 +118,7 @@ class _Servers:
             say("Starting Prefect's server, MLflow's and a worker.")
             self._start()
             say(self._told(time.monotonic() - began))
-            while not (ended := [name for name, process in self._processes.items() if process.poll() is not None]):
+            while not (ended := self._ended()):
                 time.sleep(0.2)
             raise _failed(ended[0])
         except KeyboardInterrupt:
@@ -231,13 +231,17 @@ class _Servers:
         self._processes[name] = process
 
     def _stop(self) -> None:
-        """Prefect's server last: it is told which runs were ended, as they may not have the time to say so."""
-        runs = list(_flow_runs(self._processes["worker"])) if "worker" in self._processes else []
-        for names in (("worker", "mlflow"), ("prefect",)):
-            processes = [self._processes.pop(name) for name in names if name in self._processes]
-            _end(processes)
-            while runs:
-                self._set_cancelled(runs.pop())
+        """All at once. Prefect's server is told before which runs that ends, as they may not have the time to say so."""
+        for run in _flow_runs(self._processes["worker"]) if "worker" in self._processes else ():
+            self._set_cancelled(run)
+        end([process.pid for process in self._processes.values()], self._ended)
+        for process in self._processes.values():
+            guardian().release(process.pid)
+        self._processes.clear()
+
+    def _ended(self) -> list[str]:
+        """Names of those that have."""
+        return [name for name, process in self._processes.items() if process.poll() is not None]
 
     def _set_cancelled(self, run: str) -> None:
         headers = {"Content-Type": "application/json", **self._access.header}
@@ -267,14 +271,8 @@ class _Servers:
                 lines.append(f'  export MLFLOW_TRACKING_USERNAME={USER} MLFLOW_TRACKING_PASSWORD="$({password})"')
         lines.append("  prefect deployment run 'benchmark/demo'  # or press Run under Deployments in Prefect's page")
         if self._access.password:
-            lines.append(f"The pages ask for the user {USER} and this password: {password}")
+            lines.append(f"The pages ask for the user {USER} and what this prints: {password}")
         return "\n".join([*lines, "Ctrl-C stops all of it, also what the worker runs."])
-
-
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    end([process.pid for process in processes], lambda: [process.poll() for process in processes])
-    for process in processes:
-        guardian().release(process.pid)
 
 
 def _flow_runs(worker: subprocess.Popen[bytes]) -> Iterator[str]:
