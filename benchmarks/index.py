@@ -6,7 +6,8 @@ The vectors are made with a seed: 2,000 clusters in 48 dimensions, bent into --d
 are such vectors near ones of the gallery, all moved by one offset, as texts lie beside images. Each way (flat; hnsw, which
 `itr index` takes at this size; ivfpq, beyond two million) is built in one process and searched in another. The effort of an
 approximate index is chosen with 300 queries, and its recall measured with 500 others.
-`alone`: one query at a time; `together`: 100 at a time. Memory is what the process held at most, and of a search also what of it
+`alone`: one query at a time; `together`: 100 at a time; per second, and per second of processor time, which others on the machine
+change less: how many times as many as flat is of this. Memory is what the process held at most, and of a search also what of it
 was no mapped file: the system may take mapped pages back.
 """
 
@@ -102,7 +103,8 @@ def search(folder: Path, way: str, threads: int) -> dict[str, Any]:
     else:
         few = asked
         index = Approximate.read(folder / f"{way}.faiss", vectors, 1)
-        result["effort"], result["tuned_recall"] = (lambda m: (m.effort, m.recall))(index.tune(tuned_by, WANTED))
+        tuned = index.tune(tuned_by, WANTED)
+        result |= {"effort": tuned.effort, "tuned_recall": tuned.recall}
         result["recall"] = index.measure(asked, np.load(folder / "nearest.npy")).recall
 
         def find(some: np.ndarray) -> Any:
@@ -143,7 +145,7 @@ def main() -> int:
             built = {} if way == "flat" else in_fresh_process(build, folder, way, given.threads)
             results[way] = {**built, **in_fresh_process(search, folder, way, given.threads)}
             found = results[way]
-            gain = found["together_per_second"] / results["flat"]["together_per_second"]
+            gain = found["together_per_cpu_second"] / results["flat"]["together_per_cpu_second"]
             print(
                 f"{way:6} {found.get('build_seconds', 0):7.0f} s to build, {found.get('index_gb', 0):.2f} GB beside the vectors; "
                 f"recall@{NEAREST} {found['recall']:.3f}, {found['alone_per_second']:.0f} queries/s alone, "

@@ -19,6 +19,8 @@ from itrcore.terminal import Screen, say, user_errors
 if TYPE_CHECKING:
     from itrcore.index import Found, PictureIndex
 
+PAGE = "index.html"
+
 
 def search(
     text: str | None = typer.Argument(None, help="what the pictures should show"),
@@ -43,6 +45,12 @@ def search(
             raise DataError("the text is not UTF-8")
         if image is not None and rescore is not None:
             raise DataError("--rescore needs a text: a run that compares sets compares pictures with texts")
+        if (
+            out is not None
+            and out.exists()
+            and (not out.is_dir() or (any(out.iterdir()) and not (out / PAGE).exists()))
+        ):
+            raise DataError.at(out, "it holds something else", "a page of a search, or nothing")
         from itrcore.files import replacing
         from itrcore.index import open_index
         from itrcore.retriever.load import load
@@ -54,7 +62,7 @@ def search(
 
             assert text is not None
             again = load(located(rescore), device)
-            found = Rescorer(opened, again).search(text, k, max(k, proposed))
+            found = Rescorer(opened, again).search(text, k, max(k, proposed), exact)
             facts["Scored again by"] = f"{again.record.name}, the first {max(k, proposed):,}"
         else:
             found = opened.search(query, k, exact)
@@ -62,7 +70,7 @@ def search(
         with replacing(folder) as temporary:
             _write_page(opened, query if isinstance(query, str) else query.name, image, found, temporary, facts)
         _print(opened, found)
-    say(f"{folder}/index.html")
+    say(str(folder / PAGE))
 
 
 def _print(opened: PictureIndex, found: list[Found]) -> None:

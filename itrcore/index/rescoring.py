@@ -26,11 +26,11 @@ class Rescorer:
         self._place: dict[int, int] = {}  # item → where it stands among those encoded
         self._encoded: EncodedItems | None = None
 
-    def search(self, query: str, k: int, proposed: int) -> list[Found]:
+    def search(self, query: str, k: int, proposed: int, compare_all: bool = False) -> list[Found]:
         """The k best of the index's first `proposed`, with the run's own similarities; with all proposed, the run's own ranking."""
         if proposed < k:
             raise DataError(f"{proposed} proposed for {k} pictures; expected at least as many")
-        items = np.array([found.item for found in self._index.search(query, proposed)])
+        items = np.array([found.item for found in self._index.search(query, proposed, compare_all)])
         scores = self._scores(items, query)
         return [
             Found(int(items[at]), self._index.name(int(items[at])), float(scores[at]))

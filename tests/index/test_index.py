@@ -260,6 +260,7 @@ def test_the_commands_answer_and_leave_a_page(run: Retriever, inside: Path) -> N
     for arguments, why in (
         (["search"], "expected either a text or --image"),
         (["search", "x", "--index", "none"], "none/index.json: no such file; expected the folder of an index"),
+        (["search", "x", "--out", str(inside / "photos")], "photos: it holds something else; expected a page"),
         (["index", "one"], "expected either --pictures or --data"),
         (["index", "one", "--pictures", "none"], "/none: no such folder"),
         (["index", "nobody", "--data", "tiny"], "nobody"),
