@@ -149,7 +149,7 @@ def register() -> None:
     for model, run in changed.items():
         say(f"models:/{model}@champion: {run.name}, with rsum {run.dev_rsum:.1f} on dev")
     if not changed:
-        say("Every champion is the best run on dev already.")
+        say("Nothing to register: every champion is the best run on dev already, or no run has results yet.")
 
 
 @app.command()

@@ -63,11 +63,9 @@ def serve(
                 searched = gallery.of_data(retriever, data or retriever.record.data, bars.show)
         torch.set_num_threads(max(1, cores() // limits.workers))  # requests share the cores among them
         app, desk = application(searched, limits, name, say if log else None)
+        searched.search("a picture", 1)  # the first search loads what is loaded late
         bound.listen()  # whoever reads the next line may ask at once
         say(
             f"{server.address(bound)}: {searched.retriever.record.name} searches {len(searched):,} pictures. Ctrl-C stops it"
         )
-        try:
-            server.serve(app, desk, bound)
-        except KeyboardInterrupt:
-            say("stopped")
+        server.serve(app, desk, bound)

@@ -159,9 +159,9 @@ def _about(gallery: Gallery, limits: Limits) -> About:
 
 
 def _examples(gallery: Gallery) -> list[str]:
-    """Captions of a few pictures."""
+    """Short captions of a few pictures."""
     some = (gallery.item(number) for number in range(0, len(gallery), max(1, len(gallery) // 3)))
-    return [" ".join(item.captions[0][:TEXT].split()) for item in some if item.captions][:3]
+    return [" ".join(min(item.captions, key=len)[:TEXT].split()) for item in some if item.captions][:3]
 
 
 def _pages(app: FastAPI, about: About, examples: list[str]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from itrcore.serving.limits import Limits
@@ -62,7 +62,12 @@ class Desk:
             if not future.done():
                 self._all += 1
                 loop = asyncio.get_running_loop()
-                future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
+
+                def tell(_: Future[T]) -> None:
+                    with suppress(RuntimeError):  # the server has ended meanwhile
+                        loop.call_soon_threadsafe(self._done)
+
+                future.add_done_callback(tell)
             raise
 
     @property

@@ -76,6 +76,9 @@ class Gate:
                     503, f"it took longer than {self._limits.seconds:g} seconds, which is this server's limit", True
                 )
                 await problem(late)(scope, receive, answer)
+        except asyncio.CancelledError:  # whoever had time left has none any more
+            if not status:
+                await problem(Refused(503, "the server is stopping", True))(scope, receive, answer)
         except ConnectionError:
             pass  # the client is gone
         finally:

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import socket
-import sys
 import time
+from contextlib import suppress
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from itrcore.errors import ConfigError
 from itrcore.serving.desk import Desk
 from itrcore.serving.limits import CONNECTIONS, HEADERS
+from itrcore.terminal import say
 
 _ENDING = 2.0  # seconds that requests have to end, and then what threads compute
 
@@ -57,9 +58,15 @@ def address(bound: socket.socket) -> str:
     return f"http://{host}:{port}"
 
 
+def _is_an_error(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Cancel ")  # requests that Ctrl-C ends: they are told
+
+
 def configuration(app: ASGIApp) -> uvicorn.Config:
     """How it is served."""
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of every request that is not HTTP
+    logger = logging.getLogger("uvicorn.error")
+    logger.setLevel(logging.ERROR)  # it warns of every request that is not HTTP
+    logger.addFilter(_is_an_error)
     return uvicorn.Config(
         app, http=_Protocol, ws="none", lifespan="off", limit_concurrency=CONNECTIONS, timeout_keep_alive=HEADERS,
         # A client could say any address in a header; behind a proxy all clients are one.
@@ -69,14 +76,13 @@ def configuration(app: ASGIApp) -> uvicorn.Config:
 
 
 def serve(app: ASGIApp, desk: Desk, bound: socket.socket) -> None:
-    """Answer until Ctrl-C, which comes out as KeyboardInterrupt."""
-    try:
+    """Answer until Ctrl-C, and say that it has ended."""
+    with suppress(KeyboardInterrupt):
         uvicorn.Server(configuration(app)).run(sockets=[bound])
-    finally:
-        desk.close()
-        end = time.monotonic() + _ENDING
-        while not desk.empty and time.monotonic() < end:
-            time.sleep(0.02)
-        if not desk.empty:  # nothing stops a thread, and Python would wait for it
-            sys.stdout.flush()
-            os._exit(0)
+    desk.close()
+    end = time.monotonic() + _ENDING
+    while not desk.empty and time.monotonic() < end:
+        time.sleep(0.02)
+    say("stopped")
+    if not desk.empty:  # nothing stops a thread, and Python would wait for it
+        os._exit(0)
