@@ -13,11 +13,11 @@ import numpy as np
 
 from itrcore import layout
 from itrcore.data import captions, pictures
+from itrcore.data.feeding.shown import ShownPictures
 from itrcore.data.image_inputs import PixelInput, RegionInput
 from itrcore.data.shards.files import read_description
 from itrcore.data.shards.images import ImageStore
 from itrcore.data.shards.regions import FeatureStore
-from itrcore.data.source import Source
 from itrcore.errors import DataError
 from itrcore.files import digest, inside, sha256
 
@@ -125,15 +125,9 @@ class Split(Gallery):
         return [image[:length] for image, length in zip(features, lengths, strict=True)]
 
     def picture(self, name: str) -> bytes:
-        """From the shards of pictures, or from the source's folder."""
-        if layout.image_shards(self._data).exists():
-            return self._images.bytes(self._rows(name))
-        folder, file_name = Source.read(layout.raw(self._data)).pictures, self._table[self._rows(name)].file_name
-        if folder is None or file_name is None:
-            raise DataError(
-                f"{self._data}: image {name} has no picture; expected datasets.{self._data}.source.pictures"
-            )
-        return pictures.read_bytes(pictures.find(Path(folder), file_name))
+        """From the source's folder, or from the shards of pictures."""
+        row = self._rows(name)
+        return self._shown.bytes(row, self._table[row])
 
     def captions(self, name: str) -> list[str]:
         """As the data set has them."""
@@ -148,6 +142,10 @@ class Split(Gallery):
         if name not in self._row:
             raise DataError(f"{self._data}: no image {name} in {self._split} any more; run itr index again")
         return self._row[name]
+
+    @cached_property
+    def _shown(self) -> ShownPictures:
+        return ShownPictures(self._data, self._split)
 
     @cached_property
     def _images(self) -> ImageStore:
