@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.support.project import Project, tiny_params
+from tests.support.warm import python
 
 DVC = (sys.executable, "-m", "dvc")
 ITR = (sys.executable, "-m", "itrcore.cli")
@@ -58,7 +59,8 @@ class Pipeline:
     """
 
     def __init__(self, folder: Path, small: bool = False) -> None:
-        """small: one run of an embedding method up to its figures, for trials in a minute."""
+        """small: one run of an embedding method up to its figures, and `warm.python` where nothing is watched or struck."""
+        self.small = small
         self.project = Project(folder / "project")
         self.folder = self.project.folder
         self.mark = folder / "struck"
@@ -93,8 +95,10 @@ class Pipeline:
 
     def _advance(self, name: str, goal: tuple[str, ...], to: str) -> State:
         trace = self._above / f"{name}.trace"
-        attempt = self.run(*DVC, "repro", *goal, env={"ITR_TRACE": str(trace)})
+        watched = not self.small or name == "prepared"
+        attempt = self.run(*DVC, "repro", *goal, env={"ITR_TRACE": str(trace)} if watched else {})
         assert attempt.code == 0, attempt.output
+        trace.touch()
         writes = defaultdict(list)
         for line in trace.read_text("utf-8").splitlines():
             process, _, path = line.partition("\t")
@@ -159,10 +163,14 @@ class Running:
 
     def __init__(self, pipeline: Pipeline, command: tuple[str, ...], env: Mapping[str, str]) -> None:
         known = pipeline.project.environment()
+        called = command
+        if pipeline.small and not env:
+            known["PATH"] = os.pathsep.join([str(Path(python()).parent), known["PATH"]])
+            called = tuple(python() if word == sys.executable else word for word in command)
         self._command, self._output = command, pipeline._above / "output"
         with open(self._output, "w") as output:
             self._process = subprocess.Popen(
-                command,
+                called,
                 cwd=pipeline.folder,
                 env={**known, "PYTHONPATH": os.pathsep.join([str(_INSIDE), known["PYTHONPATH"]]), **env},
                 stdout=output,

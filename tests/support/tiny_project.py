@@ -290,11 +290,13 @@ def freeze_code(folder: Path) -> Path:
     return folder
 
 
-def stage(folder: Path, name: str, *arguments: str, code: Path = ROOT, **env: str) -> subprocess.Popen[str]:
-    """Start `python -m stages.NAME` in the folder; its output is one stream."""
+def stage(
+    folder: Path, name: str, *arguments: str, code: Path = ROOT, by: str = sys.executable, **env: str
+) -> subprocess.Popen[str]:
+    """Start `python -m stages.NAME` in the folder; its output is one stream. by: the Python, such as `warm.python`"""
     known = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     return subprocess.Popen(
-        [sys.executable, "-m", f"stages.{name}", *arguments],
+        [by, "-m", f"stages.{name}", *arguments],
         cwd=folder,
         env={**known, "PYTHONPATH": str(code), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **env},
         stdout=subprocess.PIPE,

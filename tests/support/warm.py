@@ -29,10 +29,14 @@ PACKAGES = (
     *("torch._dynamo", "numpy", "pyarrow.parquet", "pyarrow.compute", "pydantic", "ruamel.yaml", "safetensors", "PIL.Image"),
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.system_metrics.system_metrics_monitor", "mlflow.data.meta_dataset"),
     *("matplotlib.pyplot", "matplotlib.backends.backend_svg", "jinja2", "dvc.commands.repro", "typer", "rich.console"),
+    *("transformers.models.bert.modeling_bert", "nltk"),
 )  # fmt: skip
+_NOT_OF_NLTK = dict.fromkeys(("scipy.stats", "sklearn"))  # as in itrcore.data.text.nltk_parts: a second
 # Isolated and without site-packages, Python starts in a hundredth of a second.
 _CALLER = """#!{python} -IS
 import json, os, socket, sys
+if sys.argv[1] == "-u":  # of launchers
+    del sys.argv[1]
 if sys.argv[1] != "-m":
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 call = json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode()
@@ -70,8 +74,11 @@ def python() -> str:
 
 def _serve(python: str, address: str) -> None:
     """Until the process that started it closes its pipe, or is gone."""
+    sys.modules.update(_NOT_OF_NLTK)  # type: ignore[arg-type]  # None: not installed
     for name in PACKAGES:
         importlib.import_module(name)
+    for name in _NOT_OF_NLTK:
+        del sys.modules[name]
     gc.collect()
     gc.freeze()  # pages that nobody writes to stay shared
     signal.signal(signal.SIGCHLD, _tell)

@@ -22,6 +22,7 @@ from itrcore.runs.records import Point, Run
 from itrcore.settings.load import load
 from itrcore.tracking import LiveTraining, Tracker
 from tests.support.tiny_project import ROOT, project, rewrite, stage, train_in, weights
+from tests.support.warm import python
 
 pytestmark = pytest.mark.slow
 
@@ -51,10 +52,11 @@ tracker.finish(tracker.open(run, None), folder)
 
 def together(program: str, arguments: str) -> None:
     """Run a process for each argument; they begin when all are ready, and say nothing."""
+    Path("together.py").write_text(program, "utf-8")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", program, argument],
+            [python(), "-m", "together", argument],
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

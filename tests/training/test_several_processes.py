@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from itrcore.files import read_json
+from itrcore.runs import inputs
 from tests.support.tiny_project import ROOT, project
+from tests.support.warm import python
 
 ENVIRONMENT = {
     **os.environ,
@@ -25,16 +28,14 @@ ENVIRONMENT = {
 
 
 def prepared(folder: Path, processes: int) -> Path:
-    project(folder, {"training.processes": processes, "training.save_every_steps": 4})
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.inputs", "tiny"], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    params = project(folder, {"training.processes": processes, "training.save_every_steps": 4})
+    with contextlib.chdir(folder):
+        inputs.write(params, "tiny")
     return folder
 
 
-def train(folder: Path, *launcher: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", *launcher, "stages.train", "one"]
+def train(folder: Path, *launcher: str, by: str) -> subprocess.Popen[str]:
+    command = [by, "-m", *launcher, "stages.train", "one"]
     return subprocess.Popen(
         command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -51,7 +52,7 @@ def children(pid: int) -> list[int]:
 @pytest.mark.slow
 def test_one_is_killed_all_end_with_one_line_and_another_number_goes_on(tmp_path: Path) -> None:
     folder = prepared(tmp_path, 2)
-    training = train(folder)
+    training = train(folder, by=sys.executable)
     while steps_saved(folder) < 8:
         assert training.poll() is None, training.communicate()
         time.sleep(0.05)
@@ -69,8 +70,8 @@ def test_one_is_killed_all_end_with_one_line_and_another_number_goes_on(tmp_path
     assert "40 epochs" not in out and " of 2 processes." in out
 
     params = folder / "params.yaml"
-    params.write_text(params.read_text("utf-8").replace("processes: 2", "processes: 3"), "utf-8")
-    out, err = train(folder).communicate(timeout=300)
+    params.write_text(params.read_text("utf-8").replace("processes: 2", "processes: 1"), "utf-8")
+    out, err = train(folder, by=python()).communicate(timeout=300)
     assert err == "" and re.search(r"Going on at epoch \d, step \d+ of 15\.", out), (out, err)
     assert len(read_json(folder / "runs" / "tiny" / "one" / "history.json")["evaluations"]) == 3
 
@@ -86,7 +87,7 @@ def test_one_is_killed_all_end_with_one_line_and_another_number_goes_on(tmp_path
 )
 def test_launchers_start_it_too(launcher: list[str], tmp_path: Path) -> None:
     folder = prepared(tmp_path, 1)
-    training = train(folder, *launcher)
+    training = train(folder, *launcher, by=python())
     out, err = training.communicate(timeout=300)
     assert training.returncode == 0, err
     assert out.count(" pairs a step of 2 processes.") == 1
