@@ -16,6 +16,21 @@ from itrcore.settings.load import load
 from tests.support import small_experiment
 
 ROOT = Path(__file__).parents[1]
+LONGEST = (  # by processor time, as far as it was measured; the last ones take half a minute
+    "training/test_learning.py",
+    "stages/test_pipeline.py",
+    "flows/test_flow.py",
+    "flows/test_up.py",
+    "training/test_resume.py",
+    "faults/test_faults.py",
+    "flows/test_ends.py",
+    "tracking/test_processes.py",
+    "methods/test_add_a_method.py",
+    "own_data/test_example.py",
+    "training/test_several_processes.py",
+    "training/test_compiled.py",
+    "test_style.py",
+)
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -31,10 +46,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In processes beside each other, files with more slow tests go first: the last one to start must not be a long one."""
+    """In processes beside each other the longest files go first, then those with more slow tests: the last is a short one."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-        items.sort(key=lambda item: -slow[item.path])
+        first = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: (first.get(item.path, len(first)), -slow[item.path]))
 
 
 @pytest.fixture(scope="session")

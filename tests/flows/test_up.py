@@ -96,9 +96,8 @@ def started(up: Up) -> Up:
 
 
 def end(up: Up) -> None:
-    if up.process.poll() is None:
+    with up.process:  # which may be done again
         up.process.kill()
-    up.process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +109,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     wanted = project.read("prefect.yaml")
     wanted["deployments"] = [each for each in wanted["deployments"] if each["name"] == "demo"]
     project.write("prefect.yaml", wanted)
+    project.warm_stages()
     return project
 
 
@@ -120,20 +120,14 @@ def up(project: Project) -> Iterator[Up]:
     end(up)
 
 
-def run(up: Up, deployment: str, *arguments: str) -> str:
-    """Start a deployment as `itr up` says; the id of its run."""
+def test_a_deployment_runs_and_mlflow_has_its_figures(up: Up) -> None:
     export = re.search(r"export (PREFECT_API_URL=\S+)", up.said)
     assert export
-    said = up.project.run(
-        "env", export[1], sys.executable, "-m", "prefect", "deployment", "run", deployment, *arguments
-    )
-    found = re.search(r"UUID: (\S+)", said.stdout)
-    assert found, said.stdout
-    return found[1]
-
-
-def test_a_deployment_runs_and_mlflow_has_its_figures(up: Up) -> None:
-    key = run(up, "benchmark/demo")
+    command = (sys.executable, "-m", "prefect", "deployment", "run", "benchmark/demo")  # as `itr up` says
+    said = up.project.run("env", export[1], *command).stdout
+    found = re.search(r"UUID: (\S+)", said)
+    assert found, said
+    key = found[1]
 
     def ended() -> Any:
         _, found = ask(f"{up.prefect}/flow_runs/{key}")
@@ -188,7 +182,8 @@ def test_a_second_one_is_refused_in_one_line(up: Up) -> None:
 def test_ctrl_c_ends_everything_also_what_the_worker_runs(up: Up) -> None:
     """The last test of this server."""
     up.project.write("dvc.yaml", {"stages": {"long": {"cmd": "sleep 600; touch long", "outs": ["long"]}}})
-    key = run(up, "benchmark/demo")
+    _, deployment = ask(f"{up.prefect}/deployments/name/benchmark/demo")
+    _, told = ask(f"{up.prefect}/deployments/{deployment['id']}/create_flow_run", {})
     sleep = wait_for(lambda: [child for child in up.children if child.name() == "sleep"], 120)
     children = up.children
     before = time.monotonic()
@@ -200,30 +195,21 @@ def test_ctrl_c_ends_everything_also_what_the_worker_runs(up: Up) -> None:
     for url in (up.prefect, up.mlflow):
         socket.create_server(("127.0.0.1", int(url.split(":")[2].partition("/")[0]))).close()
     with sqlite3.connect(up.project.folder / ".prefect" / "prefect.db") as store:
-        of_run = store.execute("select state_type from flow_run where id = ?", (key,))
+        of_run = store.execute("select state_type from flow_run where id = ?", (told["id"],))
         assert of_run.fetchone() == ("CANCELLED",)  # else it would be running for ever, in Prefect's page
-
-
-def test_if_it_is_killed_its_servers_end_too(project: Project) -> None:
-    up = start(project)
-    servers = wait_for(lambda: [child for child in up.children if "mlflow" in child.cmdline()], 60)
-    wait_for(lambda: [child for child in up.children if "flows.guard:server" in child.cmdline()], 60)
-    children = up.children
-    end(up)
-    _, alive = psutil.wait_procs(children, timeout=30)
-    assert servers and [child for child in alive if running(child)] == []
 
 
 def running(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-@pytest.fixture
-def postgresql() -> Iterator[str]:
-    """The address of an empty database, in a PostgreSQL server of Debian's packages."""
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str | None]:
+    """The address of an empty database, in a PostgreSQL server of Debian's packages; None where these are not here."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not folders:
-        pytest.skip("PostgreSQL is not here (apt-get install postgresql)")
+        yield None
+        return
     programs, port = folders[-1], free_ports(1)[0]
     with tempfile.TemporaryDirectory(prefix="itr-postgresql-") as name:
         store, user = Path(name), None
@@ -245,26 +231,42 @@ def postgresql() -> Iterator[str]:
             server.wait(60)
 
 
-def test_runs_may_lie_in_postgresql_and_a_password_be_asked_for(project: Project, postgresql: str) -> None:
+@pytest.fixture(scope="module")
+def private(project: Project, postgresql: str | None) -> Iterator[Up]:
+    """It asks for a password, and has PostgreSQL where that is here."""
+    up = start(project, "--auth", *(("--backend", postgresql) if postgresql else ()))
+    yield started(up)
+    end(up)
+
+
+def test_a_password_is_asked_for_and_shown_to_nobody(private: Up) -> None:
+    secret = private.project.folder / ".servers" / "password"
+    assert secret.stat().st_mode & 0o77 == 0
+    user = f"itr:{secret.read_text('utf-8')}"
+    create = f"{private.mlflow}/experiments/create"
+    for url, body in ((f"{private.prefect}/deployments/filter", {}), (create, {"name": "mine"})):
+        assert ask(url, body)[0] == 401
+        assert ask(url, body, "itr:wrong")[0] == 401
+        assert ask(url, body, user)[0] == 200
+    commands = " ".join(word for child in private.children for word in child.cmdline())
+    assert user not in commands and "pw-of-database" not in commands + private.said
+
+
+def test_runs_may_lie_in_postgresql(private: Up, postgresql: str | None) -> None:
+    """After the test above, which makes an experiment."""
+    if postgresql is None:
+        pytest.skip("PostgreSQL is not here (apt-get install postgresql)")
     import psycopg
 
-    up = start(project, "--backend", postgresql, "--auth")
-    try:
-        started(up)
-        assert "pw-of-database" not in up.said
-        secret = project.folder / ".servers" / "password"
-        assert secret.stat().st_mode & 0o77 == 0
-        user = f"itr:{secret.read_text('utf-8')}"
-        create = f"{up.mlflow}/experiments/create"
-        for url, body in ((f"{up.prefect}/deployments/filter", {}), (create, {"name": "mine"})):
-            assert ask(url, body)[0] == 401
-            assert ask(url, body, "itr:wrong")[0] == 401
-            assert ask(url, body, user)[0] == 200
-        with psycopg.connect(postgresql) as database:
-            ((location,),) = database.execute("select artifact_location from experiments where name = 'mine'")
-        assert location.startswith("mlflow-artifacts:/")
-        commands = " ".join(word for child in up.children for word in child.cmdline())
-        assert user not in commands and "pw-of-database" not in commands
-    finally:
-        up.process.send_signal(signal.SIGINT)
-        up.process.communicate(timeout=60)
+    with psycopg.connect(postgresql) as database:
+        ((location,),) = database.execute("select artifact_location from experiments where name = 'mine'")
+    assert location.startswith("mlflow-artifacts:/")
+
+
+def test_if_it_is_killed_its_servers_end_too(private: Up) -> None:
+    """The last test of this server."""
+    children = private.children
+    assert {"flows.guard:server", "mlflow", "prefect"} <= {word for child in children for word in child.cmdline()}
+    end(private)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert [child for child in alive if running(child)] == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,7 @@ def publish(scan_folder: ScanFolder, folder: Path) -> Path:
 def project(tmp_path: Path) -> Project:
     mirror = publish(write_scan_folder(tmp_path / "made"), tmp_path / "mirror")
     (tmp_path / "project").mkdir()
-    project = Project(tmp_path / "project")
+    project = Project(tmp_path / "project", warm=True)
     params = tiny_params(project.params)
     params["downloads"] = {
         "toy": {
@@ -89,7 +88,7 @@ def test_an_archive_becomes_shards_once(project: Project, tmp_path: Path) -> Non
 
     # A file that vanished is fetched again.
     (folder / "downloads" / "toy" / "precomp" / "dev_ims.npy").unlink()
-    project.run(sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "fetch@toy")
+    project.run(project.python, "-m", "dvc", "repro", "--force", "--single-item", "fetch@toy")
     assert (folder / "downloads" / "toy" / "precomp" / "dev_ims.npy").exists()
 
 
@@ -123,7 +122,7 @@ def test_the_shipped_settings_of_the_real_data_sets_take_a_small_archive_of_thei
         "id_mapping": str(tmp_path / "id_mapping.json"),
     }
     (tmp_path / "project").mkdir()
-    project = Project(tmp_path / "project")
+    project = Project(tmp_path / "project", warm=True)
     params = YAML(typ="safe", pure=True).load((ROOT / "experiments" / name / "params.yaml").read_text("utf-8"))
     params["root"] = "."  # in a copy of the project, in place of its own experiment
     params["datasets"][name]["vocabulary"]["min_count"] = 1

@@ -85,7 +85,7 @@ def test_a_checkout_that_is_reached_through_a_link_has_no_link_out_of_it(
 
 @pytest.mark.slow
 def test_dvc_keeps_what_lies_behind_links(tmp_path: Path) -> None:
-    project = Project(tmp_path / "checkout")
+    project = Project(tmp_path / "checkout", warm=True)
     project.write_params(tiny_params(project.params))
     for folder in ("data", "inputs", "state"):
         (tmp_path / "large" / folder).mkdir(parents=True)

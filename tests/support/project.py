@@ -100,6 +100,11 @@ class Project:
         with open(self.folder / path, "w", encoding="utf-8") as handle:
             YAML(typ="safe", pure=True).dump(value, handle)
 
+    def warm_stages(self, path: str = "dvc.yaml") -> None:
+        """Stages of a dvc.yaml are run by `warm.python`, also in flows, which set `python` on the path; not to be sent signals."""
+        text = (self.folder / path).read_text("utf-8")
+        (self.folder / path).write_text(text.replace(" python -m ", f" {python()} -m "), "utf-8")
+
     def experiment(self, name: str, params: dict[str, Any]) -> Path:
         """A folder of `experiments/`, as `itr experiment` makes it, with these params."""
         folder = create(self.folder, name, self.folder)

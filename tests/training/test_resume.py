@@ -28,6 +28,7 @@ from itrcore.layers.losses.triplet import SelfExpanding
 from itrcore.layers.progress import Progress
 from itrcore.layers.queue import EMPTY
 from itrcore.methods.vse.esa import ESA
+from itrcore.runs import inputs
 from itrcore.runs.observer import Observer
 from itrcore.settings.load import load
 from itrcore.training.state import StateFolder, TrainingState
@@ -46,6 +47,7 @@ from tests.support.tiny_project import (
     weights,
     write_params,
 )
+from tests.support.warm import python
 
 METHODS = ("esa", "gpo", "esa_bert", "esl_bert", "saf")  # the last one with Adam
 
@@ -332,7 +334,8 @@ def test_a_process_killed_at_random_moments_ends_with_the_bits_of_an_uninterrupt
         patch.setattr(StateFolder, "save", noted)
         whole = train_in(tmp_path / "whole", "two")
     frozen = freeze_code(tmp_path / "code")
-    assert stage(tmp_path, "inputs", "tiny", code=frozen).wait() == 0
+    with contextlib.chdir(tmp_path):
+        inputs.write(load(), "tiny")
     state = tmp_path / "state" / "tiny" / "two"
     rng = random.Random()  # other moments each time: the promise is for any of them
     process = stage(tmp_path, "train", "two", code=frozen)
@@ -353,7 +356,7 @@ def test_a_process_killed_at_random_moments_ends_with_the_bits_of_an_uninterrupt
         assert process.returncode == -signal.SIGKILL, output
         assert before == 0 or f"step {before % 3 + 1} of 3" in output  # it did go on
         assert digests_at(state, newest(state)) == kept[newest(state)], moments
-    process = stage(tmp_path, "train", "two", code=frozen)
+    process = stage(tmp_path, "train", "two", code=frozen, by=python())
     output = process.communicate()[0]
     assert process.returncode == 0 and "Going on at epoch" in output, output
     run = tmp_path / "runs" / "tiny" / "two"
