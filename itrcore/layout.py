@@ -15,6 +15,7 @@ WEIGHTS, TEXT, IMAGE, CONCEPTS = "model.safetensors", "text", "image", "concepts
 STATE = Path("state")
 FINISHED = "finished.json"  # in the folder of a training's state: it is done
 DOWNLOADS = Path("downloads")
+PULLED = Path("pulled")  # folders of runs that were trained in other checkouts
 
 
 def download(name: str) -> Path:

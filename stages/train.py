@@ -1,4 +1,4 @@
-"""Stage `train@<run>`: train one method on one data set with one seed; or import a checkpoint, or take published weights."""
+"""Stage `train@<run>`: train one method on one data set with one seed; or take a checkpoint, a pulled run, published weights."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from stages import run_stage
 
 
 def main(params: Params, name: str) -> None:
-    """Train, from where a killed attempt stopped if there was one; or import; or write a zero-shot run."""
+    """Train, from where a killed attempt stopped if there was one; or import; or copy what was pulled; or write a zero-shot run."""
     inputs.checked(params, "train", name)
-    if params.run(name).checkpoint is not None:
+    if (checkpoint := params.run(name).checkpoint) is not None and checkpoint.source is not None:
+        from itrcore.runs.pulled import write_run as write_pulled
+
+        write_pulled(params, name, Tracker.of(params).training())
+        return
+    if checkpoint is not None:
         from itrcore.released.importing import import_run
 
         import_run(params, name, Tracker.of(params).training())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from itrcore.cli import check, checkpoints, compare, ensemble, explain, index, search, serve
+from itrcore.cli import check, checkpoints, compare, ensemble, explain, index, search, serve, sharing
 from itrcore.cli.data import data as data_commands
 from itrcore.errors import ITRError
 from itrcore.progress import working
@@ -21,6 +21,7 @@ app.add_typer(data_commands, name="data")
 app.command()(check.check)
 app.command("import")(checkpoints.import_)
 app.command()(checkpoints.export)
+app.command()(sharing.pull)
 app.command()(explain.explain)
 app.command()(compare.compare)
 app.command()(ensemble.ensemble)

@@ -138,7 +138,7 @@ def _cost(params: Params, group: Group, device: str, rate: Rates) -> str:
 
 def _origin(run: RunSettings) -> str:
     if run.checkpoint is not None:
-        return f"imported from {run.checkpoint.path}"
+        return f"imported from {run.checkpoint.source or run.checkpoint.path}"
     return "zero-shot" if run.seed is None else f"seed {run.seed}"
 
 

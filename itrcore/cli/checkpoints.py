@@ -66,14 +66,7 @@ def import_(
             "order: if the figures are far from the published ones, name the checkpoint's own with --vocab."
         )
     say(f"runs.{name} stands in params.yaml.")
-    if not evaluate:
-        say(f"Next: dvc repro judge@{name}")
-        return
-    # The steps are DVC's; this only starts them, as a user would.
-    done = subprocess.run(repro.command(f"judge@{name}"), env=repro.environment())
-    if done.returncode == 0:
-        say("\nNext: itr leaderboard, or dvc repro for the report")
-    raise typer.Exit(done.returncode)
+    judge(name, evaluate)
 
 
 def export(
@@ -101,6 +94,18 @@ def export(
         say(f"{exported.vocabulary}: its vocabulary")
     for caution in exported.cautions:
         warn(f"the released code will not evaluate this as it stands: {caution}")
+
+
+def judge(name: str, now: bool) -> None:
+    """Evaluate and judge a run that was added, and end with the exit code of that; or say what does."""
+    if not now:
+        say(f"Next: dvc repro judge@{name}")
+        return
+    # The steps are DVC's; this only starts them, as a user would.
+    done = subprocess.run(repro.command(f"judge@{name}"), env=repro.environment())
+    if done.returncode == 0:
+        say("\nNext: itr leaderboard, or dvc repro for the report")
+    raise typer.Exit(done.returncode)
 
 
 def _method(params: Params, family: str) -> str:

@@ -26,7 +26,7 @@ from itrcore.settings.params import Params
 
 EXTRACTION = "itrcore.extraction.shards"  # beside the extractor's own module
 _TRAINED, _IMPORTED, _EVALUATED = "itrcore.training.train", "itrcore.released.importing", "itrcore.evaluation.evaluate"
-_ZERO_SHOT = "itrcore.training.zero_shot"
+_ZERO_SHOT, _PULLED = "itrcore.training.zero_shot", "itrcore.runs.pulled"
 _UNFORCED = "auto or cpu"
 _NAMES = {"bert": "BERT", "clip": "CLIP", "towers": "dual encoder"}  # of pretrained weights, for people
 _LAYOUTS = "itrcore.released.layouts"  # a module for each kind of method
@@ -48,8 +48,14 @@ def modules(settings: MethodSettings, loss: bool = False) -> list[str]:
 
 
 def training(params: Params, name: str) -> Inputs:
-    """What decides the weights of run `name`, trained, imported or zero-shot. `DataError` where its data set is not prepared."""
+    """What decides the weights of run `name`, wherever they are from. `DataError` where its data set is not prepared."""
     run, settings = params.run(name), params.method_of(name)
+    if run.checkpoint is not None and run.checkpoint.source is not None:
+        return {
+            "code": code.of(_PULLED),
+            "settings": {"checkpoint": run.checkpoint.model_dump(include={"sha256", "source"})},
+            "data": _extractor(run.data, settings),
+        }
     if run.checkpoint is not None:
         # A checkpoint's layout is loaded by name. A method without one is refused by the import itself.
         layouts = set(code.modules()) & {f"{_LAYOUTS}.{settings.model.kind}"}

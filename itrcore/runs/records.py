@@ -30,14 +30,15 @@ class Record(BaseModel):
 
 
 class Checkpoint(Record):
-    """The file that an imported run was read from, and what it says of its training.
+    """The file that an imported run was read from, or where a pulled one was trained, and what that says of its training.
 
-    epoch: epochs done; best_rsum: on dev, up to 600; vocabulary: its path, or which one, in words
+    sha256: of the file, or of the pulled run.json; epoch: epochs done; best_rsum: on dev, up to 600
+    vocabulary: its path, or which one, in words
     """
 
     path: str
     sha256: str
-    epoch: int | None
+    epoch: int | float | None
     best_rsum: float | None
     vocabulary: str
 

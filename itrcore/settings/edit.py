@@ -11,6 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML, MappingNode
 from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from itrcore.errors import ConfigError
 from itrcore.files import replacing
@@ -88,6 +89,8 @@ def _in_house_style(settings: Mapping[str, Any]) -> CommentedMap:
     """The entry as the YAML library's mapping; one that holds no other mappings stands on one line."""
     entry = CommentedMap()
     for key, value in settings.items():
+        if isinstance(value, str) and ":" in value:  # which DVC's reader takes for a key, within braces
+            value = DoubleQuotedScalarString(value)
         entry[key] = _in_house_style(value) if isinstance(value, Mapping) else value
     if not any(isinstance(value, Mapping) for value in settings.values()):
         entry.fa.set_flow_style()

@@ -13,16 +13,19 @@ Scale = Literal["none", "z_score", "rank"]
 
 
 class CheckpointSettings(Settings):
-    """A released checkpoint in place of a training; `itr import` writes this.
+    """A released checkpoint, or a training of another checkout, in place of a training; `itr import` and `itr pull` write this.
 
+    path: of a training, its folder; sha256: of the file, or of the folder's run.json, which has those of all its files
     vocabulary: the one it was trained with (SCAN's JSON, or BERT's vocab.txt); None: the data set's, or the method's BERT
     text_digest: of the ids that captions then get; with others the weights would mean nothing
+    source: where a training was pulled from; None for a released checkpoint
     """
 
     path: str
     sha256: Digest
     text_digest: Digest
     vocabulary: str | None = None
+    source: str | None = None
 
 
 class RunSettings(Settings):

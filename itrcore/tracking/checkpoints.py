@@ -13,14 +13,14 @@ from itrcore.tracking.sqlite_store import SQLiteStore
 CHECKPOINT = "checkpoint"  # the folder of a run's files among its artifacts
 
 
-def download(name: str, to: Path) -> Path:
+def download(name: str, to: Path, where: str | None = None) -> Path:
     """Get the folder of a run into the folder `to`; where it lies there.
 
     name: the id of an MLflow run, or experiment/name for the current run of that name, as `Tracker` marks it
-    The store is that of MLFLOW_TRACKING_URI, else mlflow.db in the current folder.
+    where: the store's address; else that of MLFLOW_TRACKING_URI, else mlflow.db in the current folder
     `DataError` where it has no such run, where the run has no such files, or where MLflow fails.
     """
-    where = os.environ.get("MLFLOW_TRACKING_URI")
+    where = where or os.environ.get("MLFLOW_TRACKING_URI")
     store = SQLiteStore.of(where) if where else SQLiteStore(Path("mlflow.db").absolute())
     if store is not None and not store.path.exists():
         do = "Go to the project's folder, or set MLFLOW_TRACKING_URI."

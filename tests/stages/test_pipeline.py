@@ -277,6 +277,42 @@ def test_an_imported_run_goes_through_the_pipeline_like_any_other(project: Proje
     project.write_params(params)
 
 
+def test_another_checkout_trains_and_scores_nothing_that_was_pushed_or_logged(project: Project, tmp_path: Path) -> None:
+    first, *rest = TRAININGS
+    for options in (
+        ["remote", "add", "--local", "lab", str(tmp_path / "remote")],
+        ["push", "--run-cache", "-r", "lab"],
+    ):
+        project.dvc(*options)
+    other = Project(tmp_path / "other", warm=True)
+    other.write_params(project.params)
+    other.dvc("remote", "add", "lab", str(tmp_path / "remote"))
+    itr = [other.python, "-m", "itrcore.cli"]
+    output = other.run(*itr, "pull", first, "--remote", "lab").stdout
+    assert f"judge@{first}" in _ran(output) and not any(
+        stage.startswith(("train", "evaluate")) for stage in _ran(output)
+    )
+    other.dvc("remote", "default", "lab")
+    other.dvc("fetch", "--run-cache")
+    ran = _ran(other.repro("--pull", *(f"judge@{name}" for name in rest)).stdout)
+    assert not any(stage.startswith(("train", "evaluate")) for stage in ran)
+    source = f"mlflow:scenes/{first}"
+    store = f"sqlite:///{project.folder / 'mlflow.db'}"
+    ran = _ran(other.run(*itr, "pull", "theirs", "--from", source, "--store", store).stdout)
+    assert {"train@theirs", "evaluate@theirs"} <= ran  # which only copies
+    figures = [_metrics(project, first), *(_metrics(other, name) for name in (first, "theirs"))]
+    assert figures[0] == figures[1] == figures[2]
+    params = other.params
+    params["runs"]["more"] = {**params["runs"][first], "seed": 2}
+    other.write_params(params)
+    done = other.run(*itr, "pull", "more", check=False)
+    assert (
+        done.returncode == 1 and "train@more: the remote has no training by the code, settings and data" in done.stdout
+    )
+    assert not (other.folder / "runs/scenes/more").exists()
+    project.dvc("remote", "remove", "--local", "lab")
+
+
 def test_a_failing_stage_says_why_in_one_line_and_leaves_nothing(project: Project, tmp_path: Path) -> None:
     with project.changed():
         project.replace("recipes/esa_bigru.yaml", "learning_rate:", "learning_rat:")
@@ -286,6 +322,10 @@ def test_a_failing_stage_says_why_in_one_line_and_leaves_nothing(project: Projec
             "recipes/esa_bigru.yaml: recipe: unknown key 'learning_rat'; did you mean 'learning_rate'?" in done.stdout
         )
         assert "Traceback" not in done.stdout
+
+
+def _metrics(project: Project, run: str) -> Any:
+    return json.loads((project.folder / "results/scenes" / run / "metrics.json").read_text("utf-8"))["metrics"]
 
 
 def _ran(output: str) -> set[str]:
