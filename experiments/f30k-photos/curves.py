@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.ticker import MaxNLocator
 
-TITLES = {"bigru": "BiGRU", "bert": "MiniLM, frozen", "trained": "MiniLM, trained"}
+TITLES = {"bigru": "BiGRU", "bert": "MiniLM, frozen where not called trained"}
 
 
 def read() -> dict[str, dict[str, np.ndarray]]:
@@ -28,23 +29,23 @@ def read() -> dict[str, dict[str, np.ndarray]]:
             )
     by_text: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     for name, seeds in found.items():
-        method, _, text = name.rpartition("_")
-        by_text[text][method.removesuffix("_bert")] = np.mean(seeds, axis=0)
+        text = "bigru" if name.endswith("bigru") else "bert"
+        by_text[text][name.replace("_bert", "").removesuffix("_bigru")] = np.mean(seeds, axis=0)
     return by_text
 
 
 def main(out: Path, ridge: float) -> None:
     """out: the picture; ridge: dev's rsum of the ridge regression"""
     by_text = read()
-    figure, axes = pyplot.subplots(
-        1, len(by_text), figsize=(4.2 * len(by_text), 3.6), sharey=True, layout="constrained"
-    )
+    figure, axes = pyplot.subplots(1, len(by_text), figsize=(5.5 * len(by_text), 4), sharey=True, layout="constrained")
     for axis, text in zip(np.atleast_1d(axes), (text for text in TITLES if text in by_text), strict=True):
-        for method, values in sorted(by_text[text].items()):
-            axis.plot(range(1, len(values) + 1), values, marker=".", label=method)
+        for number, (method, values) in enumerate(sorted(by_text[text].items())):
+            line = "-" if number < 10 else ":"  # there are ten colours
+            axis.plot(range(1, len(values) + 1), values, line, marker=".", label=method)
         if text != "bigru":  # it reads MiniLM
             axis.axhline(ridge, color="grey", linestyle="--", label="ridge regression")
         axis.set(title=TITLES[text], xlabel="epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
     np.atleast_1d(axes)[0].set_ylabel("rsum on dev (242 photos)")
