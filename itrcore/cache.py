@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ def holds(target: str) -> bool:
 
 
 def fetched(targets: Sequence[str], remote: str | None = None) -> set[str]:
-    """Get the outputs of stages that any machine has run with the inputs that are here, and pushed; those that were found.
+    """Get the outputs of stages that any machine has run with the inputs that are here, and pushed; those until one is not found.
 
     targets: in their order, each with inputs that are there or are outputs of those before; remote: its name; None: DVC's default
     `ConfigError` where there is no such remote, or DVC cannot read the project.
@@ -40,9 +39,10 @@ def fetched(targets: Sequence[str], remote: str | None = None) -> set[str]:
             repo.stage_cache.pull(remote)
             for target in targets:
                 (stage,) = repo.stage.collect(target)
-                with suppress(RunCacheNotFoundError):
-                    repo.stage_cache.restore(stage, pull=True)
-                    found.add(target)
+                repo.stage_cache.restore(stage, pull=True)
+                found.add(target)
+    except RunCacheNotFoundError:
+        pass
     except DvcException as error:
         raise ConfigError(f"DVC cannot get {', '.join(targets)} from its remote: {error}") from error
     return found
