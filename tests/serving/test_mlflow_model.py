@@ -88,7 +88,15 @@ def test_the_champion_follows_the_best_run_on_dev_and_answers_over_http(
     synchronise(load())
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{Path.cwd()}/mlflow.db", "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    )  # MLflow looks for uvicorn there
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{Path.cwd()}/mlflow.db",
+        "OMP_NUM_THREADS": "1",
+    }
     command = ["models", "serve", "-m", f"models:/{MODEL}@champion", "--env-manager", "local", "-p", str(port)]
     with open(tmp_path / "log", "w") as log:
         served = subprocess.Popen(

@@ -14,7 +14,13 @@ from tests.support.small_experiment import EXPERIMENTS, ROOT
 
 
 def test_the_shipped_experiments_have_the_same_steps(tmp_path: Path) -> None:
-    assert [path.parent.name for path in EXPERIMENTS[1:]] == ["coco", "coder-ablations", "f30k", "f30k-simulated"]
+    assert [path.parent.name for path in EXPERIMENTS[1:]] == [
+        "coco",
+        "coder-ablations",
+        "f30k",
+        "f30k-photos",
+        "f30k-simulated",
+    ]
     for path in EXPERIMENTS[1:]:
         # A copy: of a link, DVC cannot read what is committed.
         assert not path.with_name("dvc.yaml").is_symlink()

@@ -67,7 +67,14 @@ def test_an_experiment_in_a_folder_of_its_own_takes_what_its_root_holds(tmp_path
 
 
 def test_an_experiment_is_called_as_its_folder_and_the_embedded_one_not_at_all() -> None:
-    assert [load(path).experiment for path in EXPERIMENTS] == ["", "coco", "coder-ablations", "f30k", "f30k-simulated"]
+    assert [load(path).experiment for path in EXPERIMENTS] == [
+        "",
+        "coco",
+        "coder-ablations",
+        "f30k",
+        "f30k-photos",
+        "f30k-simulated",
+    ]
 
 
 def test_what_is_wrong_in_nltk_yaml_is_named_when_it_is_read_and_not_before(tmp_path: Path) -> None:
