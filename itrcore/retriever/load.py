@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from itrcore import layout
 from itrcore.errors import ConfigError, DataError, first_line
 from itrcore.evaluation.load import load_run
 from itrcore.retriever.retriever import Retriever
@@ -21,9 +22,9 @@ def load(where: str | os.PathLike[str], device: str = "auto") -> Retriever:
     """A trained or imported run, ready to encode, compare and search.
 
     where: the run's folder, such as runs/f30k/f30k-esa_bigru-1, wherever it was moved or copied to: it needs nothing else of the
-        project. Or `mlflow:` and the id of a run in MLflow, or `mlflow:` and the name of a run behind that of its MLflow
-        experiment: `mlflow:f30k/f30k/f30k-esa_bigru-1` is the current one of that name. The store is that of
-        MLFLOW_TRACKING_URI, else mlflow.db in the current folder
+        project. Or its checkpoint, model.safetensors in that folder. Or `mlflow:` and the id of a run in MLflow, or `mlflow:` and
+        the name of a run behind that of its MLflow experiment: `mlflow:f30k/f30k/f30k-esa_bigru-1` is the current one of that name.
+        The store is that of MLFLOW_TRACKING_URI, else mlflow.db in the current folder
     device: cpu, cuda, cuda:1, mps; auto: a GPU where there is one
 
     `DataError` where there is no run, or a file of it is damaged. `ConfigError` where the device is not there.
@@ -38,6 +39,8 @@ def load(where: str | os.PathLike[str], device: str = "auto") -> Retriever:
         with TemporaryDirectory() as copy:
             return Retriever(load_run(checkpoints.download(name.removeprefix(_MLFLOW), Path(copy))), chosen)
     folder = Path(where).expanduser()
+    if folder.name == layout.WEIGHTS and (folder.parent / RUN).exists():
+        folder = folder.parent
     if folder.is_file():
         do = "Add a released checkpoint as a run: itr import --help"
         raise DataError.at(folder, "a file", "the folder of a run, with run.json and its weights", do=do)

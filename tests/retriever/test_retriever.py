@@ -135,7 +135,9 @@ def test_items_are_chosen_joined_and_kept_in_a_file(project: Path, runs: Path, t
         again = run.read(tmp_path / "items.safetensors")
         np.testing.assert_allclose(run.similarity(again, texts), scores[[2, 3, 7, 0]], rtol=0, atol=1e-6)
         assert [len(item) for item in items] == [1] * 8 and len(items[np.arange(8) > 5]) == 2
-    other = itrcore.load(runs / VECTORS, device="cpu")
+    other = itrcore.load(
+        runs / VECTORS / "model.safetensors", device="cpu"
+    )  # its checkpoint says as much as its folder
     with pytest.raises(
         DataError, match=r"images encoded by scenes-saf_bigru-1; expected images encoded by scenes-esl_h_clip-1, "
     ):
