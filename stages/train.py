@@ -5,7 +5,7 @@ from __future__ import annotations
 from itrcore.runs import inputs
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
-from itrcore.tracking import Tracker
+from itrcore.tracking.tracker import Tracker
 from stages import run_stage
 
 

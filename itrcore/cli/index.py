@@ -81,7 +81,7 @@ def index(
 
 
 def _measure(folder: Path, retriever: Retriever, rescore: str, device: str) -> None:
-    from itrcore.index import open_index
+    from itrcore.index.opened import open_index
     from itrcore.index.rescoring import lost
     from itrcore.report.plots import Curve, curves
     from itrcore.retriever.load import load

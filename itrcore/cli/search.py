@@ -17,7 +17,7 @@ from itrcore.errors import DataError
 from itrcore.terminal import Screen, say, user_errors
 
 if TYPE_CHECKING:
-    from itrcore.index import Found, PictureIndex
+    from itrcore.index.opened import Found, PictureIndex
 
 PAGE = "index.html"
 
@@ -52,7 +52,7 @@ def search(
         ):
             raise DataError.at(out, "it holds something else", "a page of a search, or nothing")
         from itrcore.files import replacing
-        from itrcore.index import open_index
+        from itrcore.index.opened import open_index
         from itrcore.retriever.load import load
 
         opened = open_index(index or _newest(), device)

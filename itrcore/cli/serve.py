@@ -40,7 +40,7 @@ def serve(
         import itrcore
         from itrcore.cli.index import located
         from itrcore.cores import cores
-        from itrcore.index import open_index
+        from itrcore.index.opened import open_index
         from itrcore.progress import count_bars
         from itrcore.serving import gallery, server
         from itrcore.serving.app import application

@@ -13,14 +13,14 @@ from itrcore.assets.assets import Assets
 from itrcore.assets.text import TextSide
 from itrcore.data.feeding.prepared import feature_width
 from itrcore.errors import ConfigError, DataError
-from itrcore.files import replacing, sha256, sha256_of_all
+from itrcore.files import sha256, sha256_of_all
 from itrcore.methods.contract import Method
 from itrcore.methods.describe import describe
 from itrcore.released import convert
 from itrcore.released.checkpoint import Checkpoint
 from itrcore.released.layouts import layout_of
 from itrcore.runs import inputs, records
-from itrcore.runs.folder import RUN, write, write_curve
+from itrcore.runs.folder import RUN, untrained, write
 from itrcore.runs.observer import Observer
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.params import Params
@@ -117,21 +117,13 @@ def import_run(params: Params, name: str, observer: Observer) -> Path:
         SELECTED_ON,
         checkpoint,
     )
-    observer.begin(description, None)
-    try:
-        out = layout.run(run.data, name)
-        with replacing(out) as temporary:
-            imported.assets.save(temporary)
-            tensors = {key: value.contiguous() for key, value in imported.method.state_dict().items()}
-            save_file(tensors, temporary / layout.WEIGHTS)
-            files = sha256_of_all(temporary)
-            write(temporary / RUN, records.Run(**dict(description), files=files, best_epoch=imported.checkpoint.epoch))
-        write_curve(name, [])
-        observer.finish(out)
-    except BaseException:
-        observer.fail()
-        raise
-    return out
+    with untrained(description, observer) as temporary:
+        imported.assets.save(temporary)
+        tensors = {key: value.contiguous() for key, value in imported.method.state_dict().items()}
+        save_file(tensors, temporary / layout.WEIGHTS)
+        files = sha256_of_all(temporary)
+        write(temporary / RUN, records.Run(**dict(description), files=files, best_epoch=imported.checkpoint.epoch))
+    return layout.run(run.data, name)
 
 
 def own_vocabulary(settings: MethodSettings, data: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 from itrcore import layout, limits
 from itrcore.errors import DataError
 from itrcore.files import parse_json, read_within, replacing, sealed, write_sealed
-from itrcore.runs.records import Collapse, Point
+from itrcore.runs.observer import Observer
+from itrcore.runs.records import Collapse, Point, RunDescription
 
 SPLIT = "test"
 RUN, HISTORY = "run.json", "history.json"  # in a run's folder
@@ -48,6 +50,24 @@ def read(path: Path, kind: type[R], stage: str) -> R:
     except ValueError as error:
         problem = f"cannot be read ({error})"
     raise DataError.at(path, problem, f"the output of stage {stage}", do=f"Run: dvc repro {stage}")
+
+
+@contextmanager
+def untrained(run: RunDescription, observer: Observer) -> Iterator[Path]:
+    """Yield a temporary folder for a run that is not trained here; with all its files it takes the run's place.
+
+    The observer is told how that ended.
+    """
+    observer.begin(run, None)
+    try:
+        out = layout.run(run.data, run.name)
+        with replacing(out) as temporary:
+            yield temporary
+        write_curve(run.name, [])
+        observer.finish(out)
+    except BaseException:
+        observer.fail()
+        raise
 
 
 def write_curve(name: str, history: Sequence[Point]) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 from itrcore import code, layout
 from itrcore.errors import ConfigError, DataError
-from itrcore.files import replacing, sha256, sha256_of_all
+from itrcore.files import sha256, sha256_of_all
 from itrcore.runs import inputs
-from itrcore.runs.folder import HISTORY, RUN, read, write, write_curve
+from itrcore.runs.folder import HISTORY, RUN, read, untrained, write
 from itrcore.runs.observer import Observer
 from itrcore.runs.records import Checkpoint, Inputs, Run
 from itrcore.settings.params import Params
@@ -92,20 +92,12 @@ def write_run(params: Params, name: str, observer: Observer) -> Path:
     written = record.model_copy(
         update={**missing, **ours, "checkpoint": checkpoint, "inputs": inputs.training(params, name)}
     )
-    observer.begin(written, None)
-    try:
-        out = layout.run(run.data, name)
-        with replacing(out) as temporary:
-            for file in record.files:
-                (temporary / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(folder / file, temporary / file)
-            write(temporary / RUN, written)
-        write_curve(name, [])
-        observer.finish(out)
-    except BaseException:
-        observer.fail()
-        raise
-    return out
+    with untrained(written, observer) as temporary:
+        for file in record.files:
+            (temporary / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / file, temporary / file)
+        write(temporary / RUN, written)
+    return layout.run(run.data, name)
 
 
 def in_words(changed: list[str]) -> str:

@@ -22,8 +22,8 @@ from itrcore.data.feeding.shown import ShownPictures
 from itrcore.data.image_inputs import PixelInput
 from itrcore.errors import DataError
 from itrcore.evaluation import explanations
-from itrcore.index import PictureIndex
 from itrcore.index.gallery import Folder
+from itrcore.index.opened import PictureIndex
 from itrcore.layers.encoded import Sets
 from itrcore.methods.contract import Attends, EmbeddingMethod
 from itrcore.progress import SILENT, Show

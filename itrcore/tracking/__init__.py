@@ -1,5 +1,1 @@
 """MLflow. But for the models that MLflow loads, the only part of the library that imports mlflow, and only when it is used."""
-
-from itrcore.tracking.tracker import LiveTraining, Tracker, TrackingError
-
-__all__ = ["LiveTraining", "Tracker", "TrackingError"]

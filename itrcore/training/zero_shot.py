@@ -11,11 +11,11 @@ from itrcore.announce import announced
 from itrcore.assets import assets
 from itrcore.data.feeding.prepared import feature_width
 from itrcore.errors import ConfigError
-from itrcore.files import replacing, sha256_of_all
+from itrcore.files import sha256_of_all
 from itrcore.methods.build import build
 from itrcore.methods.describe import describe
 from itrcore.runs import inputs
-from itrcore.runs.folder import RUN, write, write_curve
+from itrcore.runs.folder import RUN, untrained, write
 from itrcore.runs.observer import Observer
 from itrcore.runs.records import Run
 from itrcore.settings.params import Params
@@ -39,18 +39,10 @@ def write_run(params: Params, name: str, observer: Observer) -> Path:
         )
         method = build(settings, prepared.image, prepared.text.source, 0, prepared.concepts)
     description = describe(params, name, settings, prepared, method, record, SELECTED_ON)
-    observer.begin(description, None)
-    try:
-        out = layout.run(run.data, name)
-        with replacing(out) as temporary:
-            prepared.save(temporary)
-            tensors = {key: value.contiguous() for key, value in method.state_dict().items()}
-            save_file(tensors, temporary / layout.WEIGHTS)
-            write(temporary / RUN, Run(**dict(description), files=sha256_of_all(temporary), best_epoch=0))
-        write_curve(name, [])
-        observer.finish(out)
-    except BaseException:
-        observer.fail()
-        raise
+    with untrained(description, observer) as temporary:
+        prepared.save(temporary)
+        tensors = {key: value.contiguous() for key, value in method.state_dict().items()}
+        save_file(tensors, temporary / layout.WEIGHTS)
+        write(temporary / RUN, Run(**dict(description), files=sha256_of_all(temporary), best_epoch=0))
     say(f"Zero-shot: nothing is trained, {name} has the published weights.")
-    return out
+    return layout.run(run.data, name)

@@ -19,7 +19,7 @@ from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
 from itrcore.provenance import code_version
 from itrcore.settings.load import load
-from itrcore.tracking import Tracker
+from itrcore.tracking.tracker import Tracker
 from stages import run_stage
 from tests.support.report_data import evaluation, put_ensemble, put_run
 from tests.support.tiny_project import PARAMS, ROOT, project, train_in, write_params

@@ -20,7 +20,8 @@ from itrcore.cli.app import app
 from itrcore.data import captions
 from itrcore.data.shards.images import ImageStore
 from itrcore.errors import DataError
-from itrcore.index import PictureIndex, build, gallery, neighbours, open_index
+from itrcore.index import build, gallery, neighbours
+from itrcore.index.opened import PictureIndex, open_index
 from itrcore.index.rescoring import Rescorer, lost
 from itrcore.index.unfinished import Unfinished
 from itrcore.ranking import metrics, ranks

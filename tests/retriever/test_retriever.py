@@ -28,20 +28,8 @@ from itrcore.retriever import load, retriever
 from tests.support import extractors
 from tests.support.picture_data import encoded, photo
 from tests.support.scores import similarities
-from tests.support.tiny_project import PIXELS, ROOT, prepare, rewrite, train_in
-
-VECTORS, SETS = "scenes-esl_h_clip-1", "scenes-saf_bigru-1"  # on pictures, with a vector each; on regions, without
-CHANGES: dict[str, Any] = {
-    "datasets.tiny.shards.images": PIXELS["datasets.tiny.shards.images"],
-    "runs": {
-        VECTORS: {"data": "tiny", "method": "esl_clip", "seed": 1},
-        SETS: {"data": "tiny", "method": "saf", "seed": 1},
-    },
-    "ensembles": {},
-    "methods.saf.recipe.epochs": 2,
-    "methods.saf.recipe.schedule.epochs": [1],
-    "methods.esl_clip.recipe.epochs": 1,
-}
+from tests.support.tiny_project import ROOT, prepare, rewrite, train_in
+from tests.support.used_runs import CHANGES, SETS, VECTORS
 
 
 @pytest.fixture(scope="module")

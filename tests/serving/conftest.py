@@ -19,9 +19,8 @@ from itrcore.serving.app import application
 from itrcore.serving.gallery import EncodedGallery
 from itrcore.serving.limits import Limits
 from tests.support.browser import browser as browser
-from tests.support.tiny_project import PIXELS, prepare, train_in
-
-SETS, VECTORS = "words", "whole"
+from tests.support.tiny_project import prepare, train_in
+from tests.support.used_runs import CHANGES, SETS, VECTORS
 
 
 @dataclass
@@ -34,18 +33,7 @@ class Served:
 @pytest.fixture(scope="package")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served")
-    changes = {
-        "datasets.tiny.shards.images": PIXELS["datasets.tiny.shards.images"],
-        "runs": {
-            SETS: {"data": "tiny", "method": "saf", "seed": 1},
-            VECTORS: {"data": "tiny", "method": "esl_clip", "seed": 1},
-        },
-        "ensembles": {},
-        "methods.saf.recipe.epochs": 2,
-        "methods.saf.recipe.schedule.epochs": [1],
-        "methods.esl_clip.recipe.epochs": 1,
-    }
-    prepare(folder, changes)
+    prepare(folder, CHANGES)
     for name in (SETS, VECTORS):
         train_in(folder, name)
     return folder

@@ -17,8 +17,8 @@ import requests
 from PIL import Image
 
 from benchmarks.serving import ask, load
-from itrcore.index import open_index
 from itrcore.index.build import build
+from itrcore.index.opened import open_index
 from itrcore.serving.gallery import EncodedGallery, IndexGallery, of_folder
 from itrcore.serving.limits import BEST, JSON, SIDE, TEXT, Limits
 from tests.serving.conftest import SETS, VECTORS, Served, serving

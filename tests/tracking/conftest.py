@@ -13,7 +13,7 @@ from itrcore.evaluation.ensemble import evaluate_ensemble
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
 from itrcore.settings.load import load
-from itrcore.tracking import Tracker
+from itrcore.tracking.tracker import Tracker
 from itrcore.training.train import train
 from tests.support.mlflow_store import RESULTS, RUN
 from tests.support.tiny_project import project, train_in, write_params

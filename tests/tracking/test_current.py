@@ -11,9 +11,9 @@ import pytest
 from itrcore.files import read_json, sha256
 from itrcore.runs.records import Run
 from itrcore.settings.load import load
-from itrcore.tracking import Tracker
 from itrcore.tracking.run_log import RunLog
 from itrcore.tracking.synchronise import synchronise
+from itrcore.tracking.tracker import Tracker
 from tests.support.mlflow_store import ENSEMBLE, RESULTS, RUN, Store
 from tests.support.tiny_project import rewrite, write_params
 from tests.tracking.conftest import retrain

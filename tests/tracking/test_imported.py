@@ -15,7 +15,7 @@ from itrcore.files import read_json, sha256
 from itrcore.released.exporting import export_run
 from itrcore.released.importing import import_run
 from itrcore.settings.load import load
-from itrcore.tracking import Tracker
+from itrcore.tracking.tracker import Tracker
 from tests.support.mlflow_store import Store
 from tests.support.tiny_project import project, train_in, write_params
 

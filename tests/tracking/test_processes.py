@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from itrcore.runs import inputs
 from itrcore.runs.records import Point, Run
 from itrcore.settings.load import load
-from itrcore.tracking import LiveTraining, Tracker
+from itrcore.tracking.tracker import LiveTraining, Tracker
 from tests.support.tiny_project import ROOT, project, rewrite, stage, train_in, weights
 from tests.support.warm import python
 
@@ -41,7 +41,7 @@ import sys, time
 from pathlib import Path
 import mlflow
 from itrcore.runs.records import Run
-from itrcore.tracking import Tracker
+from itrcore.tracking.tracker import Tracker
 folder, tracker = Path(sys.argv[1]), Tracker()
 run = Run.model_validate_json((folder / "run.json").read_bytes())
 print("ready", flush=True)
@@ -95,7 +95,7 @@ def test_four_processes_may_be_the_first_users_of_a_fresh_store_at_the_same_mome
 RECORD = """
 import sys
 from pathlib import Path
-from itrcore.tracking import Tracker
+from itrcore.tracking.tracker import Tracker
 tracker = Tracker()
 tracker._client
 print("ready", flush=True)

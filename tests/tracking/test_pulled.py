@@ -17,7 +17,7 @@ from itrcore.evaluation.judging import judge
 from itrcore.files import read_json
 from itrcore.runs import pulled
 from itrcore.settings.load import load
-from itrcore.tracking import Tracker
+from itrcore.tracking.tracker import Tracker
 from tests.support.mlflow_store import RESULTS, RUN, Store
 from tests.support.tiny_project import rewrite, write_params
 

@@ -20,7 +20,7 @@ from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
 from itrcore.runs.records import Point, Run
 from itrcore.settings.load import load
-from itrcore.tracking import LiveTraining, Tracker, TrackingError
+from itrcore.tracking.tracker import LiveTraining, Tracker, TrackingError
 from itrcore.training.train import train
 from tests.support.mlflow_store import ENSEMBLE, RESULTS, RUN, Store
 from tests.support.small_disk import grow, small_disk

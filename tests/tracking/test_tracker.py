@@ -14,7 +14,7 @@ from itrcore.evaluation.judging import judge
 from itrcore.files import read_json
 from itrcore.runs.records import History, Point, Run
 from itrcore.settings.load import load
-from itrcore.tracking import LiveTraining, Tracker
+from itrcore.tracking.tracker import LiveTraining, Tracker
 from itrcore.training.state import StateFolder
 from itrcore.training.train import train
 from tests.support.mlflow_store import ENSEMBLE, RESULTS, RUN, Store
