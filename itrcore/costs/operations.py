@@ -19,7 +19,7 @@ from itrcore.settings.encoders import (
 )
 from itrcore.settings.losses import MomentumSettings
 from itrcore.settings.methods import CrossSettings, MethodSettings, ModelSettings, SetSettings
-from itrcore.settings.published_sizes import sizes_of
+from itrcore.settings.published_sizes import bert_sizes, sizes_of
 
 WORDS = 15.4  # tokens of a caption, on average in Flickr30K
 _SPEED = 4e10  # multiplications a second on one thread of a server's CPU
@@ -43,8 +43,10 @@ def estimated(settings: MethodSettings, shape: Shape, n_tokens: int, threads: in
     text, image = _text(model, n_tokens), _image(model, shape)
     pair = _pair(model, shape)
     speed = _SPEED * threads
-    frozen = isinstance(model.text, BertSettings) and model.text.freeze  # then a step meets only the layer behind BERT
-    encoded = model.n_views * (WORDS * 768 * model.dim if frozen else text.operations) + image.operations
+    read = text.operations
+    if isinstance(model.text, BertSettings) and model.text.freeze:  # a step meets only the layer behind BERT
+        read = WORDS * bert_sizes(model.text.weights).hidden * model.dim
+    encoded = model.n_views * read + image.operations
     step = _BACKWARD * size * (encoded + size * model.n_views**2 * pair)
     if isinstance(settings.loss, MomentumSettings):
         step += size * encoded  # by the encoders that follow
@@ -64,8 +66,9 @@ def _text(model: ModelSettings, n_tokens: int) -> _Part:
         gates = 6 * dim * (text.word_dim + dim)  # three of each direction
         return _Part(n_tokens * text.word_dim + gates, WORDS * gates)
     if isinstance(text, BertSettings):
-        if (own := text.shape) is None:  # bert-base's sizes
-            return _tower(768, 12, 3072, 30_522, WORDS, dim)
+        if (own := text.shape) is None:
+            bert = bert_sizes(text.weights)
+            return _tower(bert.hidden, bert.layers, bert.intermediate, bert.n_tokens, WORDS, dim)
         return _tower(own.hidden, own.layers, own.intermediate, n_tokens, WORDS, dim)
     if isinstance(text, TowersSettings):
         of = sizes_of(text.weights)

@@ -1,9 +1,13 @@
-"""The sizes of a published dual encoder, as far as its name tells them: for estimates, before its files are there."""
+"""The sizes of a published model, as far as its name tells them: for estimates, before its files are there."""
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+
+from itrcore.files import read_json
 
 # hidden, layers, heads, intermediate of a picture tower, by the word in the name
 _IMAGE = {"base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096), "so400m": (1152, 27, 16, 4304)}
@@ -35,6 +39,25 @@ class Sizes:
     positions: int
     n_tokens: int
     filled: bool
+
+
+@dataclass(frozen=True)
+class BertSizes:
+    """Of a BERT, bert-base's where nothing else is known. n_tokens: of the tokeniser"""
+
+    hidden: int = 768
+    layers: int = 12
+    intermediate: int = 3072
+    n_tokens: int = 30_522
+
+
+def bert_sizes(name: str) -> BertSizes:
+    """Of a BERT that lies in a folder of this name; else bert-base's."""
+    with suppress(OSError, ValueError, KeyError, TypeError):  # what is wrong is reported where the model itself is read
+        config = read_json(Path(name) / "config.json")
+        keys = ("hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size")
+        return BertSizes(*(int(config[key]) for key in keys))
+    return BertSizes()
 
 
 def sizes_of(name: str) -> Sizes:

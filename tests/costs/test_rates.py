@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from itrcore.costs.counts import SplitCounts
+from itrcore.costs.counts import Shape, SplitCounts
+from itrcore.costs.operations import estimated
 from itrcore.costs.rates import Rates, steps_of, times
 from itrcore.settings.load import load
 from tests.support.tiny_project import ROOT
@@ -32,3 +36,17 @@ def test_selection_takes_no_more_of_dev_than_there_is() -> None:
     assert SplitCounts(8, 40).first(5000) == SplitCounts(8, 40)
     assert SplitCounts(8, 40).first(12) == SplitCounts(2, 12)
     assert SplitCounts(8, 40).first(1) == SplitCounts(1, 1)
+
+
+def test_a_bert_in_a_folder_is_counted_by_its_own_sizes(tmp_path: Path) -> None:
+    settings, shape = (
+        load(ROOT / "params.yaml").recipes["vse_pp_bert"].settings,
+        Shape(regions=36, width=2048, picture=(1, 1)),
+    )
+    published = estimated(settings, shape, 0, threads=1)
+    sizes = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536, "vocab_size": 30_522}
+    (tmp_path / "config.json").write_text(json.dumps(sizes))
+    text = settings.model.text.model_copy(update={"weights": str(tmp_path)})
+    small = settings.model_copy(update={"model": settings.model.model_copy(update={"text": text})})
+    # Without positions and pooling bert-base has 108.4 million weights and MiniLM 22.3; the layer behind has 1,024 times 384 less.
+    assert published.parameters - estimated(small, shape, 0, threads=1).parameters == pytest.approx(86.4e6, rel=0.001)

@@ -56,6 +56,7 @@ from itrcore.runs.records import Evaluation, Run
 from itrcore.settings import recipes, yaml_file
 from itrcore.settings.downloads import DownloadSettings, PunktSettings
 from itrcore.settings.load import load
+from itrcore.settings.published_sizes import BertSizes, bert_sizes
 from itrcore.training.state import StateFolder
 from tests.security import hostile
 
@@ -341,6 +342,9 @@ READERS: dict[str, Reader] = {
     "size of a vocabulary": Reader(
         ("itrcore.costs.plan:_n_tokens",), "data/d/vocab/vocab.json",
         lambda path: plan._n_tokens("d", _DATASET, _DATASET), _json(), ignores=8482),
+    "sizes of a BERT": Reader(
+        ("itrcore.settings.published_sizes:bert_sizes",), "config.json", lambda path: bert_sizes(str(path.parent)), _json(),
+        ignores=BertSizes()),
     "record of verified shards": Reader(
         ("itrcore.data.shards.verified:_recorded",), "train.json",
         lambda path: Verified(path).knows(path, "0"), _sealed(b'{"a": 1}'), ignores=False),
