@@ -22,6 +22,7 @@ from flows.log import KEPT, Log
 from flows.outlook import outlook
 from flows.plan import alone, folder_of, planned
 from flows.server import Server
+from flows.slots import Slots
 from flows.targets import guardian, stop_all
 from itrcore import layout
 from itrcore.progress import working
@@ -39,7 +40,9 @@ def main() -> None:
         "--experiment", help="a folder of experiments/, such as f30k; without it, the folder you are in"
     )
     parser.add_argument("--jobs", type=int, default=1, help="how many tasks compute at once")
-    parser.add_argument("--gpus", type=lambda text: text.split(","), help="GPUs to spread them over, such as 0,1")
+    parser.add_argument(
+        "--gpus", type=lambda text: text.split(","), help="GPUs to spread them over, such as 0,1; those that there are"
+    )
     parser.add_argument("--runs", nargs="+", metavar="NAME", help="only these runs and what they depend on")
     parser.add_argument("--takes", metavar="TIME", help="how long all of it takes as shipped, to be said first")
     arguments = parser.parse_args()
@@ -49,7 +52,8 @@ def main() -> None:
         with user_errors():
             folder = folder_of(arguments.experiment)
             with chdir(folder):
-                planned(arguments.jobs, _only(arguments))  # so that an error is shown before anything starts
+                # So that an error is shown before anything starts.
+                Slots.of(*planned(arguments.jobs, _only(arguments)), arguments.jobs, arguments.gpus or ())
             with alone(folder):
                 _run(folder, arguments)
     except SystemExit as ended:

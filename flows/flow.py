@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import queue
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import chdir
+from contextlib import ExitStack, chdir
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,11 +27,13 @@ from flows.graph import RUNS, Task
 from flows.log import Log
 from flows.outlook import outlook
 from flows.plan import alone, folder_of, planned
+from flows.slots import Place, Slots, needed
 from flows.targets import TargetFailed, allow, reproduce, run, stop_all, stopped
 from itrcore import layout
 from itrcore.errors import ITRError, first_line
 from itrcore.files import read_json
 from itrcore.report.published_figures import FIGURES
+from itrcore.settings.params import Params
 from itrcore.terminal import warn
 
 _RETRIES = 1
@@ -43,8 +44,6 @@ _RETRY_SECONDS = 5
 class Work:
     """How far a flow's work is. It is known without Prefect's server, which may be lost meanwhile.
 
-    slots: a value for each task that may run at once; a task takes one and puts it back. A value that is not None names the
-    only GPU that the task's targets see.
     left: titles of tasks that have not succeeded; None before the tasks are known
     failed: of these, those that ran, with what went wrong
     error: anything else that went wrong
@@ -53,7 +52,6 @@ class Work:
     """
 
     log: Log
-    slots: queue.Queue[str | None] = field(default_factory=queue.Queue)
     left: set[str] | None = None
     failed: dict[str, Exception] = field(default_factory=dict)
     error: Exception | None = None
@@ -85,22 +83,23 @@ _work: ContextVar[Work] = ContextVar("work")  # where the command line follows i
     retry_condition_fn=lambda task, task_run, state: not stopped(),
     cache_policy=NO_CACHE,
 )
-def dvc_targets(name: str, targets: Sequence[str], work: Work, limited: bool = True) -> None:
-    """Run DVC targets, one after another; DVC skips those that are up to date. limited: in one of the work's slots"""
-    gpu = work.slots.get() if limited else None
+def dvc_targets(name: str, targets: Sequence[str], work: Work, slots: Slots | None = None, gpus: int = 1) -> None:
+    """Run DVC targets, one after another; DVC skips those that are up to date. slots, gpus: where it computes, and on how many"""
+    again = None if name in work.failed else _RETRY_SECONDS
     try:
-        with work.log.task(name, get_run_logger().info) as told:
+        with ExitStack() as held:
+            place = held.enter_context(slots.taken(name, gpus, work.log.say)) if slots else Place()
+            told = held.enter_context(work.log.task(name, get_run_logger().info))
             try:
-                reproduce(targets, told.hear, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+                reproduce(targets, told.hear, place.variables, place.held)
                 told.done()
-            except Exception as error:
+            except Exception:
                 if not stopped():
-                    told.failed(None if name in work.failed else _RETRY_SECONDS)
-                work.failed[name] = error
+                    told.failed(again)
                 raise
-    finally:
-        if limited:
-            work.slots.put(gpu)
+    except Exception as error:
+        work.failed[name] = error
+        raise
     work.failed.pop(name, None)  # the second try was better
     if work.left is not None:
         work.left.discard(name)
@@ -136,7 +135,7 @@ def schedule(
 
     folder: the experiment's
     jobs: how many tasks compute at once
-    gpus: GPUs to spread them over, as CUDA_VISIBLE_DEVICES names them; each task sees one
+    gpus: GPUs to spread them over, as `slots.named` takes them; none: those that there are; each task sees one
     only: names in blocks of params.yaml, such as runs: only these and what they depend on; not ensembles, not the report
     `ConfigError` where params.yaml, dvc.yaml or an argument is wrong. Failed at the end, after all other tasks, where a target
     failed; Cancelled where it was stopped.
@@ -147,12 +146,13 @@ def schedule(
         with chdir(folder), alone(folder):
             allow()
             params, tasks = planned(jobs, only)
+            slots = Slots.of(params, tasks, jobs, gpus)
             if of_command is None:
                 work.log.say(outlook(params, tasks, jobs, None, partial(work.log.write, "records")))
             trains = only is not None and RUNS in only
             work.log.total = len(tasks) + trains
             work.log.tell(get_run_logger().info)
-            _run(tasks, work, jobs, gpus)
+            _run(tasks, work, slots, params)
             if stopped():
                 return Cancelled(message="stopped")
             if work.left:
@@ -179,11 +179,9 @@ def schedule(
         work.ended.set()
 
 
-def _run(tasks: Sequence[Task], work: Work, jobs: int, gpus: Sequence[str]) -> None:
+def _run(tasks: Sequence[Task], work: Work, slots: Slots, params: Params) -> None:
     """Run every task that can run, even after another one failed."""
     work.left = {planned_task.title for planned_task in tasks}
-    for number in range(jobs):
-        work.slots.put(gpus[number % len(gpus)] if gpus else None)
     futures: dict[Task, PrefectFuture[Any]] = {}
     for planned_task in tasks:
         waits: list[Any] = [futures[before] for before in planned_task.needs]
@@ -192,7 +190,8 @@ def _run(tasks: Sequence[Task], work: Work, jobs: int, gpus: Sequence[str]) -> N
             planned_task.title,
             planned_task.targets,
             work,
-            planned_task.limited,
+            slots if planned_task.limited else None,
+            needed(planned_task, params),
             wait_for=waits,
             return_state=False,
         )

@@ -22,7 +22,7 @@ CHATTER = re.compile(
     r"|\s+(git add|dvc config core\.autostage)\b|Use `dvc push`"
 )
 _WANTED = re.compile(
-    r"^((warning|error):|Going on at|The training (has|is no longer)) "
+    r"^((warning|error):|Going on at|Out of memory|The training (has|is no longer)) "
     r"|\b(WARNING|ERROR|CRITICAL)\b|\b[A-Z]\w+(Warning|Error|Exception): "
 )
 _RESULT = re.compile(r": (test rsum .*)")

@@ -10,12 +10,15 @@ import json
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from flows.guardian import Guardian, end
@@ -23,6 +26,8 @@ from itrcore import repro
 from itrcore.errors import ITRError, shown
 
 _LAST_LINES = 15
+_SHELL = 128
+_SOONER = "500"  # thousandths of all memory that count beside what a process has; a child's children have it too
 _BUSY, _BUSY_SECONDS = "is busy, it is being blocked by", 2.0
 _ENVIRONMENT = repro.environment()  # taken now: flows.server changes this process's for Prefect
 
@@ -40,11 +45,16 @@ class TargetFailed(ITRError):
         self.last = tuple(last)
 
 
-def reproduce(targets: Sequence[str], log: Callable[[str], None], extra: Mapping[str, str] | None = None) -> None:
+def reproduce(
+    targets: Sequence[str],
+    log: Callable[[str], None],
+    extra: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
+) -> None:
     """Run `dvc --wait-for-lock repro -s TARGET …`, the targets in this order; `TargetFailed` where one fails.
 
     -s: without it two targets that run at once both check the stages above them, and one fails as "busy".
-    log: called with each line of output; extra: variables added for the child
+    log: called with each line of output; extra: variables added for the child; stdin: the child's standard input
     Any exception raised here meanwhile (a cancelled task, a time limit) ends the whole process group first.
     """
     last: deque[str] = deque(maxlen=_LAST_LINES)
@@ -56,7 +66,7 @@ def reproduce(targets: Sequence[str], log: Callable[[str], None], extra: Mapping
             errors.append(line)
         log(line)
 
-    while (code := run(repro.command("-s", *targets), hear, extra)) and any(_BUSY in error for error in errors):
+    while (code := run(repro.command("-s", *targets), hear, extra, stdin)) and any(_BUSY in error for error in errors):
         log(
             "Waiting for another process of DVC."
         )  # such as a dvc repro by hand, for which --wait-for-lock does not wait
@@ -69,12 +79,33 @@ def reproduce(targets: Sequence[str], log: Callable[[str], None], extra: Mapping
             last,
         )
     if code:
-        named = re.search(r"failed to reproduce '(.+?)'", "\n".join(errors))
-        raise TargetFailed(f"{named[1] if named else ' '.join(targets)} failed (exit status {code})", last)
+        raise TargetFailed(_why(code, " ".join(targets), "\n".join(errors)), last)
 
 
-def run(command: Sequence[str], log: Callable[[str], None], extra: Mapping[str, str] | None = None) -> int:
-    """The exit status of a command that ends with the flow; `log` and `extra` as for `reproduce`."""
+def _why(code: int, targets: str, errors: str) -> str:
+    """What failed, and where a signal ended it, what to do. code: the exit status; errors: those that DVC printed"""
+    named = re.search(r"failed to reproduce '(.+?)'", errors)
+    name = named[1] if named else targets
+    ended = re.search(r"exited with (-?\d+)", errors)  # the stage itself; a shell adds 128 to the signal's number
+    status = int(ended[1]) if ended else code
+    number = -status if status < 0 else status - _SHELL
+    if number == signal.SIGKILL:
+        return (
+            f"{name} was killed by signal 9 (SIGKILL). Most often the system does that when the machine's memory runs out: lower "
+            "--jobs, or in params.yaml evaluation.batch_size or a profile's recipe.batch_size"
+        )
+    if any(number == known for known in signal.Signals):
+        return f"{name} was ended by signal {number} ({signal.Signals(number).name})"
+    return f"{name} failed (exit status {code})"
+
+
+def run(
+    command: Sequence[str],
+    log: Callable[[str], None],
+    extra: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
+) -> int:
+    """The exit status of a command that ends with the flow; `log`, `extra` and `stdin` as for `reproduce`."""
     with _guard:
         if _stopped:
             raise TargetFailed(f"{' '.join(command[-1:])} was not started: the flow is being stopped")
@@ -82,10 +113,14 @@ def run(command: Sequence[str], log: Callable[[str], None], extra: Mapping[str, 
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             start_new_session=True,
             env={**_ENVIRONMENT, "PYTHONUNBUFFERED": "1", **(extra or {})},
         )
+        with suppress(
+            OSError
+        ):  # where memory runs out, the system ends a child before the flow and its server; only on Linux
+            Path(f"/proc/{process.pid}/oom_score_adj").write_text(_SOONER, "ascii")
         _running.add(process)
         guardian().watch(process.pid)
     try:

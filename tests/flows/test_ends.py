@@ -191,6 +191,20 @@ def test_an_output_that_dvc_could_not_store_is_a_failure(project: Project, monke
     assert "up to date" in project.dvc("status", "made")
 
 
+def test_a_target_that_the_system_killed_says_what_to_do(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where memory runs out. It is to end such a child, and not the flow."""
+    monkeypatch.chdir(project.folder)
+    stages(project, killed="cp /proc/$$/oom_score_adj score; kill -9 $$")
+    with pytest.raises(
+        TargetFailed, match=r"^killed was killed by signal 9 \(SIGKILL\)\. Most often .* lower --jobs, or "
+    ):
+        reproduce(["killed"], lambda line: None)
+    assert (project.folder / "score").read_text("ascii") == "500\n"
+    stages(project, killed="kill -11 $$")
+    with pytest.raises(TargetFailed, match=r"^killed was ended by signal 11 \(SIGSEGV\)$"):
+        reproduce(["killed"], lambda line: None)
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

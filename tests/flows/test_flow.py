@@ -141,12 +141,13 @@ def test_after_a_failure_all_goes_on_that_can_and_the_flow_fails(project: Projec
     copy_store(project, folder)
     fails, works = "scenes-esa_bigru-1", "scenes-vse_pp_bigru-1"
     step = {"cmd": "touch ${key}", "outs": ["${key}"]}
+    lease = "basename $(readlink /proc/self/fd/0)"  # what stages hold as their standard input
     kept = {"cmd": "touch kept", "deps": [fails], "outs": ["kept"]}
     steps = {
         "made": {"foreach": "${runs}", "do": step},
         "after": {
             "foreach": [fails, works],
-            "do": {"cmd": "printenv CUDA_VISIBLE_DEVICES > after-${item}", "deps": ["${item}"]},
+            "do": {"cmd": f"(printenv CUDA_VISIBLE_DEVICES; {lease}) > after-${{item}}", "deps": ["${item}"]},
         },
         "kept": kept,
         "last": {"cmd": "touch last", "deps": ["kept"]},
@@ -162,7 +163,7 @@ def test_after_a_failure_all_goes_on_that_can_and_the_flow_fails(project: Projec
     assert done.returncode == 1
     assert f"error: made@{fails} failed (exit status" in done.stdout
     assert (folder / "last").exists()
-    assert (folder / f"after-{works}").read_text("utf-8") == "5\n"  # the GPU that its task was given
+    assert (folder / f"after-{works}").read_text("utf-8") == "5\nleases\n"  # the GPU that its task was given
     assert not {"all", f"after-{fails}"} & {path.name for path in folder.iterdir()}
 
 

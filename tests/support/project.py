@@ -122,6 +122,7 @@ class Project:
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "100",
             "DVC_SITE_CACHE_DIR": str(self.folder / ".dvc" / "tmp" / "site"),
+            "ITR_LEASES": str(self.folder / ".dvc" / "tmp" / "leases"),
         }
 
     def run(
