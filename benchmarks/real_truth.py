@@ -180,7 +180,7 @@ def whole_path(out: Path) -> dict[str, dict[str, float]]:
     took[ensemble] = command(out, "stages.ensemble", ensemble)
     for protocol in (registry.WHOLE_SPLIT, *PROTOCOLS):
         command(out, "itr", "leaderboard", "--protocol", protocol)
-    files = ("--json", "leaderboard.json", "--csv", "eccv.csv", "--latex", "eccv.tex")
+    files = ("--csv", "eccv.csv", "--latex", "eccv.tex")
     command(out, "itr", "leaderboard", "--protocol", "eccv", *files)
     command(out, "itr", "compare", ORACLES[0].name, ORACLES[1].name, "--examples", "1")
     took["report"] = command(out, "stages.report")

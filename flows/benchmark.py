@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import chdir, suppress
+from contextlib import ExitStack, chdir, suppress
 from functools import partial
 from pathlib import Path
 
@@ -25,8 +25,8 @@ from flows.server import Server
 from flows.slots import Slots
 from flows.targets import guardian, stop_all
 from itrcore import layout
-from itrcore.progress import working
-from itrcore.terminal import say, user_errors
+from itrcore.progress import hushed, working
+from itrcore.terminal import remark, user_errors
 
 _LOOK_SECONDS = 5.0  # between two looks for tasks that say nothing
 _LAST_SECONDS = 15.0  # for Prefect to tell its server how the flow ended
@@ -45,11 +45,14 @@ def main() -> None:
     )
     parser.add_argument("--runs", nargs="+", metavar="NAME", help="only these runs and what they depend on")
     parser.add_argument("--takes", metavar="TIME", help="how long all of it takes as shipped, to be said first")
+    parser.add_argument("--quiet", action="store_true", help="say only what failed; its log has the rest")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     status = 0
     try:
-        with user_errors():
+        with user_errors(), ExitStack() as stack:
+            if arguments.quiet:
+                stack.enter_context(hushed())
             folder = folder_of(arguments.experiment)
             with chdir(folder):
                 # So that an error is shown before anything starts.
@@ -71,7 +74,7 @@ def main() -> None:
 
 def _run(folder: Path, asked: argparse.Namespace) -> None:
     """The flow beside the main thread, which Prefect then cannot hold up: it answers signals, and no lost server keeps it."""
-    server, log = Server(), Log(folder, say)
+    server, log = Server(), Log(folder, remark)
     results = os.path.relpath(folder / (layout.REPORT / "index.html" if asked.runs is None else layout.result("", "")))
     with chdir(folder), working("looking for what is out of date"):
         plan = planned(asked.jobs, _only(asked))

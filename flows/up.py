@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from itertools import chain
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import psutil
@@ -30,8 +31,9 @@ from flows.access import USER, Access
 from flows.guardian import end
 from flows.plan import PROJECT
 from flows.targets import guardian
+from itrcore.answer import Answer, as_asked, failure, tell
 from itrcore.errors import ITRError
-from itrcore.terminal import say, user_errors, warn
+from itrcore.terminal import remark, warn
 from itrcore.tracking.sqlite_store import SQLiteStore
 
 POOL = "local"  # the work pool in prefect.yaml
@@ -39,11 +41,16 @@ _SECONDS = 120.0  # for a server to answer, on a busy machine
 _PRIVATE = PROJECT / ".servers"  # logs, and where a password is asked for, MLflow's accounts and the password
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        if "--json" in sys.argv:
+            print(failure("UsageError", message))
+        super().error(message)
+
+
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="itr up", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser(prog="itr up", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is every one of this machine"
     )
@@ -64,10 +71,12 @@ def main() -> None:
         action=argparse.BooleanOptionalAction,
         help="ask for a user and a password (default: if --host is not this machine alone)",
     )
+    parser.add_argument("--quiet", action="store_true", help="say only where the servers are, and errors")
+    parser.add_argument("--json", action="store_true", help="say it as one line of JSON")
     asked = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    with user_errors():
+    with as_asked(asked.quiet, asked.json):
         _PRIVATE.mkdir(mode=0o700, exist_ok=True)
         with _alone():
             _Servers(asked).run()
@@ -115,9 +124,9 @@ class _Servers:
         try:
             if warning := self._access.warning():
                 warn(warning)
-            say("Starting Prefect's server, MLflow's and a worker.")
+            remark("Starting Prefect's server, MLflow's and a worker.")
             self._start()
-            say(self._told(time.monotonic() - began))
+            tell(self._told(time.monotonic() - began))
             while not (ended := self._ended()):
                 time.sleep(0.2)
             raise _failed(ended[0])
@@ -125,7 +134,7 @@ class _Servers:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
             self._stop()
-            say("All is stopped. itr up starts it again, with all that was stored.")
+            remark("All is stopped. itr up starts it again, with all that was stored.")
         finally:
             self._stop()
             guardian().close()  # and what had only begun to start
@@ -251,28 +260,37 @@ class _Servers:
             connection.request("POST", f"/api/flow_runs/{run}/set_state", json.dumps(state), headers)
             connection.getresponse().read()
 
-    def _told(self, seconds: float) -> str:
+    def _told(self, seconds: float) -> Answer:
         """What is where, and what to do next."""
-        backend, password = self._asked.backend, f"cat {shlex.quote(os.path.relpath(_PRIVATE / 'password'))}"
+        backend, password = self._asked.backend, os.path.relpath(_PRIVATE / "password")
         lines = [
             f"They are up, after {seconds:.0f} seconds:",
             f"  Prefect  {self._prefect}  what can run, runs and ran",
             f"  MLflow   {self._mlflow}  runs and their figures",
             f"  a worker, which runs here, in {PROJECT}, what is started there",
             f"Stored in {server.STORE}, {'the database' if backend else 'mlflow.db'} and mlartifacts; logs in {_PRIVATE.name}.",
-            "In another terminal:",
-            f"  export PREFECT_API_URL={self._prefect}/api",
         ]
+        shown = f"cat {shlex.quote(password)}"
+        then = ["In another terminal:", f"  export PREFECT_API_URL={self._prefect}/api"]
         if self._access.password:
-            lines.append(f'  export PREFECT_API_AUTH_STRING="{USER}:$({password})"')
+            then.append(f'  export PREFECT_API_AUTH_STRING="{USER}:$({shown})"')
         if backend:
-            lines.append(f"  export MLFLOW_TRACKING_URI={self._mlflow}  # for dvc repro")
+            then.append(f"  export MLFLOW_TRACKING_URI={self._mlflow}  # for dvc repro")
             if self._access.password:
-                lines.append(f'  export MLFLOW_TRACKING_USERNAME={USER} MLFLOW_TRACKING_PASSWORD="$({password})"')
-        lines.append("  prefect deployment run 'benchmark/demo'  # or press Run under Deployments in Prefect's page")
+                then.append(f'  export MLFLOW_TRACKING_USERNAME={USER} MLFLOW_TRACKING_PASSWORD="$({shown})"')
+        then.append("  prefect deployment run 'benchmark/demo'  # or press Run under Deployments in Prefect's page")
         if self._access.password:
-            lines.append(f"The pages ask for the user {USER} and what this prints: {password}")
-        return "\n".join([*lines, "Ctrl-C stops all of it, also what the worker runs."])
+            then.append(f"The pages ask for the user {USER} and what this prints: {shown}")
+        then.append("Ctrl-C stops all of it, also what the worker runs.")
+        value = {
+            "pid": os.getpid(),
+            "prefect": {"url": self._prefect, "api": f"{self._prefect}/api", "pid": self._processes["prefect"].pid},
+            "mlflow": {"url": self._mlflow, "pid": self._processes["mlflow"].pid},
+            "worker": {"pool": POOL, "pid": self._processes["worker"].pid},
+            "user": USER if self._access.password else None,
+            "password_file": password if self._access.password else None,
+        }
+        return Answer(value, "\n".join(lines), "\n".join(then))
 
 
 def _flow_runs(worker: subprocess.Popen[bytes]) -> Iterator[str]:

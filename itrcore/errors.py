@@ -63,6 +63,7 @@ class ITRError(Exception):
         lines = [_short(line) for line in shown(message).split("\n")]
         more = [f"… and {len(lines) - _LINES:,} lines more"] if len(lines) > _LINES else []
         super().__init__("\n".join(lines[:_LINES] + more))
+        self.parts: dict[str, str | int | None] = {}  # where, row, found, expected, do; where it says them apart
 
 
 class ConfigError(ITRError):
@@ -79,7 +80,10 @@ class DataError(ITRError):
         `row` counts from 0, as the arrays do.
         """
         where = f"{path}" if row is None else f"{path}, row {row}"
-        return cls(f"{where}: {found}; expected {expected}." + (f" {do}" if do else ""))
+        error = cls(f"{where}: {found}; expected {expected}." + (f" {do}" if do else ""))
+        said = {"where": str(path), "found": found, "expected": expected, "do": do}
+        error.parts = {**{key: shown(value) or None for key, value in said.items()}, "row": row}
+        return error
 
     @classmethod
     def damaged(cls, path: Path | str, found: str = "its bytes have changed") -> DataError:

@@ -26,6 +26,23 @@ ONGOING = re.compile(r", (\d+:)?\d+:\d\d (left|so far)$")  # how each of them en
 
 _Lines = Callable[[], Iterable[str]]
 _going_on: list[_Lines] = []  # the outermost work first
+_hushed = False
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Nothing of progress is shown or said meanwhile."""
+    global _hushed
+    before, _hushed = _hushed, True
+    try:
+        yield
+    finally:
+        _hushed = before
+
+
+def is_hushed() -> bool:
+    """Whether progress is kept quiet now."""
+    return _hushed
 
 
 def clock(seconds: float) -> str:
@@ -82,7 +99,7 @@ def at_work(lines: _Lines) -> Iterator[None]:
     """
     from rich.console import Console
 
-    if Console().is_terminal:
+    if _hushed or Console().is_terminal:
         yield
         return
     ended = threading.Event()
@@ -139,7 +156,7 @@ class Bars(Watcher):
 
         self.console = Console()
         self.terminal = self.console.is_terminal
-        self.drawn = Progress(*columns, console=self.console, transient=not keep, disable=not self.terminal)
+        self.drawn = Progress(*columns, console=self.console, transient=not keep, disable=_hushed or not self.terminal)
         self._keep, self._amount = keep, amount
         self._paces: dict[str, Pace] = {}
         self._at_work = at_work(self.lines)
@@ -174,7 +191,8 @@ class Bars(Watcher):
 
     def say(self, line: str) -> None:
         """Print the line above the bars."""
-        self.console.print(shown(line), highlight=False, markup=False, soft_wrap=True)
+        if not _hushed:
+            self.console.print(shown(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def count_bars(keep: bool = False) -> Bars:

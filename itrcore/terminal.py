@@ -18,6 +18,7 @@ from rich.segment import Segment
 
 from itrcore import interrupt
 from itrcore.errors import ITRError, shown
+from itrcore.progress import is_hushed
 
 # Full disks, missing permissions, failing disks, a file in the place of a folder: nothing that the code could have got right.
 _OUTSIDE = {
@@ -36,17 +37,23 @@ def user_errors() -> Iterator[None]:
     try:
         with _other_words():
             yield
-    except ITRError as error:
-        _print("[red bold]error:[/]", str(error))
-        raise SystemExit(1) from None
-    except OSError as error:
-        if error.errno not in _OUTSIDE:
-            raise
-        _print("[red bold]error:[/]", shown(f"{_name(error)}: {error.strerror}. Mend that and run it again."))
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        _print("[yellow bold]stopped;[/]", "run it again to go on")
+    except KeyboardInterrupt as error:
+        _print("[yellow bold]stopped;[/]", in_words(error).removeprefix("stopped; "))
         raise SystemExit(interrupt.STOPPED) from None
+    except (ITRError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _OUTSIDE:
+            raise
+        _print("[red bold]error:[/]", in_words(error))
+        raise SystemExit(1) from None
+
+
+def in_words(error: BaseException) -> str:
+    """What a user is told of an error: its message, what the system refused and of which file, or what the code got wrong."""
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped; run it again to go on"
+    if isinstance(error, OSError) and error.errno in _OUTSIDE:
+        return shown(f"{_name(error)}: {error.strerror}. Mend that and run it again.")
+    return str(error) if isinstance(error, ITRError) else shown(str(error) or repr(error))
 
 
 def _name_files_in_utf8() -> None:
@@ -89,6 +96,12 @@ def _other_words() -> Iterator[None]:
 def say(text: str) -> None:
     """Print lines on standard output at once. What they quote of files and servers no terminal obeys."""
     print(f"{shown(text)}\n", end="", flush=True)  # in one piece: other threads print too
+
+
+def remark(text: str) -> None:
+    """As `say`, of progress or what may be done next: no result, and not said with --quiet."""
+    if not is_hushed():
+        say(text)
 
 
 class Screen(Console):

@@ -49,7 +49,7 @@ def test_commands_of_itr_are_ones_that_it_has(page: Path) -> None:
     for block in re.findall(r"```\n(.*?)```", page.read_text("utf-8"), re.S):
         for line in re.findall(r"^itr ([^\[\n]+)$", block, re.M):  # no synopsis with [--options]
             command: Any = typer.main.get_command(app)
-            words = shlex.split(line, comments=True)
+            words = shlex.split(re.split(r" [>|] ", line)[0], comments=True)
             while hasattr(command, "commands"):
                 command = command.commands[words.pop(0)]
             command.make_context(command.name, words)

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -13,10 +14,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from itrcore import layout
+from itrcore.answer import Answer
 from itrcore.errors import first_line
-from itrcore.terminal import say, user_errors, warn
+from itrcore.terminal import remark, warn
 
 if TYPE_CHECKING:
+    from itrcore.costs.disk import Disk
+    from itrcore.costs.downloads import Missing
     from itrcore.costs.plan import Group
     from itrcore.costs.rates import Rates
     from itrcore.settings.params import Params
@@ -30,25 +34,40 @@ def check(
     path: Path = typer.Argument(Path("params.yaml"), help="the file to check"),
     cost: bool = typer.Option(False, "--cost", help="Measure how long the runs would take, with real training steps."),
     within: float = typer.Option(120.0, min=1.0, help="Seconds that measuring may take, about."),
-) -> None:
+) -> Answer:
     """Check a params.yaml and list what it would run, what that costs, and what is done already."""
-    with user_errors():
-        from itrcore.settings.experiments import check_steps
-        from itrcore.settings.load import load
+    from itrcore.settings.experiments import check_steps
+    from itrcore.settings.load import load
 
-        params = load(path)
-        check_steps(params, path.parent)
-        with contextlib.chdir(path.parent):
-            from itrcore.costs.plan import groups
+    params = load(path)
+    check_steps(params, path.parent)
+    with contextlib.chdir(path.parent):
+        from itrcore.costs.plan import groups
 
-            found = groups(params)
-            device, rates = _measured(params, found, within) if cost else _estimated(params, found)
-            # No table: names may be long, and a narrow terminal would crop them.
-            for line in (*_described(params, found, device, rates), *_summary(params, found, device, rates)):
-                say(line)
-            for line in _room(params, found, rates):
-                say(line)
-    say(f"{path}: valid. {len(params.runs)} runs, {len(params.ensembles)} ensembles.")
+        found = groups(params)
+        device, rates = _measured(params, found, within) if cost else _estimated(params, found)
+        room = _room(params, found, rates)
+        # No table: names may be long, and a narrow terminal would crop them.
+        lines = [*_described(params, found, device, rates), *_summary(params, found, device, rates), *room.lines()]
+        value = {
+            "params": path, "device": device, "runs": [*params.runs], "ensembles": [*params.ensembles],
+            "transfers": [*params.transfers],
+            "groups": [_as_json(params, group, device, rate) for group, rate in zip(found, rates, strict=True)],
+            "not_there": dict(_missing(params).values()), "downloads": room.downloads, "disks": room.disks,
+        }  # fmt: skip
+    lines.append(f"{path}: valid. {len(params.runs)} runs, {len(params.ensembles)} ensembles.")
+    return Answer(value, "\n".join(lines))
+
+
+def _as_json(params: Params, group: Group, device: str, rate: Rates) -> dict[str, object]:
+    from itrcore.costs.rates import times
+
+    seconds = None
+    if group.counts is not None and (rate.how != "estimated" or device == "cpu"):  # the estimate is for a CPU
+        seconds = times(rate, group.settings, group.counts, params.training.selection.captions)
+    parts = ("data", "method", "changes", "trainings", "to_train", "to_evaluate", "steps")
+    known = {key: getattr(group, key) for key in parts}
+    return {"runs": group.names, **known, "parameters": rate.parameters, "seconds": seconds, "how": rate.how}
 
 
 def _estimated(params: Params, groups: Sequence[Group]) -> tuple[str, list[Rates]]:
@@ -78,7 +97,7 @@ def _measured(params: Params, groups: Sequence[Group], within: float) -> tuple[s
     device = make_accelerator(params.training).device.type
     _, rates = _estimated(params, groups)
     waiting = [at for at, group in enumerate(groups) if group.to_train or group.to_evaluate]
-    say(f"Measuring steps of {len(waiting)} kinds of runs, which takes about {within:.0f} s at most …")
+    remark(f"Measuring steps of {len(waiting)} kinds of runs, which takes about {within:.0f} s at most …")
     end, left_out = time.monotonic() + within, list[str]()
     with count_bars() as bars:
         for done, at in enumerate(waiting):
@@ -95,7 +114,7 @@ def _measured(params: Params, groups: Sequence[Group], within: float) -> tuple[s
                 warn(f"{group.method} on {group.data} cannot be measured here: {first_line(error)}")
     if left_out:
         warn(f"no time was left to measure {', '.join(left_out)}; give more with --within SECONDS")
-    say("")
+    remark("")
     return device, rates
 
 
@@ -149,17 +168,20 @@ def _summary(params: Params, groups: Sequence[Group], device: str, rates: Sequen
     done = len(params.runs) - to_evaluate
     yield f"To do: {to_train} trainings ({steps:,} steps), {to_evaluate} evaluations; {done} runs are done"
     yield from _duration(params, groups, device, rates)
-    yield from _missing(params)
+    for name, (setting, path) in _missing(params).items():
+        yield f"Not there: {path}, which is {setting}; without it dvc repro stops at {name}"
 
 
-def _missing(params: Params) -> Iterator[str]:
-    """What data sets read outside the pipeline, and what is not there; no download or step makes it."""
+def _missing(params: Params) -> dict[str, tuple[str, str]]:
+    """Of each data set that reads what is not there, and what no download or step makes: the setting, and its path."""
+    found = dict[str, tuple[str, str]]()
     for name, dataset in params.datasets.items():
         for key, path in {"reads": dataset.reads, **dataset.paths()}.items():
             made = PurePath(path).parts[:1] in (layout.DOWNLOADS.parts, layout.code("x").parts[:1])
             if not made and not Path(path).exists():
-                yield f"Not there: {path}, which is datasets.{name}.{key}; without it dvc repro stops at {name}"
+                found[name] = f"datasets.{name}.{key}", str(path)
                 break
+    return found
 
 
 def _duration(params: Params, groups: Sequence[Group], device: str, rates: Sequence[Rates]) -> Iterator[str]:
@@ -191,28 +213,45 @@ def _duration(params: Params, groups: Sequence[Group], device: str, rates: Seque
         yield from _prose("A training of more than a day stops on a CPU unless training.device is cpu")
 
 
-def _room(params: Params, groups: Sequence[Group], rates: Sequence[Rates]) -> Iterator[str]:
-    """What is downloaded and what disks it fills; a warning for each that is too small."""
+@dataclass(frozen=True)
+class _Room:
+    """What is downloaded, and what disks it fills."""
+
+    downloads: Sequence[Missing]
+    disks: Sequence[Disk]
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        from itrcore.costs import words
+
+        known = sum(part.bytes or 0 for part in self.downloads)
+        unknown = ", ".join(part.name for part in self.downloads if part.bytes is None)
+        sizes = [words.size(known)] * bool(known) + [f"of unknown size {unknown}"] * bool(unknown)
+        yield from _prose(f"Downloads: {' and '.join(sizes) or 'none'}")
+        for disk in self.disks:
+            named = [f"{need.name} {words.size(need.bytes)}" for need in disk.needs]
+            yield from _prose(
+                f"Disk: about {words.size(disk.bytes)} more, {words.size(disk.free)} are free ({', '.join(named)})"
+            )
+        yield ""
+
+
+def _room(params: Params, groups: Sequence[Group], rates: Sequence[Rates]) -> _Room:
+    """With a warning for each disk that is too small."""
     from itrcore.costs import words
     from itrcore.costs.disk import disks, needs
     from itrcore.costs.downloads import missing
 
     parts = missing(params, groups)
     known = sum(part.bytes or 0 for part in parts)
-    unknown = ", ".join(part.name for part in parts if part.bytes is None)
-    sizes = [words.size(known)] * bool(known) + [f"of unknown size {unknown}"] * bool(unknown)
-    yield from _prose(f"Downloads: {' and '.join(sizes) or 'none'}")
-    for disk in disks(needs(params, groups, [rate.parameters for rate in rates], known)):
-        named = [f"{need.name} {words.size(need.bytes)}" for need in disk.needs]
-        yield from _prose(
-            f"Disk: about {words.size(disk.bytes)} more, {words.size(disk.free)} are free ({', '.join(named)})"
-        )
+    found = disks(needs(params, groups, [rate.parameters for rate in rates], known))
+    for disk in found:
         if disk.bytes > disk.free:
             warn(
                 f"the disk of {disk.where} has {words.size(disk.free)} free, and about {words.size(disk.bytes)} will be "
                 "written there; make room, or let a folder of it be a link to a larger disk (docs/data.md)"
             )
-    yield ""
+    return _Room(parts, found)
 
 
 def _prose(text: str) -> Iterator[str]:

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 import typer
 
 from itrcore import layout
+from itrcore.answer import Answer
+from itrcore.cli.output import command
 from itrcore.progress import count_bars
 from itrcore.settings.datasets import FEATURE_KINDS
-from itrcore.terminal import Screen, say, user_errors
+from itrcore.terminal import Screen, say
 
 if TYPE_CHECKING:
+    from itrcore.data.examine.examination import Examined
     from itrcore.settings.params import Params
 
 data = typer.Typer(no_args_is_help=True, help="Look over a data set, or make one of your own.")
 
 
-@data.command()
+@command(data)
 def new(
     name: str = typer.Argument(help="the data set's name in params.yaml"),
     captions: Path = typer.Option(help="CSV with the columns image and caption, and split if it is given"),
@@ -34,32 +37,31 @@ def new(
     dev: float | None = typer.Option(None, help="below 1 a share of the images, else a count (default 0.1)"),
     test: float | None = typer.Option(None, help="likewise (default 0.1)"),
     seed: int = typer.Option(1, help="of the random split"),
-) -> None:
+) -> Answer:
     """Make a data set of your own captions, features and pictures, and put it into params.yaml."""
     from itrcore.own_data.make import make
     from itrcore.settings.load import load
 
-    with user_errors():
-        with count_bars() as bars:
-            dataset = make(
-                name,
-                captions,
-                features=features,
-                images=images,
-                kind=kind,
-                extract=extract,
-                dev=dev,
-                test=test,
-                seed=seed,
-                progress=partial(bars.show, name),
-            )
-        params = load()
-    for split, (n_images, n_captions) in dataset.counts.items():
-        say(f"{split}: {n_images:,} images, {n_captions:,} captions")
-    for note in dataset.notes:
-        say(f"note: {note}")
-    say(f"\n{dataset.folder} is made, and datasets.{name} stands in params.yaml. Next:\n")
-    say(_next_steps(params, name, dataset.counts["train"][0]))
+    with count_bars() as bars:
+        dataset = make(
+            name,
+            captions,
+            features=features,
+            images=images,
+            kind=kind,
+            extract=extract,
+            dev=dev,
+            test=test,
+            seed=seed,
+            progress=partial(bars.show, name),
+        )
+    params = load()
+    counts = {split: {"images": n, "captions": m} for split, (n, m) in dataset.counts.items()}
+    lines = [f"{split}: {n['images']:,} images, {n['captions']:,} captions" for split, n in counts.items()]
+    lines += [f"note: {note}" for note in dataset.notes]
+    lines += ["", f"{dataset.folder} is made, and datasets.{name} stands in params.yaml."]
+    value = {"data": name, "folder": dataset.folder, "splits": counts, "notes": dataset.notes}
+    return Answer(value, "\n".join(lines), f"Next:\n\n{_next_steps(params, name, dataset.counts['train'][0])}")
 
 
 def _next_steps(params: Params, name: str, n_images: int) -> str:
@@ -86,11 +88,11 @@ def _next_steps(params: Params, name: str, n_images: int) -> str:
     )
 
 
-@data.command()
+@command(data)
 def check(
     name: str = typer.Argument(help="the data set's name in params.yaml"),
     only_verify: bool = typer.Option(False, "--verify", help="only read every shard for its checksum"),
-) -> None:
+) -> Answer:
     """Look over a prepared data set: tables, problems, and a page with samples in checks/NAME.
 
     Every shard is read for its checksum, also those that were verified before.
@@ -103,19 +105,35 @@ def check(
     from itrcore.report.data_tables import of_severity, print_examined
     from itrcore.settings.load import load
 
-    console = Screen(highlight=False)
-    with user_errors():
-        settings = load().dataset(name)
-        if only_verify:
-            for line in verify(name):
-                say(line)
-            return
-        with count_bars() as bars:
-            examined = examine(name, settings, bars.show)
-        folder = layout.check(name)
-        with replacing(folder) as temporary:
-            write_page(examined, temporary, {"Checked by code version": code_version()})
-    print_examined(examined, console)
-    say(f"with plots and samples: {folder}/index.html")
-    if of_severity(examined.problems, "error"):
-        raise typer.Exit(1)
+    settings = load().dataset(name)
+    if only_verify:
+        lines = list(verify(name))
+        return Answer({"data": name, "verified": [line.partition(":")[0] for line in lines]}, "\n".join(lines))
+    with count_bars() as bars:
+        examined = examine(name, settings, bars.show)
+    folder = layout.check(name)
+    with replacing(folder) as temporary:
+        write_page(examined, temporary, {"Checked by code version": code_version()})
+    page = f"{folder}/index.html"
+
+    def show() -> None:
+        print_examined(examined, Screen(highlight=False))
+        say(f"with plots and samples: {page}")
+
+    value = {"data": name, "page": page, **_figures(examined)}
+    return Answer(value, show, status=int(bool(of_severity(examined.problems, "error"))))
+
+
+def _figures(examined: Examined) -> dict[str, object]:
+    """What was found, without what is of each region, caption or picture."""
+    features = {} if examined.features is None else examined.features.splits
+    texts = {} if examined.texts is None else examined.texts.splits
+    return {
+        "splits": {split: {"images": each.images, "captions": each.captions} for split, each in texts.items()},
+        "features": {
+            split: {key: value for key, value in vars(each).items() if key != "norms"}
+            for split, each in features.items()
+        },
+        "missing": examined.missing,
+        "problems": examined.problems,
+    }

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from itrcore.cli.written import write_text
+from itrcore.answer import Answer
 from itrcore.errors import ConfigError, unknown
 from itrcore.settings.runs import Scale, Weights
-from itrcore.terminal import Screen, say, user_errors
+from itrcore.terminal import Screen, say
 
 if TYPE_CHECKING:
     from itrcore.evaluation.ensemble import Found
@@ -31,27 +30,28 @@ def ensemble(
     weights: Weights = typer.Option("equal", help="equal, or chosen on dev for each ensemble"),
     scale: Scale = typer.Option("none", help="what is done to each run's similarities before: none, z_score or rank"),
     add: bool = typer.Option(False, help="write those shown into params.yaml; dvc repro then makes them"),
-    json: Path | None = typer.Option(None, help="write them as JSON into this file instead; - is the terminal"),
-) -> None:
+) -> Answer:
     """Try all ensembles of so many runs on dev, and measure the best ones once on test."""
-    with user_errors():
-        from itrcore.evaluation import ensemble
-        from itrcore.settings.load import load
+    from itrcore.evaluation import ensemble
+    from itrcore.settings.load import load
 
-        params = load()
-        name = _data(params, data)
-        names = [f"{name}-{search}-{number}" for number in range(1, top + 1)]
-        if add and (taken := {*params.runs, *params.ensembles}.intersection(names)):
-            raise ConfigError(f"params.yaml: {min(taken)} is there already; remove it, or rename it to keep it")
-        found = ensemble.search(params, name, _SIZES[search], weights, scale, top)
-        if json is not None:
-            from json import dumps
+    params = load()
+    name = _data(params, data)
+    names = [f"{name}-{search}-{number}" for number in range(1, top + 1)]
+    if add and (taken := {*params.runs, *params.ensembles}.intersection(names)):
+        raise ConfigError(f"params.yaml: {min(taken)} is there already; remove it, or rename it to keep it")
+    best, *found = ensemble.search(params, name, _SIZES[search], weights, scale, top)
+    added = names[: len(found)] if add else []
+    if add:
+        _add(name, added, found, weights, scale)
 
-            write_text(json, dumps([_as_json(each) for each in found], indent=2, ensure_ascii=False))
-        else:
-            _print(name, found)
-        if add:
-            _add(name, names, found[1:], weights, scale)
+    def show() -> None:
+        _print(name, [best, *found])
+        if added:
+            say(f"Added to params.yaml: {', '.join(added)}.")
+
+    value = {"data": name, "best_run": best, "ensembles": found, "added": added}
+    return Answer(value, show, "Next: dvc repro" if added else "")
 
 
 def _data(params: Params, data: str | None) -> str:
@@ -62,10 +62,6 @@ def _data(params: Params, data: str | None) -> str:
     for problem in unknown("--data", data, params.datasets, "datasets"):
         raise ConfigError(problem)
     return data
-
-
-def _as_json(found: Found) -> dict[str, object]:
-    return {**asdict(found), "metrics": found.metrics.model_dump()}
 
 
 def _print(data: str, found: list[Found]) -> None:
@@ -101,7 +97,5 @@ def _add(data: str, names: list[str], found: list[Found], weights: Weights, scal
     options = {"weights": weights, "scale": scale}
     told = {key: value for key, value in options.items() if value not in ("equal", "none")}
     # Each new entry stands first in its section: so the best one is added last.
-    added = list(zip(names[: len(found)], found, strict=True))
-    for name, each in reversed(added):
+    for name, each in reversed(list(zip(names, found, strict=True))):
         edit.add(PARAMS, "ensembles", name, {"data": data, "runs": list(each.runs), **told})
-    say(f"Added to params.yaml: {', '.join(name for name, _ in added)}. Next: dvc repro")

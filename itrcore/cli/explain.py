@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from itrcore import layout
+from itrcore.answer import Answer
 from itrcore.errors import DataError
-from itrcore.terminal import Screen, say, user_errors
+from itrcore.terminal import Screen, say
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -31,30 +32,37 @@ def explain(
     caption_id: int | None = typer.Option(None, help="id of a test caption; else the image's first"),
     text: str | None = typer.Option(None, help="a caption of your own"),
     out: Path | None = typer.Option(None, help=f"the PNG; else {FOLDER}/RUN/IMAGE-CAPTION.png"),
-) -> None:
+) -> Answer:
     """Show which regions of a test picture each word of a caption looks at."""
-    console = Screen(highlight=False)
-    with user_errors():
-        if text is not None and caption_id is not None:
-            raise DataError("--text and --caption-id both give a caption; expected one of them")
-        if text is not None and text.encode("utf-8", "ignore").decode() != text:
-            raise DataError("--text is not UTF-8; expected a caption")
-        if text is not None and not text.strip():
-            raise DataError("--text is empty; expected a caption")
-        if out is not None and out.suffix.lower() != ".png":
-            raise DataError.at(out, "another ending", "a file that ends in .png")
-        from itrcore.report import explanation_picture
-        from itrcore.settings.load import load
+    if text is not None and caption_id is not None:
+        raise DataError("--text and --caption-id both give a caption; expected one of them")
+    if text is not None and text.encode("utf-8", "ignore").decode() != text:
+        raise DataError("--text is not UTF-8; expected a caption")
+    if text is not None and not text.strip():
+        raise DataError("--text is empty; expected a caption")
+    if out is not None and out.suffix.lower() != ".png":
+        raise DataError.at(out, "another ending", "a file that ends in .png")
+    from itrcore.report import explanation_picture
+    from itrcore.settings.load import load
 
-        params = load()
-        data = params.run(run).data
-        row, shown, caption, name = _chosen(data, image, caption_id, text)
-        explanation = _explain(params, run, row, shown.file_name, caption)
-        _print(explanation, console)
-        path = out or FOLDER / run / f"{shown.image_id}-{name}.png"
-        facts = [run, f"image {shown.image_id}", *([shown.file_name] if shown.file_name else [])]
-        explanation_picture.write(explanation, _picture(data, row, shown), " · ".join(facts), path)
-    say(str(path))
+    params = load()
+    data = params.run(run).data
+    row, shown, caption, name = _chosen(data, image, caption_id, text)
+    explanation = _explain(params, run, row, shown.file_name, caption)
+    path = out or FOLDER / run / f"{shown.image_id}-{name}.png"
+    facts = [run, f"image {shown.image_id}", *([shown.file_name] if shown.file_name else [])]
+    try:
+        picture = _picture(data, row, shown)
+    except DataError:
+        _print(explanation, Screen(highlight=False))  # as much as there is
+        raise
+    explanation_picture.write(explanation, picture, " · ".join(facts), path)
+
+    def show() -> None:
+        _print(explanation, Screen(highlight=False))
+        say(str(path))
+
+    return Answer({"run": run, "picture": path, "explanation": explanation}, show)
 
 
 def _chosen(data: str, image_id: int | None, caption_id: int | None, text: str | None) -> tuple[int, Image, str, str]:

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from itrcore import layout
+from itrcore.answer import Answer
 from itrcore.cli.index import SEARCHES, located
 from itrcore.errors import DataError
-from itrcore.terminal import Screen, say, user_errors
+from itrcore.terminal import Screen, say
 
 if TYPE_CHECKING:
     from itrcore.index.opened import Found, PictureIndex
@@ -32,45 +33,48 @@ def search(
     exact: bool = typer.Option(False, "--exact", help="compare every vector, whatever the index's kind is"),
     out: Path | None = typer.Option(None, help=f"the folder of the page; else {SEARCHES}/INDEX/QUERY"),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps"),
-) -> None:
+) -> Answer:
     """Search an index that itr index made."""
-    with user_errors():
-        if (text is None) == (image is None):
-            raise DataError("expected either a text or --image")
-        query = text if image is None else image
-        assert query is not None
-        if text is not None and not text.strip():
-            raise DataError("the text is empty; expected what the pictures should show")
-        if text is not None and text.encode("utf-8", "ignore").decode() != text:
-            raise DataError("the text is not UTF-8")
-        if image is not None and rescore is not None:
-            raise DataError("--rescore needs a text: a run that compares sets compares pictures with texts")
-        if (
-            out is not None
-            and out.exists()
-            and (not out.is_dir() or (any(out.iterdir()) and not (out / PAGE).exists()))
-        ):
-            raise DataError.at(out, "it holds something else", "a page of a search, or nothing")
-        from itrcore.files import replacing
-        from itrcore.index.opened import open_index
-        from itrcore.retriever.load import load
+    if (text is None) == (image is None):
+        raise DataError("expected either a text or --image")
+    query = text if image is None else image
+    assert query is not None
+    if text is not None and not text.strip():
+        raise DataError("the text is empty; expected what the pictures should show")
+    if text is not None and text.encode("utf-8", "ignore").decode() != text:
+        raise DataError("the text is not UTF-8")
+    if image is not None and rescore is not None:
+        raise DataError("--rescore needs a text: a run that compares sets compares pictures with texts")
+    if out is not None and out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / PAGE).exists())):
+        raise DataError.at(out, "it holds something else", "a page of a search, or nothing")
+    from itrcore.files import replacing
+    from itrcore.index.opened import open_index
+    from itrcore.retriever.load import load
 
-        opened = open_index(index or _newest(), device)
-        facts = {"Index": opened.folder.name, "Pictures": f"{len(opened):,}", "Run": opened.record.run}
-        if rescore is not None:
-            from itrcore.index.rescoring import Rescorer
+    opened = open_index(index or _newest(), device)
+    facts = {"Index": opened.folder.name, "Pictures": f"{len(opened):,}", "Run": opened.record.run}
+    if rescore is not None:
+        from itrcore.index.rescoring import Rescorer
 
-            assert text is not None
-            again = load(located(rescore), device)
-            found = Rescorer(opened, again).search(text, k, max(k, proposed), exact)
-            facts["Scored again by"] = f"{again.record.name}, the first {max(k, proposed):,}"
-        else:
-            found = opened.search(query, k, exact)
-        folder = out or SEARCHES / opened.folder.name / _slug(query if isinstance(query, str) else query.name)
-        with replacing(folder) as temporary:
-            _write_page(opened, query if isinstance(query, str) else query.name, image, found, temporary, facts)
+        assert text is not None
+        again = load(located(rescore), device)
+        found = Rescorer(opened, again).search(text, k, max(k, proposed), exact)
+        facts["Scored again by"] = f"{again.record.name}, the first {max(k, proposed):,}"
+    else:
+        found = opened.search(query, k, exact)
+    folder = out or SEARCHES / opened.folder.name / _slug(query if isinstance(query, str) else query.name)
+    with replacing(folder) as temporary:
+        _write_page(opened, query if isinstance(query, str) else query.name, image, found, temporary, facts)
+    matches = [
+        {"picture": match.name, "similarity": match.score, "captions": opened.captions(match.item)} for match in found
+    ]
+
+    def show() -> None:
         _print(opened, found)
-    say(str(folder / PAGE))
+        say(str(folder / PAGE))
+
+    asked = {"query": query, "index": opened.folder, "run": opened.record.run, "rescored_by": rescore}
+    return Answer({**asked, "page": folder / PAGE, "found": matches}, show)
 
 
 def _print(opened: PictureIndex, found: list[Found]) -> None:

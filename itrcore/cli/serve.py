@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import typer
 
+from itrcore.answer import Answer, tell
 from itrcore.errors import ConfigError
-from itrcore.terminal import say, user_errors, warn
+from itrcore.terminal import say, warn
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -32,40 +34,40 @@ def serve(
     log: bool = typer.Option(False, "--log", help="print a line of JSON for each request; never what was searched"),
 ) -> None:
     """Serve a search page and its API until Ctrl-C. docs/serving.md describes both, and the limits."""
-    with user_errors():
-        if sum(place is not None for place in (pictures, data, index)) > 1:
-            raise ConfigError("--pictures, --data and --index all say what to search; expected one of them")
-        import torch
+    if sum(place is not None for place in (pictures, data, index)) > 1:
+        raise ConfigError("--pictures, --data and --index all say what to search; expected one of them")
+    import torch
 
-        import itrcore
-        from itrcore.cli.index import located
-        from itrcore.cores import cores
-        from itrcore.index.opened import open_index
-        from itrcore.progress import count_bars
-        from itrcore.serving import gallery, server
-        from itrcore.serving.app import application
-        from itrcore.serving.limits import Limits
+    import itrcore
+    from itrcore.cli.index import located
+    from itrcore.cores import cores
+    from itrcore.index.opened import open_index
+    from itrcore.progress import count_bars
+    from itrcore.serving import gallery, server
+    from itrcore.serving.app import application
+    from itrcore.serving.limits import Limits
 
-        bound = server.listen(host, port)  # first: what follows may take minutes
-        if host not in _LOCAL:
-            warn(f"--host {host}: whoever reaches this machine can search these pictures; nobody is asked who they are")
-        limits = Limits(workers or min(4, cores()), queue, per_client, seconds)
-        retriever = None if run is None else itrcore.load(located(run), device)
-        with count_bars() as bars:
-            searched: gallery.Gallery
-            if index is not None:
-                searched = gallery.IndexGallery(open_index(index, device, retriever))
-            elif retriever is None:
-                raise ConfigError("no run; expected one, or --index and the folder of an index")
-            elif pictures is not None:
-                searched = gallery.of_folder(retriever, pictures, bars.show)
-            else:
-                searched = gallery.of_data(retriever, data or retriever.record.data, bars.show)
-        torch.set_num_threads(max(1, cores() // limits.workers))  # requests share the cores among them
-        app, desk = application(searched, limits, name, say if log else None)
-        searched.search("a picture", 1)  # the first search loads what is loaded late
-        bound.listen()  # whoever reads the next line may ask at once
-        say(
-            f"{server.address(bound)}: {searched.retriever.record.name} searches {len(searched):,} pictures. Ctrl-C stops it"
-        )
-        server.serve(app, desk, bound)
+    bound = server.listen(host, port)  # first: what follows may take minutes
+    if host not in _LOCAL:
+        warn(f"--host {host}: whoever reaches this machine can search these pictures; nobody is asked who they are")
+    limits = Limits(workers or min(4, cores()), queue, per_client, seconds)
+    retriever = None if run is None else itrcore.load(located(run), device)
+    with count_bars() as bars:
+        searched: gallery.Gallery
+        if index is not None:
+            searched = gallery.IndexGallery(open_index(index, device, retriever))
+        elif retriever is None:
+            raise ConfigError("no run; expected one, or --index and the folder of an index")
+        elif pictures is not None:
+            searched = gallery.of_folder(retriever, pictures, bars.show)
+        else:
+            searched = gallery.of_data(retriever, data or retriever.record.data, bars.show)
+    torch.set_num_threads(max(1, cores() // limits.workers))  # requests share the cores among them
+    app, desk = application(searched, limits, name, say if log else None)
+    searched.search("a picture", 1)  # the first search loads what is loaded late
+    bound.listen()  # whoever reads the next line may ask at once
+    served = searched.retriever.record.name
+    line = f"{server.address(bound)}: {served} searches {len(searched):,} pictures"
+    value = {"address": server.address(bound), "run": served, "pictures": len(searched), "pid": os.getpid()}
+    tell(Answer(value, line, "Ctrl-C stops it"))
+    server.serve(app, desk, bound)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from itrcore import layout, repro
+from itrcore import layout
+from itrcore.answer import Answer
 from itrcore.cli.checkpoints import PARAMS, judge
+from itrcore.cli.output import reproduce
 from itrcore.errors import ConfigError, DataError
 from itrcore.progress import working
-from itrcore.terminal import say, user_errors, warn
+from itrcore.terminal import remark, warn
 
 if TYPE_CHECKING:
     from itrcore.settings.params import Params
@@ -39,21 +40,20 @@ def pull(
         None, help="with --from: the same data set in params.yaml here, if it has another name"
     ),
     evaluate: bool = typer.Option(True, help="evaluate it now"),
-) -> None:
+) -> Answer:
     """Bring a run that was trained in another checkout: checked, evaluated and logged like any other, and not trained here.
 
     Without --from, a run in params.yaml that another machine has trained with the same code, settings and data, and pushed by dvc
     push --run-cache. With --from, any training on the same data, which is put into params.yaml.
     """
-    with user_errors():
-        from itrcore.settings.load import load
+    from itrcore.settings.load import load
 
-        params = load(PARAMS)
-        if from_ is None:
-            _from_remote(params, run, remote)
-        else:
-            _from_elsewhere(params, run, from_, store, dataset)
-    judge(run, evaluate)
+    params = load(PARAMS)
+    if from_ is None:
+        _from_remote(params, run, remote)
+    else:
+        _from_elsewhere(params, run, from_, store, dataset)
+    return judge(run, evaluate)
 
 
 def _from_remote(params: Params, name: str, remote: str | None) -> None:
@@ -62,8 +62,7 @@ def _from_remote(params: Params, name: str, remote: str | None) -> None:
 
     data = params.run(name).data
     # What decides a run is known once its data set is prepared. DVC's own --pull knows the default remote alone.
-    prepared = subprocess.run(repro.command(*([] if remote else ["--pull"]), f"inputs@{data}"), env=repro.environment())
-    if prepared.returncode:
+    if reproduce(*([] if remote else ["--pull"]), f"inputs@{data}"):
         raise ConfigError(f"{data} could not be prepared; what DVC says stands above")
     with working(f"getting {name} from DVC's remote"):
         if f"train@{name}" not in fetched([f"train@{name}", f"evaluate@{name}"], remote):
@@ -97,12 +96,12 @@ def _from_elsewhere(params: Params, name: str, source: str, store: str | None, d
         with replacing(folder) as temporary:
             shutil.copytree(got, temporary)
         edit.add(PARAMS, "runs", name, entry)
-    say(
+    remark(
         f"{record.name}, {record.family} ({record.profile}), seed {record.seed}, dev rsum {record.dev_rsum:.1f}, intact"
     )
     if changed:
         warn(f"trained with other code: {pulled.in_words(changed)}. Its figures may differ from those it had there.")
-    say(f"runs.{name} stands in params.yaml.")
+    remark(f"runs.{name} stands in params.yaml.")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from itrcore.errors import ConfigError
 from itrcore.serving.desk import Desk
 from itrcore.serving.limits import CONNECTIONS, HEADERS
-from itrcore.terminal import say
+from itrcore.terminal import remark
 
 _ENDING = 2.0  # seconds that requests have to end, and then what threads compute
 
@@ -83,6 +83,6 @@ def serve(app: ASGIApp, desk: Desk, bound: socket.socket) -> None:
     end = time.monotonic() + _ENDING
     while not desk.empty and time.monotonic() < end:
         time.sleep(0.02)
-    say("stopped")
+    remark("stopped")
     if not desk.empty:  # nothing stops a thread, and Python would wait for it
         os._exit(0)

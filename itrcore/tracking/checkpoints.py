@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from itrcore.errors import DataError, first_line
+from itrcore.progress import is_hushed
 from itrcore.tracking.named_runs import NamedRuns
 from itrcore.tracking.sqlite_store import SQLiteStore
 
@@ -25,6 +26,8 @@ def download(name: str, to: Path, where: str | None = None) -> Path:
     if store is not None and not store.path.exists():
         do = "Go to the project's folder, or set MLFLOW_TRACKING_URI."
         raise DataError.at(store.path, "no such file", "MLflow's store", do=do)
+    if is_hushed():
+        os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     try:
         import mlflow
 

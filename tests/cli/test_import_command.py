@@ -22,6 +22,7 @@ from itrcore.settings.load import load
 from tests.support.exported import exported
 from tests.support.helpers import released_file
 from tests.support.parity_fixtures import ROOT
+from tests.support.report_data import evaluation, put_run
 
 COMMENT = "# above the runs\n"
 WRITTEN = ("evaluations", "results", "metrics", "curves")  # of the project's runs; none is of an import that is refused
@@ -63,6 +64,7 @@ def test_without_an_activated_environment_the_stages_still_find_this_python(fold
     program = "import sys; open('prefix', 'w').write(sys.prefix)"
     do = {"cmd": f'python -c "{program}"'}
     Path("dvc.yaml").write_text(json.dumps({"stages": {"judge": {"foreach": ["new"], "do": do}}}))
+    put_run(folder, evaluation("new", "tiny", "esa", 1, 20.0))  # what the stage would have made
     Repo.init(no_scm=True)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     result = itr(
@@ -276,18 +278,18 @@ def test_a_data_set_that_is_not_prepared_needs_the_vocabulary_alone(folder: Path
 def test_an_export_says_what_it_wrote_and_where_it_will_not_do(folder: Path) -> None:
     result = itr("export", "--run", "one", "--out", "new/folder/model_best.pth")
     assert result.exit_code == 0
-    assert result.output.splitlines() == [
+    assert result.stdout.splitlines() == [
         "new/folder/model_best.pth: one in the layout of the released code",
         "new/folder/tiny_precomp_vocab.json: its vocabulary",
+    ]
+    assert result.stderr.splitlines() == [
         "warning: the released code will not evaluate this as it stands: its vocabulary is tiny_precomp_vocab.json; the "
         "released code opens f30k_precomp_vocab.json",
     ]
-    lines = itr("export", "--run", "three", "--out", "bert.pth").output.splitlines()
-    assert lines[0] == "bert.pth: three in the layout of the released code" and len(lines) > 2
-    assert all(
-        line.startswith("warning: the released code will not evaluate this as it stands: ") for line in lines[1:]
-    )
-    assert "(200, 16); the released code builds (30522, 768)" in lines[1]
+    *lines, last = itr("export", "--run", "three", "--out", "bert.pth").output.splitlines()
+    assert last == "bert.pth: three in the layout of the released code" and len(lines) > 1
+    assert all(line.startswith("warning: the released code will not evaluate this as it stands: ") for line in lines)
+    assert "(200, 16); the released code builds (30522, 768)" in lines[0]
 
 
 @pytest.mark.parametrize(

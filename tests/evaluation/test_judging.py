@@ -402,10 +402,11 @@ def test_scores_that_are_not_the_evaluated_ones_are_refused(folder: Path, split:
 
 def test_the_best_pairs_on_dev_are_measured_on_test_and_added(folder: Path) -> None:
     runner = CliRunner()
-    result = runner.invoke(app, ["ensemble", "--search", "pairs", "--top", "2", "--json", "-"])
+    result = runner.invoke(app, ["ensemble", "--search", "pairs", "--top", "2", "--json"])
     assert result.exit_code == 0, result.output
-    best, *pairs = json.loads(result.output)
-    assert len(pairs) == 2 and len(best["runs"]) == 1
+    told = json.loads(result.stdout)
+    best, pairs = told["best_run"], told["ensembles"]
+    assert told["added"] == [] and len(pairs) == 2 and len(best["runs"]) == 1
     assert pairs[0]["dev_rsum"] >= pairs[1]["dev_rsum"]
     for pair in pairs:
         for split, key in (("dev", "dev_rsum"), ("test", "metrics")):

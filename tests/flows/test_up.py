@@ -85,12 +85,12 @@ def start(project: Project, *options: str) -> Up:
     return Up(project, process, f"http://127.0.0.1:{prefect}/api", f"http://127.0.0.1:{mlflow}/api/2.0/mlflow", "")
 
 
-def started(up: Up) -> Up:
-    """Once it is ready."""
+def started(up: Up, ready: str = READY) -> Up:
+    """Once it is ready, and so its last line holds this."""
     assert up.process.stdout is not None
     for line in up.process.stdout:
         up.said += line
-        if READY in line:
+        if ready in line:
             return up
     raise AssertionError(up.said)
 
@@ -234,8 +234,8 @@ def postgresql() -> Iterator[str | None]:
 @pytest.fixture(scope="module")
 def private(project: Project, postgresql: str | None) -> Iterator[Up]:
     """It asks for a password, and has PostgreSQL where that is here."""
-    up = start(project, "--auth", *(("--backend", postgresql) if postgresql else ()))
-    yield started(up)
+    up = start(project, "--auth", "--json", *(("--backend", postgresql) if postgresql else ()))
+    yield started(up, '"prefect":')
     end(up)
 
 
@@ -248,6 +248,13 @@ def test_a_password_is_asked_for_and_shown_to_nobody(private: Up) -> None:
         assert ask(url, body)[0] == 401
         assert ask(url, body, "itr:wrong")[0] == 401
         assert ask(url, body, user)[0] == 200
+    told = json.loads(private.said.splitlines()[-1])
+    assert (told["prefect"]["api"], told["user"], told["password_file"]) == (
+        private.prefect,
+        "itr",
+        ".servers/password",
+    )
+    assert {told[name]["pid"] for name in ("prefect", "mlflow", "worker")} <= {child.pid for child in private.children}
     commands = " ".join(word for child in private.children for word in child.cmdline())
     assert user not in commands and "pw-of-database" not in commands + private.said
 

@@ -175,9 +175,12 @@ def test_the_command_writes_files_or_onto_the_terminal(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path)
     put_run(tmp_path, evaluation("two", "tiny", "gpo", 1, 20.0))
-    found: Any = CliRunner().invoke(app, ["leaderboard", "--json", "a.json", "--csv", "a.csv", "--latex", "a.tex"])
-    assert found.stdout.splitlines() == ["a.json", "a.csv", "a.tex"]
+    found: Any = CliRunner().invoke(app, ["leaderboard", "--csv", "a.csv", "--latex", "a.tex"])
+    assert found.stdout.splitlines() == ["a.csv", "a.tex"]
     assert found.stderr.splitlines() == ["warning: no results yet, run dvc repro: one, both"]
-    assert json.loads(Path("a.json").read_text("utf-8"))["tiny"]["gpo/small"]["rsum"] == 180.0
-    for option, path in (("--json", "a.json"), ("--csv", "a.csv"), ("--latex", "a.tex")):
+    for option, path in (("--csv", "a.csv"), ("--latex", "a.tex")):
         assert CliRunner().invoke(app, ["leaderboard", option, "-"]).stdout == Path(path).read_text("utf-8")
+    found = CliRunner().invoke(app, ["leaderboard", "--json", "--csv", "b.csv"])
+    told = json.loads(found.stdout)
+    assert told["leaderboard"]["tiny"]["gpo/small"]["rsum"] == 180.0 and told["missing"] == ["one", "both"]
+    assert Path("b.csv").read_bytes() == Path("a.csv").read_bytes()

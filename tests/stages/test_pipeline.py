@@ -9,12 +9,14 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from itrcore.files import read_json
 from tests.support.project import ROOT, Project, tiny_params
 from tests.support.scores import similarities
 
@@ -254,8 +256,12 @@ def test_an_imported_run_goes_through_the_pipeline_like_any_other(project: Proje
     name, imported = "scenes-esa_bigru-1", "scenes-esa_bigru-released"
     project.run(*cli, "export", "--run", name, "--out", "out/model_best.pth")
     options = {"method": "esa", "text": "bigru", "dataset": "scenes", "checkpoint": "out/model_best.pth"}
-    out = project.run(*cli, "import", *(part for key, value in options.items() for part in (f"--{key}", value))).stdout
-    assert f"{imported}: test rsum" in out and out.splitlines()[-1].startswith("Next: itr leaderboard")
+    given = [part for key, value in options.items() for part in (f"--{key}", value)]
+    command = [*cli, "import", *given, "--json"]
+    done = subprocess.run(command, cwd=project.folder, env=project.environment(), capture_output=True, text=True)
+    assert f"{imported}: test rsum" in done.stderr and "Running stage" in done.stderr, done.stderr  # what DVC says
+    figures = read_json(project.folder / "results" / "scenes" / imported / "metrics.json")["metrics"]
+    assert json.loads(done.stdout) == {"run": imported, "metrics": figures}
     trained, read = (similarities(run, data="scenes", root=project.folder) for run in (name, imported))
     np.testing.assert_array_equal(trained, read)
     changed = project.params

@@ -16,7 +16,7 @@ from itrcore.fetch.download import download, locked
 from itrcore.fetch.problems import required
 from itrcore.files import read_json, text_of, write_json
 from itrcore.progress import Bars, byte_bars
-from itrcore.terminal import say
+from itrcore.terminal import remark
 
 
 class ShardCache:
@@ -59,7 +59,7 @@ class ShardCache:
         missing = [file for file in files if not self._has(file)]
         if missing:
             total, done = sum(file["bytes"] for file in missing), 0
-            say(f"Downloading {len(missing)} shards ({total:,} bytes) from {self.url} into {self.folder}")
+            remark(f"Downloading {len(missing)} shards ({total:,} bytes) from {self.url} into {self.folder}")
             with byte_bars() as bars:
                 for file in missing:
                     self._download(file, bars, done, total)
