@@ -17,7 +17,7 @@ from contextlib import ExitStack, chdir, suppress
 from functools import partial
 from pathlib import Path
 
-from flows.graph import RUNS
+from flows.graph import DATASETS, RUNS
 from flows.log import KEPT, Log
 from flows.outlook import outlook
 from flows.plan import alone, folder_of, planned
@@ -43,7 +43,9 @@ def main() -> None:
     parser.add_argument(
         "--gpus", type=lambda text: text.split(","), help="GPUs to spread them over, such as 0,1; those that there are"
     )
-    parser.add_argument("--runs", nargs="+", metavar="NAME", help="only these runs and what they depend on")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--runs", nargs="+", metavar="NAME", help="only these runs and what they depend on")
+    only.add_argument("--data", nargs="+", metavar="NAME", help="only these data sets, made ready for training")
     parser.add_argument("--takes", metavar="TIME", help="how long all of it takes as shipped, to be said first")
     parser.add_argument("--quiet", action="store_true", help="say only what failed; its log has the rest")
     arguments = parser.parse_args()
@@ -75,16 +77,24 @@ def main() -> None:
 def _run(folder: Path, asked: argparse.Namespace) -> None:
     """The flow beside the main thread, which Prefect then cannot hold up: it answers signals, and no lost server keeps it."""
     server, log = Server(), Log(folder, remark)
-    results = os.path.relpath(folder / (layout.REPORT / "index.html" if asked.runs is None else layout.result("", "")))
+    only = _only(asked)
+    made = (
+        layout.REPORT / "index.html"
+        if only is None
+        else layout.result("", "")
+        if asked.data is None
+        else layout.shards("").parent
+    )
+    results = os.path.relpath(folder / made)
     with chdir(folder), working("looking for what is out of date"):
-        plan = planned(asked.jobs, _only(asked))
+        plan = planned(asked.jobs, only)
         log.say(outlook(*plan, asked.jobs, asked.takes, partial(log.write, "records")))
     log.say(f"Results: {results}. All that is printed: {log.path} (the newest {KEPT} are kept).")
     server.start(folder)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     from flows.flow import Work, follow, warn_of_lost_server  # not before Prefect knows its server
 
-    work, arguments = Work(log), (asked.experiment, asked.jobs, asked.gpus, asked.runs)
+    work, arguments = Work(log), (asked.experiment, asked.jobs, asked.gpus, only)
     flow = threading.Thread(target=follow, args=(work, *arguments), daemon=True)
     flow.start()
     try:
@@ -103,7 +113,8 @@ def _run(folder: Path, asked: argparse.Namespace) -> None:
 
 
 def _only(asked: argparse.Namespace) -> dict[str, list[str]] | None:
-    return None if asked.runs is None else {RUNS: asked.runs}
+    given = {RUNS: asked.runs, DATASETS: asked.data}
+    return {block: names for block, names in given.items() if names is not None} or None
 
 
 def _wait(flow: threading.Thread, server: Server, seconds: float) -> None:

@@ -119,13 +119,17 @@ RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
 
 @flow(name="benchmark", task_runner=RUNNER)
 def benchmark(
-    experiment: str | None = None, jobs: int = 1, gpus: list[str] | None = None, runs: list[str] | None = None
+    experiment: str | None = None,
+    jobs: int = 1,
+    gpus: list[str] | None = None,
+    only: dict[str, list[str]] | None = None,
 ) -> State[None]:
     """The flow of the command line; flows.deployed has those of prefect.yaml.
 
     experiment: a folder of `experiments/`; without it, the experiment of the folder where this is started
+    only: as for `schedule`
     """
-    return schedule(folder_of(experiment), jobs, gpus or (), None if runs is None else {RUNS: runs})
+    return schedule(folder_of(experiment), jobs, gpus or (), only)
 
 
 def schedule(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flows.graph import RUNS, Task, grouped, needed_by, read_stages
+from flows.graph import DATASETS, RUNS, Task, grouped, needed_by, read_stages
 from itrcore.errors import ConfigError, unknown
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
@@ -39,6 +39,8 @@ def planned(jobs: int, only: Mapping[str, Sequence[str]] | None = None) -> tuple
     params = load()
     for name in (only or {}).get(RUNS, ()):
         params.run(name)
+    for name in (only or {}).get(DATASETS, ()):
+        params.dataset(name)
     stages = read_stages()
     return params, grouped(stages if only is None else needed_by(only, stages))
 
