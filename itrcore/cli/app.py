@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from itrcore.cli import check, checkpoints, compare, ensemble, explain, index, search, serve, sharing
+from itrcore.cli import check, checkpoints, compare, ensemble, explain, index, search, serve, sharing, sweep
 from itrcore.cli.data import data as data_commands
 from itrcore.errors import ITRError
 from itrcore.progress import working
@@ -28,6 +28,7 @@ app.command()(ensemble.ensemble)
 app.command()(index.index)
 app.command()(search.search)
 app.command()(serve.serve)
+app.command()(sweep.sweep)
 
 
 def _version(asked: bool) -> None:
