@@ -5,6 +5,7 @@ refuses others. `itr up` and `prefect deploy --all` bring them up to date.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import chdir
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,8 @@ from pydantic import Field
 from flows.flow import RUNNER, schedule
 from flows.graph import DATASETS, RUNS
 from flows.plan import PROJECT, folder_of
+from flows.sweep import sweep as run_sweep
+from itrcore.settings import sweeps
 from itrcore.settings.load import load
 
 DEMO = "demo"  # the embedded experiment, in the project's folder
@@ -78,14 +81,34 @@ class Experiment:
 
         return _flow(train, runs=_some_of(self._params.runs))
 
+    @property
+    def sweep(self) -> Flow[..., State[None]]:
+        """One of its sweeps; only for an experiment that has some."""
+
+        def sweep(sweep, jobs: Jobs = 1, gpus: Sequence[str] = ()) -> State[None]:  # type: ignore[no-untyped-def]
+            """Train a run with other settings, many times, and find what is best on dev; what was cancelled goes on.
+
+            Args:
+                sweep: which file of the experiment's folder sweeps
+                jobs: how many trainings go on at once
+                gpus: GPUs to spread them over, such as 0 and 1; each training sees one
+            """
+            return run_sweep(self._folder, sweep, jobs, gpus)
+
+        with chdir(self._folder):
+            return _flow(sweep, sweep=_one_of(sweeps.names()))
+
 
 def _some_of(names: Iterable[str]) -> Any:
     """The type of a list of some of these."""
+    return Annotated[list[_one_of(names)], Field(min_length=1)]  # type: ignore[misc]
+
+
+def _one_of(names: Iterable[str]) -> Any:
+    """The type of one of these."""
     known = tuple(names)
-    as_list = Field(
-        json_schema_extra=lambda schema: schema.update(enum=[*known])
-    )  # pydantic writes one name alone as a constant
-    return Annotated[list[Annotated[Literal[known], as_list]], Field(min_length=1)]  # type: ignore[valid-type]
+    as_list = Field(json_schema_extra={"enum": [*known]})  # pydantic writes one name alone as a constant
+    return Annotated[Literal[known], as_list]
 
 
 def _flow(function: Callable[..., State[None]], **types: Any) -> Flow[..., State[None]]:

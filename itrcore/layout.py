@@ -16,6 +16,7 @@ STATE = Path("state")
 FINISHED = "finished.json"  # in the folder of a training's state: it is done
 DOWNLOADS = Path("downloads")
 PULLED = Path("pulled")  # folders of runs that were trained in other checkouts
+SWEEPS = Path("sweeps")  # of each sweep its settings, and a folder of what it has tried
 
 
 def download(name: str) -> Path:
@@ -142,6 +143,16 @@ def metrics(name: str) -> Path:
 def curve(name: str) -> Path:
     """A training's evaluations on dev, for DVC's plots."""
     return Path("curves", f"{name}.csv")
+
+
+def sweep_settings(name: str) -> Path:
+    """What a sweep varies, in which run."""
+    return SWEEPS / f"{name}.yaml"
+
+
+def sweep(name: str) -> Path:
+    """What a sweep has tried: optuna.db, logs, and states of its trainings. No DVC output: `itr sweep` makes it."""
+    return SWEEPS / name
 
 
 def index(name: str) -> Path:

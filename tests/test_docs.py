@@ -58,7 +58,7 @@ def test_commands_of_itr_are_ones_that_it_has(page: Path) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page != TOY], ids=name_of)
 def test_configuration_shown_is_valid(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.S)):
-        if block.startswith("# recipes/"):  # a file shown whole
+        if block.startswith(("# recipes/", "# sweeps/")):  # a file shown whole
             name, _, content = block.removeprefix("# ").partition("\n")
             assert content == (ROOT / name).read_text("utf-8")
             continue

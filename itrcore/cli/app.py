@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from itrcore.answer import Answer
-from itrcore.cli import check, checkpoints, compare, ensemble, explain, index, search, serve, sharing
+from itrcore.cli import check, checkpoints, compare, ensemble, explain, index, search, serve, sharing, sweep
 from itrcore.cli.data import data as data_commands
 from itrcore.cli.output import JSON, QUIET, Commands, command
 from itrcore.cli.written import write_text
@@ -33,6 +33,7 @@ command(app)(ensemble.ensemble)
 command(app)(index.index)
 command(app)(search.search)
 command(app)(serve.serve)
+command(app)(sweep.sweep)
 
 
 def _version(asked: bool) -> None:

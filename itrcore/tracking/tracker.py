@@ -44,13 +44,17 @@ class TrackingError(ITRError):
 class Tracker:
     """One project's MLflow store; an experiment of MLflow's for each data set of each experiment of ours."""
 
-    def __init__(self, root: Path = Path("."), experiment: str = "", trial: str | None = None) -> None:
+    def __init__(
+        self, root: Path = Path("."), experiment: str = "", trial: str | None = None, again: str = "itr track"
+    ) -> None:
         """Nothing is opened before the first use.
 
         root: where the SQLite store lies or is made, one for all experiments
         experiment: its folder in `experiments/`; empty for the embedded one
         trial: the name of a `dvc exp` that runs in a copy of the experiment's folder: its runs replace none of the experiment's
+        again: the command that makes up for a failing MLflow
         """
+        self._again = again
         self._prefix, self._trial = experiment and f"{experiment}/", trial
         self._named = os.environ.get("MLFLOW_TRACKING_URI")
         own = SQLiteStore(root.absolute() / "mlflow.db")
@@ -60,9 +64,9 @@ class Tracker:
         self._failed = False
 
     @classmethod
-    def of(cls, params: Params) -> Tracker:
+    def of(cls, params: Params, again: str = "itr track") -> Tracker:
         """The tracker of an experiment."""
-        return cls(params.project, params.experiment, params.trial)
+        return cls(params.project, params.experiment, params.trial, again)
 
     def training(self) -> LiveTraining:
         """An observer that logs a training while it goes on."""
@@ -178,6 +182,10 @@ class Tracker:
 
         return self._trial is not None or self.attempt(others)
 
+    def sweeps(self, data: str) -> tuple[Any, str, AbstractContextManager[object]]:
+        """MLflow's client, the experiment of a data set's sweeps, apart from its runs', and the store's lock. It may fail."""
+        return self._client, self._experiment(f"{data} (sweeps)"), self._alone()
+
     def attempt(self, call: Callable[[], object], after_failure: bool = False) -> bool:
         """Call MLflow; a failure ends nothing: one warning says so, and later calls are not made. Returns whether it worked.
 
@@ -194,7 +202,7 @@ class Tracker:
 
     def _warn(self, error: Exception) -> None:
         if not self._failed:
-            warn(f"{self._describe(error)} The results on disk are whole; with MLflow back, run: itr track")
+            warn(f"{self._describe(error)} The results on disk are whole; with MLflow back, run: {self._again}")
         self._failed = True
 
     def open(self, run: RunDescription, tracking_id: str | None) -> RunLog | None:

@@ -87,15 +87,16 @@ class StateFolder:
         self.folder = folder
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, seconds: float = 0.0) -> Iterator[None]:
         """Keep other processes out: two that train one run would remove each other's files. `TrainingError` for the second.
 
+        seconds: how long it waits for the first to end
         The system releases the lock when the process ends, in whatever way.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=seconds)
         except Timeout:
             raise TrainingError(
                 f"{self.folder}: another process is training this run now; wait until it is done, or end it"

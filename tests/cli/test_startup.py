@@ -15,8 +15,8 @@ from tests.support.tiny_project import ROOT, project
 
 # Those that take the time, and those that must not be loaded here.
 HEAVY = (
-    "accelerate", "dvc", "fastapi", "jinja2", "kagglehub", "matplotlib", "mlflow", "nltk", "pandas", "PIL", "prefect", "pyarrow",
-    "scipy", "sklearn", "sqlalchemy", "tokenizers", "torch", "torchvision", "transformers", "webdataset",
+    "accelerate", "dvc", "fastapi", "jinja2", "kagglehub", "matplotlib", "mlflow", "nltk", "optuna", "pandas", "PIL", "prefect",
+    "pyarrow", "scipy", "sklearn", "sqlalchemy", "tokenizers", "torch", "torchvision", "transformers", "webdataset",
 )  # fmt: skip
 
 
