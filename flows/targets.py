@@ -92,7 +92,7 @@ def _why(code: int, targets: str, errors: str) -> str:
     if number == signal.SIGKILL:
         return (
             f"{name} was killed by signal 9 (SIGKILL). Most often the system does that when the machine's memory runs out: lower "
-            "--jobs, or in params.yaml evaluation.batch_size or a profile's recipe.batch_size"
+            "--jobs, or in params.yaml training.micro_batch, evaluation.batch_size or a profile's recipe.batch_size"
         )
     if any(number == known for known in signal.Signals):
         return f"{name} was ended by signal {number} ({signal.Signals(number).name})"

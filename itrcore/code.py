@@ -51,6 +51,7 @@ _NEUTRAL = (
     "itrcore.training.days",  # lets a training be or ends it
     "itrcore.training.display",
     "itrcore.training.kept",
+    "itrcore.training.memory",  # what is said
     "itrcore.training.renamed",  # takes over what has the same record
     "itrcore.training.state",
     "itrcore.unpacking",

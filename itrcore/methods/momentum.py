@@ -79,9 +79,9 @@ class MomentumObjective(Objective):
 
     def forward(self, batch: Batch, progress: Progress) -> Losses:
         """As `Objective`, with the terms `<branch>_batch` and `<branch>_queue`, and `clusters` where there are some."""
-        images, texts = self.method.image_views(batch.images), self.method.encode_texts(batch.texts)
+        images, texts = self.encoded(batch, self.method.image_views, self.method.encode_texts)
         with torch.no_grad():
-            key_images, key_texts = self.keys.encode_images(batch.images), self.keys.encode_texts(batch.texts)
+            key_images, key_texts = self.encoded(batch, self.keys.encode_images, self.keys.encode_texts)
         numbers = torch.cat(together.gather_numbers(torch.tensor(batch.image_ids)))
         ids = send(numbers, images.vectors.device)
         queries = Pairs(widened(images.gathered().vectors), widened(texts.gathered().vectors), ids)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import getitem
 from typing import Any
 
+import torch
 from torch import nn
 
 from itrcore import registry
-from itrcore.data.feeding.batches import Batch
+from itrcore.data.feeding.batches import Batch, TextBatch
 from itrcore.layers import together
+from itrcore.layers.encoded import Encoded
 from itrcore.layers.losses.contract import Loss, Losses, Similarities
 from itrcore.layers.progress import Progress
 from itrcore.methods.contract import Method
+from itrcore.methods.parts import Parts
 from itrcore.settings.methods import MethodSettings
 
 
@@ -20,7 +25,7 @@ class Objective(nn.Module):
 
     def __init__(self, method: Method[Any, Any], loss: Loss) -> None:
         super().__init__()
-        self.method, self.loss = method, loss
+        self.method, self.loss, self.parts = method, loss, Parts(method)
 
     @classmethod
     def of(cls, settings: MethodSettings, method: Method[Any, Any]) -> Objective:
@@ -40,10 +45,25 @@ class Objective(nn.Module):
 
         batch: where several processes train together, this one's share; the loss is that of the whole batch
         """
-        images = self.method.image_views(batch.images)
-        texts = self.method.encode_texts(batch.texts)
-        scores = together.gather(self.method.similarity(images, texts.gathered()))
+        images, texts = self.encoded(batch, self.method.image_views, self.method.encode_texts)
+        every, device = texts.gathered(), images.vectors.device
+        rows = self.parts.of(
+            "similarity", lambda some: self.method.similarity(some, every), images, getitem, len(images), device
+        )
+        scores = together.gather(rows[0] if len(rows) == 1 else torch.cat(rows))
         return Losses(self.loss(scores, progress), self.method.loss_weight(progress))
+
+    def encoded(
+        self, batch: Batch, images: Callable[[Any], Encoded], texts: Callable[[TextBatch], Encoded]
+    ) -> tuple[Any, Any]:
+        """Both sides of a batch, whole or in parts as `parts` says. images, texts: their encoders"""
+        n, device = len(batch.image_ids), batch.texts.ids.device
+        sides = (
+            self.parts.of("images", lambda part: images(part.images), batch, Batch.share, n, device),
+            self.parts.of("texts", lambda part: texts(part.texts), batch, Batch.share, n, device),
+        )
+        first, second = (parts[0] if len(parts) == 1 else type(parts[0]).join(parts) for parts in sides)
+        return first, second
 
     def constant(self, n: int, progress: Progress) -> float | None:
         """The sum of the unweighted terms of n pairs whose similarities are all the same; None as for a loss."""

@@ -87,7 +87,7 @@ def write_run(params: Params, name: str, observer: Observer) -> Path:
         vocabulary="its own vocabulary",
     )
     # What says how it was trained elsewhere stays there: times, the device, the seed that counts rows of a leaderboard.
-    missing = dict.fromkeys(("seed", "training", "train_seconds", "device", "precision"))
+    missing = dict.fromkeys(("seed", "training", "train_seconds", "device", "precision", "micro_batch"))
     ours = {"name": name, "data": run.data, "method": run.method, "profile": run.changes, "origin": "imported"}
     written = record.model_copy(
         update={**missing, **ours, "checkpoint": checkpoint, "inputs": inputs.training(params, name)}

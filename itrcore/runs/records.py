@@ -81,6 +81,7 @@ class Run(RunDescription):
     chosen: what the method left to dev, name → value; it stands in the weights
     best_epoch, dev_rsum: epochs done at the evaluation on dev whose weights are kept, and its rsum
     train_seconds, device, precision: None for what was not trained here
+    micro_batch: pairs that were encoded at once at the end of the training; None: all of a batch
     """
 
     files: dict[str, str]
@@ -90,6 +91,7 @@ class Run(RunDescription):
     train_seconds: float | None = None
     device: str | None = None
     precision: str | None = None
+    micro_batch: int | None = None
 
 
 class Metrics(Record):

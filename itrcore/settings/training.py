@@ -21,6 +21,7 @@ class TrainingSettings(Settings):
     compile: bool = False  # parts of a step by torch.compile: minutes at the beginning, then fewer, larger kernels
     features: Literal["auto", "host", "device"] = "auto"  # where regions and CLIP's pictures are; auto: a GPU with room
     processes: Count = 1  # that train a run together on this machine, each on its share of a batch and its own GPU
+    micro_batch: Count | None = None  # pairs of a process that are encoded at once; None: as many as fit
     threads: Count  # CPU threads; part of the result, as sums split differently over other numbers of threads
     save_every_steps: Count  # a killed run repeats at most this many steps
     selection: SelectionSettings

@@ -125,6 +125,7 @@ class Trainer:
             tracking_id=state.tracking_id,
             device=str(self.device),
             precision=precision(self.accelerator),
+            micro_batch=state.micro_batch,
         )
         folder.finish(finished)
         return finished
@@ -132,11 +133,16 @@ class Trainer:
     def _restore(self, folder: StateFolder, identity: str) -> TrainingState:
         saved = folder.load(identity)
         if saved is None:
-            return TrainingState(identity=identity)
-        state, weights, optimiser = saved
-        self.objective.load_state_dict(weights)
-        self.stepper.optimiser.load_state_dict(optimiser)
-        say(f"Going on at epoch {state.epoch + 1}, step {state.step + 1} of {len(self.batches)}.")
+            state = TrainingState(identity=identity)
+        else:
+            state, weights, optimiser = saved
+            self.objective.load_state_dict(weights)
+            self.stepper.optimiser.load_state_dict(optimiser)
+            say(f"Going on at epoch {state.epoch + 1}, step {state.step + 1} of {len(self.batches)}.")
+        state.micro_batch = min(filter(None, (state.micro_batch, self.training.micro_batch)), default=None)
+        self.objective.parts.size = state.micro_batch
+        if state.micro_batch is not None:
+            say(f"{state.micro_batch} pairs are encoded at a time, with the loss and gradients of the whole batch.")
         return state
 
     def _epoch(self, state: TrainingState, folder: StateFolder, display: Display, after_evaluation: Hook) -> None:
@@ -157,6 +163,12 @@ class Trainer:
             for batch in on_device(batches, self.device):
                 progress = Progress(epoch, state.global_step, state.step / steps)
                 self.recent.steps.append(self.stepper.take(batch, progress))
+                if (size := self.objective.parts.size) != state.micro_batch:
+                    state.micro_batch = size
+                    display.say(
+                        f"Out of memory at {self.recipe.batch_size} pairs a step: going on with {size} encoded at a time, and the "
+                        "loss and gradients of all (cached in two passes). That takes longer."
+                    )
                 state.step += 1
                 state.global_step += 1
                 state.part_steps += 1

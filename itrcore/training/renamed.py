@@ -72,6 +72,7 @@ def _of_run(folder: Path, identity: str) -> Twin | None:
         tracking_id=None,
         device=run.device,
         precision=run.precision,
+        micro_batch=run.micro_batch,
     )
     return Twin(folder, finished, folder / layout.WEIGHTS, run.code_version)
 

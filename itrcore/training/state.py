@@ -50,6 +50,7 @@ class TrainingState(BaseModel):
     history: one point per evaluation; best: once there is one
     seconds: training time so far, over all attempts
     tracking_id: the tracker's run that this training logs to
+    micro_batch: pairs that are encoded at once, as memory allows (`itrcore/methods/parts.py`); None: all of a batch
     """
 
     identity: str
@@ -63,12 +64,14 @@ class TrainingState(BaseModel):
     part_steps: int = 0
     part_seconds: float = 0.0
     tracking_id: str | None = None
+    micro_batch: int | None = None
 
 
 class Finished(BaseModel):
     """A training that is done.
 
-    identity, history, best, seconds, tracking_id: as of its last state; device, precision: what it computed on and with
+    identity, history, best, seconds, tracking_id, micro_batch: as of its last state
+    device, precision: what it computed on and with
     """
 
     identity: str
@@ -78,6 +81,7 @@ class Finished(BaseModel):
     tracking_id: str | None
     device: str
     precision: str
+    micro_batch: int | None = None
 
 
 class StateFolder:

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from itrcore.compiled import compiling
 from itrcore.data.feeding.batches import Batch
-from itrcore.errors import TrainingError
+from itrcore.errors import TrainingError, first_line
 from itrcore.layers import together
 from itrcore.layers.losses.contract import Losses
 from itrcore.layers.progress import Progress
 from itrcore.methods.objective import Objective
 from itrcore.settings.optimisation import OptimisationSettings, StepSchedule
+from itrcore.training import memory
 from itrcore.training.adamw_bert import AdamWBert
 
 _OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -56,28 +57,54 @@ class Stepper:
         self.objective, self.recipe, self.accelerator = objective, recipe, accelerator
         self.seed, self.steps, self.compiled = seed, steps, compiled
         self.optimiser, self._factors = make_optimiser(objective, recipe)
+        self._refused = ""  # how memory ran out
 
     def take(self, batch: Batch, progress: Progress) -> Taken:
-        """Train on a batch; where several processes train together, on this one's share of it."""
+        """Train on a batch; where several processes train together, on this one's share of it.
+
+        Where memory runs out, `objective.parts` has half the size from then on; `TrainingError` as of `memory.half`.
+        """
         rate = learning_rate(self.recipe, progress.step, self.steps)
         for group, factor in zip(self.optimiser.param_groups, self._factors, strict=True):
             group["lr"] = rate * factor
-        # All that is random in a step follows from the seed and the step (and the process), so that a continued training draws
-        # the same.
-        torch.manual_seed((self.seed * 1_000_003 + progress.step + together.number() * 2**40) % 2**63)
-        with compiling(self.compiled):  # the backward pass too: it computes some parts again
-            with self.accelerator.autocast():
-                losses: Losses = self.objective(batch, progress)
-            total = losses.total
-            self.optimiser.zero_grad()
-            total.backward()  # type: ignore[no-untyped-call]
-        together.mean_gradients(self.objective.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), self.recipe.clip_norm)
-        self.optimiser.step()
-        self.objective.after_step()
+        pairs = len(batch.image_ids)
+        while (found := self._gradients(batch, progress)) is None:
+            self.objective.parts.size = memory.half(pairs, self.objective.parts.size, self._refused)
+        losses, total = found
+        with memory.explained(pairs):
+            together.mean_gradients(self.objective.parameters())
+            norm = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), self.recipe.clip_norm)
+            self.optimiser.step()
+            self.objective.after_step()
         terms = {"total": total, **losses.terms, _NORM: norm}
         values = torch.stack([value.detach() for value in terms.values()])
         return Taken(tuple(terms), values, progress, batch.image_ids, batch.caption_ids)
+
+    def _gradients(self, batch: Batch, progress: Progress) -> tuple[Losses, Tensor] | None:
+        """Losses and their sum, whose gradients the parameters have now; None where memory ran out: nothing has changed."""
+        before = [(values, values.clone()) for values in self.objective.parts.statistics()]
+        # All that is random in a step follows from the seed and the step (and the process), so that a continued training draws
+        # the same.
+        torch.manual_seed((self.seed * 1_000_003 + progress.step + together.number() * 2**40) % 2**63)
+        self.optimiser.zero_grad()
+        try:
+            with compiling(self.compiled):  # the backward pass too: it computes some parts again
+                with self.accelerator.autocast():
+                    losses: Losses = self.objective(batch, progress)
+                total = losses.total
+                total.backward()  # type: ignore[no-untyped-call]
+            return losses, total
+        except (RuntimeError, MemoryError) as error:
+            if not memory.ran_out(error):
+                raise
+            self._refused = first_line(error)
+        # Only now, as the error held what was computed.
+        self.optimiser.zero_grad()
+        for values, kept in before:
+            values.copy_(kept)
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
 
 
 @dataclass

@@ -142,6 +142,7 @@ def _write(out: Path, description: RunDescription, prepared: Assets, finished: F
             train_seconds=finished.seconds,
             device=finished.device,
             precision=finished.precision,
+            micro_batch=finished.micro_batch,
         )
         write(temporary / HISTORY, History(evaluations=tuple(finished.history), best_epoch=finished.best.epoch))
         write(temporary / RUN, run)

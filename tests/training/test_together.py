@@ -23,7 +23,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "vse_infty_bigru": {"region_drop": 0.0},
     "esa_bert": {"region_drop": 0.0},
     "esl_h_clip": {},
-    "esl_a_bert": {"region_drop": 0.0},
+    "esl_a_bert, in parts": {"region_drop": 0.0},
     "scan_t2i_lse_bigru": {},
     "sgr_bigru": {},
     "saf_bigru": {},
@@ -42,6 +42,7 @@ def built(name: str) -> tuple[MethodSettings, Objective, list[Batch]]:
     model = {**settings.model.model_dump(), **changes}
     settings = MethodSettings.model_validate({**settings.model_dump(), "model": model, "loss": loss})
     objective = Objective.of(settings, method_of(settings, WIDTH, N_TOKENS)).double().train()
+    objective.parts.size = 2 if name.endswith("in parts") else None
     torch.manual_seed(1)
     for layer in objective.modules():
         if isinstance(layer, nn.BatchNorm1d):  # LHSC's start as 0
