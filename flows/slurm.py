@@ -11,14 +11,13 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import chdir
-from graphlib import TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from flows.graph import RUNS, Stage
+from flows.graph import DATASETS, RUNS, Task, needed_by
 from flows.log import FOLDER
 from flows.plan import folder_of, planned
 from itrcore import repro
@@ -29,11 +28,11 @@ _OWN = (
     "array",
     "dependency",
     "error",
+    "job-name",
     "open-mode",
     "output",
     "signal",
     "time",
-    "job-name",
 )  # options that are set here
 _NOTICE = 120  # seconds before a job's time is over: what runs is ended then
 _FLOW = ("-m", "flows.benchmark")
@@ -85,10 +84,9 @@ def main() -> None:
             raise ConfigError("--hours and --at-once must be above 0, --requeues at least 0")
         folder = folder_of(asked.experiment).resolve()
         with chdir(folder):
-            params, tasks = planned(1, None if asked.runs is None else {RUNS: asked.runs})
-        stages = [stage for task in tasks for stage in task.stages]
+            params, tasks = planned(1, asked.runs and {RUNS: asked.runs})
         runs = list(dict.fromkeys(asked.runs or params.runs))
-        data = dict.fromkeys(params.run(name).data for name in runs)
+        data = list(dict.fromkeys(params.run(name).data for name in runs) if asked.runs else params.datasets)
         if find_spec("submitit") is None:
             raise ConfigError('submitit is missing: pip install -c constraints.txt -e ".[slurm]"')
         (_try if asked.local else _submit)(
@@ -96,24 +94,20 @@ def main() -> None:
             asked,
             [[*_FLOW, "--data", *data]],
             {name: [[*_FLOW, "--runs", name]] for name in runs},
-            list(behind_runs(stages)) if asked.runs is None else [],
+            [] if asked.runs else list(rest(tasks, data)),
         )
 
 
-def behind_runs(stages: Sequence[Stage]) -> Iterator[list[str]]:
-    """Commands that make what depends on runs and belongs to none. Stages of items, such as ensembles, do not need each other.
+def rest(tasks: Sequence[Task], data: Collection[str]) -> Iterator[list[str]]:
+    """Commands that make what belongs to no run and is not needed for these data sets, each also where a target of it fails.
 
-    The report comes last, by a command of its own: it is of what is there, also if an ensemble could not be made.
+    What belongs to no item comes last, by a command of its own: the report is of what is there.
     """
-    by_target = {stage.target: stage for stage in stages}
-    order = TopologicalSorter({stage.target: [read for read in stage.reads if read in by_target] for stage in stages})
-    behind: dict[str, Stage] = {}
-    for target in order.static_order():
-        stage = by_target[target]
-        if stage.block != RUNS and any(read in behind or by_target[read].block == RUNS for read in stage.reads):
-            behind[target] = stage
+    stages = [stage for task in tasks for stage in task.stages]
+    made = needed_by({DATASETS: data}, stages)
+    left = [stage for stage in stages if stage.block != RUNS and stage not in made and not stage.frozen]
     for of_items in (True, False):
-        if targets := [target for target, stage in behind.items() if (stage.block is not None) == of_items]:
+        if targets := [stage.target for stage in left if (stage.item is not None) == of_items]:
             yield repro.command("-s", "--keep-going", *targets)[1:]
 
 

@@ -12,25 +12,30 @@ import psutil
 import pytest
 from submitit import LocalExecutor
 
-from flows.graph import Stage
+from flows.graph import Stage, grouped
 from flows.job import Job
-from flows.slurm import behind_runs, main
+from flows.slurm import main, rest
 from itrcore import repro
 
 
-def test_what_stands_behind_runs_and_belongs_to_none_comes_last_and_the_report_by_itself() -> None:
+def test_what_no_run_makes_comes_after_them_and_the_report_by_itself() -> None:
     stages = [
-        Stage("report", "report", reads=("judge@b", "ensemble@both", "code")),
+        Stage("report", "report", reads=("judge@a", "judge@b", "ensemble@both", "transfer@c")),
         Stage("ensemble@both", "ensemble", "both", "ensembles", ("members@both", "inputs@d")),
         Stage("members@both", "members", "both", "ensembles", ("judge@a", "judge@b")),
+        Stage("transfer@c", "transfer", "c", "transfers", ("train@a", "transfer_inputs@c")),
+        Stage("transfer_inputs@c", "transfer_inputs", "c", "transfers", ("inputs@d",)),  # reads nothing of a run
         *(Stage(f"judge@{name}", "judge", name, "runs", (f"train@{name}",)) for name in "ab"),
         *(Stage(f"train@{name}", "train", name, "runs", ("inputs@d",)) for name in "ab"),
         Stage("inputs@d", "inputs", "d", "datasets", ("code",)),
         Stage("code", "code"),
     ]
-    items, report = behind_runs(stages)
-    assert items[-4:] == ["-s", "--keep-going", "members@both", "ensemble@both"]
-    assert report[-3:] == ["-s", "--keep-going", "report"]
+    items, report = rest(grouped(stages), ["d"])
+    assert items[:6] == report[:6] == ["-m", "dvc", "--wait-for-lock", "repro", "-s", "--keep-going"]
+    assert sorted(items[6:]) == ["ensemble@both", "members@both", "transfer@c", "transfer_inputs@c"]
+    assert items.index("members@both") < items.index("ensemble@both")
+    assert items.index("transfer_inputs@c") < items.index("transfer@c")
+    assert report[6:] == ["report"]
 
 
 @pytest.mark.slow
