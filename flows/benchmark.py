@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import chdir, suppress
+from contextlib import chdir, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from flows.plan import alone, folder_of, planned
 from flows.server import Server
 from flows.targets import guardian, stop_all
 from itrcore import layout
+from itrcore.errors import ConfigError
 from itrcore.progress import working
 from itrcore.terminal import say, user_errors
 
@@ -41,6 +42,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="how many tasks compute at once")
     parser.add_argument("--gpus", type=lambda text: text.split(","), help="GPUs to spread them over, such as 0,1")
     parser.add_argument("--runs", nargs="+", metavar="NAME", help="only these runs and what they depend on")
+    parser.add_argument(
+        "--spread",
+        action="store_true",
+        help="hand the runs to all workers of Prefect's server (PREFECT_API_URL), through DVC's remote",
+    )
     parser.add_argument("--takes", metavar="TIME", help="how long all of it takes as shipped, to be said first")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -50,8 +56,11 @@ def main() -> None:
             folder = folder_of(arguments.experiment)
             with chdir(folder):
                 planned(arguments.jobs, _only(arguments))  # so that an error is shown before anything starts
-            with alone(folder):
-                _run(folder, arguments)
+            server = Server()
+            if arguments.spread and server.own:
+                raise ConfigError("--spread needs a server of Prefect that has workers: set PREFECT_API_URL")
+            with alone(folder) if server.own else nullcontext():
+                _run(folder, server, arguments)
     except SystemExit as ended:
         status = int(ended.code or 0)
     except Exception:
@@ -65,9 +74,9 @@ def main() -> None:
     os._exit(status)  # Prefect would try for minutes to reach a server that is gone
 
 
-def _run(folder: Path, asked: argparse.Namespace) -> None:
+def _run(folder: Path, server: Server, asked: argparse.Namespace) -> None:
     """The flow beside the main thread, which Prefect then cannot hold up: it answers signals, and no lost server keeps it."""
-    server, log = Server(), Log(folder, say)
+    log = Log(folder, say)
     results = os.path.relpath(folder / (layout.REPORT / "index.html" if asked.runs is None else layout.result("", "")))
     with chdir(folder), working("looking for what is out of date"):
         plan = planned(asked.jobs, _only(asked))
@@ -77,7 +86,7 @@ def _run(folder: Path, asked: argparse.Namespace) -> None:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     from flows.flow import Work, follow, warn_of_lost_server  # not before Prefect knows its server
 
-    work, arguments = Work(log), (asked.experiment, asked.jobs, asked.gpus, asked.runs)
+    work, arguments = Work(log), (asked.experiment, asked.jobs, asked.gpus, asked.runs, asked.spread)
     flow = threading.Thread(target=follow, args=(work, *arguments), daemon=True)
     flow.start()
     try:

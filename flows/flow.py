@@ -6,8 +6,8 @@ import logging
 import queue
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import chdir
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import chdir, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +27,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.graph import RUNS, Task
 from flows.log import Log
 from flows.outlook import outlook
-from flows.plan import alone, folder_of, planned
+from flows.plan import claimed, folder_of, name_of, planned
+from flows.spread import Spread, lent
 from flows.targets import TargetFailed, allow, reproduce, run, stop_all, stopped
 from itrcore import layout
 from itrcore.errors import ITRError, first_line
@@ -37,6 +38,8 @@ from itrcore.terminal import warn
 
 _RETRIES = 1
 _RETRY_SECONDS = 5
+
+Elsewhere = Callable[[Callable[[str], None]], None]  # makes a task's targets, and tells each line that is printed
 
 
 @dataclass
@@ -85,17 +88,36 @@ _work: ContextVar[Work] = ContextVar("work")  # where the command line follows i
     retry_condition_fn=lambda task, task_run, state: not stopped(),
     cache_policy=NO_CACHE,
 )
-def dvc_targets(name: str, targets: Sequence[str], work: Work, limited: bool = True) -> None:
-    """Run DVC targets, one after another; DVC skips those that are up to date. limited: in one of the work's slots"""
+def dvc_targets(
+    name: str, targets: Sequence[str], work: Work, limited: bool = True, elsewhere: Elsewhere | None = None
+) -> None:
+    """Run DVC targets, one after another; DVC skips those that are up to date.
+
+    limited: in one of the work's slots; elsewhere: has them made by another flow
+    """
+    if elsewhere is not None:
+        _make(name, targets, work, False, elsewhere)
+        return
+    waiting = f"{work.log.number(name)} {name}: another flow runs it here: waiting until that has ended"
+    with claimed(name, lambda: work.log.say(waiting)):  # before it has a slot, which is for what computes
+        _make(name, targets, work, limited)
+
+
+def _make(
+    name: str, targets: Sequence[str], work: Work, limited: bool = True, elsewhere: Elsewhere | None = None
+) -> None:
     gpu = work.slots.get() if limited else None
     try:
         with work.log.task(name, get_run_logger().info) as told:
             try:
-                reproduce(targets, told.hear, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+                if elsewhere is not None:
+                    elsewhere(told.hear)
+                else:
+                    reproduce(targets, told.hear, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
                 told.done()
             except Exception as error:
                 if not stopped():
-                    told.failed(None if name in work.failed else _RETRY_SECONDS)
+                    told.failed(None if elsewhere or name in work.failed else _RETRY_SECONDS)
                 work.failed[name] = error
                 raise
     finally:
@@ -115,22 +137,32 @@ def record_in_mlflow(log: Log) -> None:
 
 
 # A waiting task occupies a thread. Tasks are submitted after those they wait for, so any number of threads is enough.
-RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
+RUNNER: Any = ThreadPoolTaskRunner(max_workers=512)
 
 
 @flow(name="benchmark", task_runner=RUNNER)
 def benchmark(
-    experiment: str | None = None, jobs: int = 1, gpus: list[str] | None = None, runs: list[str] | None = None
+    experiment: str | None = None,
+    jobs: int = 1,
+    gpus: list[str] | None = None,
+    runs: list[str] | None = None,
+    spread: bool = False,
 ) -> State[None]:
     """The flow of the command line; flows.deployed has those of prefect.yaml.
 
     experiment: a folder of `experiments/`; without it, the experiment of the folder where this is started
     """
-    return schedule(folder_of(experiment), jobs, gpus or (), None if runs is None else {RUNS: runs})
+    folder = folder_of(experiment)
+    return schedule(folder, jobs, gpus or (), None if runs is None else {RUNS: runs}, spread=spread)
 
 
 def schedule(
-    folder: Path, jobs: int, gpus: Sequence[str], only: Mapping[str, Sequence[str]] | None = None
+    folder: Path,
+    jobs: int,
+    gpus: Sequence[str],
+    only: Mapping[str, Sequence[str]] | None = None,
+    spread: bool = False,
+    needs: Mapping[str, str] | None = None,
 ) -> State[None]:
     """Run every stage of an experiment's dvc.yaml that is out of date, then make an artifact of the leaderboard. Call it in a flow.
 
@@ -138,21 +170,27 @@ def schedule(
     jobs: how many tasks compute at once
     gpus: GPUs to spread them over, as CUDA_VISIBLE_DEVICES names them; each task sees one
     only: names in blocks of params.yaml, such as runs: only these and what they depend on; not ensembles, not the report
+    spread: runs are made by flows of their own, on whichever machine of the work pool is free
+    needs: the runs are made for such a flow: path → digest of what they read, which it has sent to DVC's remote
     `ConfigError` where params.yaml, dvc.yaml or an argument is wrong. Failed at the end, after all other tasks, where a target
     failed; Cancelled where it was stopped.
     """
     of_command = _work.get(None)
-    work = of_command or Work(Log(folder))
+    runs = () if only is None else only.get(RUNS, ())
+    lending = needs is not None
+    work = of_command or Work(Log(folder, name=f"train-{runs[0]}" if lending else "benchmark"))
     try:
-        with chdir(folder), alone(folder):
+        with chdir(folder):
             allow()
-            params, tasks = planned(jobs, only)
-            if of_command is None:
+            params, tasks = planned(jobs, only, above=not lending)
+            if of_command is None and not lending:
                 work.log.say(outlook(params, tasks, jobs, None, partial(work.log.write, "records")))
-            trains = only is not None and RUNS in only
+            trains = bool(runs) and not lending
             work.log.total = len(tasks) + trains
             work.log.tell(get_run_logger().info)
-            _run(tasks, work, jobs, gpus)
+            elsewhere = Spread(name_of(folder), gpus, params, tasks, work.log) if spread else None
+            with nullcontext() if needs is None else lent(tasks, needs, work.log.say):
+                _run(tasks, work, jobs, gpus, elsewhere)
             if stopped():
                 return Cancelled(message="stopped")
             if work.left:
@@ -179,8 +217,8 @@ def schedule(
         work.ended.set()
 
 
-def _run(tasks: Sequence[Task], work: Work, jobs: int, gpus: Sequence[str]) -> None:
-    """Run every task that can run, even after another one failed."""
+def _run(tasks: Sequence[Task], work: Work, jobs: int, gpus: Sequence[str], elsewhere: Spread | None = None) -> None:
+    """Run every task that can run, even after another one failed. elsewhere: makes runs instead"""
     work.left = {planned_task.title for planned_task in tasks}
     for number in range(jobs):
         work.slots.put(gpus[number % len(gpus)] if gpus else None)
@@ -188,11 +226,13 @@ def _run(tasks: Sequence[Task], work: Work, jobs: int, gpus: Sequence[str]) -> N
     for planned_task in tasks:
         waits: list[Any] = [futures[before] for before in planned_task.needs]
         waits += [allow_failure(futures[before]) for before in planned_task.after]
-        futures[planned_task] = dvc_targets.submit(
+        made_elsewhere = elsewhere is not None and planned_task.stages[0].block == RUNS
+        futures[planned_task] = dvc_targets.with_options(retries=0 if made_elsewhere else _RETRIES).submit(
             planned_task.title,
             planned_task.targets,
             work,
             planned_task.limited,
+            partial(elsewhere.make, planned_task) if elsewhere is not None and made_elsewhere else None,
             wait_for=waits,
             return_state=False,
         )
