@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import ExitStack, chdir, suppress
+from contextlib import ExitStack, chdir, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from flows.server import Server
 from flows.slots import Slots
 from flows.targets import guardian, stop_all
 from itrcore import layout
+from itrcore.errors import ConfigError
 from itrcore.progress import hushed, working
 from itrcore.terminal import remark, user_errors
 
@@ -46,6 +47,11 @@ def main() -> None:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--runs", nargs="+", metavar="NAME", help="only these runs and what they depend on")
     only.add_argument("--data", nargs="+", metavar="NAME", help="only these data sets, made ready for training")
+    parser.add_argument(
+        "--spread",
+        action="store_true",
+        help="hand the runs to all workers of Prefect's server (PREFECT_API_URL), through DVC's remote",
+    )
     parser.add_argument("--takes", metavar="TIME", help="how long all of it takes as shipped, to be said first")
     parser.add_argument("--quiet", action="store_true", help="say only what failed; its log has the rest")
     arguments = parser.parse_args()
@@ -57,10 +63,14 @@ def main() -> None:
                 stack.enter_context(hushed())
             folder = folder_of(arguments.experiment)
             with chdir(folder):
-                # So that an error is shown before anything starts.
-                Slots.of(*planned(arguments.jobs, _only(arguments)), arguments.jobs, arguments.gpus or ())
-            with alone(folder):
-                _run(folder, arguments)
+                plan = planned(arguments.jobs, _only(arguments))  # so that an error is shown before anything starts
+                if not arguments.spread:
+                    Slots.of(*plan, arguments.jobs, arguments.gpus or ())
+            server = Server()
+            if arguments.spread and server.own:
+                raise ConfigError("--spread needs a server of Prefect that has workers: set PREFECT_API_URL")
+            with alone(folder) if server.own else nullcontext():
+                _run(folder, server, arguments)
     except SystemExit as ended:
         status = int(ended.code or 0)
     except Exception:
@@ -74,10 +84,9 @@ def main() -> None:
     os._exit(status)  # Prefect would try for minutes to reach a server that is gone
 
 
-def _run(folder: Path, asked: argparse.Namespace) -> None:
+def _run(folder: Path, server: Server, asked: argparse.Namespace) -> None:
     """The flow beside the main thread, which Prefect then cannot hold up: it answers signals, and no lost server keeps it."""
-    server, log = Server(), Log(folder, remark)
-    only = _only(asked)
+    log, only = Log(folder, remark), _only(asked)
     made = (
         layout.REPORT / "index.html"
         if only is None
@@ -94,7 +103,7 @@ def _run(folder: Path, asked: argparse.Namespace) -> None:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     from flows.flow import Work, follow, warn_of_lost_server  # not before Prefect knows its server
 
-    work, arguments = Work(log), (asked.experiment, asked.jobs, asked.gpus, only)
+    work, arguments = Work(log), (asked.experiment, asked.jobs, asked.gpus, only, asked.spread)
     flow = threading.Thread(target=follow, args=(work, *arguments), daemon=True)
     flow.start()
     try:

@@ -4,7 +4,7 @@ The parameters are made from the experiment's params.yaml: Prefect's page offers
 refuses others. `itr up` and `prefect deploy --all` bring them up to date.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import chdir
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -15,12 +15,10 @@ from pydantic import Field
 
 from flows.flow import RUNNER, schedule
 from flows.graph import DATASETS, RUNS
-from flows.plan import PROJECT, folder_of
+from flows.plan import DEMO, PROJECT, folder_of
 from flows.sweep import sweep as run_sweep
 from itrcore.settings import sweeps
 from itrcore.settings.load import load
-
-DEMO = "demo"  # the embedded experiment, in the project's folder
 
 Jobs = Annotated[int, Field(ge=1)]
 
@@ -39,14 +37,15 @@ class Experiment:
     def benchmark(self) -> Flow[..., State[None]]:
         """All of the experiment."""
 
-        def benchmark(jobs: Jobs = 1, gpus: Sequence[str] = ()) -> State[None]:
+        def benchmark(jobs: Jobs = 1, gpus: Sequence[str] = (), spread: bool = False) -> State[None]:
             """Make everything of the experiment that is out of date, as dvc repro does.
 
             Args:
                 jobs: how many tasks compute at once
                 gpus: GPUs to spread them over, such as 0 and 1; each task sees one
+                spread: hand the runs to all workers of the pool, through DVC's default remote
             """
-            return schedule(self._folder, jobs, gpus)
+            return schedule(self._folder, jobs, gpus, spread=spread)
 
         return _flow(benchmark)
 
@@ -69,15 +68,18 @@ class Experiment:
     def train(self) -> Flow[..., State[None]]:
         """Some of its runs."""
 
-        def train(runs, jobs: Jobs = 1, gpus: Sequence[str] = ()) -> State[None]:  # type: ignore[no-untyped-def]
+        def train(  # type: ignore[no-untyped-def]
+            runs, jobs: Jobs = 1, gpus: Sequence[str] = (), needs: Mapping[str, str] | None = None
+        ) -> State[None]:
             """Train and evaluate runs of the experiment, after what they need; ensembles and report are left as they are.
 
             Args:
                 runs: which runs
                 jobs: how many tasks compute at once
                 gpus: GPUs to spread them over, such as 0 and 1; each task sees one
+                needs: left empty by people; a benchmark that is spread says here what it has sent to DVC's remote
             """
-            return schedule(self._folder, jobs, gpus, {RUNS: runs})
+            return schedule(self._folder, jobs, gpus, {RUNS: runs}, needs=needs)
 
         return _flow(train, runs=_some_of(self._params.runs))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, chdir
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, chdir, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,8 +26,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.graph import RUNS, Task
 from flows.log import Log
 from flows.outlook import outlook
-from flows.plan import alone, folder_of, planned
+from flows.plan import claimed, folder_of, name_of, planned
 from flows.slots import Place, Slots, needed
+from flows.spread import Spread, lent
 from flows.targets import TargetFailed, allow, reproduce, run, stop_all, stopped
 from itrcore import layout
 from itrcore.errors import ITRError, first_line
@@ -38,6 +39,8 @@ from itrcore.terminal import warn
 
 _RETRIES = 1
 _RETRY_SECONDS = 5
+
+Elsewhere = Callable[[Callable[[str], None]], None]  # makes a task's targets, and tells each line that is printed
 
 
 @dataclass
@@ -83,15 +86,36 @@ _work: ContextVar[Work] = ContextVar("work")  # where the command line follows i
     retry_condition_fn=lambda task, task_run, state: not stopped(),
     cache_policy=NO_CACHE,
 )
-def dvc_targets(name: str, targets: Sequence[str], work: Work, slots: Slots | None = None, gpus: int = 1) -> None:
-    """Run DVC targets, one after another; DVC skips those that are up to date. slots, gpus: where it computes, and on how many"""
-    again = None if name in work.failed else _RETRY_SECONDS
+def dvc_targets(
+    name: str,
+    targets: Sequence[str],
+    work: Work,
+    slots: Slots | None = None,
+    gpus: int = 1,
+    elsewhere: Elsewhere | None = None,
+) -> None:
+    """Run DVC targets, one after another; DVC skips those that are up to date.
+
+    slots, gpus: where it computes, and on how many; elsewhere: has them made by another flow instead
+    """
+    again = None if elsewhere or name in work.failed else _RETRY_SECONDS
+
+    def waiting() -> None:
+        work.log.say(f"{work.log.number(name)} {name}: another flow runs it here: waiting until that has ended")
+
     try:
         with ExitStack() as held:
-            place = held.enter_context(slots.taken(name, gpus, work.log.say)) if slots else Place()
+            place = Place()
+            if elsewhere is None:
+                held.enter_context(claimed(name, waiting))  # before it has a slot, which is for what computes
+                if slots is not None:
+                    place = held.enter_context(slots.taken(name, gpus, work.log.say))
             told = held.enter_context(work.log.task(name, get_run_logger().info))
             try:
-                reproduce(targets, told.hear, place.variables, place.held)
+                if elsewhere is not None:
+                    elsewhere(told.hear)
+                else:
+                    reproduce(targets, told.hear, place.variables, place.held)
                 told.done()
             except Exception:
                 if not stopped():
@@ -114,7 +138,7 @@ def record_in_mlflow(log: Log) -> None:
 
 
 # A waiting task occupies a thread. Tasks are submitted after those they wait for, so any number of threads is enough.
-RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
+RUNNER: Any = ThreadPoolTaskRunner(max_workers=512)
 
 
 @flow(name="benchmark", task_runner=RUNNER)
@@ -123,40 +147,54 @@ def benchmark(
     jobs: int = 1,
     gpus: list[str] | None = None,
     only: dict[str, list[str]] | None = None,
+    spread: bool = False,
 ) -> State[None]:
     """The flow of the command line; flows.deployed has those of prefect.yaml.
 
     experiment: a folder of `experiments/`; without it, the experiment of the folder where this is started
     only: as for `schedule`
     """
-    return schedule(folder_of(experiment), jobs, gpus or (), only)
+    return schedule(folder_of(experiment), jobs, gpus or (), only, spread=spread)
 
 
 def schedule(
-    folder: Path, jobs: int, gpus: Sequence[str], only: Mapping[str, Sequence[str]] | None = None
+    folder: Path,
+    jobs: int,
+    gpus: Sequence[str],
+    only: Mapping[str, Sequence[str]] | None = None,
+    spread: bool = False,
+    needs: Mapping[str, str] | None = None,
 ) -> State[None]:
     """Run every stage of an experiment's dvc.yaml that is out of date, then make an artifact of the leaderboard. Call it in a flow.
 
     folder: the experiment's
     jobs: how many tasks compute at once
-    gpus: GPUs to spread them over, as `slots.named` takes them; none: those that there are; each task sees one
+    gpus: GPUs to spread them over, as `slots.named` takes them; none: those that there are; each task sees one; with `spread`, of
+        each machine
     only: names in blocks of params.yaml, such as runs: only these and what they depend on; not ensembles, not the report
+    spread: runs are made by flows of their own, on whichever machine of the work pool is free
+    needs: the runs are made for such a flow: path → digest of what they read, which it has sent to DVC's remote
     `ConfigError` where params.yaml, dvc.yaml or an argument is wrong. Failed at the end, after all other tasks, where a target
     failed; Cancelled where it was stopped.
     """
     of_command = _work.get(None)
-    work = of_command or Work(Log(folder))
+    runs = () if only is None else only.get(RUNS, ())
+    lending = needs is not None
+    work = of_command or Work(Log(folder, name=f"train-{runs[0]}" if lending else "benchmark"))
     try:
-        with chdir(folder), alone(folder):
+        with chdir(folder):
             allow()
-            params, tasks = planned(jobs, only)
-            slots = Slots.of(params, tasks, jobs, gpus)
-            if of_command is None:
+            params, tasks = planned(jobs, only, above=not lending)
+            here = [task for task in tasks if not spread or task.stages[0].block != RUNS]
+            slots = Slots.of(params, here, jobs, () if spread else gpus)
+            if of_command is None and not lending:
                 work.log.say(outlook(params, tasks, jobs, None, partial(work.log.write, "records")))
-            trains = only is not None and RUNS in only
+            trains = bool(runs) and not lending
             work.log.total = len(tasks) + trains
             work.log.tell(get_run_logger().info)
-            _run(tasks, work, slots, params)
+            elsewhere = Spread(name_of(folder), gpus, params, tasks, work.log) if spread else None
+            with nullcontext() if needs is None else lent(tasks, needs, work.log.say):
+                _run(tasks, work, slots, params, elsewhere)
             if stopped():
                 return Cancelled(message="stopped")
             if work.left:
@@ -183,19 +221,21 @@ def schedule(
         work.ended.set()
 
 
-def _run(tasks: Sequence[Task], work: Work, slots: Slots, params: Params) -> None:
-    """Run every task that can run, even after another one failed."""
+def _run(tasks: Sequence[Task], work: Work, slots: Slots, params: Params, elsewhere: Spread | None = None) -> None:
+    """Run every task that can run, even after another one failed. elsewhere: makes runs instead"""
     work.left = {planned_task.title for planned_task in tasks}
     futures: dict[Task, PrefectFuture[Any]] = {}
     for planned_task in tasks:
         waits: list[Any] = [futures[before] for before in planned_task.needs]
         waits += [allow_failure(futures[before]) for before in planned_task.after]
-        futures[planned_task] = dvc_targets.submit(
+        made_elsewhere = elsewhere is not None and planned_task.stages[0].block == RUNS
+        futures[planned_task] = dvc_targets.with_options(retries=0 if made_elsewhere else _RETRIES).submit(
             planned_task.title,
             planned_task.targets,
             work,
             slots if planned_task.limited else None,
             needed(planned_task, params),
+            partial(elsewhere.make, planned_task) if elsewhere is not None and made_elsewhere else None,
             wait_for=waits,
             return_state=False,
         )

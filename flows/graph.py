@@ -69,7 +69,7 @@ class Task:
 def read_stages() -> list[Stage]:
     """The stages of the DVC project in the working directory. `ConfigError` where DVC cannot read them."""
     try:
-        with Repo() as repo:
+        with Repo(_wait_for_lock=True) as repo, repo.lock:  # another flow may be writing dvc.lock
             graph = repo.index.graph  # its edges run from a stage to those that it reads
             return [_stage(stage, [read.addressing for read in graph.successors(stage)]) for stage in graph]
     except DvcException as error:

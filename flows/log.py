@@ -33,14 +33,16 @@ Say = Callable[[str], None]
 class Log:
     """The file, and lines for people, which stand there too. Threads may share it."""
 
-    def __init__(self, folder: Path, *hearers: Say) -> None:
-        """folder: the experiment's; its newest logs are kept. hearers: are told each line for people. `OSError` of the file"""
+    def __init__(self, folder: Path, *hearers: Say, name: str = "benchmark") -> None:
+        """folder: the experiment's; its newest logs of this name are kept. hearers: are told each line for people
+
+        `OSError` of the file
+        """
         logs = folder.resolve() / FOLDER
         logs.mkdir(exist_ok=True)
-        for old in sorted(logs.glob("benchmark-*.log"))[: 1 - KEPT]:
+        for old in sorted(logs.glob(f"{name}-[0-9][0-9][0-9][0-9]-*.log"))[: 1 - KEPT]:
             old.unlink(missing_ok=True)
-        self._file = logs / f"benchmark-{time.strftime('%Y-%m-%d-%H%M%S')}.log"
-        self._file.touch()
+        self._file = _new(logs, name)
         self.path = os.path.relpath(self._file)  # from where people are
         self.total = 0  # tasks of the flow
         self._numbers: dict[str, int] = {}
@@ -96,6 +98,16 @@ class Log:
         """Name each task that goes on and has said nothing for a minute, such as one whose files DVC reads."""
         for task in list(self._going_on):
             task.remind()
+
+
+def _new(logs: Path, name: str) -> Path:
+    """An empty file that no other flow has."""
+    while True:
+        path = logs / f"{name}-{time.strftime('%Y-%m-%d-%H%M%S')}.log"
+        with suppress(FileExistsError):
+            path.touch(exist_ok=False)
+            return path
+        time.sleep(0.1)
 
 
 class TaskLog:

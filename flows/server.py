@@ -45,9 +45,14 @@ class Server:
         if self._settings.api.url is not None:
             _reach(self._settings.api.url)
 
+    @property
+    def own(self) -> bool:
+        """Whether the settings name none."""
+        return self._settings.api.url is None
+
     def start(self, folder: Path) -> None:
         """Start one that ends with this process, its store in `folder`, if the settings name none. `ITRError` where it does not."""
-        if self._settings.api.url is not None:
+        if not self.own:
             return
         chosen = self._settings.to_environment_variables(exclude_unset=True)  # in a profile or a file too
         seconds = self._settings.server.ephemeral.startup_timeout_seconds

@@ -28,7 +28,7 @@ from itrcore.errors import ITRError, shown
 _LAST_LINES = 15
 _SHELL = 128
 _SOONER = "500"  # thousandths of all memory that count beside what a process has; a child's children have it too
-_BUSY, _BUSY_SECONDS = "is busy, it is being blocked by", 2.0
+_BUSY, _BUSY_SECONDS, _LONGEST_SECONDS = "is busy, it is being blocked by", 2.0, 30.0
 _ENVIRONMENT = repro.environment()  # taken now: flows.server changes this process's for Prefect
 
 _running: set[subprocess.Popen[bytes]] = set()
@@ -66,12 +66,15 @@ def reproduce(
             errors.append(line)
         log(line)
 
+    pause = 0.0
     while (code := run(repro.command("-s", *targets), hear, extra, stdin)) and any(_BUSY in error for error in errors):
-        log(
-            "Waiting for another process of DVC."
-        )  # such as a dvc repro by hand, for which --wait-for-lock does not wait
         errors.clear()
-        time.sleep(_BUSY_SECONDS)
+        if not pause:  # such as for a dvc repro by hand, for which --wait-for-lock does not wait
+            log("Waiting for another process of DVC.")
+        if changed(*targets) == {}:  # DVC wants for itself what it only looks at, while others read it
+            return
+        pause = min(pause + _BUSY_SECONDS, _LONGEST_SECONDS)
+        time.sleep(pause)
     if errors and (lost := _not_stored(targets)):
         raise TargetFailed(
             f"{', '.join(lost)} ran, but DVC could not store what it made. Make room for DVC's cache "

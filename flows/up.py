@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from flows import server
 from flows.access import USER, Access
 from flows.guardian import end
-from flows.plan import PROJECT
+from flows.plan import MACHINES, PROJECT
 from flows.targets import guardian
 from itrcore.answer import Answer, as_asked, failure, tell
 from itrcore.errors import ITRError
@@ -62,6 +62,12 @@ def main() -> None:
         default=os.environ.get("MLFLOW_BACKEND_STORE_URI"),
         help="MLflow's database, such as postgresql://user@host/name (default: the variable MLFLOW_BACKEND_STORE_URI, which no "
         "list of processes shows, else mlflow.db)",
+    )
+    parser.add_argument(
+        "--spread",
+        type=int,
+        metavar="N",
+        help="take part in benchmarks that are spread over machines, with N runs at once (default: this machine does not)",
     )
     parser.add_argument(
         "--name", action="append", default=[], help="another name that others call this machine by; may be given again"
@@ -146,7 +152,10 @@ class _Servers:
             if not server.answers(self._processes["mlflow"], f"{self._mlflow}/health", _SECONDS):
                 raise _failed("mlflow")
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-        self._spawn("worker", [*prefect, "worker", "start", "--pool", POOL, "--type", "process"], self._environment)
+        worker = [*prefect, "worker", "start", "--pool", POOL, "--type", "process", "--work-queue"]
+        self._spawn("worker", [*worker, "default"], self._environment)
+        if self._asked.spread is not None:
+            self._spawn("spread", [*worker, MACHINES, "--limit", str(self._asked.spread)], self._environment)
         pool = f"{self._prefect}/api/work_pools/{POOL}"  # the worker makes it; deployments are refused before
         if not server.answers(self._processes["worker"], pool, _SECONDS, self._access.header):
             raise _failed("worker")
@@ -241,8 +250,9 @@ class _Servers:
 
     def _stop(self) -> None:
         """All at once. Prefect's server is told before which runs that ends, as they may not have the time to say so."""
-        for run in _flow_runs(self._processes["worker"]) if "worker" in self._processes else ():
-            self._set_cancelled(run)
+        for name in {"worker", "spread"} & self._processes.keys():
+            for run in _flow_runs(self._processes[name]):
+                self._set_cancelled(run)
         end([process.pid for process in self._processes.values()], self._ended)
         for process in self._processes.values():
             guardian().release(process.pid)

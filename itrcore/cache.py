@@ -1,9 +1,9 @@
-"""What DVC's cache holds, and its remote; taking damaged files out of it. DVC is imported when this is used: it takes a second."""
+"""What DVC's cache holds; taking damaged files out of it. DVC is imported when this is used: it takes a second."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +21,6 @@ def holds(target: str) -> bool:
             return all(out.hash_info and not out.changed_checksum() and not out.changed_cache() for out in outs)
     except DvcException:
         return False
-
-
-def fetched(targets: Sequence[str], remote: str | None = None) -> set[str]:
-    """Get the outputs of stages that any machine has run with the inputs that are here, and pushed; those until one is not found.
-
-    targets: in their order, each with inputs that are there or are outputs of those before; remote: its name; None: DVC's default
-    `ConfigError` where there is no such remote, or DVC cannot read the project.
-    """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-    from dvc.stage.cache import RunCacheNotFoundError
-
-    found = set[str]()
-    try:
-        with Repo(config={"core": {"remote": remote}} if remote else None) as repo, repo.lock:
-            repo.stage_cache.pull(remote)
-            for target in targets:
-                (stage,) = repo.stage.collect(target)
-                repo.stage_cache.restore(stage, pull=True)
-                found.add(target)
-    except RunCacheNotFoundError:
-        pass
-    except DvcException as error:
-        raise ConfigError(f"DVC cannot get {', '.join(targets)} from its remote: {error}") from error
-    return found
 
 
 def remove_damaged() -> list[Path]:

@@ -58,7 +58,7 @@ def pull(
 
 def _from_remote(params: Params, name: str, remote: str | None) -> None:
     """Get what a training in params.yaml and its evaluation left. `ConfigError` where the remote has no such training."""
-    from itrcore.cache import fetched
+    from itrcore.remote import fetched
 
     data = params.run(name).data
     # What decides a run is known once its data set is prepared. DVC's own --pull knows the default remote alone.

@@ -36,7 +36,7 @@ def test_each_experiment_has_three_and_one_more_if_it_has_sweeps() -> None:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_forms_have_what_params_yaml_has(name: str) -> None:
     params, entrypoint = load(FOLDERS[name] / "params.yaml"), f"flows.deployed:{name}"
-    assert form(f"{entrypoint}.benchmark").keys() == {"jobs", "gpus"}
+    assert form(f"{entrypoint}.benchmark").keys() == {"jobs", "gpus", "spread"}
     train, prepare = form(f"{entrypoint}.train"), form(f"{entrypoint}.prepare")
     assert train["runs"]["items"]["enum"] == list(params.runs) and train["runs"]["minItems"] == 1
     assert prepare["data"]["items"]["enum"] == list(params.datasets) and prepare["jobs"]["minimum"] == 1

@@ -46,7 +46,8 @@ def stages(project: Project, **commands: str) -> None:
 def until(flow: subprocess.Popen[str], text: str) -> None:
     """Read a flow's output up to a text."""
     assert flow.stdout is not None
-    assert any(text in line for line in flow.stdout), f"it ended without {text!r}"
+    said = []
+    assert any((said.append(line), text in line)[1] for line in flow.stdout), f"it ended without {text!r}: {said}"
 
 
 def up(project: Project, flow: subprocess.Popen[str]) -> list[psutil.Process]:

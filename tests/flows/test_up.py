@@ -18,18 +18,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 import psutil
 import pytest
 
 from tests.support.project import Project, tiny_params
+from tests.support.tiny_project import prepared
 
 pytestmark = pytest.mark.slow
 
 READY = "Ctrl-C stops"
-RUN = "scenes-vse_pp_bigru-1"
+RUNS = ("scenes-vse_pp_bigru-1", "scenes-esa_bigru-1")
+RUN = RUNS[0]
 
 
 def ask(url: str, body: Any = None, user: str | None = None, **headers: str) -> tuple[int, Any]:
@@ -101,29 +103,97 @@ def end(up: Up) -> None:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def storage() -> Iterator[str]:
+    """The address of a server with S3's interface, and in it the bucket `lab`, which has shards of a data set."""
+    (port,) = free_ports(1)
+    address = f"http://127.0.0.1:{port}"
+    command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        bucket = Request(f"{address}/lab", method="PUT")
+        try:
+            wait_for(lambda: answered(bucket), 60)
+            data = prepared() / "data" / "tiny"
+            for path in (data / "captions.parquet", *(data / "shards" / "regions").iterdir()):
+                url = f"{address}/lab/scenes/{path.relative_to(data)}"
+                headers = {"Content-Type": "application/octet-stream", "x-amz-acl": "public-read"}
+                assert answered(Request(url, path.read_bytes(), headers, method="PUT"))
+            yield address
+        finally:
+            server.kill()
+
+
+def answered(request: Request) -> bool:
+    try:
+        with build_opener(ProxyHandler({})).open(request, timeout=60):
+            return True
+    except URLError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def project(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Its shards and its remote lie in object storage."""
     project = Project(tmp_path_factory.mktemp("up"))
     params = tiny_params(project.params)
-    params["runs"] = {RUN: params["runs"][RUN]}
+    url = f"{storage}/lab/scenes"
+    source = {"kind": "shards", "url": url}
+    params["datasets"]["scenes"] |= {"reads": "inputs/code/raw.json", "source": source, "shards": {}}
     project.write_params({**params, "ensembles": {}})
+    project.replace("params.yaml", url, f'"{url}"')  # as DVC's reader wants it
     wanted = project.read("prefect.yaml")
     wanted["deployments"] = [each for each in wanted["deployments"] if each["name"] == "demo"]
     project.write("prefect.yaml", wanted)
     project.warm_stages()
+    share(project, storage)
     return project
 
 
 @pytest.fixture(scope="module")
 def up(project: Project) -> Iterator[Up]:
-    up = start(project)
+    up = start(project, "--spread", "1")
     yield started(up)
     end(up)
 
 
-def test_a_deployment_runs_and_mlflow_has_its_figures(up: Up) -> None:
+def share(project: Project, storage: str) -> None:
+    """Make a bucket the project's default remote."""
+    settings = f"endpointurl = {storage}\naccess_key_id = itr\nsecret_access_key = itr\n"
+    remote = f"[core]\nremote = lab\n['remote \"lab\"']\nurl = s3://lab/itr\n{settings}"
+    (project.folder / ".dvc" / "config.local").write_text(remote, "utf-8")
+
+
+@pytest.fixture(scope="module")
+def other(project: Project, up: Up, storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Another machine's checkout, with a worker. It shares nothing with the first but the servers and DVC's remote."""
+    other = Project(tmp_path_factory.mktemp("other"))
+    shutil.copyfile(project.folder / "params.yaml", other.folder / "params.yaml")
+    other.warm_stages()
+    share(other, storage)
+    servers = (f"PREFECT_API_URL={up.prefect}", f"MLFLOW_TRACKING_URI={up.mlflow.removesuffix('/api/2.0/mlflow')}")
+    home = f"PREFECT_HOME={other.folder / 'home'}"
+    worker = (
+        sys.executable,
+        "-m",
+        "prefect",
+        "worker",
+        "start",
+        "--pool",
+        "local",
+        "--work-queue",
+        "machines",
+        "--limit",
+        "1",
+    )
+    with other.start("env", *servers, home, *worker) as process:
+        yield other
+        os.killpg(process.pid, signal.SIGTERM)
+
+
+def test_a_benchmark_spreads_over_two_machines(up: Up, other: Project) -> None:
+    """From one command to runs of both, each trained once, in one leaderboard, one run graph and one MLflow."""
     export = re.search(r"export (PREFECT_API_URL=\S+)", up.said)
     assert export
-    command = (sys.executable, "-m", "prefect", "deployment", "run", "benchmark/demo")  # as `itr up` says
+    command = (sys.executable, "-m", "prefect", "deployment", "run", "benchmark/demo", "-p", "spread=true")
     said = up.project.run("env", export[1], *command).stdout
     found = re.search(r"UUID: (\S+)", said)
     assert found, said
@@ -135,24 +205,40 @@ def test_a_deployment_runs_and_mlflow_has_its_figures(up: Up) -> None:
 
     log = up.project.folder / ".servers" / "worker.log"
     assert wait_for(ended, 600)["type"] == "COMPLETED", log.read_text("utf-8")
+    trained = [ran(project) for project in (up.project, other)]
+    assert [len(names) for names in trained] == [1, 1] and {*trained[0], *trained[1]} == {*RUNS}
+    assert not (other.folder / "data" / "scenes" / "raw").exists()  # it has what runs read, and made none of it
+    assert [*(other.folder / "cache" / "shards").glob("*.tar")]
+    board = json.loads((up.project.folder / "report" / "leaderboard.json").read_text("utf-8"))
+    assert {row for rows in board.values() for row in rows} == {"vse_pp_bigru/small", "esa_bigru/small"}
     _, graph = ask(f"{up.prefect}/flow_runs/{key}/graph-v2")
-    nodes = {node["label"]: node for _, node in graph["nodes"]}
-    assert nodes.keys() == {"code, nltk", "prepare scenes", RUN, "report"}
+    nodes = {node["label"]: node for _, node in graph["nodes"] if node["kind"] == "task-run"}
+    assert nodes.keys() >= {"code, nltk", "prepare scenes", *RUNS, "report"}
     assert {node["state_type"] for node in nodes.values()} == {"COMPLETED"}
     assert {parent["id"] for parent in nodes[RUN]["parents"]} >= {nodes["prepare scenes"]["id"]}
     _, found = ask(f"{up.mlflow}/experiments/get-by-name?experiment_name=scenes")
     _, runs = ask(f"{up.mlflow}/runs/search", {"experiment_ids": [found["experiment"]["experiment_id"]]})
-    (told,) = runs["runs"]
-    figures = {metric["key"]: metric["value"] for metric in told["data"]["metrics"]}
-    results = json.loads((up.project.folder / "metrics" / f"{RUN}.json").read_text("utf-8"))
-    assert told["info"]["run_name"] == RUN and figures["test/rsum"] == pytest.approx(results["test/rsum"])
+    figures = {
+        told["info"]["run_name"]: {metric["key"]: metric["value"] for metric in told["data"]["metrics"]}
+        for told in runs["runs"]
+    }
+    assert len(runs["runs"]) == 2 and figures.keys() == {*RUNS}
+    for name in RUNS:
+        results = json.loads((up.project.folder / "metrics" / f"{name}.json").read_text("utf-8"))
+        assert figures[name]["test/rsum"] == pytest.approx(results["test/rsum"])
     assert {path.name for path in up.project.folder.iterdir()} >= {".prefect", ".servers", "mlflow.db", "mlartifacts"}
+
+
+def ran(project: Project) -> list[str]:
+    """The runs that were trained in a checkout, as its flows' logs have it."""
+    logs = [path.read_text("utf-8") for path in (project.folder / "logs").iterdir()]
+    return [name for log in logs for name in re.findall(r"Running stage 'train@(.+)'", log)]
 
 
 def test_the_form_offers_what_params_yaml_has_and_refuses_the_rest(up: Up) -> None:
     _, train = ask(f"{up.prefect}/deployments/name/train/demo")
     asked = train["parameter_openapi_schema"]
-    assert asked["properties"]["runs"]["items"]["enum"] == [RUN] and asked["required"] == ["runs"]
+    assert asked["properties"]["runs"]["items"]["enum"] == [*RUNS] and asked["required"] == ["runs"]
     _, prepare = ask(f"{up.prefect}/deployments/name/prepare/demo")
     assert prepare["parameter_openapi_schema"]["properties"]["data"]["items"]["enum"] == ["scenes"]
     create = f"{up.prefect}/deployments/{train['id']}/create_flow_run"
