@@ -24,6 +24,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows import heartbeat
 from flows.graph import RUNS, Task
 from flows.log import Log
 from flows.outlook import outlook
@@ -143,9 +144,10 @@ def schedule(
     """
     of_command = _work.get(None)
     work = of_command or Work(Log(folder))
+    allow()
+    heart = heartbeat.begin()
     try:
         with chdir(folder), alone(folder):
-            allow()
             params, tasks = planned(jobs, only)
             if of_command is None:
                 work.log.say(outlook(params, tasks, jobs, None, partial(work.log.write, "records")))
@@ -153,6 +155,8 @@ def schedule(
             work.log.total = len(tasks) + trains
             work.log.tell(get_run_logger().info)
             _run(tasks, work, jobs, gpus)
+            if heart.over is not None:
+                return heartbeat.ended(heart.over)
             if stopped():
                 return Cancelled(message="stopped")
             if work.left:
@@ -169,6 +173,8 @@ def schedule(
                 create_table_artifact(table, key="leaderboard", description=params.report.title)
             return Completed(message="all is up to date")
     except Exception as error:
+        if heart.over is not None:
+            return heartbeat.ended(heart.over)
         if not work.ended.is_set():
             work.error = error
         raise

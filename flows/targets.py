@@ -23,7 +23,7 @@ from itrcore import repro
 from itrcore.errors import ITRError, shown
 
 _LAST_LINES = 15
-_BUSY, _BUSY_SECONDS = "is busy, it is being blocked by", 2.0
+_BUSY, _BUSY_SECONDS = ("is busy, it is being blocked by", "Unable to acquire lock"), 2.0
 _ENVIRONMENT = repro.environment()  # taken now: flows.server changes this process's for Prefect
 
 _running: set[subprocess.Popen[bytes]] = set()
@@ -56,11 +56,13 @@ def reproduce(targets: Sequence[str], log: Callable[[str], None], extra: Mapping
             errors.append(line)
         log(line)
 
-    while (code := run(repro.command("-s", *targets), hear, extra)) and any(_BUSY in error for error in errors):
-        log(
-            "Waiting for another process of DVC."
-        )  # such as a dvc repro by hand, for which --wait-for-lock does not wait
+    while (code := run(repro.command("-s", *targets), hear, extra)) and any(
+        part in line for line in errors for part in _BUSY
+    ):
+        # Such as a dvc repro by hand. --wait-for-lock waits for DVC's lock alone, not for the notes of what its processes use.
+        log("Waiting for another process of DVC.")
         errors.clear()
+        repro.release_dead()
         time.sleep(_BUSY_SECONDS)
     if errors and (lost := _not_stored(targets)):
         raise TargetFailed(

@@ -35,7 +35,7 @@ def fetched(targets: Sequence[str], remote: str | None = None) -> set[str]:
 
     found = set[str]()
     try:
-        with Repo(config={"core": {"remote": remote}} if remote else None) as repo, repo.lock:
+        with Repo(config={"core": {"remote": remote}} if remote else None, _wait_for_lock=True) as repo, repo.lock:
             repo.stage_cache.pull(remote)
             for target in targets:
                 (stage,) = repo.stage.collect(target)
@@ -57,7 +57,7 @@ def remove_damaged() -> list[Path]:
     from dvc.repo import Repo
 
     try:
-        with Repo() as repo, repo.lock:
+        with Repo(_wait_for_lock=True) as repo, repo.lock:
             return [*_damaged_objects(Path(repo.cache.local.path)), *_damaged_outputs(repo)]
     except DvcException as error:
         raise ConfigError(f"DVC cannot read this project: {error}") from error

@@ -157,11 +157,13 @@ def register() -> None:
 def heal() -> None:
     """Remove damaged files from DVC's cache and outputs, so that dvc repro makes them anew.
 
-    DVC trusts its cache and would restore the damage. Every file is read; run no stage meanwhile.
+    DVC trusts its cache and would restore the damage. Every file is read; start no stage meanwhile.
     """
     with user_errors(), working("reading every file"):
+        from itrcore import repro
         from itrcore.cache import remove_damaged
 
+        repro.wait_until_free(say)
         removed = remove_damaged()
     for path in removed:
         say(f"removed {os.path.relpath(path)}")

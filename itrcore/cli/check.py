@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from itrcore import layout
+from itrcore import layout, network_disk
 from itrcore.errors import first_line
 from itrcore.terminal import say, user_errors, warn
 
@@ -48,6 +48,8 @@ def check(
                 say(line)
             for line in _room(params, found, rates):
                 say(line)
+            if advised := network_disk.advice(Path()):
+                warn(advised)
     say(f"{path}: valid. {len(params.runs)} runs, {len(params.ensembles)} ensembles.")
 
 

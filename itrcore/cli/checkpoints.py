@@ -102,6 +102,7 @@ def judge(name: str, now: bool) -> None:
         say(f"Next: dvc repro judge@{name}")
         return
     # The steps are DVC's; this only starts them, as a user would.
+    repro.wait_until_free(say)
     done = subprocess.run(repro.command(f"judge@{name}"), env=repro.environment())
     if done.returncode == 0:
         say("\nNext: itr leaderboard, or dvc repro for the report")

@@ -62,6 +62,7 @@ def _from_remote(params: Params, name: str, remote: str | None) -> None:
 
     data = params.run(name).data
     # What decides a run is known once its data set is prepared. DVC's own --pull knows the default remote alone.
+    repro.wait_until_free(say)
     prepared = subprocess.run(repro.command(*([] if remote else ["--pull"]), f"inputs@{data}"), env=repro.environment())
     if prepared.returncode:
         raise ConfigError(f"{data} could not be prepared; what DVC says stands above")
