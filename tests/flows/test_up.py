@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 import psutil
 import pytest
 
+from flows.guardian import of_flow_runs
 from tests.support.project import Project, tiny_params
+from tests.support.warm import python
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +71,11 @@ class Up:
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def kill(self, word: str) -> None:
+        """One of its four processes, with its group."""
+        (found,) = [child for child in psutil.Process(self.process.pid).children() if word in child.cmdline()]
+        os.killpg(found.pid, signal.SIGKILL)
+
 
 def free_ports(number: int) -> list[int]:
     taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]  # at once, so that they differ
@@ -78,10 +86,11 @@ def free_ports(number: int) -> list[int]:
 
 
 def start(project: Project, *options: str) -> Up:
-    """`itr up` on ports that are free."""
+    """`itr up` on ports that are free; what says nothing for 12 seconds is lost."""
     prefect, mlflow = free_ports(2)
     ports = ("--prefect-port", str(prefect), "--mlflow-port", str(mlflow))
-    process = project.start(sys.executable, "-m", "itrcore.cli", "up", *ports, *options)
+    command = ("env", "ITR_LOST_AFTER=12", sys.executable, "-m", "itrcore.cli", "up")
+    process = project.start(*command, *ports, *options)
     return Up(project, process, f"http://127.0.0.1:{prefect}/api", f"http://127.0.0.1:{mlflow}/api/2.0/mlflow", "")
 
 
@@ -105,11 +114,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("up"))
     params = tiny_params(project.params)
     params["runs"] = {RUN: params["runs"][RUN]}
+    params["profiles"]["small"]["recipe"]["epochs"] = 40
+    params["training"]["save_every_steps"] = 3
     project.write_params({**params, "ensembles": {}})
     wanted = project.read("prefect.yaml")
     wanted["deployments"] = [each for each in wanted["deployments"] if each["name"] == "demo"]
     project.write("prefect.yaml", wanted)
     project.warm_stages()
+    project.replace("dvc.yaml", f"{python()} -m stages.train", "python -m stages.train")  # it is killed
     return project
 
 
@@ -120,21 +132,48 @@ def up(project: Project) -> Iterator[Up]:
     end(up)
 
 
-def test_a_deployment_runs_and_mlflow_has_its_figures(up: Up) -> None:
+def test_a_deployment_of_a_dead_machine_goes_on_where_it_was_and_without_its_server(up: Up) -> None:
     export = re.search(r"export (PREFECT_API_URL=\S+)", up.said)
     assert export
     command = (sys.executable, "-m", "prefect", "deployment", "run", "benchmark/demo")  # as `itr up` says
     said = up.project.run("env", export[1], *command).stdout
     found = re.search(r"UUID: (\S+)", said)
     assert found, said
-    key = found[1]
+    dead = found[1]
+    logs = up.project.folder / "logs"
+
+    def epochs(nth: int) -> list[int]:
+        """What the log of a flow has."""
+        text = "".join(path.read_text("utf-8") for path in sorted(logs.glob("*"))[nth : nth + 1])
+        return [int(number) for number in re.findall(r": epoch +(\d+)  loss ", text)]
+
+    wait_for(lambda: len(epochs(0)) > 1, 600)
+    up.kill("worker")
+    for _, group in [each for each in of_flow_runs() if each[0] == dead]:
+        os.killpg(group, signal.SIGKILL)
+
+    def others(*states: str) -> Any:
+        _, runs = ask(f"{up.prefect}/flow_runs/filter", {})
+        return [run for run in runs if run["id"] != dead and run["state"]["type"] in states]
+
+    (again,) = wait_for(lambda: others("RUNNING"), 120)
+    _, found = ask(f"{up.prefect}/flow_runs/{dead}")
+    assert found["state"]["type"] == "CRASHED" and f"'{again['name']}' goes on with it" in found["state"]["message"]
+    assert again["name"] == f"{found['name']}, start 2"
+    wait_for(lambda: epochs(1), 300)
+    up.kill("flows.guard:server")
+    wait_for(lambda: "prefect has ended" in up.process.stdout.readline(), 60)  # type: ignore[union-attr]
+    key = again["id"]
 
     def ended() -> Any:
-        _, found = ask(f"{up.prefect}/flow_runs/{key}")
-        return found["state"] if found["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+        with suppress(OSError):  # the server may not be back yet
+            return others("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
     log = up.project.folder / ".servers" / "worker.log"
-    assert wait_for(ended, 600)["type"] == "COMPLETED", log.read_text("utf-8")
+    (last,) = wait_for(ended, 600)
+    assert (last["id"], last["state"]["type"]) == (key, "COMPLETED"), log.read_text("utf-8")
+    begins = epochs(0)[-1]  # its state may not have been saved yet
+    assert epochs(1)[0] in (begins, begins + 1) and epochs(1) == [*range(epochs(1)[0], 41)]
     _, graph = ask(f"{up.prefect}/flow_runs/{key}/graph-v2")
     nodes = {node["label"]: node for _, node in graph["nodes"]}
     assert nodes.keys() == {"code, nltk", "prepare scenes", RUN, "report"}
