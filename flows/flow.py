@@ -23,6 +23,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows import heartbeat
 from flows.graph import RUNS, Task
 from flows.log import Log
 from flows.outlook import outlook
@@ -181,9 +182,10 @@ def schedule(
     runs = () if only is None else only.get(RUNS, ())
     lending = needs is not None
     work = of_command or Work(Log(folder, name=f"train-{runs[0]}" if lending else "benchmark"))
+    allow()
+    heart = heartbeat.begin()
     try:
         with chdir(folder):
-            allow()
             params, tasks = planned(jobs, only, above=not lending)
             here = [task for task in tasks if not spread or task.stages[0].block != RUNS]
             slots = Slots.of(params, here, jobs, () if spread else gpus)
@@ -195,6 +197,8 @@ def schedule(
             elsewhere = Spread(name_of(folder), gpus, params, tasks, work.log) if spread else None
             with nullcontext() if needs is None else lent(tasks, needs, work.log.say):
                 _run(tasks, work, slots, params, elsewhere)
+            if heart.over is not None:
+                return heartbeat.ended(heart.over)
             if stopped():
                 return Cancelled(message="stopped")
             if work.left:
@@ -211,6 +215,8 @@ def schedule(
                 create_table_artifact(table, key="leaderboard", description=params.report.title)
             return Completed(message="all is up to date")
     except Exception as error:
+        if heart.over is not None:
+            return heartbeat.ended(heart.over)
         if not work.ended.is_set():
             work.error = error
         raise

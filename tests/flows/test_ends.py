@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -151,7 +152,7 @@ def test_what_failed_comes_last_and_no_more_than_jobs_run_at_once(
 
 
 @pytest.mark.slow
-def test_a_target_waits_for_a_dvc_repro_by_hand(
+def test_a_target_waits_for_a_dvc_repro_by_hand_and_not_for_a_dead_one(
     project: Project, monkeypatch: pytest.MonkeyPatch, started: list[subprocess.Popen[str]]
 ) -> None:
     monkeypatch.chdir(project.folder)
@@ -161,6 +162,14 @@ def test_a_target_waits_for_a_dvc_repro_by_hand(
     lines: list[str] = []
     reproduce(["made_by_hand"], lines.append)
     assert "Waiting for another process of DVC." in lines and lines[-1] == "Data and pipelines are up to date."
+    with subprocess.Popen(["sleep", "600"]) as other:  # has the number of a process of DVC that died with its machine
+        dead = {"pid": other.pid, "cmd": "dvc repro"}
+        notes = {"write": {str(project.folder / "made_by_hand"): dead}, "read": {}}
+        (project.folder / ".dvc" / "tmp" / "rwlock").write_text(json.dumps(notes), "utf-8")
+        stages(project, made_by_hand="echo again; touch made_by_hand")
+        reproduce(["made_by_hand"], lines.append)
+        other.kill()
+    assert "again" in lines
 
 
 def test_children_in_groups_of_their_own_are_ended_too() -> None:
