@@ -85,7 +85,7 @@ class Experiment:
 
     @property
     def sweep(self) -> Flow[..., State[None]]:
-        """One of its sweeps; only for an experiment that has some."""
+        """One of its sweeps."""
 
         def sweep(sweep, jobs: Jobs = 1, gpus: Sequence[str] = ()) -> State[None]:  # type: ignore[no-untyped-def]
             """Train a run with other settings, many times, and find what is best on dev; what was cancelled goes on.
@@ -98,7 +98,8 @@ class Experiment:
             return run_sweep(self._folder, sweep, jobs, gpus)
 
         with chdir(self._folder):
-            return _flow(sweep, sweep=_one_of(sweeps.names()))
+            names = sweeps.names()
+        return _flow(sweep, sweep=_one_of(names) if names else str)  # a form has to offer something
 
 
 def _some_of(names: Iterable[str]) -> Any:
