@@ -41,7 +41,7 @@ class Experiment:
 
             Args:
                 jobs: how many tasks compute at once
-                gpus: GPUs to spread them over, such as 0 and 1; each task sees one
+                gpus: GPUs to spread them over, such as 0 and 1 (none: all there are); each task sees one
             """
             return schedule(self._folder, jobs, gpus)
 
@@ -72,7 +72,7 @@ class Experiment:
             Args:
                 runs: which runs
                 jobs: how many tasks compute at once
-                gpus: GPUs to spread them over, such as 0 and 1; each task sees one
+                gpus: GPUs to spread them over, such as 0 and 1 (none: all there are); each task sees one
             """
             return schedule(self._folder, jobs, gpus, {RUNS: runs})
 
