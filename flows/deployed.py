@@ -42,7 +42,7 @@ class Experiment:
 
             Args:
                 jobs: how many tasks compute at once
-                gpus: GPUs to spread them over, such as 0 and 1; each task sees one
+                gpus: GPUs to spread them over, such as 0 and 1 (none: all there are); each task sees one
                 spread: hand the runs to all workers of the pool, through DVC's default remote
             """
             return schedule(self._folder, jobs, gpus, spread=spread)
@@ -76,7 +76,7 @@ class Experiment:
             Args:
                 runs: which runs
                 jobs: how many tasks compute at once
-                gpus: GPUs to spread them over, such as 0 and 1; each task sees one
+                gpus: GPUs to spread them over, such as 0 and 1 (none: all there are); each task sees one
                 needs: left empty by people; a benchmark that is spread says here what it has sent to DVC's remote
             """
             return schedule(self._folder, jobs, gpus, {RUNS: runs}, needs=needs)
