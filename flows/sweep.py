@@ -52,7 +52,7 @@ def sweep(folder: Path, name: str, jobs: int, gpus: Sequence[str]) -> State[None
             stop_all()  # a cancelled flow leaves no training behind
             raise
     trials = [
-        {"trial": trial["number"] + 1, **trial["values"], "dev rsum": trial["rsum"], "state": trial["state"]}
+        {"trial": trial["number"], **trial["values"], "dev rsum": trial["rsum"], "state": trial["state"]}
         for trial in json.loads("\n".join(table))
     ]
     # Prefect takes small letters, digits and - in a key.
