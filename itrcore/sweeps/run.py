@@ -67,7 +67,7 @@ class Runner:
 
     def _train(self, held: Held, gpu: str | None) -> None:
         """All trainings of a trial."""
-        name = f"trial {held.number + 1} of {self._wanted}"
+        name = f"trial {held.number} of {self._wanted}"
         say(f"{name}: {in_words(held.values)}")
         self._note(held)
         seeds = self._sweep.settings.seeds
@@ -107,7 +107,7 @@ class Runner:
         return goes_on
 
     def _note(self, held: Held) -> None:
-        self._log.note(self._study.trials()[held.number], self._study.best())
+        self._log.note(self._study.trials()[held.number - 1], self._study.best())
 
 
 def run(sweep: Sweep, study: Study, trials: Sequence[Values] | None, jobs: int, gpus: Sequence[str]) -> None:
@@ -121,12 +121,15 @@ def run(sweep: Sweep, study: Study, trials: Sequence[Values] | None, jobs: int, 
             log.note(trial, study.best())
     done = sum(trial.ended for trial in known)
     say(f"Sweep {sweep.name}: {wanted} trials, {done} of them done. What trainings print: {study.folder}/*.log")
-    left = True
     try:
         Runner(sweep, study, wanted, log).run(jobs, gpus)
-        left = any(not trial.ended and trial.number < wanted for trial in study.trials())
     finally:
-        log.end(left, study.best())
+        trials_now = study.trials()
+        for trial in trials_now:
+            if trial.state == "stopped":
+                log.note(trial, study.best())
+        if all(trial.state != "going on" for trial in trials_now):  # else another process has the last word
+            log.end(sum(trial.ended for trial in trials_now) < wanted, study.best())
 
 
 def in_words(values: Values) -> str:

@@ -43,7 +43,7 @@ class Held:
     def __init__(self, trial: optuna.Trial, sweep: Sweep, lock: FileLock, folder: Path) -> None:
         """folder: for the states of its trainings"""
         self._trial, self._lock, self.folder = trial, lock, folder
-        self.number = trial.number
+        self.number = trial.number + 1
         self.values = space.suggested(trial, sweep)
         self.trained = _trained(trial.user_attrs)
 
@@ -69,7 +69,7 @@ class Held:
         rsums = [trained.rsum for trained in self.trained.values()]
         with warnings.catch_warnings(action="ignore"):
             self._trial.study.tell(
-                self.number, sum(rsums) / len(rsums) if state == "finished" else None, state=states[state]
+                self._trial.number, sum(rsums) / len(rsums) if state == "finished" else None, state=states[state]
             )
 
     def release(self) -> None:
@@ -102,14 +102,14 @@ class Study:
         with self._alone:
             trials = self._study.get_trials(deepcopy=False)
             for left in trials:
-                if left.state == TrialState.RUNNING and (lock := self._free(left.number)) is not None:
+                if left.state == TrialState.RUNNING and (lock := self._free(left.number + 1)) is not None:
                     return self._held(optuna.Trial(self._study, left._trial_id), lock)
             waiting = any(trial.state == TrialState.WAITING and trial.number < wanted for trial in trials)
             if not waiting and (len(trials) >= wanted or self.sweep.settings.sampler != "tpe"):
                 return None
             self._study.sampler = space.sampler(self.sweep, len(trials))
             trial = self._study.ask()
-            lock = self._free(trial.number)
+            lock = self._free(trial.number + 1)
             assert lock is not None  # nobody else knows it
             return self._held(trial, lock)
 
@@ -145,13 +145,13 @@ class Study:
 
     def _known(self, trial: FrozenTrial) -> Trial:
         now: State = "waiting" if trial.state == TrialState.WAITING else _STATES.get(trial.state, "going on")
-        if now == "going on" and (lock := self._free(trial.number)) is not None:
+        if now == "going on" and (lock := self._free(trial.number + 1)) is not None:
             lock.release()
             now = "stopped"
         curve: Curve = sorted(trial.intermediate_values.items())
         kept = trial.params or trial.system_attrs.get("fixed_params", {})
         return Trial(
-            trial.number,
+            trial.number + 1,
             space.restored(kept, self.sweep),
             now,
             trial.value if now == "finished" else None,
