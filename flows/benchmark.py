@@ -69,7 +69,7 @@ def main() -> None:
             server = Server()
             if arguments.spread and server.own:
                 raise ConfigError("--spread needs a server of Prefect that has workers: set PREFECT_API_URL")
-            with alone(folder) if server.own else nullcontext():
+            with alone(folder, os.environ.get("PREFECT_HOME")) if server.own else nullcontext():
                 _run(folder, server, arguments)
     except SystemExit as ended:
         status = int(ended.code or 0)

@@ -63,12 +63,13 @@ def planned(
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, store: str | None = None) -> Iterator[None]:
     """Wait until no other flow with a server of its own runs in this folder: both would have one store.
 
-    The system releases the lock when the process ends, in whatever way.
+    store: of its server, where it is not the folder's; jobs of a cluster have one each. The system releases the lock when the
+    process ends, in whatever way.
     """
-    path = (folder / ".dvc" / "tmp" / "flow.lock").resolve()
+    path = (Path(store) if store else folder / ".dvc" / "tmp").resolve() / "flow.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock, holder = FileLock(path), path.with_suffix(".pid")
     try:

@@ -115,7 +115,7 @@ def rates(settings: MethodSettings, card: Card, regions: int = 36, width: int = 
         method = objective.method.eval()
         batch = _batch(256, 256, regions, width, n_tokens, lengths, rng)
         parts: dict[str, float] = {}
-        with torch.inference_mode():
+        with torch.no_grad():  # in inference mode products inside of other operations would not be seen
             with Counted(card, card.float32) as counted:
                 images = method.encode_images(batch.images)
             parts["image"] = counted.seconds / 256

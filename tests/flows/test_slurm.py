@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ from submitit import LocalExecutor
 
 from flows.graph import Stage, grouped
 from flows.job import Job
+from flows.plan import alone
 from flows.slurm import main, rest
 from itrcore import repro
 
@@ -36,6 +38,15 @@ def test_what_no_run_makes_comes_after_them_and_the_report_by_itself() -> None:
     assert items.index("members@both") < items.index("ensemble@both")
     assert items.index("transfer_inputs@c") < items.index("transfer@c")
     assert report[6:] == ["report"]
+
+
+def test_jobs_in_one_folder_whose_servers_have_stores_of_their_own_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    def job(store: str) -> bool:
+        with alone(tmp_path, str(tmp_path / store)):
+            return True
+
+    with ThreadPoolExecutor(1) as other, alone(tmp_path, str(tmp_path / "a")):
+        assert other.submit(job, "b").result(timeout=30)
 
 
 @pytest.mark.slow
