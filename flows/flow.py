@@ -28,7 +28,7 @@ from flows.graph import RUNS, Task
 from flows.log import Log
 from flows.outlook import outlook
 from flows.plan import claimed, folder_of, name_of, planned
-from flows.spread import Spread, lent
+from flows.spread import Spread, lendable, lent
 from flows.targets import TargetFailed, allow, reproduce, run, stop_all, stopped
 from itrcore import layout
 from itrcore.errors import ITRError, first_line
@@ -182,14 +182,16 @@ def schedule(
     try:
         with chdir(folder):
             allow()
-            params, tasks = planned(jobs, only, above=not lending)
+            params, tasks = planned(jobs, only)
+            if lending:
+                tasks = [Task(lent_task.stages, [], []) for lent_task in lendable(tasks)]
             if of_command is None and not lending:
                 work.log.say(outlook(params, tasks, jobs, None, partial(work.log.write, "records")))
             trains = bool(runs) and not lending
             work.log.total = len(tasks) + trains
             work.log.tell(get_run_logger().info)
             elsewhere = Spread(name_of(folder), gpus, params, tasks, work.log) if spread else None
-            with nullcontext() if needs is None else lent(tasks, needs, work.log.say):
+            with nullcontext() if needs is None else lent(tasks, needs, work.log.say, lambda: not work.left):
                 _run(tasks, work, jobs, gpus, elsewhere)
             if stopped():
                 return Cancelled(message="stopped")
@@ -226,7 +228,7 @@ def _run(tasks: Sequence[Task], work: Work, jobs: int, gpus: Sequence[str], else
     for planned_task in tasks:
         waits: list[Any] = [futures[before] for before in planned_task.needs]
         waits += [allow_failure(futures[before]) for before in planned_task.after]
-        made_elsewhere = elsewhere is not None and planned_task.stages[0].block == RUNS
+        made_elsewhere = elsewhere is not None and planned_task in elsewhere.tasks
         futures[planned_task] = dvc_targets.with_options(retries=0 if made_elsewhere else _RETRIES).submit(
             planned_task.title,
             planned_task.targets,
