@@ -12,7 +12,9 @@ import signal
 import sys
 import time
 from collections.abc import Hashable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
+from itertools import count
 from uuid import UUID
 
 from httpx import HTTPError
@@ -20,7 +22,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import FlowRun, State, StateType
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.responses import SetStateStatus
-from prefect.exceptions import PrefectException, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectException, PrefectHTTPStatusError
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelled, Crashed
 
@@ -98,28 +100,28 @@ class Watch:
             self._give_up(run, silent[run.id])
             del runs[run.id]
         for key in self._alive.keys() - silent.keys():
-            run = self._client.read_flow_run(key)
-            if run.state is not None and run.state.is_crashed() and run.labels.get(BEATS):
-                say(f"{run.name} crashed. {self._again(run)[1]}")  # its worker has seen it die
+            with suppress(ObjectNotFound):  # someone has removed it
+                run = self._client.read_flow_run(key)
+                if run.state is not None and run.state.is_crashed() and BEATS in run.labels:
+                    say(f"{run.name} crashed. {self._again(run)[1]}")  # its worker has seen it die
         self._alive = runs
 
     def _going_on(self) -> Iterator[FlowRun]:
         """Flow runs of our deployments that a worker has taken and that have not ended."""
         states = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
         wanted = FlowRunFilter.model_validate({"state": {"type": {"any_": states}}})
-        found, page = 0, [*self._client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE)]
-        while page:
+        for offset in count(0, _PAGE):
+            page = self._client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE, offset=offset)
             yield from (run for run in page if run.deployment_id is not None and self._is_ours(run.deployment_id))
-            found += len(page)
-            page = (
-                self._client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE, offset=found)
-                if len(page) == _PAGE
-                else []
-            )
+            if len(page) < _PAGE:
+                return
 
     def _from_here(self, deployment: UUID) -> bool:
         """Whether a deployment is of flows.deployed: others say nothing of their life."""
-        return (self._client.read_deployment(deployment).entrypoint or "").startswith("flows.deployed:")
+        try:
+            return (self._client.read_deployment(deployment).entrypoint or "").startswith("flows.deployed:")
+        except ObjectNotFound:
+            return False
 
     def _most(self, run: FlowRun) -> float:
         """Seconds that a run may say nothing. In pools of other kinds, such as Kubernetes, one may wait long before it begins."""
