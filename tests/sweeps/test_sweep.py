@@ -71,7 +71,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list
     prepare(folder, DATA)
     (folder / "sweeps").mkdir()
     (folder / "sweeps" / "rates.yaml").write_text(SWEEP, "utf-8")
-    for path in (folder / "data" / "tiny" / "shards" / "regions").glob("*test*"):
+    of_test = list((folder / "data" / "tiny" / "shards" / "regions").glob("test*"))
+    assert of_test
+    for path in of_test:
         path.write_bytes(b"not to be read")
     with start(folder) as first:
         assert first.stdout is not None
