@@ -82,13 +82,14 @@ def _next(found: Sweep, study: Study, adopted: bool) -> str:
 def _run(found: Sweep, jobs: int, gpus: list[str], anew: bool) -> Study:
     import signal
 
+    from itrcore.sweeps.record import record_of
     from itrcore.sweeps.run import run
     from itrcore.sweeps.space import planned
-    from itrcore.sweeps.study import open_study, record
+    from itrcore.sweeps.study import open_study
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     trials = planned(found)
-    study = open_study(found, record(found), anew)
+    study = open_study(found, record_of(found), anew)
     run(found, study, trials, jobs, gpus)
     return study
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 from itrcore.runs.trials import Curve
 from itrcore.settings.sweeps import Sweep, Values
@@ -78,13 +79,14 @@ class Runner:
                 said = f"{name}, seed {seed}" if len(seeds) > 1 else name
                 task = Task(
                     self._sweep.name,
+                    self._study.name,
                     f"{self._sweep.name}-{held.number}",
                     dict(held.values),
                     seed,
                     str(state(held.folder, held.number, seed)),
                 )
                 log = held.folder / f"{held.number}-{seed}.log"
-                trained = self._processes.train(task, log, gpu, lambda curve: self._goes_on(held, seed, said, curve))  # noqa: B023
+                trained = self._processes.train(task, log, gpu, partial(self._goes_on, held, seed, said))
                 held.keep(seed, trained)
             held.end("finished")
             rsums = [trained.rsum for trained in held.trained.values()]

@@ -16,10 +16,12 @@ import pytest
 from typer.testing import CliRunner
 
 from itrcore.cli.app import app
+from itrcore.errors import ITRError
 from itrcore.files import read_json
 from itrcore.runs.trials import Trial
 from itrcore.settings import sweeps
 from itrcore.settings.load import load
+from itrcore.sweeps.process import Processes, Task
 from itrcore.sweeps.study import find_study
 from tests.support import warm
 from tests.support.tiny_project import ROOT, prepare, train_in, weights, write_params
@@ -69,7 +71,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list
     prepare(folder, DATA)
     (folder / "sweeps").mkdir()
     (folder / "sweeps" / "rates.yaml").write_text(SWEEP, "utf-8")
-    for path in (folder / "data" / "tiny" / "shards" / "regions").glob("*test*"):
+    of_test = list((folder / "data" / "tiny" / "shards" / "regions").glob("test*"))
+    assert of_test
+    for path in of_test:
         path.write_bytes(b"not to be read")
     with start(folder) as first:
         assert first.stdout is not None
@@ -159,3 +163,13 @@ def test_the_best_trial_becomes_a_run_that_need_not_be_trained_again(
     assert "Done already" in capfd.readouterr().out
     assert weights(run) == kept
     assert load().method_of("tiny-gpo-best-1").recipe.learning_rate == RATES[0]
+
+
+def test_a_training_refuses_to_add_to_trials_of_other_settings(
+    swept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as those that params.yaml had when the sweep began."""
+    monkeypatch.setattr(sys, "executable", warm.python())
+    task = Task("rates", "other", "rates-9", {"recipe.learning_rate": RATES[0]}, 1, str(tmp_path / "state"))
+    with pytest.raises(ITRError, match="code, settings or data have changed since sweep rates began"):
+        Processes().train(task, tmp_path / "log", None, lambda curve: True)
