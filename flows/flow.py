@@ -89,7 +89,7 @@ def dvc_targets(name: str, targets: Sequence[str], work: Work, limited: bool = T
     """Run DVC targets, one after another; DVC skips those that are up to date. limited: in one of the work's slots"""
     gpu = work.slots.get() if limited else None
     try:
-        with work.log.task(name, get_run_logger().info) as told:
+        with work.log.task(name, get_run_logger().log) as told:
             try:
                 reproduce(targets, told.hear, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
                 told.done()
@@ -109,7 +109,7 @@ def dvc_targets(name: str, targets: Sequence[str], work: Work, limited: bool = T
 @task(task_run_name="mlflow", cache_policy=NO_CACHE)
 def record_in_mlflow(log: Log) -> None:
     """Bring MLflow up to date: no training logged what DVC restored from its cache. What it refuses is a warning."""
-    with log.task("mlflow", get_run_logger().info) as told:
+    with log.task("mlflow", get_run_logger().log) as told:
         run([sys.executable, "-m", "itrcore.cli", "track"], told.hear)
         told.done()
 

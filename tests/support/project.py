@@ -41,6 +41,7 @@ class Project:
         """warm: commands and stages run by `warm.python`, for tests that send no signals"""
         self.folder = folder
         self.python = python() if warm else sys.executable
+        self.variables: dict[str, str] = {}  # more of them for what runs inside
         for name in _COPIED:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -122,6 +123,7 @@ class Project:
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "100",
             "DVC_SITE_CACHE_DIR": str(self.folder / ".dvc" / "tmp" / "site"),
+            **self.variables,
         }
 
     def run(
