@@ -111,7 +111,7 @@ def dvc_targets(
                 held.enter_context(claimed(name, waiting))  # before it has a slot, which is for what computes
                 if slots is not None:
                     place = held.enter_context(slots.taken(name, gpus, work.log.say))
-            told = held.enter_context(work.log.task(name, get_run_logger().info))
+            told = held.enter_context(work.log.task(name, get_run_logger().log))
             try:
                 if elsewhere is not None:
                     elsewhere(told.hear)
@@ -133,7 +133,7 @@ def dvc_targets(
 @task(task_run_name="mlflow", cache_policy=NO_CACHE)
 def record_in_mlflow(log: Log) -> None:
     """Bring MLflow up to date: no training logged what DVC restored from its cache. What it refuses is a warning."""
-    with log.task("mlflow", get_run_logger().info) as told:
+    with log.task("mlflow", get_run_logger().log) as told:
         run([sys.executable, "-m", "itrcore.cli", "track"], told.hear)
         told.done()
 

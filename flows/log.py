@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -11,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from itrcore.progress import EVERY, ONGOING, clock
+from itrcore.spoken import STAMP, level, stamped
 from itrcore.terminal import warn
 
 FOLDER = "logs"  # in the experiment's folder
@@ -21,13 +23,11 @@ CHATTER = re.compile(
     r"(Generating|Updating) lock file|To (track the changes with git|enable auto staging), run:"
     r"|\s+(git add|dvc config core\.autostage)\b|Use `dvc push`"
 )
-_WANTED = re.compile(
-    r"^((warning|error):|Going on at|Out of memory|The training (has|is no longer)) "
-    r"|\b(WARNING|ERROR|CRITICAL)\b|\b[A-Z]\w+(Warning|Error|Exception): "
-)
+_WANTED = re.compile(r"(Going on at|Out of memory|The training (has|is no longer)) ")  # and what is serious
 _RESULT = re.compile(r": (test rsum .*)")
 
 Say = Callable[[str], None]
+Also = Callable[[int, str], None]  # of a level of Python's logging
 
 
 class Log:
@@ -53,11 +53,11 @@ class Log:
         self._whole = True
 
     def write(self, who: str, line: str) -> None:
-        """Only into the file. A full disk there costs a warning and not the work."""
+        """Only into the file, with time, level and name unless it has them. A full disk there costs a warning and not the work."""
         with self._lock:
             try:
                 with open(self._file, "a", encoding="utf-8") as file:
-                    file.write(f"{time.strftime('%H:%M:%S')} {who}: {line}\n")
+                    file.write(f"{line if STAMP.match(line) else stamped(who, line)}\n")
             except OSError as error:
                 if self._whole:
                     warn(f"{self.path} is not complete: {error.strerror}")
@@ -85,8 +85,8 @@ class Log:
             return f"[{self._numbers.setdefault(title, len(self._numbers) + 1)} of {self.total}]"
 
     @contextmanager
-    def task(self, title: str, also: Say) -> Iterator[TaskLog]:
-        """One try of a task, while it goes on. also: told every line but DVC's advice, such as Prefect's log of the task"""
+    def task(self, title: str, also: Also) -> Iterator[TaskLog]:
+        """One try of a task, while it goes on. also: told every line but DVC's advice, with its level, such as Prefect's log"""
         task = TaskLog(self, title, also)
         self._going_on.append(task)
         try:
@@ -113,7 +113,7 @@ def _new(logs: Path, name: str) -> Path:
 class TaskLog:
     """What one try of a task prints: all of it into the file, and for people what they want to know. Made by `Log.task`."""
 
-    def __init__(self, log: Log, title: str, also: Say) -> None:
+    def __init__(self, log: Log, title: str, also: Also) -> None:
         self._log, self._title, self._also = log, title, also
         self._name = f"{log.number(title)} {title}"
         self._began = self._said = time.monotonic()
@@ -121,16 +121,19 @@ class TaskLog:
         self._result = "done"
 
     def hear(self, line: str) -> None:
-        """A line that a target printed."""
+        """A line that a target printed; those of its stages are stamped."""
         self._log.write(self._title, line)
+        stamp = STAMP.match(line)
+        line = line[stamp.end() :] if stamp else line
+        serious = level(line)
         if not CHATTER.match(line):
-            self._also(line)
+            self._also(logging.getLevelNamesMapping()[stamp[1] if stamp else serious], line)
         if line.startswith("Running stage ") and not self._runs:
             self._runs = True
             self._say("begins")
         elif found := _RESULT.search(line):
             self._result = found[1]
-        elif _WANTED.search(line) or ONGOING.search(line):
+        elif serious != "INFO" or _WANTED.match(line) or ONGOING.search(line):
             self._say(line)
         self._restored |= " is cached - skipping run" in line
 

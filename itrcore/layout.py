@@ -14,6 +14,7 @@ WEIGHTS, TEXT, IMAGE, CONCEPTS = "model.safetensors", "text", "image", "concepts
 # Not a DVC output: a killed training goes on from here, and DVC removes outputs before it runs a stage again.
 STATE = Path("state")
 FINISHED = "finished.json"  # in the folder of a training's state: it is done
+LOG = "log.txt"  # there too, and among the artifacts of its MLflow run: all that its attempts said
 DOWNLOADS = Path("downloads")
 PULLED = Path("pulled")  # folders of runs that were trained in other checkouts
 SWEEPS = Path("sweeps")  # of each sweep its settings, and a folder of what it has tried

@@ -6,6 +6,7 @@ Bars would fill a log, so a log gets lines. rich is loaded only when something i
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import time
 from collections import deque
@@ -14,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 from itrcore.errors import shown
+from itrcore.spoken import on_terminal
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -193,6 +195,7 @@ class Bars(Watcher):
         """Print the line above the bars."""
         if not _hushed:
             self.console.print(shown(line), highlight=False, markup=False, soft_wrap=True)
+            on_terminal(shown(line), sys.stdout)
 
 
 def count_bars(keep: bool = False) -> Bars:

@@ -19,6 +19,7 @@ from rich.segment import Segment
 from itrcore import interrupt
 from itrcore.errors import ITRError, shown
 from itrcore.progress import is_hushed
+from itrcore.spoken import on_terminal
 
 # Full disks, missing permissions, failing disks, a file in the place of a folder: nothing that the code could have got right.
 _OUTSIDE = {
@@ -38,12 +39,12 @@ def user_errors() -> Iterator[None]:
         with _other_words():
             yield
     except KeyboardInterrupt as error:
-        _print("[yellow bold]stopped;[/]", in_words(error).removeprefix("stopped; "))
+        _print("yellow bold", "stopped;", in_words(error).removeprefix("stopped; "))
         raise SystemExit(interrupt.STOPPED) from None
     except (ITRError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _OUTSIDE:
             raise
-        _print("[red bold]error:[/]", in_words(error))
+        _print("red bold", "error:", in_words(error))
         raise SystemExit(1) from None
 
 
@@ -82,10 +83,17 @@ def _other_words() -> Iterator[None]:
             text = line.getMessage()
             if (clean := shown(text)) != text:  # else its parts stay what formatters of their own expect
                 line.msg, line.args = clean, ()
+            if line.levelno >= logging.WARNING:
+                on_terminal(f"{line.levelname} {line.name}: {clean}", sys.stderr)
         return line
 
+    def warning(*args: Any, **more: Any) -> str:
+        text = shown(formatted(*args, **more))
+        on_terminal(text.rstrip(), sys.stderr)
+        return text
+
     logging.setLogRecordFactory(record)
-    warnings.formatwarning = lambda *args, **more: shown(formatted(*args, **more))
+    warnings.formatwarning = warning
     try:
         yield
     finally:
@@ -95,7 +103,9 @@ def _other_words() -> Iterator[None]:
 
 def say(text: str) -> None:
     """Print lines on standard output at once. What they quote of files and servers no terminal obeys."""
-    print(f"{shown(text)}\n", end="", flush=True)  # in one piece: other threads print too
+    text = shown(text)
+    print(f"{text}\n", end="", flush=True)  # in one piece: other threads print too
+    on_terminal(text, sys.stdout)
 
 
 def remark(text: str) -> None:
@@ -115,8 +125,9 @@ class Screen(Console):
 
 def warn(text: str) -> None:
     """Something went wrong that does not stop the work."""
-    _print("[yellow bold]warning:[/]", shown(text))
+    _print("yellow bold", "warning:", shown(text))
 
 
-def _print(mark: str, text: str) -> None:
-    Console(stderr=True).print(f"{mark} {escape(text)}", soft_wrap=True, highlight=False)
+def _print(style: str, mark: str, text: str) -> None:
+    Console(stderr=True).print(f"[{style}]{mark}[/] {escape(text)}", soft_wrap=True, highlight=False)
+    on_terminal(f"{mark} {text}", sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,20 +13,30 @@ from itrcore.errors import ConfigError
 from itrcore.progress import working
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
+from itrcore.spoken import speaking
 from itrcore.terminal import user_errors
 
 HERE = Path(__file__).resolve().parents[1]
 
 
 def run_stage(stage: Callable[[Params, str], None]) -> None:
-    """Run a stage for the item named on the command line, "" where none is; a user's error is one line, not a trace."""
-    with user_errors():
-        params = load()
-        _with_code_of(params.root_folder)
-        _let_dvc_follow_links(params)
-        item = sys.argv[1] if len(sys.argv) > 1 else ""
-        with working(f"{Path(sys.argv[0]).stem} {item}".strip()):
-            stage(params, item)
+    """Run a stage for the item named on the command line, "" where none is; a user's error is one line, not a trace.
+
+    Where output is no terminal, each line says when it was printed and by which stage: files have those of several at once.
+    """
+    item = sys.argv[1] if len(sys.argv) > 1 else ""
+    name = Path(sys.argv[0]).stem
+    with speaking("@".join(filter(None, (name, item)))):
+        try:
+            with user_errors():
+                params = load()
+                _with_code_of(params.root_folder)
+                _let_dvc_follow_links(params)
+                with working(f"{name} {item}".strip()):
+                    stage(params, item)
+        except Exception:  # of the code; as Python shows it, but by this stage
+            traceback.print_exc()
+            raise SystemExit(1) from None
 
 
 def _let_dvc_follow_links(params: Params) -> None:

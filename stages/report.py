@@ -15,6 +15,7 @@ from itrcore.serving.registering import keep_champions
 from itrcore.settings.params import Params
 from itrcore.terminal import say
 from itrcore.tracking.synchronise import synchronise
+from itrcore.tracking.tracker import Tracker
 from itrcore.training.kept import clear_recorded
 from stages import run_stage
 
@@ -39,9 +40,9 @@ def main(params: Params, _: str) -> None:
     say(
         f"{layout.REPORT}/index.html: {len(results.entries)} runs and ensembles. The leaderboard alone: itr leaderboard"
     )
-    clear_recorded(params)
     # Here, where all results are there: MLflow takes seconds to load, and this stage is not restored from DVC's cache.
     synchronise(params)
+    clear_recorded(params, Tracker.of(params).attach_log)
     for model, run in keep_champions(params).items():
         say(f"MLflow: {run.name} is the champion of {model} now, with rsum {run.dev_rsum:.1f} on dev")
 

@@ -34,7 +34,7 @@ def main(params: Params, name: str) -> None:
         join()
         one_of_several(name)
     elif params.training.processes > 1:
-        launch(params.training.processes, one_of_several, name)
+        launch(params.training.processes, f"train@{name}", one_of_several, name)
     else:
         _train(params, name)
 

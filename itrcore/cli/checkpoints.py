@@ -50,12 +50,12 @@ def import_(
         raise ConfigError(f"{PARAMS}: {name} is there already; choose another name or remove it first")
     imported = importing.load(checkpoint, params.method_with(entry_name, variant, profile), vocab, dataset)
     given = {
-        "path": checkpoint.as_posix(),
+        "path": _written(checkpoint),
         "sha256": importing.sha256_of(checkpoint),
         "text_digest": imported.text.digest,
     }
     if vocab is not None:
-        given["vocabulary"] = vocab.as_posix()
+        given["vocabulary"] = _written(vocab)
     changes = {key: value for key, value in (("variant", variant), ("profile", profile)) if value is not None}
     edit.add(PARAMS, "runs", name, {"data": dataset, "method": entry_name, **changes, "checkpoint": given})
     remark("\n".join(imported.summary()))
@@ -113,6 +113,11 @@ def judge(name: str, now: bool) -> Answer:
     return Answer(
         {"run": name, "metrics": evaluation.metrics}, figures, "\nNext: itr leaderboard, or dvc repro for the report"
     )
+
+
+def _written(path: Path) -> str:
+    """As it stands in params.yaml and then in records: relative to the current folder if it lies there."""
+    return (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path).as_posix()
 
 
 def _method(params: Params, family: str) -> str:

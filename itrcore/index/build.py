@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from itrcore.arrays import new_array, open_array
 from itrcore.errors import DataError
-from itrcore.files import replacing, sha256_of_all, write_sealed
+from itrcore.files import replacing, sha256_of_all
 from itrcore.index import record as records
 from itrcore.index.gallery import Folder, Gallery, Item, Split, some_of
 from itrcore.index.neighbours import Approximate, Kind, Measured, kind_for
@@ -203,7 +203,7 @@ def _write(
             "versions": {name: version(name) for name in ("itr", "faiss-cpu", "torch")},
             "files": sha256_of_all(temporary),
         })  # fmt: skip
-        write_sealed(temporary / RECORD, record.model_dump(mode="json"))
+        records.write(record, temporary, out)
     return record
 
 

@@ -9,6 +9,7 @@ indexes/<name>/
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from itrcore import intact, limits
 from itrcore.errors import DataError
-from itrcore.files import parse_json, read_within, sealed
+from itrcore.files import parse_json, read_within, sealed, write_sealed
 from itrcore.index.gallery import Folder, Gallery, Item, Split
 from itrcore.index.neighbours import Kind
 from itrcore.tables import read_parquet
@@ -25,6 +26,7 @@ from itrcore.tables import read_parquet
 RECORD, ITEMS, VECTORS, FAISS = "index.json", "items.parquet", "vectors.npy", "index.faiss"
 SCHEMA = pa.schema([("name", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("sha256", pa.string())])
 _AGAIN = "Run itr index again."
+_PLACES = ("where", "folder")
 
 
 class IndexRecord(BaseModel):
@@ -32,6 +34,7 @@ class IndexRecord(BaseModel):
 
     run, where, weights: the run's name, where it was loaded from, and the digest of its weights
     folder: of the pictures, or None; data, split: of the data set, or None
+        In the file, `where` and `folder` are relative to the index if all lie in the project: it may be moved and given away.
     n, dim: vectors, and their width
     kind, effort: of the index; effort is None where every vector is compared
     wanted: the recall that an approximate one was to reach; None where every vector is compared
@@ -80,9 +83,31 @@ def read(folder: Path) -> IndexRecord:
         raise DataError.at(path, f"{where}: {first['msg']}", "what itr index writes", do=_AGAIN) from error
     except (OSError, ValueError) as error:
         raise DataError.at(path, f"it is damaged ({error})", "what itr index writes", do=_AGAIN) from error
+    record = record.model_copy(update={key: _there(getattr(record, key), folder) for key in _PLACES})
     if (record.folder is None) is (record.data is None) or (record.data is None) is not (record.split is None):
         raise DataError.at(path, "it names no gallery", "a folder, or a data set and its split", do=_AGAIN)
     return record
+
+
+def write(record: IndexRecord, folder: Path, index: Path) -> None:
+    """Write index.json into a folder that becomes the index."""
+    given = {key: _from(getattr(record, key), index) for key in _PLACES}
+    write_sealed(folder / RECORD, record.model_copy(update=given).model_dump(mode="json"))
+
+
+def _from(place: str | None, index: Path) -> str | None:
+    here, index = Path.cwd(), index.absolute()
+    if place is None or not (
+        Path(place).is_relative_to(here) and index.is_relative_to(here)
+    ):  # elsewhere, or one of MLflow
+        return place
+    return os.path.relpath(place, index)
+
+
+def _there(place: str | None, index: Path) -> str | None:
+    if place is None or not place.startswith("."):
+        return place
+    return os.path.normpath(index.absolute() / place)
 
 
 def check(folder: Path, record: IndexRecord) -> None:

@@ -20,6 +20,9 @@ class Observer:
     def evaluation(self, point: Point) -> None:
         """Dev was evaluated."""
 
+    def said(self, log: Path) -> None:
+        """All that a training says is in this file, once it has said something; called first."""
+
     def finish(self, folder: Path) -> None:
         """The run is complete; its files lie in `folder`."""
 

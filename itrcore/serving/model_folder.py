@@ -50,6 +50,19 @@ def write(folder: Path, data: str, run: str) -> None:
             code_paths=[str(Path(itrcore.__file__).parent)],
             pip_requirements=_requirements(),
         )
+    _forget_where(folder)
+
+
+def _forget_where(folder: Path) -> None:
+    """MLflow notes where the code and the artifacts of a model lay before they were copied into it; nothing reads that again."""
+    from mlflow.models import Model
+
+    model = Model.load(str(folder))
+    flavor = model.flavors["python_function"]
+    flavor["model_code_path"] = _SCRIPT.name
+    for artifact in flavor["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    model.save(str(folder / "MLmodel"))
 
 
 def _requirements() -> list[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from itrcore.tracking.run_log import RESULT
 
-# Tags: the run of params.yaml; whether it is the one that the folders hold; the project that marked it; the `dvc exp` it is of.
+# Tags: the run of params.yaml; whether it is the one that the folders hold; the project (a digest of its path) that marked it;
+# the `dvc exp` it is of.
 NAME, CURRENT, PROJECT, TRIAL = "itr.name", "current", "itr.project", "trial"
 _MOST = 50_000  # runs that MLflow gives at once
 
@@ -26,10 +28,14 @@ class NamedRuns:
 
     def create(self, tags: Mapping[str, str]) -> Any:
         """A new run, not the current one before it is finished."""
-        from mlflow.tracking.context.registry import resolve_tags  # user and entry point
+        from mlflow.tracking.context.registry import resolve_tags
+        from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME, MLFLOW_USER
 
         with warnings.catch_warnings(action="ignore"):  # of git's library, about a folder with `$` in its name
             context = resolve_tags()
+        # Who and where is nobody's business: of the entry point the name will do, of the user nothing.
+        context = {key: value for key, value in context.items() if key != MLFLOW_USER}
+        context[MLFLOW_SOURCE_NAME] = os.path.basename(context.get(MLFLOW_SOURCE_NAME, ""))
         ours = {NAME: self._called, CURRENT: "false", PROJECT: self._project, TRIAL: self._trial}
         given = {key: value for key, value in ours.items() if value is not None}
         return self._client.create_run(self._experiment, run_name=self._called, tags={**context, **given, **tags})

@@ -150,13 +150,19 @@ class RunLog:
                 if path.name not in sizes or sizes[path.name] not in (None, path.stat().st_size):
                     self._client.log_artifact(self.run_id, str(path), target)
 
+    def said(self, log: Path | None) -> None:
+        """Hold the file of all that the training said, as it is now."""
+        if log is not None and log.exists():
+            self._client.log_artifact(self.run_id, str(log))
+
     def end_with(self, result: str) -> None:
         """End the run: it holds the whole of this result."""
         self._client.set_tag(self.run_id, RESULT, result)
         self._client.set_terminated(self.run_id)
 
-    def fail(self) -> None:
-        """End the run: its training failed."""
+    def fail(self, log: Path | None = None) -> None:
+        """End the run: its training failed. log: as for `said`"""
+        self.said(log)
         self._client.set_terminated(self.run_id, "FAILED")
 
 

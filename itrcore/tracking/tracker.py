@@ -59,7 +59,7 @@ class Tracker:
         self._named = os.environ.get("MLFLOW_TRACKING_URI")
         own = SQLiteStore(root.absolute() / "mlflow.db")
         self._sqlite = SQLiteStore.of(self._named) if self._named else own
-        self._project = str(root.absolute()) if self._named else None  # another store may be used by others too
+        self._project = digest(str(root.absolute())) if self._named else None  # another store may be used by others too
         self._uri = self._named or own.address
         self._failed = False
 
@@ -134,6 +134,16 @@ class Tracker:
             if run is not None:
                 for path, inside in files.items():
                     self._client.log_artifact(run.info.run_id, str(path), f"report/{inside}".rstrip("/"))
+
+        return self.attempt(attach)
+
+    def attach_log(self, data: str, name: str, log: Path) -> bool:
+        """Make the current run of a name hold the file of all that its training said. False where MLflow failed."""
+
+        def attach() -> None:
+            run = self._runs(data, name).current()
+            if run is not None:
+                RunLog(self._client, run.info.run_id).said(log)
 
         return self.attempt(attach)
 
@@ -372,6 +382,11 @@ class LiveTraining(Observer):
         self._tracker = tracker
         self._log: RunLog | None = None
         self._monitor: Any = None
+        self._said: Path | None = None
+
+    def said(self, log: Path) -> None:
+        """The file is logged as it is when the training ends, well or not."""
+        self._said = log
 
     def begin(self, run: RunDescription, tracking_id: str | None) -> str | None:
         """Open the run, or open it again. `TrackingError` where an MLflow that the user named cannot be used."""
@@ -390,13 +405,13 @@ class LiveTraining(Observer):
         """Log what is missing of the evaluations, and checkpoint and history as artifacts; finish the run."""
         self._stop_monitor()
         if log := self._log:
-            self._tracker.attempt(lambda: self._tracker.finish(log, folder), after_failure=True)
+            self._tracker.attempt(lambda: self._tracker.finish(log, folder).said(self._said), after_failure=True)
 
     def fail(self) -> None:
         """Mark the run as failed; the next attempt continues or supersedes it."""
         self._stop_monitor()
         if log := self._log:
-            self._tracker.attempt(lambda: log.fail())
+            self._tracker.attempt(lambda: log.fail(self._said))
 
     def _stop_monitor(self) -> None:
         if self._monitor is not None:

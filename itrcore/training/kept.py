@@ -6,6 +6,9 @@ have been killed while the stage went on. DVC would run the stage again, and a t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from itrcore import cache, layout
 from itrcore.runs.folder import RUN, read
 from itrcore.runs.records import Run
@@ -13,13 +16,16 @@ from itrcore.settings.params import Params
 from itrcore.training.state import StateFolder
 
 
-def clear_recorded(params: Params) -> None:
-    """Remove from state/ each finished training of this configuration whose results DVC has recorded and its cache holds."""
+def clear_recorded(params: Params, logged: Callable[[str, str, Path], bool]) -> None:
+    """Remove from state/ each finished training of this configuration whose results DVC has recorded and its cache holds.
+
+    logged: given data set, name and the file of all that the training said, whether that is kept elsewhere now; else all stays
+    """
     for name, run in params.runs.items():
         state, folder = StateFolder(layout.STATE / run.data / name), layout.run(run.data, name)
         finished = state.finished()
         if finished is None or not (folder / RUN).exists():
             continue
         written = read(folder / RUN, Run, f"train@{name}").files[layout.WEIGHTS]
-        if written == finished.best.sha256 and cache.holds(f"train@{name}"):
+        if written == finished.best.sha256 and cache.holds(f"train@{name}") and logged(run.data, name, state.log):
             state.clear()

@@ -9,6 +9,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,26 @@ from torch import multiprocessing
 from itrcore.device import join
 from itrcore.errors import ConfigError, ITRError, TrainingError
 from itrcore.layers.together import LostProcess
+from itrcore.spoken import speaking
 from itrcore.terminal import user_errors
 
 _SECONDS = 5.0  # for a process to say what went wrong, and then to end
 _LOST = 75  # the exit status of a process that lost another one
 
 
-def launch(processes: int, function: Callable[..., None], *arguments: Any) -> None:
+def launch(processes: int, who: str, function: Callable[..., None], *arguments: Any) -> None:
     """Call `function(*arguments)` in so many processes that have joined; returns when it has returned in each.
 
-    function: of a module, as each process imports it. `ConfigError` where there are fewer GPUs. `TrainingError` where one of the
-    processes ended early, after all have ended; `SystemExit` where the first one has said why.
+    who: they are, in one word, in what they print; function: of a module, as each process imports it
+    `ConfigError` where there are fewer GPUs. `TrainingError` where one of the processes ended early, after all have ended;
+    `SystemExit` where the first one has said why.
     """
     gpus = torch.cuda.device_count()
     if 0 < gpus < processes:
         raise ConfigError(f"training.processes is {processes}, but there are {gpus} GPUs; set it to {gpus}")
     with tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.get_context("spawn")
-        calls = [(number, processes, folder, function, arguments) for number in range(processes)]
+        calls = [(number, processes, folder, who, function, arguments) for number in range(processes)]
         started = [context.Process(target=_one, args=call) for call in calls]
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of them, and the first one answers
         try:
@@ -48,16 +51,15 @@ def launch(processes: int, function: Callable[..., None], *arguments: Any) -> No
             signal.signal(signal.SIGINT, before)
 
 
-def _one(number: int, count: int, folder: str, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _one(
+    number: int, count: int, folder: str, who: str, function: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler if number == 0 else signal.SIG_IGN)
     os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count)}
     _end_with_parent()
     try:
         join(Path(folder, "group"))
-        if number == 0:
-            with user_errors():
-                _call(function, arguments)
-        else:
+        with speaking(who), user_errors() if number == 0 else nullcontext():
             _call(function, arguments)
     except Exception as error:
         said = str(error) if isinstance(error, ITRError) else traceback.format_exc()

@@ -3,6 +3,7 @@
     <folder>/step-00000620/{model.safetensors, optimiser.safetensors, state.json}
     <folder>/best-00007.safetensors     weights of the best evaluation so far
     <folder>/finished.json              in place of step-…: the training is done; kept until DVC has recorded its results
+    <folder>/log.txt                    what its attempts have said (`transcript.py`)
 
 Randomness needs no state: everything random in a step follows from (seed, epoch, step).
 """
@@ -163,7 +164,7 @@ class StateFolder:
                 "files": {name: sha256(temporary / name) for name in (_MODEL, _OPTIMISER)},
             }
             write_sealed(temporary / _STATE, value)
-        keep = {path.name, state.best.file if state.best else ""}
+        keep = {path.name, layout.LOG, state.best.file if state.best else ""}
         for other in self.folder.iterdir():
             if other.name not in keep:
                 remove(other)
@@ -192,6 +193,11 @@ class StateFolder:
         except (OSError, ValueError):
             pass
         return None
+
+    @property
+    def log(self) -> Path:
+        """What its attempts have said."""
+        return self.folder / layout.LOG
 
     def weights(self, best: Best) -> Path:
         """The file of the best weights."""

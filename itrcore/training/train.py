@@ -29,6 +29,7 @@ from itrcore.training.frozen import with_states
 from itrcore.training.loop import Trainer
 from itrcore.training.renamed import finished_twin, identity_of, move_unfinished
 from itrcore.training.state import Finished, StateFolder, TrainingState
+from itrcore.training.transcript import transcribed
 
 SELECTED_ON = "dev"
 
@@ -38,24 +39,51 @@ def train(params: Params, name: str, observer: Observer) -> Path:
 
     A training that was finished, but whose results DVC has not recorded, is only written out again (`kept.py`). One that was
     done or begun under another name is taken over (`renamed.py`).
+    All that it says is in `log.txt` of its state's folder too, and the observer is told so.
     Writes model.safetensors (the best by dev rsum), text/ (tokeniser), image/ (a grid's backbone), history.json and
     run.json. Where several processes train together, each calls this.
     `ConfigError` where the run is an import, or zero-shot. `DataError` where its data set or pretrained weights cannot be read.
     `TrainingError` where the training cannot go on, or another process trains the same run.
     """
-    run, settings = params.run(name), params.method_of(name)
+    run = params.run(name)
     if (seed := run.seed) is None:
         raise ConfigError(f"runs.{name} is imported from a checkpoint or zero-shot, and has no seed to train with")
-    record = inputs.training(params, name)
+    folder = StateFolder(layout.STATE / run.data / name)
+    if together.number():  # the first process decides whether there is something to train, evaluates and writes
+        prepared, method = _built(params, name, seed)
+        if together.agreed(True):
+            identity = identity_of(inputs.training(params, name), prepared.text.digest, prepared.image.digest)
+            trainer_of(params, name, seed, method, prepared).run(
+                folder, identity, lambda state: None, lambda state: None
+            )
+        return layout.run(run.data, name)
+    with folder.alone():
+        observer.said(folder.log)
+        try:
+            with transcribed(folder.log, f"train@{name}"):
+                out = _trained(params, name, seed, folder, observer)
+            observer.finish(out)
+        except BaseException:
+            observer.fail()
+            raise
+    return out
+
+
+def _built(params: Params, name: str, seed: int) -> tuple[Assets, Method[Any, Any]]:
+    run, settings = params.run(name), params.method_of(name)
     with announced("Building the method, from pretrained weights where it has any"):
         prepared = assets.prepare(
             settings.model, layout.vocabulary(run.data), layout.NLTK, feature_width(run.data), layout.concepts(run.data)
         )
-        image, text = prepared.image, prepared.text
-        method = build(settings, image, text.source, seed, prepared.concepts)
-    description = describe(params, name, settings, prepared, method, record, SELECTED_ON)
-    folder = StateFolder(layout.STATE / run.data / name)
-    identity = identity_of(record, text.digest, image.digest)
+        return prepared, build(settings, prepared.image, prepared.text.source, seed, prepared.concepts)
+
+
+def _trained(params: Params, name: str, seed: int, folder: StateFolder, observer: Observer) -> Path:
+    """In the first process: begin or go on or take over, and write the results."""
+    run, record = params.run(name), inputs.training(params, name)
+    prepared, method = _built(params, name, seed)
+    description = describe(params, name, params.method_of(name), prepared, method, record, SELECTED_ON)
+    identity = identity_of(record, prepared.text.digest, prepared.image.digest)
 
     def begin(state: TrainingState) -> None:
         state.tracking_id = observer.begin(description, state.tracking_id)
@@ -63,40 +91,24 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     def after_evaluation(state: TrainingState) -> None:
         observer.evaluation(state.history[-1])
 
-    if together.number():  # the first process decides whether there is something to train, evaluates and writes
-        if together.agreed(True):
-            trainer_of(params, name, seed, method, prepared).run(
-                folder, identity, lambda state: None, lambda state: None
-            )
-        return layout.run(run.data, name)
-    with folder.alone():
-        try:
-            if finished := folder.finished(identity):
-                say(f"Done already, and written out again. To train anew, remove {folder.folder} first.")
-                together.agreed(False)
-                observer.begin(description, finished.tracking_id)
-                weights = folder.weights(finished.best)
-            elif twin := finished_twin(run.data, name, identity):
-                say(f"Done already as {twin.folder}, and taken over. To train anew, remove that folder first.")
-                description = description.model_copy(
-                    update={"code_version": twin.code_version or description.code_version}
-                )
-                together.agreed(False)
-                observer.begin(description, None)
-                finished, weights = twin.finished, twin.weights
-            else:
-                move_unfinished(folder, identity, params.runs)
-                together.agreed(True)
-                trainer = trainer_of(params, name, seed, method, prepared)
-                finished = trainer.run(folder, identity, begin, after_evaluation)
-                assert finished is not None
-                weights = folder.weights(finished.best)
-            out = _write(layout.run(run.data, name), description, prepared, finished, weights)
-            observer.finish(out)
-        except BaseException:
-            observer.fail()
-            raise
-    return out
+    if finished := folder.finished(identity):
+        say(f"Done already, and written out again. To train anew, remove {folder.folder} first.")
+        together.agreed(False)
+        observer.begin(description, finished.tracking_id)
+        weights = folder.weights(finished.best)
+    elif twin := finished_twin(run.data, name, identity):
+        say(f"Done already as {twin.folder}, and taken over. To train anew, remove that folder first.")
+        description = description.model_copy(update={"code_version": twin.code_version or description.code_version})
+        together.agreed(False)
+        observer.begin(description, None)
+        finished, weights = twin.finished, twin.weights
+    else:
+        move_unfinished(folder, identity, params.runs)
+        together.agreed(True)
+        finished = trainer_of(params, name, seed, method, prepared).run(folder, identity, begin, after_evaluation)
+        assert finished is not None
+        weights = folder.weights(finished.best)
+    return _write(layout.run(run.data, name), description, prepared, finished, weights)
 
 
 def trainer_of(params: Params, name: str, seed: int, method: Method[Any, Any], prepared: Assets) -> Trainer:

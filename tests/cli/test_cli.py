@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,11 @@ from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
 from itrcore.provenance import code_version
 from itrcore.settings.load import load
+from itrcore.spoken import STAMP
 from itrcore.tracking.tracker import Tracker
 from stages import run_stage
 from tests.support.report_data import evaluation, put_ensemble, put_run
+from tests.support.stamps import unstamped
 from tests.support.tiny_project import PARAMS, ROOT, project, train_in, write_params
 
 LONG = "coco_with_a_long_name-vse_infty_bert_with_a_long_name-another_profile-12345"
@@ -216,7 +219,7 @@ def test_a_stage_for_an_unknown_run_is_one_line(
     with pytest.raises(SystemExit) as caught:
         run_stage(train.main)
     assert caught.value.code == 1
-    errors = capsys.readouterr().err
+    errors = unstamped(capsys.readouterr().err)
     name = (arguments or [""])[0]
     assert errors.startswith(f"error: params.yaml: run: no {name!r} in runs") and errors.count("\n") == 1
 
@@ -230,7 +233,7 @@ def test_a_stage_gets_the_configuration_and_its_item(tmp_path: Path, monkeypatch
     assert seen == [(load().model_dump(), "two")]
 
 
-def test_a_bug_of_ours_is_not_taken_for_a_users_error(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_bug_of_ours_is_not_taken_for_a_users_error(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path)
 
@@ -238,8 +241,13 @@ def test_a_bug_of_ours_is_not_taken_for_a_users_error(tmp_path: Path, monkeypatc
         raise KeyError("bug")
 
     monkeypatch.setattr(sys, "argv", ["x"])
-    with pytest.raises(KeyError):
+    with pytest.raises(SystemExit) as caught:
         run_stage(stage)
+    lines = capsys.readouterr().err.splitlines()
+    assert caught.value.code == 1 and all(
+        re.match(STAMP.pattern.replace("(INFO|WARNING|ERROR)", "ERROR"), line) for line in lines
+    )
+    assert "Traceback" in lines[0] and unstamped(lines[-1]) == "KeyError: 'bug'"
 
 
 def test_the_command_starts_without_loading_torch_or_mlflow(tmp_path: Path) -> None:

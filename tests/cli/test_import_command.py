@@ -114,7 +114,7 @@ def test_an_import_says_what_it_found_and_adds_an_entry_and_nothing_else(folder:
 
 def test_its_own_vocabulary_a_name_and_a_profile_go_into_the_entry_without_warning(folder: Path) -> None:
     wide()
-    result = import_(vocab="one/tiny_precomp_vocab.json", name="best", profile="wide")
+    result = import_(vocab=str(folder / "one/tiny_precomp_vocab.json"), name="best", profile="wide")
     assert result.exit_code == 0 and "warning" not in result.output, result.output
     run = load().runs["best"]
     assert run.checkpoint is not None and run.seed is None and run.profile == "wide"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.support.project import Project, tiny_params
+from tests.support.stamps import unstamped
 from tests.support.warm import python
 
 DVC = (sys.executable, "-m", "dvc")
@@ -198,7 +199,7 @@ class Running:
             time.sleep(0.05)
         for pid in left:
             os.kill(pid, signal.SIGKILL)
-        output = self._output.read_text("utf-8", errors="replace")
+        output = unstamped(self._output.read_text("utf-8", errors="replace"))
         self._output.unlink()
         return Attempt(self._command, code, output)
 

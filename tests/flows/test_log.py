@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,17 +15,18 @@ from flows.graph import Stage, Task
 from flows.log import KEPT, Log, TaskLog
 from flows.outlook import outlook
 from itrcore import layout
+from itrcore.spoken import STAMP, level
 from tests.support.tiny_project import PARAMS, project, rewrite, train_in, write_params
 
 
 def test_a_task_says_what_people_want_to_know_and_the_file_has_everything(tmp_path: Path) -> None:
     said: list[str] = []
-    passed: list[str] = []
+    passed: list[tuple[int, str]] = []
     log = Log(tmp_path, said.append)
     log.total = 3
     log.say("first")
     log.number("code")
-    task = TaskLog(log, "one", passed.append)
+    task = TaskLog(log, "one", lambda serious, line: passed.append((serious, line)))
     chatter = [
         "Updating lock file 'dvc.lock'",
         "To track the changes with git, run:",
@@ -51,20 +53,26 @@ def test_a_task_says_what_people_want_to_know_and_the_file_has_everything(tmp_pa
         "tiny: 40 left",
         "the error is small",
     ]
-    lines = ["Running stage 'train@one':", *wanted, *others, "Running stage 'judge@one':", *chatter]
-    for line in [*lines, "one: test rsum 360.8, i2t R@1 44.7, t2i R@1 23.9"]:
-        task.hear(line)
+    result = "one: test rsum 360.8, i2t R@1 44.7, t2i R@1 23.9"
+    lines = ["Running stage 'train@one':", *wanted, *others, "Running stage 'judge@one':", *chatter, result]
+    stamp = "2026-11-28 03:00:01 {} train@one: "  # of stages; DVC's own lines have none
+    of_stage = {line: f"{stamp.format(level(line))}{line}" for line in (wanted[0], wanted[5], wanted[6], result)}
+    for line in lines:
+        task.hear(of_stage.get(line, line))
     task.done()
     assert said[:-1] == ["first", "[2 of 3] one: begins", *(f"[2 of 3] one: {line}" for line in wanted)]
     assert said[-1] == "[2 of 3] one: test rsum 360.8, i2t R@1 44.7, t2i R@1 23.9, in 0:00"
-    assert [line for line in lines if line not in passed] == chatter
+    told = {line: serious for serious, line in passed}
+    assert [line for line in lines if line not in told] == chatter
+    assert [line for line in lines if told.get(line) == logging.WARNING] == [wanted[5], *wanted[8:]]
+    assert [line for line in lines if told.get(line) == logging.ERROR] == wanted[6:8]
     text = (tmp_path / "logs").joinpath(Path(log.path).name).read_text("utf-8")
-    written = [re.fullmatch(r"\d\d:\d\d:\d\d (flow|one): (.*)", line) for line in text.splitlines()]
-    assert [found[2] for found in written if found and found[1] == "one"] == [
-        *lines,
-        "one: test rsum 360.8, i2t R@1 44.7, t2i R@1 23.9",
-    ]
-    assert [found[2] for found in written if found and found[1] == "flow"] == said
+    written = [re.fullmatch(rf"{STAMP.pattern}(.*)", line) for line in text.splitlines()]
+    found = [(each[2], each[3]) for each in written if each is not None]
+    assert len(found) == len(written)
+    kept = [("train@one" if line in of_stage else "one", line) for line in lines]
+    assert [each for each in found if each[0] != "flow"] == kept
+    assert [line for who, line in found if who == "flow"] == said
     later: list[str] = []
     log.tell(later.append)
     assert later == said
@@ -74,15 +82,15 @@ def test_numbers_follow_the_order_in_which_tasks_begin(tmp_path: Path) -> None:
     said: list[str] = []
     log = Log(tmp_path, said.append)
     log.total = 4
-    one, two = (TaskLog(log, title, lambda line: None) for title in ("one", "two"))
+    one, two = (TaskLog(log, title, lambda *_: None) for title in ("one", "two"))
     two.hear("Stage 'train@two' is cached - skipping run, checking out outputs")
     two.done()
     one.hear("Running stage 'train@one':")
     one.failed(again=5)
-    three = TaskLog(log, "three", lambda line: None)
+    three = TaskLog(log, "three", lambda *_: None)
     three.hear("Stage 'train@three' didn't change, skipping")
     three.done()
-    again = TaskLog(log, "one", lambda line: None)
+    again = TaskLog(log, "one", lambda *_: None)
     again.failed(again=None)
     assert said == [
         "[2 of 4] two: restored from DVC's cache",
@@ -99,7 +107,7 @@ def test_a_task_that_is_silent_for_a_minute_is_named(tmp_path: Path, monkeypatch
     said: list[str] = []
     log = Log(tmp_path, said.append)
     log.total = 2
-    with log.task("silent", lambda line: None), log.task("one", lambda line: None) as other:
+    with log.task("silent", lambda *_: None), log.task("one", lambda *_: None) as other:
         for seconds in range(5, 185, 5):
             now = 1000.0 + seconds
             if seconds % 60 == 0:
@@ -204,7 +212,7 @@ def test_it_says_first_what_is_out_of_date(
     answers = iter(found)
     monkeypatch.setattr(module, "changed", lambda: next(answers))
     monkeypatch.setattr(module, "run", lambda command, log: made.append(command[command.index("-s") + 1 :]))
-    assert outlook(params, tasks(), 2, "long", lambda line: None) == says
+    assert outlook(params, tasks(), 2, "long", lambda *_: None) == says
     assert made == ([["code", "inputs@tiny"]] if found[0] == ["code"] else [found[0]] if len(found) > 1 else [])
 
 
@@ -218,7 +226,7 @@ def test_the_time_is_what_was_measured_for_as_much_or_none(tmp_path: Path, monke
 
     def says(*found: str, jobs: int = 1) -> str:
         monkeypatch.setattr(module, "changed", lambda: found)
-        return outlook(params, tasks(("one", "two"), ()), jobs, "long", lambda line: None)
+        return outlook(params, tasks(("one", "two"), ()), jobs, "long", lambda *_: None)
 
     assert says("train@two") == "Out of date: 1 run to train. Training takes about 2:00, as it did the last time."
     assert says("train@one", "train@two").endswith(" about 12:00, as it did the last time.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -252,6 +253,9 @@ def test_the_commands_answer_and_leave_a_page(run: Retriever, inside: Path) -> N
     shown = CliRunner(env={"COLUMNS": "100"})
     made = shown.invoke(app, ["index", "one", "--pictures", str(inside / "photos"), "--out", "indexes/photos"])
     assert "6 pictures: 6 encoded now, 0 known before, 0 dropped" in made.output, made.output
+    record = json.loads(Path("indexes/photos/index.json").read_text("utf-8"))
+    assert record["where"] == "../../runs/tiny/one"  # it goes with the project; the pictures lie elsewhere
+    assert record["folder"] == str(inside / "photos")
     picture = str(inside / "photos/2.jpg")
     for arguments, first in ((["A dog / on a beach"], ""), (["--image", picture], "2.jpg")):
         done = shown.invoke(app, ["search", *arguments, "--top", "3", "--out", str(inside / "page")])

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ from itrcore.settings.load import load
 from itrcore.tracking.synchronise import synchronise
 from tests.serving.conftest import SETS, VECTORS
 from tests.support.mlflow_store import Store
-from tests.support.tiny_project import rewrite
+from tests.support.tiny_project import ROOT, rewrite
+from tests.support.traces import traces
 
 MODEL = "itr-tiny"
 
@@ -67,10 +69,14 @@ def test_the_champion_follows_the_best_run_on_dev_and_answers_over_http(
     params = load()
     synchronise(params)
     assert keep_champions(params) == {}  # nobody asked for models
-    done = CliRunner().invoke(app, ["register"])
+    done = CliRunner().invoke(app, ["register", "--json"])
     assert done.exit_code == 0, done.output
-    assert f"models:/{MODEL}@champion: {SETS}, with rsum 300.0 on dev" in done.output
+    assert json.loads(done.stdout) == {"registered": {MODEL: {"run": SETS, "dev_rsum": 300.0}}}
     store = Store()
+    assert (
+        traces(evaluated / "mlartifacts", [str(evaluated), str(ROOT), f"{Path.home()}/", f"{tempfile.gettempdir()}/"])
+        == []
+    )
     assert (str(champion(store).version), champion(store).tags["itr.result"]) == ("1", digest(SETS))
     assert keep_champions(params, begin=True) == {}
     # The other run is better now: its record says so, and its results are of it.

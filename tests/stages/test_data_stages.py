@@ -32,6 +32,7 @@ from itrcore.settings.params import Params
 from tests.conftest import ROOT
 from tests.support.data_stages import STAGES, write_params
 from tests.support.scan_data import ScanFolder, write_punkt_folder, write_scan_folder
+from tests.support.stamps import unstamped
 
 OUTPUTS = {
     "raw": "raw", "splits": "captions.parquet", "nltk": "nltk", "vocab": "vocab", "concepts": "concepts", "shards": "shards",
@@ -223,7 +224,7 @@ def test_a_user_sees_one_sentence_and_no_traceback(scan_folder: ScanFolder) -> N
     child = start("shards", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     _, shown = child.communicate()
     assert child.returncode == 1 and "Traceback" not in shown
-    assert shown.strip().startswith("error: scan/test_ims.npy, row 3: found nan; expected finite numbers.")
+    assert unstamped(shown).strip().startswith("error: scan/test_ims.npy, row 3: found nan; expected finite numbers.")
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from tests.support.fetch_server import Served, content, serving, zip_of
 from tests.support.project import ROOT
+from tests.support.stamps import unstamped
 
 ARCHIVE = zip_of({"f30k/ims.npy": content(2_000_000), "coco/ims.npy": content(1_000_000, seed=1)})
 
@@ -47,7 +48,7 @@ def test_it_prints_a_line_per_file_and_part_and_knows_its_downloads(tmp_path: Pa
         where = project(tmp_path, server.url)
         done = subprocess.run(command("f30k"), **where, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        lines = done.stdout.splitlines()
+        lines = unstamped(done.stdout).splitlines()
         assert lines[0] == f"data.zip: {len(ARCHIVE):,} bytes from {server.url}data.zip"
         assert lines[1].startswith("features: 1 files, 2,000,000 bytes in downloads/f30k/precomp, from http")
         assert (tmp_path / "downloads" / "f30k.json").exists()

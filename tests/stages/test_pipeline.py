@@ -8,8 +8,11 @@ import io
 import json
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +22,20 @@ import pytest
 from itrcore.files import read_json
 from tests.support.project import ROOT, Project, tiny_params
 from tests.support.scores import similarities
+from tests.support.traces import traces, traces_in_store
 
 pytestmark = pytest.mark.slow
 
 TRAININGS = ("scenes-esa_bigru-1", "scenes-lhsc_bigru-1", "scenes-esa_bert-1")
 OF_BIGRU = TRAININGS[:2]
+# Of whoever runs it; nothing of it belongs into what the pipeline makes.
+MARKED = {
+    "USER": "marked-user",
+    "LOGNAME": "marked-user",
+    "SERVICE_TOKEN": "marked-token",
+    "AWS_SECRET_ACCESS_KEY": "marked-key",
+    "DATABASE_URL": "postgresql://someone:marked-password@db.example/x",
+}
 
 
 def params_of(project: Project) -> dict[str, Any]:
@@ -48,6 +60,7 @@ def params_of(project: Project) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("pipeline"), warm=True)
+    project.variables |= MARKED
     project.write_params(params_of(project))
     project.repro()
     project.commit()
@@ -63,6 +76,16 @@ def test_everything_is_made(project: Project) -> None:
     assert set(board["scenes"]) == {"esa_bigru/small", "lhsc_bigru/lhsc", "esa_bert/bert", "both"}
     assert (project.folder / "report" / "index.html").is_file()
     assert not list((project.folder / "state").rglob("*.safetensors"))  # nothing left over of finished trainings
+
+
+def test_nothing_that_is_made_says_where_or_by_whom_and_no_secret(project: Project) -> None:
+    here = [str(project.folder), str(ROOT), sys.prefix, f"{Path.home()}/", f"{tempfile.gettempdir()}/"]
+    words = [*here, "marked-", *[socket.gethostname()] * (len(socket.gethostname()) > 5)]
+    made = ("data", "inputs", "runs", "curves", "evaluations", "results", "metrics", "report", "mlartifacts", "state")
+    assert [trace for name in made for trace in traces(project.folder / name, words)] == []
+    assert traces_in_store(project.folder / "mlflow.db", words) == []
+    logs = list((project.folder / "mlartifacts").rglob("log.txt"))
+    assert len(logs) == len(TRAININGS) and all("INFO train@scenes-" in log.read_text("utf-8") for log in logs)
 
 
 def test_a_second_run_does_nothing(project: Project) -> None:

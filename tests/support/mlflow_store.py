@@ -43,6 +43,10 @@ class Store:
             paths += self.files(run, item.path) if item.is_dir else [item.path]
         return sorted(paths)
 
+    def read(self, run: Any, path: str) -> bytes:
+        """The content of an artifact."""
+        return Path(self.client.download_artifacts(run.info.run_id, path)).read_bytes()
+
     def histories(self, run: Any) -> dict[str, list[tuple[int, float]]]:
         keys = [key for key in run.data.metrics if not key.startswith("system/")]
         return {
@@ -52,4 +56,5 @@ class Store:
     def content(self, name: str = "one") -> Any:
         run = self.current(name)
         tags = {key: value for key, value in run.data.tags.items() if not key.startswith("mlflow.")}
-        return run.info.status, run.data.params, tags, self.histories(run), self.files(run)
+        files = [path for path in self.files(run) if path != "log.txt"]  # which no folder of results has
+        return run.info.status, run.data.params, tags, self.histories(run), files

@@ -41,6 +41,7 @@ class Project:
         """warm: commands and stages run by `warm.python`, for tests that send no signals"""
         self.folder = folder
         self.python = python() if warm else sys.executable
+        self.variables: dict[str, str] = {}  # more of them for what runs inside
         for name in _COPIED:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +124,7 @@ class Project:
             "COLUMNS": "100",
             "DVC_SITE_CACHE_DIR": str(self.folder / ".dvc" / "tmp" / "site"),
             "ITR_LEASES": str(self.folder / ".dvc" / "tmp" / "leases"),
+            **self.variables,
         }
 
     def run(

@@ -21,6 +21,7 @@ from itrcore.runs import inputs
 from itrcore.runs.records import Point, Run
 from itrcore.settings.load import load
 from itrcore.tracking.tracker import LiveTraining, Tracker
+from tests.support.stamps import unstamped
 from tests.support.tiny_project import ROOT, project, rewrite, stage, train_in, weights
 from tests.support.warm import python
 
@@ -122,7 +123,9 @@ def test_the_terminal_of_a_first_training_shows_the_training_alone(folder: Path)
     process = stage(folder, "train", "one")
     output = process.communicate()[0]
     assert process.returncode == 0, output
-    begins, *lines = (line for line in output.splitlines() if "collapsed" not in line)  # as a training so short may be
+    begins, *lines = (
+        line for line in unstamped(output).splitlines() if "collapsed" not in line
+    )  # as a training so short may be
     assert begins == "Training on cpu in float32: 3 epochs of 15 steps, 8 pairs a step."
     assert len(lines) == 3 and all(re.match(r"epoch +\d  loss \d", line) for line in lines), output
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from itrcore.evaluation.judging import judge
 from itrcore.files import read_json
 from itrcore.runs.records import History, Point, Run
 from itrcore.settings.load import load
+from itrcore.spoken import STAMP
+from itrcore.terminal import warn
 from itrcore.tracking.tracker import LiveTraining, Tracker
 from itrcore.training.state import StateFolder
 from itrcore.training.train import train
+from tests.support.killing import Kill
 from tests.support.mlflow_store import ENSEMBLE, RESULTS, RUN, Store
 from tests.support.tiny_project import rewrite, weights, write_params
 from tests.tracking.conftest import retrain
@@ -52,6 +56,7 @@ def test_a_training_is_one_run_with_all_that_its_folders_hold(folder: Path) -> N
     assert store.files(run) == [
         *(f"checkpoint/{name}" for name in ("history.json", "model.safetensors", "run.json", "text/vocab.json")),
         *(f"evaluation/{name}" for name in ("metrics.json", "ranks.parquet", "retrieved.json")),
+        "log.txt",
     ]
     (copy,) = (folder / "mlartifacts" / "tiny").rglob("model.safetensors")  # of the project, wherever it is called from
     assert copy.read_bytes() == weights(RUN)
@@ -286,3 +291,46 @@ def test_damaged_results_are_refused_and_mlflow_keeps_the_whole_ones(path: Path,
     with pytest.raises(DataError, match=rf"{path.name}: this file is damaged.*itr heal"):
         Tracker().record(RUN, RESULTS)
     assert Store().content() == before
+
+
+LOG = Path("state/tiny/one/log.txt")
+
+
+def parts(path: Path = LOG) -> list[tuple[str, str]]:
+    """Level and text of each line, all of which are of this run."""
+    found = [re.fullmatch(rf"{STAMP.pattern}(.*)", line) for line in path.read_text("utf-8").splitlines()]
+    assert all(each is not None and each[2] == "train@one" for each in found), path.read_text("utf-8")
+    return [(each[1], each[3]) for each in found if each is not None]
+
+
+def test_attempts_follow_each_other_and_mlflow_has_the_log_when_it_fails_and_when_it_ends(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVICE_TOKEN", "marked-secret")
+    params = write_params(
+        folder, {"methods.esa.recipe.learning_rate": 1e-3}
+    )  # another training than the one that is there
+    monkeypatch.setattr("itrcore.spoken._who", "train@one")  # as `run_stage` says
+    kill = Kill(monkeypatch)
+    kill.after(1, folder)
+    before = parts()
+    assert before[0] == ("INFO", "Training on cpu in float32: 3 epochs of 15 steps, 8 pairs a step.")
+
+    def stop(point: Point) -> None:
+        warn(f"with marked-secret in {folder}/data")
+        raise DataError.at(folder / "data", "gone", "it")
+
+    watched = Tracker.of(params).training()
+    monkeypatch.setattr(watched, "evaluation", stop)
+    with pytest.raises(DataError):
+        train(params, "one", watched)
+    *lines, warning, error = parts()
+    assert lines[: len(before)] == before and any(line.startswith("Going on at epoch 1, step ") for _, line in lines)
+    assert warning == ("WARNING", "warning: with … in ./data") and error == ("ERROR", "./data: gone; expected it.")
+    failed = Store().one()
+    assert failed.info.status == "FAILED" and Store().read(failed, "log.txt") == LOG.read_bytes()
+    train(params, "one", Tracker.of(params).training())
+    assert parts()[: len(lines) + 2] == [*lines, warning, error]
+    assert [line for _, line in parts() if line.startswith("epoch    3  loss ")]
+    run = Store().current("one")
+    assert run.info.status == "FINISHED" and Store().read(run, "log.txt") == LOG.read_bytes()

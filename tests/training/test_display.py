@@ -15,6 +15,7 @@ from itrcore.progress import ONGOING
 from itrcore.runs import inputs
 from itrcore.runs.records import Metrics, Point
 from itrcore.training.display import Display
+from tests.support.stamps import unstamped
 from tests.support.tiny_project import project
 
 SHORTENED = """
@@ -45,9 +46,12 @@ def test_a_training_into_a_pipe_says_at_once_what_it_does_and_every_minute_where
         inputs.write(params, "tiny")
     done = subprocess.run([sys.executable, "-c", SHORTENED], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    begins, said = "Training on cpu in float32: 2 epochs of 6 steps, 20 pairs a step.", done.stdout.splitlines()
+    begins, said = (
+        "Training on cpu in float32: 2 epochs of 6 steps, 20 pairs a step.",
+        unstamped(done.stdout).splitlines(),
+    )
     before, lines = said[: said.index(begins)], said[said.index(begins) + 1 :]
-    assert all(re.fullmatch(r"train one, 0:\d\d so far", line) for line in before)
+    assert all(re.fullmatch(r"train one, 0:\d\d so far|Building the method, .*", line) for line in before)
     evaluations = [line for line in lines if line.startswith("epoch    ")]
     assert len(evaluations) == 2
     # So few steps with hardest negatives teach it nothing.

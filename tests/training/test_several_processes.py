@@ -15,6 +15,7 @@ import pytest
 
 from itrcore.files import read_json
 from itrcore.runs import inputs
+from tests.support.stamps import unstamped
 from tests.support.tiny_project import ROOT, project
 from tests.support.warm import python
 
@@ -63,7 +64,7 @@ def test_one_is_killed_all_end_with_one_line_and_another_number_goes_on(tmp_path
     out, err = training.communicate(timeout=60)
     assert time.monotonic() - killed < 15
     assert training.returncode == 1
-    assert err.splitlines() == [
+    assert unstamped(err).splitlines() == [
         "error: process 2 of 2 ended (signal SIGKILL), so all were ended; run it again to go on from the last saved state"
     ]
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
