@@ -118,9 +118,9 @@ def dvc_targets(
                 else:
                     reproduce(targets, told.hear, place.variables, place.held)
                 told.done()
-            except Exception:
+            except Exception as error:
                 if not stopped():
-                    told.failed(again)
+                    told.failed(error, again)
                 raise
     except Exception as error:
         work.failed[name] = error

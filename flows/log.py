@@ -149,8 +149,10 @@ class TaskLog:
         otherwise = "restored from DVC's cache" if self._restored else "up to date"
         self._say(ran if self._runs else otherwise)
 
-    def failed(self, again: float | None) -> None:
+    def failed(self, error: Exception, again: float | None) -> None:
         """again: seconds until it is tried once more; None: it is not"""
+        for line in str(error).splitlines():
+            self._log.write(self._title, f"error: {line}")
         then = "" if again is None else f"; it is tried once more in {again:g} seconds"
         self._say(f"failed{then}. What it printed is in {self._log.path}")
 

@@ -86,12 +86,12 @@ def test_numbers_follow_the_order_in_which_tasks_begin(tmp_path: Path) -> None:
     two.hear("Stage 'train@two' is cached - skipping run, checking out outputs")
     two.done()
     one.hear("Running stage 'train@one':")
-    one.failed(again=5)
+    one.failed(OSError("no room\non the disk"), again=5)
     three = TaskLog(log, "three", lambda *_: None)
     three.hear("Stage 'train@three' didn't change, skipping")
     three.done()
     again = TaskLog(log, "one", lambda *_: None)
-    again.failed(again=None)
+    again.failed(OSError("no room"), again=None)
     assert said == [
         "[2 of 4] two: restored from DVC's cache",
         "[1 of 4] one: begins",

@@ -182,8 +182,8 @@ def share(project: Project, storage: str) -> None:
 def other(project: Project, up: Up, storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """Another machine's checkout, with a worker. It shares nothing with the first but the servers and DVC's remote."""
     other = Project(tmp_path_factory.mktemp("other"))
-    shutil.copyfile(project.folder / "params.yaml", other.folder / "params.yaml")
-    other.warm_stages()
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copyfile(project.folder / name, other.folder / name)
     share(other, storage)
     servers = (f"PREFECT_API_URL={up.prefect}", f"MLFLOW_TRACKING_URI={up.mlflow.removesuffix('/api/2.0/mlflow')}")
     home = f"PREFECT_HOME={other.folder / 'home'}"
