@@ -42,7 +42,7 @@ class Experiment:
 
             Args:
                 jobs: how many tasks compute at once
-                gpus: GPUs to spread them over, such as 0 and 1; each task sees one
+                gpus: GPUs to spread them over, such as 0 and 1 (none: all there are); each task sees one
                 spread: hand the runs to all workers of the pool, through DVC's default remote
             """
             return schedule(self._folder, jobs, gpus, spread=spread)
@@ -76,7 +76,7 @@ class Experiment:
             Args:
                 runs: which runs
                 jobs: how many tasks compute at once
-                gpus: GPUs to spread them over, such as 0 and 1; each task sees one
+                gpus: GPUs to spread them over, such as 0 and 1 (none: all there are); each task sees one
                 needs: left empty by people; a benchmark that is spread says here what it has sent to DVC's remote
             """
             return schedule(self._folder, jobs, gpus, {RUNS: runs}, needs=needs)
@@ -85,7 +85,7 @@ class Experiment:
 
     @property
     def sweep(self) -> Flow[..., State[None]]:
-        """One of its sweeps; only for an experiment that has some."""
+        """One of its sweeps."""
 
         def sweep(sweep, jobs: Jobs = 1, gpus: Sequence[str] = ()) -> State[None]:  # type: ignore[no-untyped-def]
             """Train a run with other settings, many times, and find what is best on dev; what was cancelled goes on.
@@ -98,7 +98,8 @@ class Experiment:
             return run_sweep(self._folder, sweep, jobs, gpus)
 
         with chdir(self._folder):
-            return _flow(sweep, sweep=_one_of(sweeps.names()))
+            names = sweeps.names()
+        return _flow(sweep, sweep=_one_of(names) if names else str)  # a form has to offer something
 
 
 def _some_of(names: Iterable[str]) -> Any:

@@ -23,12 +23,13 @@ from prefect.logging.handlers import APILogWorker
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows import heartbeat
 from flows.graph import RUNS, Task
 from flows.log import Log
 from flows.outlook import outlook
 from flows.plan import claimed, folder_of, name_of, planned
 from flows.slots import Place, Slots, needed
-from flows.spread import Spread, lent
+from flows.spread import Spread, lendable, lent
 from flows.targets import TargetFailed, allow, reproduce, run, stop_all, stopped
 from itrcore import layout
 from itrcore.errors import ITRError, first_line
@@ -181,11 +182,14 @@ def schedule(
     runs = () if only is None else only.get(RUNS, ())
     lending = needs is not None
     work = of_command or Work(Log(folder, name=f"train-{runs[0]}" if lending else "benchmark"))
+    allow()
+    heart = heartbeat.begin()
     try:
         with chdir(folder):
-            allow()
-            params, tasks = planned(jobs, only, above=not lending)
-            here = [task for task in tasks if not spread or task.stages[0].block != RUNS]
+            params, tasks = planned(jobs, only)
+            if lending:
+                tasks = [Task(lent_task.stages, [], []) for lent_task in lendable(tasks)]
+            here = [task for task in tasks if task not in lendable(tasks)] if spread else tasks
             slots = Slots.of(params, here, jobs, () if spread else gpus)
             if of_command is None and not lending:
                 work.log.say(outlook(params, tasks, jobs, None, partial(work.log.write, "records")))
@@ -193,8 +197,10 @@ def schedule(
             work.log.total = len(tasks) + trains
             work.log.tell(get_run_logger().info)
             elsewhere = Spread(name_of(folder), gpus, params, tasks, work.log) if spread else None
-            with nullcontext() if needs is None else lent(tasks, needs, work.log.say):
+            with nullcontext() if needs is None else lent(tasks, needs, work.log.say, lambda: not work.left):
                 _run(tasks, work, slots, params, elsewhere)
+            if heart.over is not None:
+                return heartbeat.ended(heart.over)
             if stopped():
                 return Cancelled(message="stopped")
             if work.left:
@@ -211,6 +217,8 @@ def schedule(
                 create_table_artifact(table, key="leaderboard", description=params.report.title)
             return Completed(message="all is up to date")
     except Exception as error:
+        if heart.over is not None:
+            return heartbeat.ended(heart.over)
         if not work.ended.is_set():
             work.error = error
         raise
@@ -228,7 +236,7 @@ def _run(tasks: Sequence[Task], work: Work, slots: Slots, params: Params, elsewh
     for planned_task in tasks:
         waits: list[Any] = [futures[before] for before in planned_task.needs]
         waits += [allow_failure(futures[before]) for before in planned_task.after]
-        made_elsewhere = elsewhere is not None and planned_task.stages[0].block == RUNS
+        made_elsewhere = elsewhere is not None and planned_task in elsewhere.tasks
         futures[planned_task] = dvc_targets.with_options(retries=0 if made_elsewhere else _RETRIES).submit(
             planned_task.title,
             planned_task.targets,

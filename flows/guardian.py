@@ -74,6 +74,20 @@ def _inner(groups: Collection[int]) -> Iterator[int]:
                     yield os.getpgid(child.pid)
 
 
+def of_flow_runs(home: str = "") -> Iterator[tuple[str, int]]:
+    """Flow runs that workers on this machine have started, and the process groups of each, those of its targets too.
+
+    home: only of workers with this PREFECT_HOME
+    """
+    found = set[tuple[str, int]]()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            environment = process.environ()  # inherited by all that a flow starts
+            if (run := environment.get("PREFECT__FLOW_RUN_ID")) and home in ("", environment.get("PREFECT_HOME")):
+                found.add((run, os.getpgid(process.pid)))
+    yield from found
+
+
 def _reached(group: int, number: int) -> bool:
     try:
         os.killpg(group, number)

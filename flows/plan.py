@@ -40,12 +40,10 @@ def name_of(folder: Path) -> str:
     return DEMO if folder.resolve() == PROJECT else folder.name
 
 
-def planned(
-    jobs: int, only: Mapping[str, Sequence[str]] | None = None, above: bool = True
-) -> tuple[Params, list[Task]]:
+def planned(jobs: int, only: Mapping[str, Sequence[str]] | None = None) -> tuple[Params, list[Task]]:
     """The experiment in the working directory, and the flow's tasks. `ConfigError` where params.yaml, dvc.yaml or these are wrong.
 
-    only: names in blocks of params.yaml, such as runs: only these and, with `above`, what they depend on
+    only: names in blocks of params.yaml, such as runs: only these and what they depend on
     """
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1, not {jobs}")
@@ -55,11 +53,7 @@ def planned(
     for name in (only or {}).get(DATASETS, ()):
         params.dataset(name)
     stages = read_stages()
-    if only is not None:
-        stages = needed_by(only, stages)
-    if not above:
-        stages = [stage for stage in stages if stage.item in (only or {}).get(stage.block or "", ())]
-    return params, grouped(stages)
+    return params, grouped(stages if only is None else needed_by(only, stages))
 
 
 @contextmanager

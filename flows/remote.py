@@ -1,7 +1,7 @@
 """What flows do with DVC's remote, as a process that ends with the flow: python -m flows.remote send|fetch|take …
 
-send TARGET…: what stages made; fetch TARGET…: what any machine made by them of the inputs that are here, up to the first that is
-not there; take PATH=DIGEST…: outputs that another machine has sent.
+send TARGET…: what stages made; fetch PATH=DIGEST… TARGET…: outputs that another machine has sent, then what any machine made by
+stages of the inputs that are here, up to the first that is not there.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ def send(targets: Sequence[str], hear: Callable[[str], None]) -> None:
     _run("send", targets, hear)
 
 
-def fetch(targets: Sequence[str], hear: Callable[[str], None]) -> set[str]:
-    """Those of the stages whose outputs the remote has, which are here now. Otherwise as `send`."""
-    return {line.removesuffix(_FOUND) for line in _run("fetch", targets, hear) if line.endswith(_FOUND)}
+def fetch(targets: Sequence[str], hear: Callable[[str], None], given: Mapping[str, str] | None = None) -> set[str]:
+    """Those of the stages whose outputs the remote has, which are here now. Otherwise as `send`.
 
-
-def take(given: Mapping[str, str], hear: Callable[[str], None]) -> None:
-    """Get outputs that another machine has sent: path → digest. Otherwise as `send`."""
-    _run("take", [f"{path}={digest}" for path, digest in given.items()], hear)
+    given: path → digest of outputs that another machine has sent, to be put in place before
+    """
+    arguments = [*(f"{path}={digest}" for path, digest in (given or {}).items()), *targets]
+    return {line.removesuffix(_FOUND) for line in _run("fetch", arguments, hear) if line.endswith(_FOUND)}
 
 
 def _run(what: str, arguments: Sequence[str], hear: Callable[[str], None]) -> list[str]:
@@ -49,13 +48,15 @@ def main(what: str, *arguments: str) -> None:
     with user_errors():
         if what == "send":
             remote.send(arguments)
-        elif what == "fetch":
-            found = remote.fetched(arguments)
-            for target in arguments:
-                if target in found:
-                    print(f"{target}{_FOUND}")
-        else:
-            remote.take(dict(argument.rsplit("=", 1) for argument in arguments))
+            return
+        given = dict(argument.rsplit("=", 1) for argument in arguments if "=" in argument)
+        if given:
+            remote.take(given)
+        targets = [argument for argument in arguments if "=" not in argument]
+        found = remote.fetched(targets)
+        for target in targets:
+            if target in found:
+                print(f"{target}{_FOUND}")
 
 
 if __name__ == "__main__":

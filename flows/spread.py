@@ -12,20 +12,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from socket import gethostname
 from typing import Any, TypeVar
+from uuid import UUID
 
 from httpx import HTTPStatusError, TransportError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import FlowRun
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import StateType
-from prefect.client.schemas.sorting import LogSort
+from prefect.client.schemas.sorting import FlowRunSort, LogSort
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run
 from prefect.states import Cancelling
 
 from flows import remote
-from flows.graph import Stage, Task
+from flows.graph import RUNS, Stage, Task
 from flows.log import Log
 from flows.plan import MACHINES, claimed
 from flows.targets import TargetFailed, changed, reproduce, stopped
@@ -40,9 +43,19 @@ _STARTS = 4  # of a run whose machine is lost each time
 _AT_ONCE = 2  # processes of DVC here, which look for results and restore them
 _LAST_LINES = 15
 _PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between two looks
+_MACHINE = "itr.machine"  # the label of a run of such a flow that says where it runs
 _LATE_SECONDS = 60.0  # until it is said that no worker takes a run
 
 T = TypeVar("T")
+
+
+def lendable(tasks: Sequence[Task]) -> list[Task]:
+    """Those that another machine may make: of runs, and reading nothing of other runs."""
+    return [
+        task
+        for task in tasks
+        if task.stages[0].block == RUNS and all(before.stages[0].block != RUNS for before in task.done_before)
+    ]
 
 
 class Spread:
@@ -54,6 +67,7 @@ class Spread:
 
     def __init__(self, name: str, gpus: Sequence[str], params: Params, tasks: Sequence[Task], log: Log) -> None:
         self._name, self._gpus, self._params, self._log = name, [*gpus], params, log
+        self.tasks = lendable(tasks)
         self._stages = {stage.target: stage for task in tasks for stage in task.stages}
         self._needs: dict[frozenset[str], dict[str, str]] = {}
         self._sending, self._few = threading.Lock(), threading.Semaphore(_AT_ONCE)
@@ -82,9 +96,9 @@ class Spread:
         for _ in range(_STARTS):
             if self._here(task, lambda *targets: remote.fetch(targets, hear)) == {*task.targets}:
                 break
-            run = self._follow(task.title, self._going_on(mark) or self._start(task.title, mark, needs))
+            run = self._follow(task.title, self._going_on(mark) or self._start(task, mark, needs))
             if run.state_type == StateType.CRASHED:
-                self._say(task.title, f"its machine was lost ({_message(run)}); it is started again")
+                self._say(task.title, f"its machine was lost ({_message(run).partition('. ')[0]}); it is started again")
                 continue
             if run.state_type != StateType.COMPLETED:
                 raise TargetFailed(f"{task.title} failed on {_machine(run)}: {_message(run)}", self._last_lines(run))
@@ -128,19 +142,24 @@ class Spread:
         return next((run for run in self._marked(mark) if not run.state or not run.state.is_final()), None)
 
     def _marked(self, mark: str) -> list[FlowRun]:
+        """The newest first."""
         tags = FlowRunFilter(tags=FlowRunFilterTags(all_=[mark]))
-        return self._asked(lambda client: client.read_flow_runs(flow_run_filter=tags))
+        return self._asked(
+            lambda client: client.read_flow_runs(flow_run_filter=tags, sort=FlowRunSort.EXPECTED_START_TIME_DESC)
+        )
 
-    def _start(self, title: str, mark: str, needs: dict[str, str]) -> FlowRun:
+    def _start(self, task: Task, mark: str, needs: dict[str, str]) -> FlowRun:
+        last = next((run.id for run in self._marked(mark)), "none")
+
         def start(_: SyncPrefectClient) -> Any:
             return run_deployment(
                 self._deployment,
-                parameters={"runs": [title], "gpus": self._gpus, "needs": needs},
+                parameters={"runs": [task.stages[0].item], "gpus": self._gpus, "needs": needs},
                 timeout=0,
                 work_queue_name=MACHINES,
-                flow_run_name=title,
+                flow_run_name=task.title,
                 tags=[mark],
-                idempotency_key=f"{mark} {len(self._marked(mark))}",  # two flows at once start one
+                idempotency_key=f"{mark} after {last}",  # two flows at once start one
             )
 
         try:
@@ -148,15 +167,15 @@ class Spread:
             return run
         except HTTPStatusError as error:
             raise TargetFailed(
-                f"Prefect's server does not start {self._deployment} for {title}: {error.response.text[:500]}. If it does not know "
-                "the run: prefect --no-prompt deploy --all"
+                f"{task.title}: Prefect's server does not start {self._deployment} for it ({error.response.text[:500]}). If it "
+                "does not know the run: prefect --no-prompt deploy --all"
             ) from error
 
     def _follow(self, title: str, run: FlowRun) -> FlowRun:
         """A flow run when it has ended. If this flow is stopped before, so is that."""
         pause, begun, late = _PAUSE, False, time.monotonic() + _LATE_SECONDS
         while not (run.state and run.state.is_final()):
-            if not begun and run.state_type == StateType.RUNNING and run.infrastructure_pid:
+            if not begun and _MACHINE in run.labels:
                 begun = True
                 self._say(title, f"begins on {_machine(run)}")
             if late and not begun and time.monotonic() > late:
@@ -205,24 +224,29 @@ class Spread:
 
 
 @contextmanager
-def lent(tasks: Sequence[Task], needs: Mapping[str, str], hear: Callable[[str], None]) -> Iterator[None]:
+def lent(
+    tasks: Sequence[Task], needs: Mapping[str, str], hear: Callable[[str], None], whole: Callable[[], bool]
+) -> Iterator[None]:
     """Around the making of runs for a flow of another machine: first get what they read, and what of them is made; then send.
 
-    needs: path → digest of what they read; hear: called with each line that DVC prints. `TargetFailed` of the remote
+    needs: path → digest of what they read; hear: called with each line that DVC prints; whole: whether all was made
+    `TargetFailed` of the remote
     """
     targets = [target for task in tasks for target in task.targets]
+    with get_client(sync_client=True) as client:
+        client.update_flow_run_labels(UUID(flow_run.id), {_MACHINE: gethostname()})
     with claimed("what runs read", lambda: hear("Another flow gets what runs read: waiting until it has it.")):
-        remote.take(needs, hear)
-    remote.fetch(targets, hear)
+        remote.fetch(targets, hear, needs)
     yield
-    changes = changed(*targets)
+    if stopped():
+        return
+    changes = {} if whole() else changed(*targets)
     if made := [target for target in targets if changes is not None and target not in changes]:
         remote.send(made, hear)
 
 
-def _machine(run: FlowRun) -> str:
-    """Where a flow run ran, as a worker of type process writes it down: the name of the machine, and a process."""
-    return (run.infrastructure_pid or "a machine that is not known").partition(":")[0]
+def _machine(run: FlowRun) -> Any:
+    return run.labels.get(_MACHINE, "a machine that is not known")
 
 
 def _message(run: FlowRun) -> Any:

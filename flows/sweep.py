@@ -52,7 +52,7 @@ def sweep(folder: Path, name: str, jobs: int, gpus: Sequence[str]) -> State[None
             raise
         study = find_study(found)
     trials = [
-        {"trial": trial.number + 1, **trial.values, "dev rsum": trial.rsum, "state": trial.state}
+        {"trial": trial.number, **trial.values, "dev rsum": trial.rsum, "state": trial.state}
         for trial in (study.trials() if study else ())
     ]
     # Prefect takes small letters, digits and - in a key.

@@ -28,7 +28,8 @@ from itrcore.errors import ITRError, shown
 _LAST_LINES = 15
 _SHELL = 128
 _SOONER = "500"  # thousandths of all memory that count beside what a process has; a child's children have it too
-_BUSY, _BUSY_SECONDS, _LONGEST_SECONDS = "is busy, it is being blocked by", 2.0, 30.0
+_BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
+_BUSY_SECONDS, _LONGEST_SECONDS = 2.0, 30.0
 _ENVIRONMENT = repro.environment()  # taken now: flows.server changes this process's for Prefect
 
 _running: set[subprocess.Popen[bytes]] = set()
@@ -67,12 +68,16 @@ def reproduce(
         log(line)
 
     pause = 0.0
-    while (code := run(repro.command("-s", *targets), hear, extra, stdin)) and any(_BUSY in error for error in errors):
+    while (code := run(repro.command("-s", *targets), hear, extra, stdin)) and any(
+        part in line for line in errors for part in _BUSY
+    ):
         errors.clear()
-        if not pause:  # such as for a dvc repro by hand, for which --wait-for-lock does not wait
+        # Such as for a dvc repro by hand. --wait-for-lock waits for DVC's lock alone, not for the notes of what its processes use.
+        if not pause:
             log("Waiting for another process of DVC.")
         if changed(*targets) == {}:  # DVC wants for itself what it only looks at, while others read it
             return
+        repro.release_dead()
         pause = min(pause + _BUSY_SECONDS, _LONGEST_SECONDS)
         time.sleep(pause)
     if errors and (lost := _not_stored(targets)):

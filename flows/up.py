@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-import psutil
 from filelock import FileLock, Timeout
 
 from flows import server
 from flows.access import USER, Access
-from flows.guardian import end
+from flows.guardian import end, of_flow_runs
 from flows.plan import MACHINES, PROJECT
 from flows.targets import guardian
 from itrcore.answer import Answer, as_asked, failure, tell
@@ -38,6 +37,9 @@ from itrcore.tracking.sqlite_store import SQLiteStore
 
 POOL = "local"  # the work pool in prefect.yaml
 _SECONDS = 120.0  # for a server to answer, on a busy machine
+_AGAIN, _WITHIN = 3, 600.0  # times that each may end and is started again, in so many seconds
+_PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
+_WORKER = (*_PREFECT, "worker", "start", "--pool", POOL, "--type", "process", "--work-queue")
 _PRIVATE = PROJECT / ".servers"  # logs, and where a password is asked for, MLflow's accounts and the password
 
 
@@ -99,7 +101,7 @@ def _alone() -> Iterator[None]:
 
 
 class _Servers:
-    """The three processes."""
+    """The three processes, and the one that looks after flow runs."""
 
     def __init__(self, asked: argparse.Namespace) -> None:
         self._asked = asked
@@ -107,6 +109,7 @@ class _Servers:
         host = server.reached_at(asked.host)
         self._prefect, self._mlflow = f"http://{host}:{asked.prefect_port}", f"http://{host}:{asked.mlflow_port}"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._ends: dict[str, list[float]] = {}
         proxied = os.environ.get("NO_PROXY", os.environ.get("no_proxy"))
         direct = ",".join(filter(None, (proxied, host.strip("[]"))))
         # Of the worker, and so of all that it runs. A server of MLflow that the user has elsewhere is not what is shown here.
@@ -125,7 +128,7 @@ class _Servers:
                 self._environment["MLFLOW_TRACKING_PASSWORD"] = self._access.password
 
     def run(self) -> None:
-        """Start them, say where they are, and wait until one of them ends or the user ends all."""
+        """Start them, say where they are, and start again what ends, until it does so often or the user ends all."""
         began = time.monotonic()
         try:
             if warning := self._access.warning():
@@ -133,9 +136,10 @@ class _Servers:
             remark("Starting Prefect's server, MLflow's and a worker.")
             self._start()
             tell(self._told(time.monotonic() - began))
-            while not (ended := self._ended()):
+            while True:
+                for name in self._ended():
+                    self._start_again(name)
                 time.sleep(0.2)
-            raise _failed(ended[0])
         except KeyboardInterrupt:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
@@ -151,20 +155,51 @@ class _Servers:
             self._start_prefect()
             if not server.answers(self._processes["mlflow"], f"{self._mlflow}/health", _SECONDS):
                 raise _failed("mlflow")
-        prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-        worker = [*prefect, "worker", "start", "--pool", POOL, "--type", "process", "--work-queue"]
-        self._spawn("worker", [*worker, "default"], self._environment)
+        self._start_worker()
         if self._asked.spread is not None:
-            self._spawn("spread", [*worker, MACHINES, "--limit", str(self._asked.spread)], self._environment)
+            self._start_spread()
         pool = f"{self._prefect}/api/work_pools/{POOL}"  # the worker makes it; deployments are refused before
         if not server.answers(self._processes["worker"], pool, _SECONDS, self._access.header):
             raise _failed("worker")
-        deploy = [*prefect, "deploy", "--all"]
+        deploy = [*_PREFECT, "deploy", "--all"]
         done = subprocess.run(
             deploy, cwd=PROJECT, env=self._environment, capture_output=True, text=True, errors="replace"
         )
         if done.returncode:
             raise ITRError(f"prefect deploy --all failed: {server.said(done.stdout + done.stderr)}")
+        self._start_watch()
+
+    def _start_again(self, name: str) -> None:
+        """What has ended. Flow runs go on meanwhile. `ITRError` where it ended several times in a few minutes."""
+        now = time.monotonic()
+        ends = self._ends[name] = [then for then in self._ends.get(name, ()) if now - then < _WITHIN]
+        if len(ends) == _AGAIN:
+            raise _failed(name)
+        ends.append(now)
+        warn(f"{name} has ended ({_said(name)}): it is started again.")
+        process = self._processes.pop(name)
+        if name in ("worker", "spread"):
+            for _, group in self._flow_runs():
+                guardian().watch(group)  # no worker would end them
+        end([process.pid], process.poll)  # its children, which may have its port
+        guardian().release(process.pid)
+        starts = {
+            "mlflow": self._start_mlflow,
+            "prefect": self._start_prefect,
+            "worker": self._start_worker,
+            "spread": self._start_spread,
+            "watch": self._start_watch,
+        }
+        starts[name]()
+
+    def _start_worker(self) -> None:
+        self._spawn("worker", [*_WORKER, "default"], self._environment)
+
+    def _start_spread(self) -> None:
+        self._spawn("spread", [*_WORKER, MACHINES, "--limit", str(self._asked.spread)], self._environment)
+
+    def _start_watch(self) -> None:
+        self._spawn("watch", [sys.executable, "-m", "flows.watch"], self._environment)
 
     @contextmanager
     def _storing(self) -> Iterator[None]:
@@ -235,7 +270,7 @@ class _Servers:
         )
 
     def _spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        with open(_log(name), "wb") as output:
+        with open(_log(name), "ab" if name in self._ends else "wb") as output:
             process = subprocess.Popen(
                 command,
                 cwd=PROJECT,
@@ -250,13 +285,17 @@ class _Servers:
 
     def _stop(self) -> None:
         """All at once. Prefect's server is told before which runs that ends, as they may not have the time to say so."""
-        for name in {"worker", "spread"} & self._processes.keys():
-            for run in _flow_runs(self._processes[name]):
-                self._set_cancelled(run)
-        end([process.pid for process in self._processes.values()], self._ended)
+        runs = self._flow_runs() if "worker" in self._processes else set()
+        for run in {run for run, _ in runs}:
+            self._set_cancelled(run)
+        end({process.pid for process in self._processes.values()} | {group for _, group in runs}, self._ended)
         for process in self._processes.values():
             guardian().release(process.pid)
         self._processes.clear()
+
+    def _flow_runs(self) -> set[tuple[str, int]]:
+        """Ids of those that its workers have started, and their process groups."""
+        return set(of_flow_runs(self._environment["PREFECT_HOME"]))
 
     def _ended(self) -> list[str]:
         """Names of those that have."""
@@ -303,18 +342,14 @@ class _Servers:
         return Answer(value, "\n".join(lines), "\n".join(then))
 
 
-def _flow_runs(worker: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Ids of those that it runs now."""
-    with suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(worker.pid).children():
-            with suppress(psutil.Error):
-                if run := child.environ().get("PREFECT__FLOW_RUN_ID"):
-                    yield run
+def _said(name: str) -> str:
+    """What a process of these said last."""
+    return server.said(_log(name).read_text("utf-8", errors="replace"))
 
 
 def _failed(name: str) -> ITRError:
-    """What a process of these said last."""
-    said = server.said(_log(name).read_text("utf-8", errors="replace"))
+    """With what it said last."""
+    said = _said(name)
     remedy = SQLiteStore(PROJECT / "mlflow.db").remedy(said) if name == "mlflow" else ""
     all_of_it = f"All that it said is in {os.path.relpath(_log(name))}"
     return ITRError("\n".join(filter(None, (f"{name} has ended, or does not answer ({said}).", remedy, all_of_it))))

@@ -32,7 +32,7 @@ def remove_damaged() -> list[Path]:
     from dvc.repo import Repo
 
     try:
-        with Repo() as repo, repo.lock:
+        with Repo(_wait_for_lock=True) as repo, repo.lock:
             return [*_damaged_objects(Path(repo.cache.local.path)), *_damaged_outputs(repo)]
     except DvcException as error:
         raise ConfigError(f"DVC cannot read this project: {error}") from error

@@ -25,6 +25,7 @@ LONGEST = (  # by processor time, as far as it was measured; the last ones take 
     "faults/test_faults.py",
     "flows/test_ends.py",
     "tracking/test_processes.py",
+    "sweeps/test_sweep.py",
     "methods/test_add_a_method.py",
     "own_data/test_example.py",
     "training/test_several_processes.py",

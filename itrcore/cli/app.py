@@ -16,7 +16,7 @@ from itrcore.cli.output import JSON, QUIET, Commands, command
 from itrcore.cli.written import write_text
 from itrcore.errors import ITRError
 from itrcore.progress import working
-from itrcore.terminal import Screen, say, warn
+from itrcore.terminal import Screen, remark, say, warn
 
 # Commands import what they need when they run, so that `itr --help` answers at once.
 app = typer.Typer(
@@ -164,11 +164,13 @@ def register() -> Answer:
 def heal() -> Answer:
     """Remove damaged files from DVC's cache and outputs, so that dvc repro makes them anew.
 
-    DVC trusts its cache and would restore the damage. Every file is read; run no stage meanwhile.
+    DVC trusts its cache and would restore the damage. Every file is read; start no stage meanwhile.
     """
     with working("reading every file"):
+        from itrcore import repro
         from itrcore.cache import remove_damaged
 
+        repro.wait_until_free(remark)
         removed = [os.path.relpath(path) for path in remove_damaged()]
     lines = [*(f"removed {path}" for path in removed), f"{len(removed)} damaged files."]
     then = "Next: dvc repro, or dvc pull where a remote has them" if removed else ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from itrcore import layout
+from itrcore import layout, network_disk
 from itrcore.answer import Answer
 from itrcore.errors import first_line
 from itrcore.terminal import remark, warn
@@ -49,6 +49,8 @@ def check(
         room = _room(params, found, rates)
         # No table: names may be long, and a narrow terminal would crop them.
         lines = [*_described(params, found, device, rates), *_summary(params, found, device, rates), *room.lines()]
+        if advised := network_disk.advice(Path()):
+            warn(advised)
         value = {
             "params": path, "device": device, "runs": [*params.runs], "ensembles": [*params.ensembles],
             "transfers": [*params.transfers],

@@ -17,6 +17,7 @@ from itrcore import repro
 from itrcore.answer import as_asked, failure, tell
 from itrcore.errors import shown
 from itrcore.progress import is_hushed
+from itrcore.terminal import remark
 
 QUIET, JSON = (
     typer.Option(False, "--quiet", help="Only results, warnings and errors: no progress, nothing of what to do next."),
@@ -71,7 +72,11 @@ def command(app: typer.Typer, name: str | None = None, **settings: Any) -> Calla
 
 
 def reproduce(*arguments: str) -> int:
-    """Run `dvc repro ARGUMENT …`; its exit status. With --quiet what it prints is shown only where it fails."""
+    """Run `dvc repro ARGUMENT …` when no other process of DVC runs; its exit status.
+
+    With --quiet what it prints is shown only where it fails.
+    """
+    repro.wait_until_free(remark)
     quiet: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if is_hushed() else {}
     done = subprocess.run(
         repro.command(*arguments), env=repro.environment(), text=True, encoding="utf-8", errors="replace", **quiet

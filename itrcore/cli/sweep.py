@@ -58,7 +58,7 @@ def sweep(
         "sweep": name,
         "run": found.settings.run,
         "trials": trials,
-        "best": None if best is None else {"trial": best.number + 1, "profile": found.profile(best.values)},
+        "best": None if best is None else {"trial": best.number, "profile": found.profile(best.values)},
         "picture": picture,
         "adopted": adopted,
     }
@@ -71,7 +71,10 @@ def _next(found: Sweep, study: Study, adopted: bool) -> str:
     lines = []
     if study.best() is not None:
         lines.append(f"To have it trained and evaluated: itr sweep {found.name} --adopt NAME, then: dvc repro")
-    if left := sum(trial.state in ("waiting", "stopped") for trial in study.trials()):
+    trials = study.trials()
+    if left := (found.settings.trials or len(trials)) - sum(
+        trial.ended or trial.state == "going on" for trial in trials
+    ):
         lines.append(f"{left} trials are left; to go on: itr sweep {found.name}")
     return "\n".join(lines)
 
@@ -79,13 +82,14 @@ def _next(found: Sweep, study: Study, adopted: bool) -> str:
 def _run(found: Sweep, jobs: int, gpus: list[str], anew: bool) -> Study:
     import signal
 
+    from itrcore.sweeps.record import record_of
     from itrcore.sweeps.run import run
     from itrcore.sweeps.space import planned
-    from itrcore.sweeps.study import open_study, record
+    from itrcore.sweeps.study import open_study
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     trials = planned(found)
-    study = open_study(found, record(found), anew)
+    study = open_study(found, record_of(found), anew)
     run(found, study, trials, jobs, gpus)
     return study
 
@@ -108,7 +112,7 @@ def _print(found: Sweep, study: Study) -> None:
     from itrcore.sweeps.run import shown
 
     screen, trials = Screen(highlight=False), study.trials()
-    title = f"{found.name}: {found.settings.run} with other settings, by rsum on dev"
+    title = f"{found.settings.run} with other settings, by rsum on dev"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
     table.add_column("trial", justify="right")
     for path in found.settings.search:
@@ -120,7 +124,7 @@ def _print(found: Sweep, study: Study) -> None:
     for trial in sorted(trials, key=_rank):
         if trial.state != "waiting":
             table.add_row(
-                str(trial.number + 1),
+                str(trial.number),
                 *(shown(trial.values.get(path, "")) for path in found.settings.search),
                 *(f"{trial.trained[seed].rsum:.1f}" if seed in trial.trained else "" for seed in found.settings.seeds),
                 "" if trial.rsum is None else f"{trial.rsum:.1f}",
@@ -129,7 +133,7 @@ def _print(found: Sweep, study: Study) -> None:
     screen.print(table)
     best = study.best()
     if best is not None:
-        say(f"The best, trial {best.number + 1}, as a profile:")
+        say(f"The best, trial {best.number}, as a profile:")
         say(_as_yaml(found.profile(best.values)))
 
 
@@ -144,6 +148,8 @@ def _state(trial: Trial) -> str:
         return f"ended after epoch {trial.epoch}, rsum {trial.curve[-1][1]:.1f}"
     if trial.state == "failed":
         return f"failed: {trial.why}"
+    if trial.state in ("going on", "stopped") and trial.curve:
+        return f"{trial.state}, epoch {trial.curve[-1][0]:g}, rsum {trial.curve[-1][1]:.1f}"
     return trial.state
 
 

@@ -30,6 +30,9 @@ E = TypeVar("E", bound=Encoded)
 class Method(nn.Module, ABC, Generic[B, E]):
     """An image–text matching method, of batches of images B and encoded items E.
 
+    Its functions may be given parts of a batch, where memory is short (`parts.py`): what they give for an item depends on the other
+    items only through layers of batch normalisation, unless `captions_together` says so.
+
     input: what it reads of an image
     captions_together: None: evaluation encodes captions of similar length together, which saves padding. A number: a
         caption's vectors depend on its batch, so evaluation takes this many captions at a time, in the order of the split

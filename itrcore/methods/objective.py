@@ -26,6 +26,8 @@ class Objective(nn.Module):
     def __init__(self, method: Method[Any, Any], loss: Loss) -> None:
         super().__init__()
         self.method, self.loss, self.parts = method, loss, Parts(method)
+        if method.captions_together is not None:
+            self.parts.divided["texts"] = False
 
     @classmethod
     def of(cls, settings: MethodSettings, method: Method[Any, Any]) -> Objective:

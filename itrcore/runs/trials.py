@@ -25,7 +25,7 @@ class Trained:
 class Trial:
     """A trial, as its study has it.
 
-    number: from 0; values: path in a profile → value; why: a failed one failed
+    number: from 1; values: path in a profile → value; why: a failed one failed
     state: `stopped` where it has begun, and no process goes on with it
     rsum: of a finished one, the mean over its seeds; epoch: of a pruned one, when it was ended
     trained: by seed; curve: of the first seed by whole epochs, which the pruner judges

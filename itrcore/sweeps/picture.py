@@ -30,7 +30,7 @@ def draw(sweep: Sweep, trials: Sequence[Trial], path: Path) -> None:
             continue
         epochs, rsums = zip(*trial.curve, strict=True)
         if trial.number in named:
-            label = f"{trial.number + 1}: {in_words(trial.values)}"
+            label = f"{trial.number}: {in_words(trial.values)}"
             axes.plot(epochs, rsums, color=named[trial.number], linewidth=2, label=label)
         elif trial.state == "pruned":
             axes.plot(epochs, rsums, color=_PRUNED, linewidth=1)

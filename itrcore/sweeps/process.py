@@ -23,9 +23,10 @@ _READ = 20_000  # bytes at the end of a log
 
 @dataclass(frozen=True)
 class Task:
-    """A training: the sweep, how it is called, its trial's values, seed, the folder for its state."""
+    """A training: the sweep, its study, how it is called, its trial's values, seed, the folder for its state."""
 
     sweep: str
+    study: str
     name: str
     values: dict[str, Any]
     seed: int

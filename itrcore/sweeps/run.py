@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 from itrcore.runs.trials import Curve
 from itrcore.settings.sweeps import Sweep, Values
@@ -67,7 +68,7 @@ class Runner:
 
     def _train(self, held: Held, gpu: str | None) -> None:
         """All trainings of a trial."""
-        name = f"trial {held.number + 1} of {self._wanted}"
+        name = f"trial {held.number} of {self._wanted}"
         say(f"{name}: {in_words(held.values)}")
         self._note(held)
         seeds = self._sweep.settings.seeds
@@ -78,13 +79,14 @@ class Runner:
                 said = f"{name}, seed {seed}" if len(seeds) > 1 else name
                 task = Task(
                     self._sweep.name,
+                    self._study.name,
                     f"{self._sweep.name}-{held.number}",
                     dict(held.values),
                     seed,
                     str(state(held.folder, held.number, seed)),
                 )
                 log = held.folder / f"{held.number}-{seed}.log"
-                trained = self._processes.train(task, log, gpu, lambda curve: self._goes_on(held, seed, said, curve))  # noqa: B023
+                trained = self._processes.train(task, log, gpu, partial(self._goes_on, held, seed, said))
                 held.keep(seed, trained)
             held.end("finished")
             rsums = [trained.rsum for trained in held.trained.values()]
@@ -107,7 +109,7 @@ class Runner:
         return goes_on
 
     def _note(self, held: Held) -> None:
-        self._log.note(self._study.trials()[held.number], self._study.best())
+        self._log.note(self._study.trials()[held.number - 1], self._study.best())
 
 
 def run(sweep: Sweep, study: Study, trials: Sequence[Values] | None, jobs: int, gpus: Sequence[str]) -> None:
@@ -121,12 +123,15 @@ def run(sweep: Sweep, study: Study, trials: Sequence[Values] | None, jobs: int, 
             log.note(trial, study.best())
     done = sum(trial.ended for trial in known)
     say(f"Sweep {sweep.name}: {wanted} trials, {done} of them done. What trainings print: {study.folder}/*.log")
-    left = True
     try:
         Runner(sweep, study, wanted, log).run(jobs, gpus)
-        left = any(not trial.ended and trial.number < wanted for trial in study.trials())
     finally:
-        log.end(left, study.best())
+        trials_now = study.trials()
+        for trial in trials_now:
+            if trial.state == "stopped":
+                log.note(trial, study.best())
+        if all(trial.state != "going on" for trial in trials_now):  # else another process has the last word
+            log.end(sum(trial.ended for trial in trials_now) < wanted, study.best())
 
 
 def in_words(values: Values) -> str:

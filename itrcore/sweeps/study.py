@@ -6,7 +6,6 @@ then another one takes the trial up where it is. So none is lost, and none is co
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,17 +17,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from itrcore import layout
 from itrcore.errors import ConfigError, DataError
-from itrcore.files import digest, remove
+from itrcore.files import remove
 from itrcore.runs import inputs
 from itrcore.runs.records import Inputs
 from itrcore.runs.trials import Curve, End, State, Trained, Trial
 from itrcore.settings.sweeps import Sweep, Values
 from itrcore.sweeps import space
+from itrcore.sweeps.record import name_of, record_of
 
 _DB, _LOCK = "optuna.db", "optuna.lock"
 _RECORD, _WHY, _SEED = "record", "why", "seed "  # attributes of a study and of its trials
 _WAIT = 60.0  # seconds, for another process to write its few lines
-_DIGEST = 12
 
 _STATES: dict[TrialState, End] = {
     TrialState.COMPLETE: "finished",
@@ -43,7 +42,7 @@ class Held:
     def __init__(self, trial: optuna.Trial, sweep: Sweep, lock: FileLock, folder: Path) -> None:
         """folder: for the states of its trainings"""
         self._trial, self._lock, self.folder = trial, lock, folder
-        self.number = trial.number
+        self.number = trial.number + 1
         self.values = space.suggested(trial, sweep)
         self.trained = _trained(trial.user_attrs)
 
@@ -67,10 +66,8 @@ class Held:
             self._trial.set_user_attr(_WHY, why)
         states = {name: optunas for optunas, name in _STATES.items()}
         rsums = [trained.rsum for trained in self.trained.values()]
-        with warnings.catch_warnings(action="ignore"):
-            self._trial.study.tell(
-                self.number, sum(rsums) / len(rsums) if state == "finished" else None, state=states[state]
-            )
+        rsum = sum(rsums) / len(rsums) if state == "finished" else None
+        self._trial.study.tell(self._trial.number, rsum, state=states[state])
 
     def release(self) -> None:
         """Another process may have it; where it has not ended, it goes on with it."""
@@ -102,14 +99,14 @@ class Study:
         with self._alone:
             trials = self._study.get_trials(deepcopy=False)
             for left in trials:
-                if left.state == TrialState.RUNNING and (lock := self._free(left.number)) is not None:
+                if left.state == TrialState.RUNNING and (lock := self._free(left.number + 1)) is not None:
                     return self._held(optuna.Trial(self._study, left._trial_id), lock)
             waiting = any(trial.state == TrialState.WAITING and trial.number < wanted for trial in trials)
             if not waiting and (len(trials) >= wanted or self.sweep.settings.sampler != "tpe"):
                 return None
             self._study.sampler = space.sampler(self.sweep, len(trials))
             trial = self._study.ask()
-            lock = self._free(trial.number)
+            lock = self._free(trial.number + 1)
             assert lock is not None  # nobody else knows it
             return self._held(trial, lock)
 
@@ -145,13 +142,13 @@ class Study:
 
     def _known(self, trial: FrozenTrial) -> Trial:
         now: State = "waiting" if trial.state == TrialState.WAITING else _STATES.get(trial.state, "going on")
-        if now == "going on" and (lock := self._free(trial.number)) is not None:
+        if now == "going on" and (lock := self._free(trial.number + 1)) is not None:
             lock.release()
             now = "stopped"
         curve: Curve = sorted(trial.intermediate_values.items())
         kept = trial.params or trial.system_attrs.get("fixed_params", {})
         return Trial(
-            trial.number,
+            trial.number + 1,
             space.restored(kept, self.sweep),
             now,
             trial.value if now == "finished" else None,
@@ -167,7 +164,7 @@ def open_study(sweep: Sweep, record: Inputs, anew: bool = False) -> Study:
 
     `ConfigError` where there are trials of other code, settings or data only, unless `anew`: they stay beside the new ones.
     """
-    folder, name = layout.sweep(sweep.name), digest(record)[:_DIGEST]
+    folder, name = layout.sweep(sweep.name), name_of(record)
     (folder / name).mkdir(parents=True, exist_ok=True)
     with FileLock(folder / _LOCK, timeout=_WAIT):
         storage, known = _storage(folder)
@@ -194,7 +191,7 @@ def find_study(sweep: Sweep) -> Study | None:
         return None
     name = list(known)[-1]
     with suppress(DataError):  # of a data set that is not prepared any more
-        now = digest(record(sweep))[:_DIGEST]
+        now = name_of(record_of(sweep))
         name = now if now in known else name
         return Study(sweep, optuna.load_study(study_name=name, storage=storage), name == now)
     return Study(sweep, optuna.load_study(study_name=name, storage=storage), False)
@@ -206,21 +203,6 @@ def _storage(folder: Path) -> tuple[optuna.storages.RDBStorage, dict[str, Inputs
     storage = optuna.storages.RDBStorage(f"sqlite:///{folder / _DB}", engine_kwargs=options)
     studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id)
     return storage, {study.study_name: study.user_attrs.get(_RECORD, {}) for study in studies}
-
-
-def record(sweep: Sweep) -> Inputs:
-    """What decides the trials' results: code, settings and data, as of a training, and the sweep's own settings.
-
-    Not how many trials there are: more of them may be added. `DataError` where the data set is not prepared.
-    """
-    known = [inputs.training(params, sweep.name) for params in sweep.variants()]
-    settings = {**known[0]["settings"], "sweep": sweep.settings.model_dump(mode="json", exclude={"trials", "run"})}
-    # Values may have code of their own, such as another kind of loss.
-    return {
-        **known[0],
-        "code": {key: value for each in known for key, value in each["code"].items()},
-        "settings": settings,
-    }
 
 
 def state(folder: Path, number: int, seed: int) -> Path:

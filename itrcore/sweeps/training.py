@@ -25,6 +25,7 @@ from itrcore.runs import inputs
 from itrcore.settings import sweeps
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
+from itrcore.sweeps.record import name_of, record_of
 from itrcore.training.renamed import identity_of
 from itrcore.training.state import Finished, StateFolder, TrainingState
 from itrcore.training.train import trainer_of
@@ -100,6 +101,11 @@ def main() -> None:
 
     try:
         sweep = sweeps.read(load(), task["sweep"])
+        if name_of(record_of(sweep)) != task["study"]:  # by now
+            raise ConfigError(
+                f"code, settings or data have changed since sweep {sweep.name} began, and its trials would not be comparable; run "
+                "it again, which says what has changed"
+            )
         params = sweep.with_run(task["name"], task["values"], task["seed"])
         finished = train(params, task["name"], Path(task["folder"]), goes_on)
         best = finished.best

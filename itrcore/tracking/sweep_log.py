@@ -68,7 +68,7 @@ class SweepLog:
         child = self._children.get(trial.number)
         if child is None:
             tags = {_TRIAL: str(trial.number), "mlflow.parentRunId": self._parent}
-            child = self._children[trial.number] = _Child(self._create(f"{self._name} {trial.number + 1}", tags))
+            child = self._children[trial.number] = _Child(self._create(f"{self._name} {trial.number}", tags))
             RunLog(self._client, child.run_id).params(trial.values)
         if child.state in ("finished", "pruned", "failed"):
             return
@@ -95,7 +95,7 @@ class SweepLog:
     def _crown(self, best: Trial | None, step: int) -> None:
         if best is not None and best.rsum is not None:
             RunLog(self._client, self._parent).metrics({"dev/rsum": best.rsum}, step)
-            told = {"best.trial": best.number + 1, **{f"best.{path}": value for path, value in best.values.items()}}
+            told = {"best.trial": best.number, **{f"best.{path}": value for path, value in best.values.items()}}
             for key, value in told.items():
                 self._client.set_tag(self._parent, key, str(value))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -151,16 +152,30 @@ def test_what_failed_comes_last_and_no_more_than_jobs_run_at_once(
 
 
 @pytest.mark.slow
-def test_a_target_waits_for_a_dvc_repro_by_hand(
+def test_a_target_waits_for_a_dvc_repro_by_hand_that_makes_it_and_not_for_one_that_reads_it_nor_for_a_dead_one(
     project: Project, monkeypatch: pytest.MonkeyPatch, started: list[subprocess.Popen[str]]
 ) -> None:
     monkeypatch.chdir(project.folder)
-    stages(project, made_by_hand="echo it is up; sleep 3; touch made_by_hand")
+    data = {"cmd": "touch data", "outs": ["data"]}
+    command = "echo it is up; until test -e go; do sleep 0.1; done; touch made_by_hand"
+    made = {"cmd": command, "deps": ["data"], "outs": ["made_by_hand"]}
+    project.write("dvc.yaml", {"stages": {"data": data, "made_by_hand": made}})
     started.append(by_hand := project.start(sys.executable, "-m", "dvc", "repro"))
     until(by_hand, "it is up")
     lines: list[str] = []
-    reproduce(["made_by_hand"], lines.append)
-    assert "Waiting for another process of DVC." in lines and lines[-1] == "Data and pipelines are up to date."
+    reproduce(["data"], lines.append)
+    assert by_hand.poll() is None
+    reproduce(["made_by_hand"], lambda line: (project.folder / "go").touch() if line.startswith("Waiting") else None)
+    assert by_hand.wait(60) == 0 and (project.folder / "made_by_hand").exists()
+    assert lines.count("Waiting for another process of DVC.") == 1
+    with subprocess.Popen(["sleep", "600"]) as other:  # has the number of a process of DVC that died with its machine
+        dead = {"pid": other.pid, "cmd": "dvc repro"}
+        notes = {"write": {str(project.folder / "made_by_hand"): dead}, "read": {}}
+        (project.folder / ".dvc" / "tmp" / "rwlock").write_text(json.dumps(notes), "utf-8")
+        stages(project, made_by_hand="echo again; touch made_by_hand")
+        reproduce(["made_by_hand"], lines.append)
+        other.kill()
+    assert "again" in lines
 
 
 def test_children_in_groups_of_their_own_are_ended_too() -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from flows.graph import DATASETS, RUNS, Stage, grouped
 from flows.plan import claimed
+from flows.spread import lendable
 from flows.targets import TargetFailed, allow, stop_all
 
 
@@ -37,3 +39,17 @@ def test_what_waits_ends_when_its_flow_is_stopped(tmp_path: Path, monkeypatch: p
                 raise AssertionError("it was not waited for")
         finally:
             allow()
+
+
+def test_another_machine_makes_only_runs_that_read_nothing_of_others() -> None:
+    def of(name: str, item: str, *reads: str, block: str = RUNS) -> Stage:
+        return Stage(f"{name}@{item}", name, item, block, reads)
+
+    trained = [of("train", item, "shards@x") for item in "ab"]
+    stages = [
+        of("shards", "x", block=DATASETS),
+        *trained,
+        of("judge", "a", "train@a"),
+        of("pair", "a", "train@a", "train@b"),
+    ]
+    assert [task.targets for task in lendable(grouped(stages))] == [["train@a", "judge@a"], ["train@b"]]

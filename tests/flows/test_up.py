@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +26,17 @@ from urllib.request import ProxyHandler, Request, build_opener
 import psutil
 import pytest
 
+from flows.guardian import of_flow_runs
 from tests.support.project import Project, tiny_params
 from tests.support.tiny_project import prepared
+from tests.support.warm import python
 
 pytestmark = pytest.mark.slow
 
 READY = "Ctrl-C stops"
 RUNS = ("scenes-vse_pp_bigru-1", "scenes-esa_bigru-1")
 RUN = RUNS[0]
+LONG = "scenes-vse_pp_bigru_long-1"
 
 
 def ask(url: str, body: Any = None, user: str | None = None, **headers: str) -> tuple[int, Any]:
@@ -70,6 +75,11 @@ class Up:
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def kill(self, word: str) -> None:
+        """One of its processes, with its group."""
+        found = [child for child in psutil.Process(self.process.pid).children() if word in child.cmdline()]
+        os.killpg(found[0].pid, signal.SIGKILL)
+
 
 def free_ports(number: int) -> list[int]:
     taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]  # at once, so that they differ
@@ -80,10 +90,11 @@ def free_ports(number: int) -> list[int]:
 
 
 def start(project: Project, *options: str) -> Up:
-    """`itr up` on ports that are free."""
+    """`itr up` on ports that are free; what says nothing for 12 seconds is lost."""
     prefect, mlflow = free_ports(2)
     ports = ("--prefect-port", str(prefect), "--mlflow-port", str(mlflow))
-    process = project.start(sys.executable, "-m", "itrcore.cli", "up", *ports, *options)
+    command = ("env", "ITR_LOST_AFTER=12", sys.executable, "-m", "itrcore.cli", "up")
+    process = project.start(*command, *ports, *options)
     return Up(project, process, f"http://127.0.0.1:{prefect}/api", f"http://127.0.0.1:{mlflow}/api/2.0/mlflow", "")
 
 
@@ -138,12 +149,17 @@ def project(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
     url = f"{storage}/lab/scenes"
     source = {"kind": "shards", "url": url}
     params["datasets"]["scenes"] |= {"reads": "inputs/code/raw.json", "source": source, "shards": {}}
+    params["profiles"]["long"] = copy.deepcopy(params["profiles"]["small"])
+    params["profiles"]["long"]["recipe"]["epochs"] = 40
+    params["runs"] = {**{name: params["runs"][name] for name in RUNS}, LONG: {**params["runs"][RUN], "profile": "long"}}
+    params["training"]["save_every_steps"] = 3
     project.write_params({**params, "ensembles": {}})
     project.replace("params.yaml", url, f'"{url}"')  # as DVC's reader wants it
     wanted = project.read("prefect.yaml")
     wanted["deployments"] = [each for each in wanted["deployments"] if each["name"] == "demo"]
     project.write("prefect.yaml", wanted)
     project.warm_stages()
+    project.replace("dvc.yaml", f"{python()} -m stages.train", "python -m stages.train")  # it is killed
     share(project, storage)
     return project
 
@@ -189,15 +205,57 @@ def other(project: Project, up: Up, storage: str, tmp_path_factory: pytest.TempP
         os.killpg(process.pid, signal.SIGTERM)
 
 
-def test_a_benchmark_spreads_over_two_machines(up: Up, other: Project) -> None:
-    """From one command to runs of both, each trained once, in one leaderboard, one run graph and one MLflow."""
+def test_a_flow_of_a_dead_machine_goes_on_where_it_was_and_without_its_server(up: Up) -> None:
+    key = started_flow(up, "train/demo", f'runs=["{LONG}"]')
+    logs = up.project.folder / "logs"
+
+    def epochs(nth: int) -> list[int]:
+        """What the log of a flow has."""
+        text = "".join(path.read_text("utf-8") for path in sorted(logs.glob("*"))[nth : nth + 1])
+        return [int(number) for number in re.findall(r": epoch +(\d+)  loss ", text)]
+
+    wait_for(lambda: len(epochs(0)) > 1, 600)
+    up.kill("default")  # the worker of this queue
+    for _, group in [each for each in of_flow_runs() if each[0] == key]:
+        os.killpg(group, signal.SIGKILL)
+
+    def others(*states: str) -> Any:
+        _, runs = ask(f"{up.prefect}/flow_runs/filter", {})
+        return [run for run in runs if run["id"] != key and run["state"]["type"] in states]
+
+    (again,) = wait_for(lambda: others("RUNNING"), 120)
+    _, found = ask(f"{up.prefect}/flow_runs/{key}")
+    assert found["state"]["type"] == "CRASHED" and f"'{again['name']}' goes on with it" in found["state"]["message"]
+    assert again["name"] == f"{found['name']}, start 2"
+    wait_for(lambda: epochs(1), 300)
+    up.kill("flows.guard:server")
+    wait_for(lambda: "prefect has ended" in up.process.stdout.readline(), 60)  # type: ignore[union-attr]
+
+    def ended() -> Any:
+        with suppress(OSError):  # the server may not be back yet
+            return others("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+    (last,) = wait_for(ended, 600)
+    log = up.project.folder / ".servers" / "worker.log"
+    assert (last["id"], last["state"]["type"]) == (again["id"], "COMPLETED"), log.read_text("utf-8")
+    begins = epochs(0)[-1]  # its state may not have been saved yet
+    assert epochs(1)[0] in (begins, begins + 1) and epochs(1) == [*range(epochs(1)[0], 41)]
+
+
+def started_flow(up: Up, deployment: str, parameter: str) -> str:
+    """The id of a flow run, started as `itr up` says."""
     export = re.search(r"export (PREFECT_API_URL=\S+)", up.said)
     assert export
-    command = (sys.executable, "-m", "prefect", "deployment", "run", "benchmark/demo", "-p", "spread=true")
+    command = (sys.executable, "-m", "prefect", "deployment", "run", deployment, "-p", parameter)
     said = up.project.run("env", export[1], *command).stdout
     found = re.search(r"UUID: (\S+)", said)
     assert found, said
-    key = found[1]
+    return found[1]
+
+
+def test_a_benchmark_spreads_over_two_machines(up: Up, other: Project) -> None:
+    """From one command to runs of both, each trained once, in one leaderboard, one run graph and one MLflow."""
+    key = started_flow(up, "benchmark/demo", "spread=true")
 
     def ended() -> Any:
         _, found = ask(f"{up.prefect}/flow_runs/{key}")
@@ -210,10 +268,14 @@ def test_a_benchmark_spreads_over_two_machines(up: Up, other: Project) -> None:
     assert not (other.folder / "data" / "scenes" / "raw").exists()  # it has what runs read, and made none of it
     assert [*(other.folder / "cache" / "shards").glob("*.tar")]
     board = json.loads((up.project.folder / "report" / "leaderboard.json").read_text("utf-8"))
-    assert {row for rows in board.values() for row in rows} == {"vse_pp_bigru/small", "esa_bigru/small"}
+    assert {row for rows in board.values() for row in rows} == {
+        "vse_pp_bigru/small",
+        "vse_pp_bigru/long",
+        "esa_bigru/small",
+    }
     _, graph = ask(f"{up.prefect}/flow_runs/{key}/graph-v2")
     nodes = {node["label"]: node for _, node in graph["nodes"] if node["kind"] == "task-run"}
-    assert nodes.keys() >= {"code, nltk", "prepare scenes", *RUNS, "report"}
+    assert nodes.keys() >= {"code, nltk", "prepare scenes", *RUNS, LONG, "report"}
     assert {node["state_type"] for node in nodes.values()} == {"COMPLETED"}
     assert {parent["id"] for parent in nodes[RUN]["parents"]} >= {nodes["prepare scenes"]["id"]}
     _, found = ask(f"{up.mlflow}/experiments/get-by-name?experiment_name=scenes")
@@ -222,23 +284,23 @@ def test_a_benchmark_spreads_over_two_machines(up: Up, other: Project) -> None:
         told["info"]["run_name"]: {metric["key"]: metric["value"] for metric in told["data"]["metrics"]}
         for told in runs["runs"]
     }
-    assert len(runs["runs"]) == 2 and figures.keys() == {*RUNS}
-    for name in RUNS:
+    assert len(runs["runs"]) == 3 and figures.keys() == {*RUNS, LONG}
+    for name in figures:
         results = json.loads((up.project.folder / "metrics" / f"{name}.json").read_text("utf-8"))
         assert figures[name]["test/rsum"] == pytest.approx(results["test/rsum"])
     assert {path.name for path in up.project.folder.iterdir()} >= {".prefect", ".servers", "mlflow.db", "mlartifacts"}
 
 
 def ran(project: Project) -> list[str]:
-    """The runs that were trained in a checkout, as its flows' logs have it."""
+    """The runs that were trained in a checkout, but `LONG`, as its flows' logs have it."""
     logs = [path.read_text("utf-8") for path in (project.folder / "logs").iterdir()]
-    return [name for log in logs for name in re.findall(r"Running stage 'train@(.+)'", log)]
+    return [name for log in logs for name in re.findall(r"Running stage 'train@(.+)'", log) if name in RUNS]
 
 
 def test_the_form_offers_what_params_yaml_has_and_refuses_the_rest(up: Up) -> None:
     _, train = ask(f"{up.prefect}/deployments/name/train/demo")
     asked = train["parameter_openapi_schema"]
-    assert asked["properties"]["runs"]["items"]["enum"] == [*RUNS] and asked["required"] == ["runs"]
+    assert asked["properties"]["runs"]["items"]["enum"] == [*RUNS, LONG] and asked["required"] == ["runs"]
     _, prepare = ask(f"{up.prefect}/deployments/name/prepare/demo")
     assert prepare["parameter_openapi_schema"]["properties"]["data"]["items"]["enum"] == ["scenes"]
     create = f"{up.prefect}/deployments/{train['id']}/create_flow_run"

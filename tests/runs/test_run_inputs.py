@@ -57,7 +57,7 @@ def test_a_record_names_what_its_run_reads_and_nothing_else(tmp_path: Path) -> N
     }
     assert words["data"]["train"] == pieces["data"]["train"] and set(words["data"]["train"]) == {"captions", "regions"}
     shared = {
-        **params.training.model_dump(exclude={"save_every_steps", "features", "processes"}),
+        **params.training.model_dump(exclude={"save_every_steps", "features", "processes", "micro_batch"}),
         "device": "auto or cpu",
     }
     assert words["settings"]["training"] == shared

@@ -79,14 +79,14 @@ def test_two_processes_share_the_trials_and_one_that_was_killed_is_taken_up_with
     mine, other = begun(sweep(trials=3)), begun(sweep(trials=3))
     first, second = mine.take(3), other.take(3)
     assert first is not None and second is not None
-    assert (first.number, second.number) == (0, 1)
+    assert (first.number, second.number) == (1, 2)
     first.keep(1, trained(200.0))
     assert first.goes_on([(1, 100.0)])
     assert [trial.state for trial in mine.trials()] == ["going on", "going on", "waiting"]
     first.release()  # as the system does when the process is killed
     assert [trial.state for trial in mine.trials()] == ["stopped", "going on", "waiting"]
     again = other.take(3)
-    assert again is not None and again.number == 0 and again.values == first.values
+    assert again is not None and again.number == 1 and again.values == first.values
     assert again.trained == {1: trained(200.0)}
     again.goes_on(
         [(1, 100.0), (1.5, 120.0), (2, 200.0)]
@@ -94,7 +94,7 @@ def test_two_processes_share_the_trials_and_one_that_was_killed_is_taken_up_with
     again.end("finished")
     again.release()
     third = mine.take(3)
-    assert third is not None and third.number == 2 and mine.take(3) is None
+    assert third is not None and third.number == 3 and mine.take(3) is None
     known = mine.trials()[0]
     assert (known.state, known.rsum, known.curve) == ("finished", 200.0, [(1, 100.0), (2, 200.0)])
     assert len(mine.trials()) == 3
@@ -153,7 +153,7 @@ def test_a_hopeless_trial_is_ended_at_the_first_epoch_that_is_compared(
     last = study.trials()[3]
     assert (last.state, last.epoch) == (("finished", None) if epoch is None else ("pruned", epoch))
     best = study.best()
-    assert best is not None and best.number == 0
+    assert best is not None and best.number == 1
 
 
 def test_hyperband_ends_hopeless_trials_as_well(sweep: Make) -> None:

@@ -16,10 +16,12 @@ import pytest
 from typer.testing import CliRunner
 
 from itrcore.cli.app import app
+from itrcore.errors import ITRError
 from itrcore.files import read_json
 from itrcore.runs.trials import Trial
 from itrcore.settings import sweeps
 from itrcore.settings.load import load
+from itrcore.sweeps.process import Processes, Task
 from itrcore.sweeps.study import find_study
 from tests.support import warm
 from tests.support.tiny_project import ROOT, prepare, train_in, weights, write_params
@@ -69,7 +71,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list
     prepare(folder, DATA)
     (folder / "sweeps").mkdir()
     (folder / "sweeps" / "rates.yaml").write_text(SWEEP, "utf-8")
-    for path in (folder / "data" / "tiny" / "shards" / "regions").glob("*test*"):
+    of_test = list((folder / "data" / "tiny" / "shards" / "regions").glob("test*"))
+    assert of_test
+    for path in of_test:
         path.write_bytes(b"not to be read")
     with start(folder) as first:
         assert first.stdout is not None
@@ -105,8 +109,8 @@ def test_each_trial_has_ended_once(swept: tuple[Path, list[str]], trials: list[T
 def test_a_trial_that_was_killed_ends_as_the_run_itself_would_have_without_a_look_at_test(
     swept: tuple[Path, list[str]], trials: list[Trial], tmp_path: Path
 ) -> None:
-    folder = next(Path("sweeps/rates").glob("*/0-1.log")).parent
-    assert "Going on at epoch 2, step 1" in (folder / "0-1.log").read_text("utf-8")
+    folder = next(Path("sweeps/rates").glob("*/1-1.log")).parent
+    assert "Going on at epoch 2, step 1" in (folder / "1-1.log").read_text("utf-8")
     assert not any(Path(name).exists() for name in ("runs", "evaluations", "curves", "state/tiny"))
     shutil.copytree("data", tmp_path / "data")
     write_params(tmp_path, DATA)
@@ -114,7 +118,7 @@ def test_a_trial_that_was_killed_ends_as_the_run_itself_would_have_without_a_loo
     history = read_json(run / "history.json")["evaluations"]
     assert trials[0].curve == [(point["epoch"], point["dev"]["rsum"]) for point in history]
     kept = {path.name for path in folder.iterdir() if path.is_dir()}
-    assert kept == {"0-1", "0-2"}  # what nobody needs takes no room
+    assert kept == {"1-1", "1-2"}  # what nobody needs takes no room
 
 
 def test_mlflow_has_a_run_for_the_sweep_and_one_for_each_trial_below_it(swept: Any, trials: list[Trial]) -> None:
@@ -141,7 +145,11 @@ def test_mlflow_has_a_run_for_the_sweep_and_one_for_each_trial_below_it(swept: A
 
 def test_a_sweep_that_is_done_trains_nothing_more(swept: Any, trials: list[Trial]) -> None:
     done = CliRunner().invoke(app, ["sweep", "rates"])
-    assert done.exit_code == 0 and "3 of them done" in done.output and "epoch" not in done.output.partition("rates:")[0]
+    assert (
+        done.exit_code == 0
+        and "3 of them done" in done.output
+        and "epoch" not in done.output.partition("with other")[0]
+    )
     again = find_study(sweeps.read(load(), "rates"))
     assert again is not None and again.trials() == trials
 
@@ -150,8 +158,18 @@ def test_the_best_trial_becomes_a_run_that_need_not_be_trained_again(
     swept: tuple[Path, list[str]], trials: list[Trial], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert CliRunner().invoke(app, ["sweep", "rates", "--adopt", "best"]).exit_code == 0
-    kept = next(Path("sweeps/rates").glob("*/0-2/best-*.safetensors")).read_bytes()
+    kept = next(Path("sweeps/rates").glob("*/1-2/best-*.safetensors")).read_bytes()
     run = train_in(swept[0], "tiny-gpo-best-2")
     assert "Done already" in capfd.readouterr().out
     assert weights(run) == kept
     assert load().method_of("tiny-gpo-best-1").recipe.learning_rate == RATES[0]
+
+
+def test_a_training_refuses_to_add_to_trials_of_other_settings(
+    swept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as those that params.yaml had when the sweep began."""
+    monkeypatch.setattr(sys, "executable", warm.python())
+    task = Task("rates", "other", "rates-9", {"recipe.learning_rate": RATES[0]}, 1, str(tmp_path / "state"))
+    with pytest.raises(ITRError, match="code, settings or data have changed since sweep rates began"):
+        Processes().train(task, tmp_path / "log", None, lambda curve: True)

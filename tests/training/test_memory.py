@@ -43,7 +43,7 @@ METHODS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "scan_t2i_lse_bigru": ({}, set()),
     "sgr_bigru": ({}, {"images"}),
     "saf_bigru": ({}, {"images", "similarity"}),
-    "lhsc_bigru, as released": ({"padding": "released"}, {"images", "similarity"}),
+    "lhsc_bigru, as released": ({"padding": "released"}, {"images", "texts", "similarity"}),
 }
 
 
