@@ -13,6 +13,7 @@ from typing import Protocol
 from tests.faults.damage import Damage
 from tests.faults.fill import Fill
 from tests.faults.kill import Kill
+from tests.faults.orchestration import Orchestrated
 from tests.faults.outcome import Finding, Outcome, compared, last_line, seen
 from tests.faults.pipeline import DVC, Pipeline
 
@@ -63,4 +64,5 @@ KINDS: dict[str, Callable[[Random, Pipeline], Fault]] = {
     "remove": lambda random, pipeline: Damage.drawn(random, pipeline, "remove"),
     "fill": Fill.drawn,
     "clock": Clock.drawn,
+    "flow": Orchestrated.drawn,
 }

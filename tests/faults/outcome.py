@@ -124,7 +124,8 @@ def in_mlflow(folder: Path) -> Counter[tuple[Any, ...]]:
             if not key.startswith("system/") and (not evaluated or step == last[name, key]):
                 found[(table, name, key, 0 if evaluated else step, _as_on_disk(folder, name, key, value))] += 1
     for name, _, uri in runs:
-        place = folder / "mlartifacts" / uri.partition("/mlartifacts/")[2]  # the address is that of the trials' place
+        # The address is that of the trials' place, or of a server.
+        place = folder / "mlartifacts" / re.split(r"/mlartifacts/|^mlflow-artifacts:/", uri)[-1]
         for path in place.rglob("*"):
             if path.is_file():  # pictures and pages name times
                 content = _content(path) if path.suffix in (".json", ".safetensors") else ""

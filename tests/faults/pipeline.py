@@ -183,6 +183,16 @@ class Running:
         self._output.rename(self._output.with_suffix(f".{self._process.pid}"))
         self._output = self._output.with_suffix(f".{self._process.pid}")
 
+    @property
+    def pid(self) -> int:
+        """Of the command."""
+        return self._process.pid
+
+    @property
+    def so_far(self) -> str:
+        """What it has printed."""
+        return self._output.read_text("utf-8", errors="replace")
+
     def wait(self) -> int | None:
         """Wait for the command alone: its exit status; None where it hangs."""
         try:
