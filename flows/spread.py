@@ -44,6 +44,7 @@ _AT_ONCE = 2  # processes of DVC here, which look for results and restore them
 _LAST_LINES = 15
 _PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between two looks
 _MACHINE = "itr.machine"  # the label of a run of such a flow that says where it runs
+_WATCH_SECONDS = 30.0  # for the watcher, if there is one, to start what crashed again: it ends what was left of that
 _LATE_SECONDS = 60.0  # until it is said that no worker takes a run
 
 T = TypeVar("T")
@@ -92,12 +93,13 @@ class Spread:
 
         hear: called with each line that DVC prints here
         """
-        mark, needs = self._mark(task), self._sent(task, hear)
+        mark, needs, patience = self._mark(task), self._sent(task, hear), 0.0
         for _ in range(_STARTS):
             if self._here(task, lambda *targets: remote.fetch(targets, hear)) == {*task.targets}:
                 break
-            run = self._follow(task.title, self._going_on(mark) or self._start(task, mark, needs))
+            run = self._follow(task.title, self._going_on(mark, patience) or self._start(task, mark, needs))
             if run.state_type == StateType.CRASHED:
+                patience = _WATCH_SECONDS
                 self._say(task.title, f"its machine was lost ({_message(run).partition('. ')[0]}); it is started again")
                 continue
             if run.state_type != StateType.COMPLETED:
@@ -137,9 +139,14 @@ class Spread:
         record = layout.inputs("train", run.data) / f"{stage.item}.json"
         return f"{self._name}: {task.title} {sha256(record)[:12] if record.exists() else ''}".strip()
 
-    def _going_on(self, mark: str) -> FlowRun | None:
-        """What an earlier flow has started and has not ended."""
-        return next((run for run in self._marked(mark) if not run.state or not run.state.is_final()), None)
+    def _going_on(self, mark: str, seconds: float) -> FlowRun | None:
+        """What an earlier flow, or within so many seconds flows.watch, has started and has not ended."""
+        end = time.monotonic() + seconds
+        while True:
+            going_on = [run for run in self._marked(mark) if not run.state or not run.state.is_final()]
+            if going_on or time.monotonic() >= end or stopped():
+                return next(iter(going_on), None)
+            time.sleep(_PAUSE)
 
     def _marked(self, mark: str) -> list[FlowRun]:
         """The newest first."""
