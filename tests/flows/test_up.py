@@ -202,7 +202,7 @@ def other(project: Project, up: Up, storage: str, tmp_path_factory: pytest.TempP
     )
     with other.start("env", *servers, home, *worker) as process:
         yield other
-        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGKILL)  # a worker whose server is gone heeds no SIGTERM
 
 
 def test_a_flow_of_a_dead_machine_goes_on_where_it_was_and_without_its_server(up: Up) -> None:
