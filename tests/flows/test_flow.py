@@ -81,7 +81,7 @@ def check_what_is_read(out: str, start: Path, folder: Path) -> None:
         what = r"test rsum \d+\.\d, i2t R@1 .*" if title in (*runs, "ensemble both") else "done"
         assert re.fullmatch(what + r", in \d+:\d\d", text)
     log = (start / found[2]).read_text("utf-8")
-    said = r"\d\d:\d\d:\d\d scenes-esa_bigru-1: Training on cpu in float32: 2 epochs of 6 steps, 20 pairs a step\.\n"
+    said = r"\d\d:\d\d:\d\d INFO train@scenes-esa_bigru-1: Training on cpu in float32: 2 epochs of 6 steps, 20 pairs a step\.\n"
     assert re.search(said, log)
     assert re.search(r" scenes-esa_bigru-1: > \S*python -m stages\.train scenes-esa_bigru-1\n", log)
     assert "git add" in log and all(f" flow: {line}\n" in log for line in (first, *lines))
