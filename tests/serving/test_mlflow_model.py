@@ -74,7 +74,8 @@ def test_the_champion_follows_the_best_run_on_dev_and_answers_over_http(
     assert json.loads(done.stdout) == {"registered": {MODEL: {"run": SETS, "dev_rsum": 300.0}}}
     store = Store()
     assert (
-        traces(evaluated / "mlartifacts", [str(evaluated), str(ROOT), f"{Path.home()}/", f"{tempfile.gettempdir()}/"]) == []
+        traces(evaluated / "mlartifacts", [str(evaluated), str(ROOT), f"{Path.home()}/", f"{tempfile.gettempdir()}/"])
+        == []
     )
     assert (str(champion(store).version), champion(store).tags["itr.result"]) == ("1", digest(SETS))
     assert keep_champions(params, begin=True) == {}
