@@ -17,6 +17,7 @@ from itrcore.terminal import warn
 
 FOLDER = "logs"  # in the experiment's folder
 KEPT = 10
+_ENDED = 86_400.0  # seconds: whoever has written nothing for so long writes no more
 _LATE = 5.0  # seconds: a line that a target says every minute may come so much later
 # Advice of DVC that comes with every target.
 CHATTER = re.compile(
@@ -34,14 +35,16 @@ class Log:
     """The file, and lines for people, which stand there too. Threads may share it."""
 
     def __init__(self, folder: Path, *hearers: Say, name: str = "benchmark") -> None:
-        """folder: the experiment's; its newest logs of this name are kept. hearers: are told each line for people
+        """folder: the experiment's; its newest logs of this name are kept, and those that a flow may still write.
 
-        `OSError` of the file
+        hearers: are told each line for people. `OSError` of the file
         """
         logs = folder.resolve() / FOLDER
         logs.mkdir(exist_ok=True)
         for old in sorted(logs.glob(f"{name}-[0-9][0-9][0-9][0-9]-*.log"))[: 1 - KEPT]:
-            old.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another flow was faster
+                if time.time() - old.stat().st_mtime > _ENDED:
+                    old.unlink()
         self._file = _new(logs, name)
         self.path = os.path.relpath(self._file)  # from where people are
         self.total = 0  # tasks of the flow

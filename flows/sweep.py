@@ -16,6 +16,7 @@ from prefect.states import Completed
 
 from flows.flow import schedule
 from flows.graph import DATASETS
+from flows.slots import VISIBLE, Slots
 from flows.targets import TargetFailed, run, stop_all
 from itrcore.settings import sweeps
 from itrcore.settings.load import load
@@ -27,12 +28,13 @@ _LAST_LINES = 15
 def sweep(folder: Path, name: str, jobs: int, gpus: Sequence[str]) -> State[None]:
     """Go on with a sweep, then make an artifact of its trials. Call it in a flow.
 
-    folder: the experiment's; jobs: how many trainings go on at once; gpus: as `schedule` takes them
+    folder: the experiment's; jobs: how many trainings go on at once; gpus: as `schedule` takes them; it leases them until it ends
     `ConfigError` where the sweep's file is wrong; `TargetFailed` where the sweep fails. A cancelled sweep goes on when it is run
     again.
     """
     with chdir(folder):
-        found = sweeps.read(load(), name)
+        params = load()
+        found, slots = sweeps.read(params, name), Slots.of(params, (), jobs, gpus)
         ready = schedule(folder, jobs, (), {DATASETS: [found.data]})
         if not ready.is_completed():
             return ready
@@ -44,9 +46,10 @@ def sweep(folder: Path, name: str, jobs: int, gpus: Sequence[str]) -> State[None
             log.info(line)
 
         try:
-            with_gpus = ["--gpus", ",".join(gpus)] if gpus else []
-            if code := run([*command, "--jobs", str(jobs), *with_gpus], hear):
-                raise TargetFailed(f"sweep {name} failed (exit status {code}): {' '.join(last)}", last)
+            with slots.taken(f"sweep {name}", min(jobs, len(slots.gpus)), log.info) as place:
+                with_gpus = ["--gpus", place.variables[VISIBLE]] if place.variables else []
+                if code := run([*command, "--jobs", str(jobs), *with_gpus], hear, stdin=place.held):
+                    raise TargetFailed(f"sweep {name} failed (exit status {code}): {' '.join(last)}", last)
         except BaseException:
             stop_all()  # a cancelled flow leaves no training behind
             raise
