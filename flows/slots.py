@@ -181,7 +181,11 @@ def _of_machine() -> list[str]:
     """UUIDs of its GPUs. Asked of NVIDIA's tool: torch takes seconds to import, and a context on each GPU."""
     try:
         done = subprocess.run(
-            ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"], capture_output=True, text=True, timeout=60
+            ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
         )
     except (OSError, subprocess.TimeoutExpired):
         return []

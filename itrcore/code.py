@@ -44,6 +44,7 @@ _NEUTRAL = (
     "itrcore.registry",
     "itrcore.runs",  # names and forms of files; what `inputs` and `digests` give is recorded
     "itrcore.settings",
+    "itrcore.spoken",
     "itrcore.terminal",
     "itrcore.thrift",
     "itrcore.tracking",
@@ -54,6 +55,7 @@ _NEUTRAL = (
     "itrcore.training.memory",  # what is said
     "itrcore.training.renamed",  # takes over what has the same record
     "itrcore.training.state",
+    "itrcore.training.transcript",
     "itrcore.unpacking",
     "stages",  # a stage's own module is asked for by its name
 )

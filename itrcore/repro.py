@@ -41,14 +41,16 @@ def wait_until_free(say: Callable[[str], None]) -> None:
 
 def release_dead() -> None:
     """Take out of DVC's notes what is no process of DVC: DVC itself takes any process with the number of a dead one for it."""
-    with open(_LOCKS.with_suffix(".lock"), "a") as guard:
+    with open(_LOCKS.with_suffix(".lock"), "ab") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)  # as DVC does
         noted = _read()
         dead = [lock for lock in _locks(noted) if not _is_dvc(lock["pid"])]
         if dead:
             write = {path: lock for path, lock in noted.get("write", {}).items() if lock not in dead}
             read = {path: [lock for lock in locks if lock not in dead] for path, locks in noted.get("read", {}).items()}
-            _LOCKS.write_text(json.dumps({"write": write, "read": {path: left for path, left in read.items() if left}}))
+            _LOCKS.write_text(
+                json.dumps({"write": write, "read": {path: left for path, left in read.items() if left}}), "utf-8"
+            )
 
 
 def _read() -> dict[str, Any]:

@@ -22,6 +22,7 @@ import pytest
 from itrcore.files import read_json
 from tests.support.project import ROOT, Project, tiny_params
 from tests.support.scores import similarities
+from tests.support.stamps import unstamped
 from tests.support.traces import traces, traces_in_store
 
 pytestmark = pytest.mark.slow
@@ -436,7 +437,7 @@ def test_a_finished_training_that_dvc_did_not_record_is_kept_and_written_out_aga
         project.repro("-s", "code", "inputs@scenes")
         assert "epoch    2" in project.run(project.python, "-m", "stages.train", name).stdout  # DVC knows nothing of it
         whole = (run / "model.safetensors").read_bytes()
-        output = project.repro().stdout
+        output = unstamped(project.repro().stdout)
         assert f"> python -m stages.train {name}\nDone already, and written out again." in output
         assert (run / "model.safetensors").read_bytes() == whole
         assert not state.exists()  # the report has cleared what DVC has recorded

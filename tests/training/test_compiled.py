@@ -73,15 +73,17 @@ def test_losses_of_twenty_steps_are_those_of_a_training_that_is_not_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # no processes that outlive the test
-    # What the compiler does for a larger program's speed takes longer here than the steps.
-    monkeypatch.setattr("torch._inductor.config.cpp_cache_precompile_headers", False)
-    monkeypatch.setattr("torch._inductor.config.cpp.simdlen", 1)
+    from torch._inductor import config  # not before it is needed: it takes seconds
+
+    # One thread, as no process may outlive the test. What the compiler does for a larger program's speed takes longer here than the
+    # steps. By its own `patch`: monkeypatch would leave `compile_threads` missing.
+    quick = {"compile_threads": 1, "cpp_cache_precompile_headers": False, "cpp.simdlen": 1}
     published = RECIPES["esa_bigru"].settings
     settings = published.model_copy(update={"model": published.model.model_copy(update={"dim": 32})})
     objective = objective_of(settings, CPU)
     plain = losses(objective, settings, 20, False)
-    assert losses(objective, settings, 20, True) == pytest.approx(plain, rel=1e-4)
+    with config.patch(quick):
+        assert losses(objective, settings, 20, True) == pytest.approx(plain, rel=1e-4)
     assert compiled._made
 
 

@@ -28,7 +28,7 @@ KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adamw_bert": Ada
 def test_weight_decay_is_a_gradient_of_adams_and_shrinks_weights_with_adamw(name: str, after: float) -> None:
     settings = method_settings("saf_bigru", optimiser=name, weight_decay=0.5, learning_rate=0.01)
     model: Any = nn.Linear(1, 1, bias=False)
-    model.log_scale = None
+    model.log_scale = model.captions_together = None
     nn.init.ones_(model.weight)
     optimiser, factors = make_optimiser(Objective.of(settings, model), settings.recipe)
     assert type(optimiser) is KINDS[name] and factors == [1.0]
