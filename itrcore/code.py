@@ -39,6 +39,7 @@ _NEUTRAL = (
     "itrcore.limits",  # what is refused
     "itrcore.methods.describe",
     "itrcore.pool",
+    "itrcore.portable",
     "itrcore.progress",
     "itrcore.provenance",
     "itrcore.registry",
