@@ -61,7 +61,12 @@ def python() -> str:
         [sys.executable, __file__, str(caller), str(address)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PYTHONDONTWRITEBYTECODE": "1",  # as in `Project.environment`
+        },
         start_new_session=True,
     )
     assert process.stdin is not None and process.stdout is not None
