@@ -87,14 +87,8 @@ def main() -> None:
 def _run(folder: Path, server: Server, asked: argparse.Namespace) -> None:
     """The flow beside the main thread, which Prefect then cannot hold up: it answers signals, and no lost server keeps it."""
     log, only = Log(folder, remark), _only(asked)
-    made = (
-        layout.REPORT / "index.html"
-        if only is None
-        else layout.result("", "")
-        if asked.data is None
-        else layout.shards("").parent
-    )
-    results = os.path.relpath(folder / made)
+    made = {RUNS: layout.result("", ""), DATASETS: layout.shards("").parent}
+    results = os.path.relpath(folder / (layout.REPORT / "index.html" if only is None else made[next(iter(only))]))
     with chdir(folder), working("looking for what is out of date"):
         plan = planned(asked.jobs, only)
         log.say(outlook(*plan, asked.jobs, asked.takes, partial(log.write, "records")))

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from prefect import Flow, flow
 from prefect.client.schemas import State
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from flows.flow import RUNNER, schedule
 from flows.graph import DATASETS, RUNS
@@ -21,6 +22,9 @@ from itrcore.settings import sweeps
 from itrcore.settings.load import load
 
 Jobs = Annotated[int, Field(ge=1)]
+Needs = SkipJsonSchema[
+    Mapping[str, str] | None
+]  # what a benchmark that is spread has sent: in no form, as people leave it empty
 
 
 class Experiment:
@@ -69,7 +73,7 @@ class Experiment:
         """Some of its runs."""
 
         def train(  # type: ignore[no-untyped-def]
-            runs, jobs: Jobs = 1, gpus: Sequence[str] = (), needs: Mapping[str, str] | None = None
+            runs, jobs: Jobs = 1, gpus: Sequence[str] = (), needs: Needs = None
         ) -> State[None]:
             """Train and evaluate runs of the experiment, after what they need; ensembles and report are left as they are.
 
@@ -77,7 +81,6 @@ class Experiment:
                 runs: which runs
                 jobs: how many tasks compute at once
                 gpus: GPUs to spread them over, such as 0 and 1 (none: all there are); each task sees one
-                needs: left empty by people; a benchmark that is spread says here what it has sent to DVC's remote
             """
             return schedule(self._folder, jobs, gpus, {RUNS: runs}, needs=needs)
 
@@ -93,7 +96,7 @@ class Experiment:
             Args:
                 sweep: which file of the experiment's folder sweeps
                 jobs: how many trainings go on at once
-                gpus: GPUs to spread them over, such as 0 and 1; each training sees one
+                gpus: GPUs to spread them over, such as 0 and 1 (none: all there are); each training sees one
             """
             return run_sweep(self._folder, sweep, jobs, gpus)
 

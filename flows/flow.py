@@ -187,9 +187,10 @@ def schedule(
     try:
         with chdir(folder):
             params, tasks = planned(jobs, only)
+            others = lendable(tasks)  # what another machine may make
             if lending:
-                tasks = [Task(lent_task.stages, [], []) for lent_task in lendable(tasks)]
-            here = [task for task in tasks if task not in lendable(tasks)] if spread else tasks
+                tasks = [Task(lent_task.stages, [], []) for lent_task in others]
+            here = [task for task in tasks if task not in others] if spread else tasks
             slots = Slots.of(params, here, jobs, () if spread else gpus)
             if of_command is None and not lending:
                 work.log.say(outlook(params, tasks, jobs, None, partial(work.log.write, "records")))

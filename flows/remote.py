@@ -9,12 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from flows.targets import TargetFailed, run
+from flows.targets import LAST_LINES, TargetFailed, run
 from itrcore import remote
 from itrcore.terminal import user_errors
 
 _FOUND = " is cached - skipping run"  # as DVC says it
-_LAST_LINES = 15
 
 
 def send(targets: Sequence[str], hear: Callable[[str], None]) -> None:
@@ -39,7 +38,7 @@ def _run(what: str, arguments: Sequence[str], hear: Callable[[str], None]) -> li
         hear(line)
 
     if code := run([sys.executable, "-m", __name__, what, *arguments], keep):
-        raise TargetFailed(f"DVC's remote: {what} failed (exit status {code})", lines[-_LAST_LINES:])
+        raise TargetFailed(f"DVC's remote: {what} failed (exit status {code})", lines[-LAST_LINES:])
     return lines
 
 

@@ -31,7 +31,7 @@ from flows import remote
 from flows.graph import RUNS, Stage, Task
 from flows.log import Log
 from flows.plan import MACHINES, claimed
-from flows.targets import TargetFailed, changed, reproduce, stopped
+from flows.targets import LAST_LINES, TargetFailed, changed, reproduce, stopped
 from itrcore import layout
 from itrcore.errors import ConfigError, first_line
 from itrcore.files import sha256
@@ -41,7 +41,6 @@ from itrcore.settings.params import Params
 _RECORDS = "inputs"  # the stage that reads, for all runs of its data set, what they read too
 _STARTS = 4  # of a run whose machine is lost each time
 _AT_ONCE = 2  # processes of DVC here, which look for results and restore them
-_LAST_LINES = 15
 _PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between two looks
 _MACHINE = "itr.machine"  # the label of a run of such a flow that says where it runs
 _WATCH_SECONDS = 30.0  # for the watcher, if there is one, to start what crashed again: it ends what was left of that
@@ -206,8 +205,8 @@ class Spread:
     def _last_lines(self, run: FlowRun) -> list[str]:
         """Of what a flow run said."""
         logs = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
-        found = self._asked(lambda client: client.read_logs(logs, limit=_LAST_LINES, sort=LogSort.TIMESTAMP_DESC))
-        return [line for log in reversed(found) for line in log.message.splitlines()][-_LAST_LINES:]
+        found = self._asked(lambda client: client.read_logs(logs, limit=LAST_LINES, sort=LogSort.TIMESTAMP_DESC))
+        return [line for log in reversed(found) for line in log.message.splitlines()][-LAST_LINES:]
 
     def _asked(self, ask: Callable[[SyncPrefectClient], T]) -> T:
         """What Prefect's server says; if it is away, when it is back."""

@@ -17,12 +17,10 @@ from prefect.states import Completed
 from flows.flow import schedule
 from flows.graph import DATASETS
 from flows.slots import VISIBLE, Slots
-from flows.targets import TargetFailed, run, stop_all
+from flows.targets import LAST_LINES, TargetFailed, run, stop_all
 from itrcore.settings import sweeps
 from itrcore.settings.load import load
 from itrcore.sweeps.study import find_study
-
-_LAST_LINES = 15
 
 
 def sweep(folder: Path, name: str, jobs: int, gpus: Sequence[str]) -> State[None]:
@@ -38,7 +36,7 @@ def sweep(folder: Path, name: str, jobs: int, gpus: Sequence[str]) -> State[None
         ready = schedule(folder, jobs, (), {DATASETS: [found.data]})
         if not ready.is_completed():
             return ready
-        log, last = get_run_logger(), deque[str](maxlen=_LAST_LINES)
+        log, last = get_run_logger(), deque[str](maxlen=LAST_LINES)
         command = [sys.executable, "-m", "itrcore.cli", "sweep", name]
 
         def hear(line: str) -> None:

@@ -25,7 +25,7 @@ from flows.guardian import Guardian, end
 from itrcore import repro
 from itrcore.errors import ITRError, shown
 
-_LAST_LINES = 15
+LAST_LINES = 15  # of output, that are told of what failed
 _SHELL = 128
 _SOONER = "500"  # thousandths of all memory that count beside what a process has; a child's children have it too
 _BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
@@ -58,7 +58,7 @@ def reproduce(
     log: called with each line of output; extra: variables added for the child; stdin: the child's standard input
     Any exception raised here meanwhile (a cancelled task, a time limit) ends the whole process group first.
     """
-    last: deque[str] = deque(maxlen=_LAST_LINES)
+    last: deque[str] = deque(maxlen=LAST_LINES)
     errors: list[str] = []
 
     def hear(line: str) -> None:

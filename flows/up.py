@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import secrets
 import shlex
 import signal
 import subprocess
@@ -18,14 +17,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
-from itertools import chain
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from flows import server
+from flows import mlflow_server, server
 from flows.access import USER, Access
 from flows.guardian import end, of_flow_runs
 from flows.plan import MACHINES, PROJECT
@@ -221,37 +219,10 @@ class _Servers:
                 raise
 
     def _start_mlflow(self) -> None:
-        port = self._asked.mlflow_port
-        server.listen(self._asked.host, port).close()  # to say at once that it is taken
-        hosts = self._access.hosts(port)
-        address = self._asked.backend or SQLiteStore(PROJECT / "mlflow.db").address
-        environment = {
-            **os.environ,
-            "MLFLOW_BACKEND_STORE_URI": address,  # not among the arguments, which every user of the machine sees
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes for language models
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
-        options = {
-            "--host": self._asked.host,
-            "--port": str(port),
-            "--workers": "1",
-            "--artifacts-destination": str(PROJECT / "mlartifacts"),
-            "--allowed-hosts": ",".join(hosts),
-            "--cors-allowed-origins": ",".join(f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts),
-        }
-        if self._access.password:
-            accounts = _PRIVATE / "mlflow_accounts.ini"
-            address = SQLiteStore(_PRIVATE / "mlflow_accounts.db").address.replace("%", "%%")
-            accounts.write_text(f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {address}\n", "utf-8")
-            options["--app-name"] = "basic-auth"
-            environment |= {
-                "MLFLOW_AUTH_CONFIG_PATH": str(accounts),
-                "MLFLOW_AUTH_ADMIN_USERNAME": USER,
-                "MLFLOW_AUTH_ADMIN_PASSWORD": self._access.password,
-                "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(),
-            }
-        command = [sys.executable, "-m", "mlflow", "server", *chain.from_iterable(options.items())]
-        self._spawn("mlflow", command, environment)
+        server.listen(self._asked.host, self._asked.mlflow_port).close()  # to say at once that it is taken
+        self._spawn(
+            "mlflow", *mlflow_server.command(self._asked.mlflow_port, self._asked.backend, self._access, _PRIVATE)
+        )
 
     def _start_prefect(self) -> None:
         port, store = self._asked.prefect_port, PROJECT / server.STORE

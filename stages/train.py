@@ -5,6 +5,7 @@ from __future__ import annotations
 from itrcore.runs import inputs
 from itrcore.settings.load import load
 from itrcore.settings.params import Params
+from itrcore.tracking.live import LiveTraining
 from itrcore.tracking.tracker import Tracker
 from stages import run_stage
 
@@ -15,17 +16,17 @@ def main(params: Params, name: str) -> None:
     if (checkpoint := params.run(name).checkpoint) is not None and checkpoint.source is not None:
         from itrcore.runs.pulled import write_run as write_pulled
 
-        write_pulled(params, name, Tracker.of(params).training())
+        write_pulled(params, name, LiveTraining(Tracker.of(params)))
         return
     if checkpoint is not None:
         from itrcore.released.importing import import_run
 
-        import_run(params, name, Tracker.of(params).training())
+        import_run(params, name, LiveTraining(Tracker.of(params)))
         return
     if params.method_of(name).zero_shot:
         from itrcore.training.zero_shot import write_run
 
-        write_run(params, name, Tracker.of(params).training())
+        write_run(params, name, LiveTraining(Tracker.of(params)))
         return
     from itrcore.device import join, launched
     from itrcore.training.launch import launch
@@ -47,7 +48,7 @@ def one_of_several(name: str) -> None:
 def _train(params: Params, name: str) -> None:
     from itrcore.training.train import train
 
-    train(params, name, Tracker.of(params).training())
+    train(params, name, LiveTraining(Tracker.of(params)))
 
 
 if __name__ == "__main__":

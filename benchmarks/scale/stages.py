@@ -23,6 +23,7 @@ from flows.graph import DATASETS, RUNS, Task
 from flows.plan import planned
 from itrcore import repro
 from itrcore.costs.counts import SplitCounts, counts
+from itrcore.costs.disk import scores
 from itrcore.costs.rates import Rates, steps_of, times
 from itrcore.settings.methods import MethodSettings
 from itrcore.settings.params import Params
@@ -123,7 +124,7 @@ def whole(
                     known[key] = rates(settings, CARDS[card])
                 training = _training(settings, *known[key], counted, params, measured.get(method))
                 trainings[f"{name} {method}"] = training
-                made = 4.0 * known[key][0].parameters + _scores(settings, counted, params)
+                made = 4.0 * known[key][0].parameters + scores(settings, counted, params)
                 seconds += training.seconds + made / _STORED
             elif first.name == "report":
                 seconds += _ROW * (len(params.runs) + len(params.ensembles))
@@ -173,16 +174,6 @@ def _training(
     number = steps_of(settings, counted["train"].captions)
     how = "estimated" if steps_per_s is None else "measured"
     return Training(step, operations, number, taken.steps, taken.dev, taken.test, how)
-
-
-def _scores(settings: MethodSettings, counted: Mapping[str, SplitCounts], params: Params) -> float:
-    """Bytes that an evaluation keeps of test and of the part of dev that selects."""
-    splits = (counted["test"], counted["dev"].first(params.training.selection.captions))
-    width = settings.model.vector_width
-    values = [
-        split.images * split.captions if width is None else width * (split.images + split.captions) for split in splits
-    ]
-    return 4.0 * sum(values)
 
 
 def _stage(stage: str, data: str, counted: Mapping[str, SplitCounts]) -> float:

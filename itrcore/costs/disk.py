@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import configparser
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from itrcore import layout
-from itrcore.costs.counts import Shape, counts, shape
+from itrcore.costs.counts import Shape, SplitCounts, counts, shape
 from itrcore.costs.plan import Group
 from itrcore.settings.datasets import DatasetSettings, ScenesSource, SimulatedSource
+from itrcore.settings.methods import MethodSettings
 from itrcore.settings.params import Params
 
 FLOAT = 4  # bytes of a weight, and of a similarity
@@ -55,7 +56,7 @@ def needs(params: Params, groups: Sequence[Group], parameters: Sequence[int], do
     runs = sum(size for group, size in sizes for _ in group.to_make)
     # A finished training's best weights stay in state/ until the report has removed them.
     state = sum(weights) + (_STATE - 1) * max(weights, default=0)
-    evaluations = sum(_scores(group, params) * len(group.to_evaluate) for group in groups)
+    evaluations = sum(scores(group.settings, group.counts, params) * len(group.to_evaluate) for group in groups)
     outputs = {
         layout.captions("x").parts[0]: data,
         layout.run("x", "x").parts[0]: runs,
@@ -110,12 +111,15 @@ def _per_image(dataset: DatasetSettings, given: Shape) -> Iterator[float]:
         yield picture * (_DRAWN if dataset.drawn else _PHOTO)
 
 
-def _scores(group: Group, params: Params) -> int:
-    """What a run's evaluation keeps of test and of the selection part of dev: vectors, else the similarities of all pairs."""
-    if group.counts is None:
+def scores(settings: MethodSettings, counted: Mapping[str, SplitCounts] | None, params: Params) -> int:
+    """Bytes that a run's evaluation keeps of test and of the selection part of dev: vectors, else the similarities of all pairs.
+
+    counted: the data set's splits; 0 where they are not known
+    """
+    if counted is None:
         return 0
-    splits = (group.counts["test"], group.counts["dev"].first(params.training.selection.captions))
-    if (width := group.settings.model.vector_width) is None:
+    splits = (counted["test"], counted["dev"].first(params.training.selection.captions))
+    if (width := settings.model.vector_width) is None:
         return sum(FLOAT * split.images * split.captions for split in splits)
     number = FLOAT // 2 if params.evaluation.vectors == "float16" else FLOAT
     return sum(number * width * (split.images + split.captions) for split in splits)

@@ -20,6 +20,11 @@ class Trained:
     seconds: float
     curve: Curve
 
+    @classmethod
+    def of(cls, known: Mapping[str, Any]) -> Trained:
+        """What its values were before JSON had them."""
+        return cls(**{**known, "curve": [tuple(point) for point in known["curve"]]})
+
 
 @dataclass(frozen=True)
 class Trial:

@@ -24,7 +24,7 @@ def draw(sweep: Sweep, trials: Sequence[Trial], path: Path) -> None:
     axes = figure.add_subplot()
     finished = sorted((trial for trial in trials if trial.rsum is not None), key=lambda trial: -(trial.rsum or 0))
     best = finished[: len(_COLOURS)]
-    named = dict(zip((trial.number for trial in best), _COLOURS, strict=False))
+    named = {trial.number: _COLOURS[place] for place, trial in enumerate(best)}
     for trial in [*(trial for trial in trials if trial.number not in named), *best]:
         if not trial.curve:
             continue

@@ -69,7 +69,7 @@ class Processes:
             with self._guard:
                 self._running.discard(process)
         if "trained" in ended:
-            return Trained(**{**ended["trained"], "curve": [tuple(point) for point in ended["trained"]["curve"]]})
+            return Trained.of(ended["trained"])
         if "pruned" in ended:
             raise Pruned
         if self._stopped:

@@ -212,7 +212,5 @@ def state(folder: Path, number: int, seed: int) -> Path:
 
 def _trained(attributes: Mapping[str, Any]) -> dict[int, Trained]:
     return {
-        int(key.removeprefix(_SEED)): Trained(**{**value, "curve": [tuple(point) for point in value["curve"]]})
-        for key, value in attributes.items()
-        if key.startswith(_SEED)
+        int(key.removeprefix(_SEED)): Trained.of(value) for key, value in attributes.items() if key.startswith(_SEED)
     }

@@ -16,11 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from itrcore import layout
-from itrcore.assets import assets
-from itrcore.data.feeding.prepared import feature_width
 from itrcore.errors import ConfigError, DataError, ITRError
-from itrcore.methods.build import build
 from itrcore.runs import inputs
 from itrcore.settings import sweeps
 from itrcore.settings.load import load
@@ -28,7 +24,7 @@ from itrcore.settings.params import Params
 from itrcore.sweeps.record import name_of, record_of
 from itrcore.training.renamed import identity_of
 from itrcore.training.state import Finished, StateFolder, TrainingState
-from itrcore.training.train import trainer_of
+from itrcore.training.train import built, trainer_of
 
 _ORPHAN_SECONDS = 30.0  # for the training of a sweep that was killed, to end
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)  # not of the trial
@@ -45,15 +41,11 @@ def train(params: Params, name: str, folder: Path, goes_on: GoesOn) -> Finished:
 
     `Pruned` where `goes_on` says no; the errors of a training otherwise.
     """
-    run, settings = params.run(name), params.method_of(name)
-    assert run.seed is not None
-    record = inputs.training(params, name)
-    prepared = assets.prepare(
-        settings.model, layout.vocabulary(run.data), layout.NLTK, feature_width(run.data), layout.concepts(run.data)
-    )
-    method = build(settings, prepared.image, prepared.text.source, run.seed, prepared.concepts)
+    seed = params.run(name).seed
+    assert seed is not None
+    prepared, method = built(params, name, seed)
     state = StateFolder(folder)
-    identity = identity_of(record, prepared.text.digest, prepared.image.digest)
+    identity = identity_of(inputs.training(params, name), prepared.text.digest, prepared.image.digest)
 
     def ask(training: TrainingState) -> None:
         if training.history and not goes_on(training):
@@ -61,7 +53,7 @@ def train(params: Params, name: str, folder: Path, goes_on: GoesOn) -> Finished:
 
     with state.alone(_ORPHAN_SECONDS):
         if (finished := state.finished(identity)) is None:
-            finished = trainer_of(params, name, run.seed, method, prepared).run(state, identity, ask, ask)
+            finished = trainer_of(params, name, seed, method, prepared).run(state, identity, ask, ask)
             assert finished is not None  # it trains alone
     return finished
 

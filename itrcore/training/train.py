@@ -50,7 +50,7 @@ def train(params: Params, name: str, observer: Observer) -> Path:
         raise ConfigError(f"runs.{name} is imported from a checkpoint or zero-shot, and has no seed to train with")
     folder = StateFolder(layout.STATE / run.data / name)
     if together.number():  # the first process decides whether there is something to train, evaluates and writes
-        prepared, method = _built(params, name, seed)
+        prepared, method = built(params, name, seed)
         if together.agreed(True):
             identity = identity_of(inputs.training(params, name), prepared.text.digest, prepared.image.digest)
             trainer_of(params, name, seed, method, prepared).run(
@@ -69,7 +69,8 @@ def train(params: Params, name: str, observer: Observer) -> Path:
     return out
 
 
-def _built(params: Params, name: str, seed: int) -> tuple[Assets, Method[Any, Any]]:
+def built(params: Params, name: str, seed: int) -> tuple[Assets, Method[Any, Any]]:
+    """What run `name` starts from, and its method. `DataError` where its data set or pretrained weights cannot be read."""
     run, settings = params.run(name), params.method_of(name)
     with announced("Building the method, from pretrained weights where it has any"):
         prepared = assets.prepare(
@@ -81,7 +82,7 @@ def _built(params: Params, name: str, seed: int) -> tuple[Assets, Method[Any, An
 def _trained(params: Params, name: str, seed: int, folder: StateFolder, observer: Observer) -> Path:
     """In the first process: begin or go on or take over, and write the results."""
     run, record = params.run(name), inputs.training(params, name)
-    prepared, method = _built(params, name, seed)
+    prepared, method = built(params, name, seed)
     description = describe(params, name, params.method_of(name), prepared, method, record, SELECTED_ON)
     identity = identity_of(record, prepared.text.digest, prepared.image.digest)
 

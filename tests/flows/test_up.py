@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import json
 import os
@@ -17,10 +16,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 import psutil
@@ -28,89 +26,15 @@ import pytest
 
 from flows.guardian import of_flow_runs
 from tests.support.project import Project, tiny_params
+from tests.support.servers import Up, ask, end, free_ports, start, started, wait_for
 from tests.support.tiny_project import prepared
 from tests.support.warm import python
 
 pytestmark = pytest.mark.slow
 
-READY = "Ctrl-C stops"
 RUNS = ("scenes-vse_pp_bigru-1", "scenes-esa_bigru-1")
 RUN = RUNS[0]
 LONG = "scenes-vse_pp_bigru_long-1"
-
-
-def ask(url: str, body: Any = None, user: str | None = None, **headers: str) -> tuple[int, Any]:
-    """The status of an answer, and what it holds. body: to post, as JSON; user: and password"""
-    headers |= {"Content-Type": "application/json"}
-    if user is not None:
-        headers["Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
-    request = Request(url, None if body is None else json.dumps(body).encode(), headers)
-    try:
-        with build_opener(ProxyHandler({})).open(request, timeout=60) as answer:
-            return answer.status, json.loads(answer.read() or b"null")
-    except HTTPError as error:
-        return error.code, error.read().decode("utf-8", "replace")
-
-
-def wait_for(condition: Any, seconds: float) -> Any:
-    """What it says first that is not empty."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.2)
-    return found
-
-
-@dataclass
-class Up:
-    """A project in which `itr up` runs. said: up to where it waits for Ctrl-C"""
-
-    project: Project
-    process: subprocess.Popen[str]
-    prefect: str
-    mlflow: str
-    said: str
-
-    @property
-    def children(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def kill(self, word: str) -> None:
-        """One of its processes, with its group."""
-        found = [child for child in psutil.Process(self.process.pid).children() if word in child.cmdline()]
-        os.killpg(found[0].pid, signal.SIGKILL)
-
-
-def free_ports(number: int) -> list[int]:
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]  # at once, so that they differ
-    ports = [each.getsockname()[1] for each in taken]
-    for each in taken:
-        each.close()
-    return ports
-
-
-def start(project: Project, *options: str) -> Up:
-    """`itr up` on ports that are free; what says nothing for 12 seconds is lost."""
-    prefect, mlflow = free_ports(2)
-    ports = ("--prefect-port", str(prefect), "--mlflow-port", str(mlflow))
-    command = ("env", "ITR_LOST_AFTER=12", sys.executable, "-m", "itrcore.cli", "up")
-    process = project.start(*command, *ports, *options)
-    return Up(project, process, f"http://127.0.0.1:{prefect}/api", f"http://127.0.0.1:{mlflow}/api/2.0/mlflow", "")
-
-
-def started(up: Up, ready: str = READY) -> Up:
-    """Once it is ready, and so its last line holds this."""
-    assert up.process.stdout is not None
-    for line in up.process.stdout:
-        up.said += line
-        if ready in line:
-            return up
-    raise AssertionError(up.said)
-
-
-def end(up: Up) -> None:
-    with up.process:  # which may be done again
-        up.process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -301,6 +225,7 @@ def test_the_form_offers_what_params_yaml_has_and_refuses_the_rest(up: Up) -> No
     _, train = ask(f"{up.prefect}/deployments/name/train/demo")
     asked = train["parameter_openapi_schema"]
     assert {*asked["properties"]["runs"]["items"]["enum"]} == {*RUNS, LONG} and asked["required"] == ["runs"]
+    assert asked["properties"].keys() == {"runs", "jobs", "gpus"}  # what a spread benchmark says is not for people
     _, prepare = ask(f"{up.prefect}/deployments/name/prepare/demo")
     assert prepare["parameter_openapi_schema"]["properties"]["data"]["items"]["enum"] == ["scenes"]
     create = f"{up.prefect}/deployments/{train['id']}/create_flow_run"

@@ -13,6 +13,7 @@ from itrcore.evaluation.ensemble import evaluate_ensemble
 from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
 from itrcore.settings.load import load
+from itrcore.tracking.live import LiveTraining
 from itrcore.tracking.tracker import Tracker
 from itrcore.training.train import train
 from tests.support.mlflow_store import RESULTS, RUN
@@ -49,7 +50,7 @@ def folder(templates: Path, tmp_path: Path, monkeypatch: Any) -> Path:
 def retrain(trial: str | None = None, **changes: Any) -> None:
     """Train run `one` again, live, as stage `train` does, evaluate and judge it, and record all of it, as stage `report` does."""
     write_params(Path("."), changes)
-    train(load(), "one", Tracker(trial=trial).training())
+    train(load(), "one", LiveTraining(Tracker(trial=trial)))
     evaluate(load(), "one")
     judge(load(), "one")
     assert Tracker(trial=trial).record(RUN, RESULTS)

@@ -15,6 +15,7 @@ from itrcore.files import read_json, sha256
 from itrcore.released.exporting import export_run
 from itrcore.released.importing import import_run
 from itrcore.settings.load import load
+from itrcore.tracking.live import LiveTraining
 from itrcore.tracking.tracker import Tracker
 from tests.support.mlflow_store import Store
 from tests.support.tiny_project import project, train_in, write_params
@@ -56,7 +57,7 @@ def configure(profile: str | None = None) -> None:
 def imported() -> Any:
     """Import, evaluate, judge and record as the stages do; MLflow's one run of that name."""
     tracker = Tracker()
-    run = import_run(load(), "new", tracker.training())
+    run = import_run(load(), "new", LiveTraining(tracker))
     evaluate(load(), "new")
     judge(load(), "new")
     assert tracker.record(run, Path("results/tiny/new"))
@@ -106,7 +107,7 @@ def test_an_import_that_fails_is_marked_and_takes_nothing_away(folder: Path, mon
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
         patch.setattr("itrcore.released.importing.save_file", full)
-        import_run(load(), "new", Tracker().training())
+        import_run(load(), "new", LiveTraining(Tracker()))
     assert {run.info.run_id == first: run.info.status for run in Store().runs("new")} == {
         True: "FINISHED",
         False: "FAILED",

@@ -20,7 +20,8 @@ from mlflow import MlflowClient
 from itrcore.runs import inputs
 from itrcore.runs.records import Point, Run
 from itrcore.settings.load import load
-from itrcore.tracking.tracker import LiveTraining, Tracker
+from itrcore.tracking.live import LiveTraining
+from itrcore.tracking.tracker import Tracker
 from tests.support.stamps import unstamped
 from tests.support.tiny_project import ROOT, project, rewrite, stage, train_in, weights
 from tests.support.warm import python
@@ -190,7 +191,7 @@ def test_a_server_holds_the_runs_and_its_death_in_mid_training_costs_no_result(
     address, process = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    run = train_in(folder, "one", Tracker().training())
+    run = train_in(folder, "one", LiveTraining(Tracker()))
     whole = weights(run)
     client = MlflowClient(address)
     experiment = client.get_experiment_by_name("tiny")

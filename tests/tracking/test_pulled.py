@@ -17,6 +17,7 @@ from itrcore.evaluation.judging import judge
 from itrcore.files import read_json
 from itrcore.runs import pulled
 from itrcore.settings.load import load
+from itrcore.tracking.live import LiveTraining
 from itrcore.tracking.tracker import Tracker
 from tests.support.mlflow_store import RESULTS, RUN, Store
 from tests.support.tiny_project import rewrite, write_params
@@ -62,7 +63,7 @@ def test_a_run_of_another_checkouts_mlflow_has_the_same_figures_here(here: Path,
         "Next: dvc repro judge@new",
     ]
     params = load()
-    run = pulled.write_run(params, "new", Tracker().training())
+    run = pulled.write_run(params, "new", LiveTraining(Tracker()))
     evaluate(params, "new")
     judge(params, "new")
     assert Tracker().record(run, Path("results/tiny/new"))
@@ -159,5 +160,5 @@ def test_what_was_pulled_and_changed_since_is_not_evaluated(here: Path) -> None:
     with pytest.raises(
         Exception, match=r"^pulled/new/run\.json: another run's; expected that of when runs\.new was pulled"
     ):
-        pulled.write_run(load(), "new", Tracker().training())
+        pulled.write_run(load(), "new", LiveTraining(Tracker()))
     assert not NEW.exists()

@@ -20,7 +20,8 @@ from itrcore.evaluation.evaluate import evaluate
 from itrcore.evaluation.judging import judge
 from itrcore.runs.records import Point, Run
 from itrcore.settings.load import load
-from itrcore.tracking.tracker import LiveTraining, Tracker, TrackingError
+from itrcore.tracking.live import LiveTraining
+from itrcore.tracking.tracker import Tracker, TrackingError
 from itrcore.training.train import train
 from tests.support.mlflow_store import ENSEMBLE, RESULTS, RUN, Store
 from tests.support.small_disk import grow, small_disk
@@ -132,7 +133,7 @@ def test_a_store_lost_in_mid_training_costs_no_result_is_told_once_and_can_be_re
 def test_a_store_that_cannot_be_used_stops_a_training_before_it_begins(folder: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///" + str(folder / "runs"))  # a folder
     with pytest.raises(TrackingError, match=r"MLflow at sqlite:.* failed \(.*Is MLFLOW_TRACKING_URI right"):
-        train(load(), "one", Tracker().training())
+        train(load(), "one", LiveTraining(Tracker()))
     assert not list(Path("state").rglob("step-*"))
 
 
@@ -224,7 +225,7 @@ def test_a_project_whose_own_store_cannot_be_used_trains_with_one_warning_and_is
     whole = weights(RUN)
     shutil.rmtree(RUN)
     with broken(folder / "mlflow.db", how) as mend:
-        train(load(), "one", Tracker().training())
+        train(load(), "one", LiveTraining(Tracker()))
         errors = capfd.readouterr().err
         assert errors.count("warning:") == 1 and told in errors and "run: itr track" in errors
         assert "Traceback" not in errors and "sqlalche.me" not in errors

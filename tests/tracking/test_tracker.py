@@ -17,7 +17,8 @@ from itrcore.runs.records import History, Point, Run
 from itrcore.settings.load import load
 from itrcore.spoken import STAMP
 from itrcore.terminal import warn
-from itrcore.tracking.tracker import LiveTraining, Tracker
+from itrcore.tracking.live import LiveTraining
+from itrcore.tracking.tracker import Tracker
 from itrcore.training.state import StateFolder
 from itrcore.training.train import train
 from tests.support.killing import Kill
@@ -87,7 +88,7 @@ def test_a_failed_training_is_marked_and_the_next_one_takes_its_place(folder: Pa
         patch.setattr(
             "itrcore.training.loop.Trainer.evaluate_dev", lambda *arguments: (_ for _ in ()).throw(RuntimeError("boom"))
         )
-        train(write_params(folder, {"runs.one.seed": 5}), "one", Tracker().training())
+        train(write_params(folder, {"runs.one.seed": 5}), "one", LiveTraining(Tracker()))
     assert sorted(run.info.status for run in Store().runs()) == ["FAILED", "FINISHED"]
     retrain(**{"runs.one.seed": 6})
     assert {run.data.params["seed"]: run.data.tags["current"] for run in Store().runs()} == {"1": "false", "6": "true"}
@@ -109,10 +110,10 @@ def test_a_killed_training_goes_on_in_its_own_run_without_an_epoch_twice(folder:
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(StateFolder, "save", save)
         patch.setattr(LiveTraining, "fail", lambda self: None)  # a killed process reports nothing
-        train(load(), "one", Tracker().training())
+        train(load(), "one", LiveTraining(Tracker()))
     run = Store().one()
     assert (run.info.status, [step for step, _ in Store().histories(run)["dev/rsum"]]) == ("RUNNING", [1])
-    train(load(), "one", Tracker().training())
+    train(load(), "one", LiveTraining(Tracker()))
     again = Store().one()
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
     assert [step for step, _ in Store().histories(again)["dev/rsum"]] == [1, 2, 3]
@@ -273,7 +274,7 @@ def test_a_trial_takes_nothing_away_and_records_what_it_trained_alone(folder: Pa
     assert trial.record(RUN, RESULTS)  # copied into the trial, not trained by it
     assert Store().runs("one (wide)") == []
     write_params(folder, {"runs.one.seed": 5})
-    train(load(), "one", trial.training())
+    train(load(), "one", LiveTraining(trial))
     evaluate(load(), "one")
     judge(load(), "one")
     assert trial.record(RUN, RESULTS)
@@ -320,7 +321,7 @@ def test_attempts_follow_each_other_and_mlflow_has_the_log_when_it_fails_and_whe
         warn(f"with marked-secret in {folder}/data")
         raise DataError.at(folder / "data", "gone", "it")
 
-    watched = Tracker.of(params).training()
+    watched = LiveTraining(Tracker.of(params))
     monkeypatch.setattr(watched, "evaluation", stop)
     with pytest.raises(DataError):
         train(params, "one", watched)
@@ -329,7 +330,7 @@ def test_attempts_follow_each_other_and_mlflow_has_the_log_when_it_fails_and_whe
     assert warning == ("WARNING", "warning: with … in ./data") and error == ("ERROR", "./data: gone; expected it.")
     failed = Store().one()
     assert failed.info.status == "FAILED" and Store().read(failed, "log.txt") == LOG.read_bytes()
-    train(params, "one", Tracker.of(params).training())
+    train(params, "one", LiveTraining(Tracker.of(params)))
     assert parts()[: len(lines) + 2] == [*lines, warning, error]
     assert [line for _, line in parts() if line.startswith("epoch    3  loss ")]
     run = Store().current("one")
