@@ -176,7 +176,8 @@ def _beside(package: Path) -> tuple[Path, ...]:
     files: list[Path] = []
     for path in package.iterdir():
         if path.is_dir() and path.name != "__pycache__" and not (path / "__init__.py").exists():
-            files += (file for file in path.rglob("*") if file.is_file())
+            # Git leaves a folder of code that it removes, with what Python has kept of that.
+            files += (file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
         elif (
             path.is_file() and path.suffix not in (".py", ".pyi") and path.name != "py.typed"
         ):  # those are for type checkers

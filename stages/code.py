@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import compileall
+import sys
+from pathlib import Path
+
 from itrcore import code, layout, registry
 from itrcore.files import replacing, write_json
 from itrcore.runs import inputs
@@ -12,6 +16,7 @@ from stages import run_stage
 
 def main(params: Params, _: str) -> None:
     """Write a record for each module of `stages`, one for the embedded data set, and one of all modules."""
+    _compile()
     modules = code.modules()
     entries = {name.partition(".")[2]: name for name in modules if name.startswith("stages.")}
     entries["scenes"] = "itrcore.data.scenes.build"
@@ -26,6 +31,16 @@ def main(params: Params, _: str) -> None:
             write_json(temporary / f"{name}.json", code.of(entry, *more.get(name, ()), also=code.FORMS))
         write_json(temporary / "all.json", code.of(*modules))
     say(f"{folder}: {len(modules)} modules")
+
+
+def _compile() -> None:
+    """What Python keeps of modules lies beside them, where DVC takes a new one for a change; so all are there before it looks.
+
+    In the folders of experiments the code is outside of DVC's project, and no .dvcignore holds.
+    """
+    if not sys.dont_write_bytecode:
+        for package in ("itrcore", "stages"):
+            compileall.compile_dir(Path(__file__).parents[1] / package, quiet=2)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ def checkout(tmp_path: Path) -> Path:
         "itrcore/made/py.typed": "",
         "itrcore/made/top.pyi": "",
         "itrcore/made/pictures/one.txt": "1",
+        "itrcore/made/gone/__pycache__/gone.cpython-311.pyc": "",  # git has removed the code, and leaves this
         "stages/__init__.py": "",
     }.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)

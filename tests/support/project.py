@@ -122,7 +122,7 @@ class Project:
             "PYTHONPATH": str(self.folder),
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "100",
-            "PYTHONDONTWRITEBYTECODE": "1",  # DVC takes a new __pycache__ for a change of an experiment's code
+            "PYTHONDONTWRITEBYTECODE": "",  # as users have it: DVC sees what Python writes
             "DVC_SITE_CACHE_DIR": str(self.folder / ".dvc" / "tmp" / "site"),
             "ITR_LEASES": str(self.folder / ".dvc" / "tmp" / "leases"),
             **self.variables,

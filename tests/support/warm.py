@@ -65,7 +65,7 @@ def python() -> str:
             **os.environ,
             "OMP_NUM_THREADS": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            "PYTHONDONTWRITEBYTECODE": "1",  # as in `Project.environment`
+            "PYTHONDONTWRITEBYTECODE": "",  # as in `Project.environment`
         },
         start_new_session=True,
     )
